@@ -1,0 +1,57 @@
+# Diptych. `make` alone lists what there is; a comment after ## is a target's help.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+# the folder of this file, also when called from elsewhere (make -f) and with spaces in the path
+ROOT := $(shell dirname "$(strip $(MAKEFILE_LIST))")
+IN_ROOT := cd "$(ROOT)" &&
+PY := .venv/bin/python
+PYTHON ?= python3
+# extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
+TORCH_OPTIONS ?=
+SCENARIOS ?=
+
+.PHONY: help setup report test lint format lab notebooks bench lock clean
+
+help:  ## list the targets
+	@$(IN_ROOT) grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+
+setup:  ## install everything into .venv (under 1 s when nothing changed)
+	@$(IN_ROOT) if ! cat pyproject.toml requirements.lock | cmp -s - .venv/installed; then \
+	  set -e; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; choose one with: make setup PYTHON=python3.12" >&2; exit 1; }; \
+	  [ -x $(PY) ] && $(PY) -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv; \
+	  echo "Installing into .venv (about two minutes, once)"; \
+	  $(PY) -m pip install --quiet $(TORCH_OPTIONS) -c requirements.lock torch; \
+	  $(PY) -m pip install --quiet -c requirements.lock -e '.[dev]'; \
+	  cat pyproject.toml requirements.lock > .venv/installed; \
+	fi
+
+report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured")
+	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS)
+
+test: setup  ## run every test and every notebook
+	@$(IN_ROOT) $(PY) -m pytest -n 2 --dist loadgroup tests notebooks
+
+lint: setup  ## check style, and format of code and notebooks
+	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+format: setup  ## fix what can be fixed
+	@$(IN_ROOT) $(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+lab: setup  ## open the notebooks in JupyterLab
+	@$(IN_ROOT) $(PY) -m jupyterlab notebooks/start_here.ipynb
+
+notebooks: setup  ## run all notebooks in order in a fresh workspace and store their outputs
+	@$(IN_ROOT) $(PY) -m diptych notebooks
+
+bench: setup  ## measure against peers, side by side (installs them in their own environments)
+	@$(IN_ROOT) $(PY) benchmarks/serving.py && $(PY) benchmarks/drift.py
+
+lock: setup  ## pin what is installed now
+	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock
+
+clean:  ## remove runs, data tables, models and pages (.venv stays)
+	@$(IN_ROOT) rm -rf "$${DIPTYCH_HOME:-.diptych}" site build

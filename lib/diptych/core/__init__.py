@@ -1,0 +1,1 @@
+"""What both panels turn on: tasks, versions, records, statistics, gate, drift, plots."""

@@ -1,0 +1,257 @@
+"""How a figure or a table becomes HTML that any page can carry: small, escaped, the same each time.
+
+The SVG holds no date, no random id and no colour of its own for text and axes, so it compares
+equal from run to run and reads on light and dark pages alike.
+"""
+
+import functools
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+
+# at least 3:1 on paper and on ink, and apart in the three common kinds of colour blindness
+SERIES = ("#12796d", "#b5711a", "#7450c8", "#df58ac")
+MARKERS = ("o", "s", "^", "D")
+WIDTH = 620  # of a figure, in CSS pixels
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.labelsize": 12.5,
+    "font.size": 12.5,
+    "grid.alpha": 0.15,
+    "grid.color": "black",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 12.5,
+    "legend.frameon": False,
+    "legend.title_fontsize": 12.5,
+    "lines.linewidth": 2,
+    "lines.markersize": 6,
+    "xtick.labelsize": 12,
+    "xtick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.labelsize": 12,
+    "ytick.major.size": 0,
+}
+SCROLL = 'class="scroll" style="overflow-x:auto" role="group" tabindex="0"'
+
+
+def styled(plot: Callable) -> Callable:
+    """Make a function draw in the house style, without touching anyone else's."""
+
+    @functools.wraps(plot)
+    def draw(*args, **kwargs):
+        from matplotlib import style
+
+        with style.context(["default", STYLE]):
+            return plot(*args, **kwargs)
+
+    return draw
+
+
+@styled
+def figure(height: int = 300, columns: int = 1):
+    """Return a matplotlib figure in the house style, and its axes.
+
+    Parameters
+    ----------
+    height : int
+        In CSS pixels; the width is always `WIDTH`.
+    columns : int
+        How many axes side by side.
+    """
+    from matplotlib.figure import Figure
+
+    fig = Figure((WIDTH / 72, height / 72), layout="constrained")
+    return fig, fig.subplots(1, columns)
+
+
+def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:
+    """Display a figure as one HTML output; a terminal gets its description.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+    alt : str
+        What the figure shows, in words, for readers who cannot see it.
+    table : DataFrame, optional
+        The data drawn; folded away under the figure.
+    caption : str
+        A line under the figure.
+
+    Raises
+    ------
+    ValueError
+        If `alt` is empty.
+    """
+    from IPython.display import display
+
+    display({"text/html": figure_html(fig, alt, table, caption), "text/plain": alt}, raw=True)
+
+
+def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:
+    """Return what `show` displays."""
+    if not alt.strip():
+        raise ValueError("alt: it is empty; describe the figure for readers who cannot see it")
+    parts = [f'<div {SCROLL} aria-label="Figure">{_svg(fig, alt)}</div>']
+    if caption:
+        parts.append(f"<figcaption>{escape(caption)}</figcaption>")
+    if table is not None:
+        rows = table_html(table)
+        parts.append(f"<details><summary>Table of the same data</summary>{rows}</details>")
+    return '<figure role="group" style="margin:0">\n' + "\n".join(parts) + "\n</figure>"
+
+
+def table(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> None:
+    """Display a frame as a table: escaped, rounded, numbers to the right.
+
+    Parameters
+    ----------
+    rows : int
+        The first so many rows are shown; the rest is counted.
+    """
+    from IPython.display import display
+
+    html = table_html(frame, caption, rows)
+    display({"text/html": html, "text/plain": frame.head(rows).to_string()}, raw=True)
+
+
+def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> str:
+    """Return what `table` displays."""
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    shown = frame.head(rows)
+    columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
+    head = "".join(
+        f'<th scope="col"{side}>{escape(str(name))}</th>'
+        for name, (side, _) in zip(frame.columns, columns, strict=True)
+    )
+    lines = (
+        "<tr>" + "".join(f"<td{side}>{texts[i]}</td>" for side, texts in columns) + "</tr>"
+        for i in range(len(shown))
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    cut = f"<p>and {len(frame) - rows:,} more rows</p>" if len(frame) > rows else ""
+    label = escape(caption or "Table")
+    return (
+        f'<div {SCROLL} aria-label="{label}"><table class="data">{title}\n<thead><tr>{head}</tr>'
+        "</thead>\n<tbody>\n" + "\n".join(lines) + f"\n</tbody></table>{cut}</div>"
+    )
+
+
+def _column(values: pd.Series) -> tuple[str, list[str]]:
+    """Return a column's alignment and its cells as escaped text."""
+    if pd.api.types.is_bool_dtype(values):
+        return LEFT, ["yes" if value else "no" for value in values]
+    if pd.api.types.is_datetime64_any_dtype(values):
+        whole_days = bool((values.dropna() == values.dropna().dt.normalize()).all())
+        form = "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M"
+        return LEFT, [NONE if pd.isna(v) else v.strftime(form) for v in values]
+    if pd.api.types.is_numeric_dtype(values):
+        return RIGHT, _numbers(values)
+    return LEFT, [_cell(value) for value in values]
+
+
+NONE = "—"
+LEFT, RIGHT = ' style="text-align:left"', ' class="num" style="text-align:right"'
+
+
+def _numbers(values: pd.Series) -> list[str]:
+    """Format a column with as many decimals as its largest number leaves room for."""
+    if pd.api.types.is_integer_dtype(values):
+        return [NONE if pd.isna(v) else f"{v:,}" if abs(v) >= 10_000 else f"{v}" for v in values]
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    finite = np.abs(numbers[np.isfinite(numbers)])
+    top = finite.max(initial=0)
+    decimals = 3 if top < 10 else 2 if top < 100 else 1 if top < 1000 else 0
+    if np.array_equal(finite, np.round(finite)):
+        decimals = 0
+    least = 10.0**-decimals
+    texts = []
+    for number in numbers:
+        small = 0 < number < least / 2
+        texts.append(f"&lt;{least:g}" if small else f"{number:,.{decimals}f}")
+    return [NONE if text == "nan" else text for text in texts]
+
+
+def _cell(value) -> str:
+    if isinstance(value, float | np.floating):
+        return NONE if np.isnan(value) else f"{value:.3f}"
+    return NONE if value is None or value is pd.NaT or value is pd.NA else escape(str(value))
+
+
+def _svg(fig, alt: str) -> str:
+    """Draw a figure as SVG for the middle of an HTML page."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "diptych"}):
+        fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    referred = re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue())
+    names = {name: f"{k}" for k, name in enumerate(dict.fromkeys(referred))}
+    _clean(root, names)
+    width, height = root.get("viewBox").split()[2:]
+    root.attrib = {
+        "class": "figure",
+        "viewBox": root.get("viewBox"),
+        "width": width,
+        "height": height,
+        "style": "max-width:100%;height:auto",
+        "fill": "currentColor",
+        "font-family": "system-ui, sans-serif",
+        "stroke-linejoin": "round",
+        "role": "img",
+        "aria-label": alt,
+    }
+    text = ElementTree.tostring(root, encoding="unicode")
+    mark = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    # ids are made of the content, so two figures on one page cannot take each other's
+    return text.replace("#@", f"#{mark}-").replace('id="@', f'id="{mark}-')
+
+
+def _clean(node: ElementTree.Element, names: dict[str, str]) -> None:
+    """Reduce matplotlib's SVG to what draws: no namespaces, unused ids, fonts or long decimals."""
+    node.tag = node.tag.rpartition("}")[2]
+    node.tail = None
+    if node.tag != "text":
+        node.text = None
+    attributes = {key.rpartition("}")[2]: value for key, value in node.attrib.items()}
+    for declaration in attributes.pop("style", "").split(";"):
+        key, _, value = declaration.partition(":")
+        attributes[key.strip()] = value.strip()
+    for unwanted in ("", "font-family", *(["id"] if attributes.get("id") not in names else [])):
+        attributes.pop(unwanted, None)
+    if attributes.get("transform", "").startswith("rotate(-0 "):
+        del attributes["transform"]
+    node.attrib = {key: _value(key, value, names) for key, value in attributes.items()}
+    kept = []
+    for child in node:
+        _clean(child, names)
+        if child.tag in ("metadata", "style"):
+            continue
+        plain = child.tag in ("g", "defs") and not child.attrib
+        if child.tag == "path" and child.get("fill") == "none" and "stroke" not in child.attrib:
+            continue
+        kept += list(child) if plain and (child.tag == "g" or not len(child)) else [child]
+    node[:] = kept
+
+
+def _value(key: str, value: str, names: dict[str, str]) -> str:
+    if key == "id":
+        return f"@{names[value]}"
+    if "#" in value and (name := re.search(r"#([^)]+)", value)[1]) in names:
+        return value.replace(f"#{name}", f"#@{names[name]}")
+    if value == "#000000":
+        return "currentColor"
+    if value.startswith("#"):
+        return value
+    value = re.sub(r"-?\d+\.\d+", lambda m: f"{round(float(m[0]), 2) + 0:g}", value)
+    return re.sub(r"\s+", " ", value.removesuffix("px")).strip()

@@ -1,0 +1,353 @@
+"""Intervals, paired tests, sample sizes and calibration, the same for both panels.
+
+The recipe follows Miller, "Adding Error Bars to Evals" (arXiv 2411.00640): every score carries
+an interval, two models are compared on the same rows, rows that share a source are resampled
+together. scipy and statsmodels do the work; this module adds one form of answer, `Estimate`,
+and refuses input that would give a silent NaN. The Brier score and log loss are scikit-learn's
+`brier_score_loss` and `log_loss`, several classes included.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the ends of its interval and the number of rows behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        """Return the form used in tables, such as `0.931 (0.918 to 0.942)`."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def rounded(self, digits: int = 3) -> "Estimate":
+        """Return the estimate with its three figures rounded."""
+        ends = (round(x, digits) for x in (self.value, self.low, self.high))
+        return Estimate(*ends, self.n)
+
+
+def wilson(correct: int, n: int, level: float = 0.95) -> Estimate:
+    """Share of `n` rows that are correct, with Wilson's score interval.
+
+    Unlike the textbook interval it stays inside [0, 1] and keeps a width when all rows or none
+    are correct (Wilson 1927; recommended by Brown, Cai and DasGupta 2001). ValueError if `n` is
+    0, `correct` outside 0..n or `level`, the coverage, outside (0, 1).
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    _check_share("level", level)
+    if n < 1:
+        raise ValueError(f"n is {n}: a share needs at least one row.")
+    if not 0 <= correct <= n:
+        raise ValueError(f"correct is {correct}: it must lie between 0 and n = {n}.")
+    low, high = proportion_confint(correct, n, alpha=1 - level, method="wilson")
+    return Estimate(correct / n, float(low), float(high), int(n))
+
+
+def accuracy(y: Sequence, p: Sequence, level: float = 0.95) -> Estimate:
+    """Share of predictions `p` equal to the labels `y` (both shape (n,)), Wilson interval."""
+    y, p = np.asarray(y), np.asarray(p)
+    if y.shape != p.shape or y.ndim != 1:
+        raise ValueError(
+            f"y has shape {y.shape} and p {p.shape}: give one label and one prediction per row."
+        )
+    if pd.isna(y).any() or pd.isna(p).any():
+        raise ValueError("y or p has missing entries: drop the unlabelled rows, count the failed.")
+    return wilson(int((y == p).sum()), len(y), level)
+
+
+def bootstrap(
+    values: Sequence[float],
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    *,
+    clusters: Sequence | None = None,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """`statistic` of `values` with a percentile bootstrap interval (Efron 1979).
+
+    Parameters
+    ----------
+    values : array of shape (n,)
+    statistic : callable from an array of shape (m,) to a number
+    clusters : array of shape (n,), optional
+        Source of each row; rows of one source are drawn together. Give the row's id here when
+        the values are repeats of the same rows.
+    level, resamples, seed
+        Coverage of the interval, number of resamples, seed of the draws.
+
+    Raises ValueError for fewer than two values or clusters, or a missing value.
+    """
+    from scipy import stats
+
+    values = _numbers("values", values)
+    _check_share("level", level)
+    group = _clusters(clusters, len(values))
+    count = int(group.max()) + 1
+    if statistic is np.mean:
+        sums, sizes = np.bincount(group, weights=values), np.bincount(group)
+
+        def draw(picked, axis):
+            return sums[picked].sum(axis) / sizes[picked].sum(axis)
+    else:
+        members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+        def draw(picked):
+            rows = picked if clusters is None else np.concatenate([members[i] for i in picked])
+            return statistic(values[rows])
+
+    result = stats.bootstrap(
+        (np.arange(count),),
+        draw,
+        n_resamples=resamples,
+        batch=max(1, 2_000_000 // count),
+        vectorized=statistic is np.mean,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return Estimate(float(statistic(values)), float(low), float(high), len(values))
+
+
+def paired_difference(
+    correct_a: Sequence[float],
+    correct_b: Sequence[float],
+    seed: int = 0,
+    *,
+    clusters: Sequence | None = None,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean of `correct_a - correct_b` over the same rows, with a paired bootstrap interval.
+
+    One row won by each side is added to the rows that are resampled, as Agresti and Min (2005)
+    do for the Wald interval. Without them, two models that agree on all of 20 rows would have
+    an interval of width zero; beyond some hundred rows they no longer show.
+
+    Both arrays have shape (n,) and hold 1 where the model is right and 0 where it is wrong, or
+    a grade between 0 and 1; the other arguments are those of `bootstrap`. ValueError if the
+    lengths differ, a value is missing or outside 0..1, or n is below 2.
+    """
+    a, b = _paired(correct_a, correct_b)
+    group = _clusters(clusters, len(a))
+    added = [group.max() + 1, group.max() + 2]
+    smoothed = bootstrap(
+        np.append(a - b, [1, -1]),
+        clusters=np.append(group, added),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    return Estimate(float(np.mean(a - b)), smoothed.low, smoothed.high, len(a))
+
+
+def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
+    """Subtract `b` from `a`, each with its own interval (Newcombe 1998, method 10).
+
+    Wider than `paired_difference` when both were measured on the same rows: use it only where
+    row-level results are gone.
+    """
+    value = a.value - b.value
+    low = value - math.hypot(a.value - a.low, b.high - b.value)
+    high = value + math.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(value, low, high, min(a.n, b.n))
+
+
+def mcnemar(correct_a: Sequence, correct_b: Sequence) -> float:
+    """p-value of the exact McNemar test that two models are right equally often.
+
+    Both arrays have shape (n,) and hold 0 or 1 for the same rows.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    a, b = (_binary(x) for x in _paired(correct_a, correct_b))
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    return float(test(table, exact=True).pvalue)
+
+
+def cochran(correct_matrix: Sequence) -> float:
+    """p-value of Cochran's Q test that three or more models are right equally often.
+
+    `correct_matrix` has shape (n, models) and holds 0 or 1. Follow a small value with `mcnemar`
+    on each pair, corrected by `holm`. Models that agree on every row give 1.
+    """
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    matrix = np.asarray(correct_matrix)
+    if matrix.ndim != 2 or matrix.shape[1] < 3 or matrix.shape[0] < 2:
+        raise ValueError(
+            f"correct_matrix has shape {matrix.shape}: give at least 2 rows and 3 models, "
+            "or use mcnemar for two models."
+        )
+    matrix = _binary(_numbers("correct_matrix", matrix.ravel()).reshape(matrix.shape))
+    if (matrix == matrix[:, :1]).all():
+        return 1.0
+    return float(cochrans_q(matrix.astype(int)).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Return the p-values, shape (k,), corrected for k tests (Holm 1979), in the given order."""
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = np.asarray(p_values, float)
+    if p_values.size == 0 or not ((p_values >= 0) & (p_values <= 1)).all():
+        raise ValueError(f"p_values are {p_values.tolist()}: give one or more between 0 and 1.")
+    return multipletests(p_values, method="holm")[1]
+
+
+def required_n(
+    p1: float,
+    p2: float,
+    *,
+    discordance: float | None = None,
+    power: float = 0.8,
+    level: float = 0.95,
+) -> int:
+    """Rows on which both models must be scored for McNemar's test to see `p1` against `p2`.
+
+    Connor (1987): n = (z_a sqrt(d) + z_b sqrt(d - (p1 - p2)^2))^2 / (p1 - p2)^2, with d the
+    discordance.
+
+    Parameters
+    ----------
+    p1, p2 : float
+        The two accuracies, between 0 and 1.
+    discordance : float, optional
+        Share of rows on which exactly one model is right. Left out, the models' errors are
+        taken as independent, which asks for more rows than models that err alike need.
+    power, level : float
+        Chance of seeing the difference; 1 minus the false-alarm rate of the two-sided test.
+
+    Raises ValueError for equal or impossible accuracies and for an impossible discordance.
+    """
+    from scipy.stats import norm
+
+    _check_share("power", power)
+    _check_share("level", level)
+    difference = abs(p1 - p2)
+    if not (0 <= p1 <= 1 and 0 <= p2 <= 1) or difference == 0:
+        raise ValueError(f"p1 is {p1} and p2 {p2}: give two different shares between 0 and 1.")
+    if discordance is None:
+        discordance = p1 * (1 - p2) + p2 * (1 - p1)
+    most = min(p1 + p2, 2 - p1 - p2)
+    if not difference - 1e-12 <= discordance <= most + 1e-12:
+        raise ValueError(
+            f"discordance is {discordance}: accuracies {p1} and {p2} allow "
+            f"{difference:.3g} to {most:.3g}."
+        )
+    test = norm.ppf(0.5 + level / 2) * math.sqrt(discordance)
+    chance = norm.ppf(power) * math.sqrt(max(discordance - difference**2, 0.0))
+    return math.ceil(((test + chance) / difference) ** 2)
+
+
+def verdict(difference: Estimate, margin: float) -> Literal["better", "worse", "tie", "unclear"]:
+    """Read a difference against the region of practical equivalence, -margin to +margin.
+
+    `better` or `worse` if the whole interval lies outside, `tie` if inside, `unclear` if it
+    reaches across an end: more rows are needed (Kruschke 2018).
+    """
+    if not margin >= 0:
+        raise ValueError(f"margin is {margin}: give the smallest difference that matters, >= 0.")
+    if difference.low > margin:
+        return "better"
+    if difference.high < -margin:
+        return "worse"
+    return "tie" if -margin <= difference.low and difference.high <= margin else "unclear"
+
+
+def reliability(
+    confidence: Sequence[float], correct: Sequence, bins: int = 10, level: float = 0.95
+) -> pd.DataFrame:
+    """Stated against true accuracy in bins of about equal size, lowest confidence first.
+
+    Parameters
+    ----------
+    confidence, correct : arrays of shape (n,)
+        Probability given to the predicted class; 1 where the prediction is right, else 0.
+    bins : int
+        Most bins wanted; rows of equal confidence share one, so there may be fewer.
+
+    Returns
+    -------
+    DataFrame
+        Columns confidence (mean), accuracy, n, and low and high of the accuracy (Wilson).
+    """
+    confidence, correct = _paired(confidence, correct, ("confidence", "correct"))
+    correct = _binary(correct)
+    if bins < 1:
+        raise ValueError(f"bins is {bins}: give at least 1.")
+    rank = np.searchsorted(np.sort(confidence), confidence, side="left")
+    rows = []
+    for _, chosen in pd.Series(confidence).groupby(rank * bins // len(rank)):
+        share = wilson(int(correct[chosen.index].sum()), len(chosen), level)
+        rows.append((chosen.mean(), share.value, share.n, share.low, share.high))
+    return pd.DataFrame(rows, columns=["confidence", "accuracy", "n", "low", "high"])
+
+
+def calibration_error(confidence: Sequence[float], correct: Sequence, bins: int = 10) -> float:
+    """Return the expected calibration error: mean |confidence - accuracy| over the rows' bins.
+
+    Bins hold about equally many rows (Naeini et al. 2015, Guo et al. 2017; equal mass after
+    Nguyen and O'Connor 2015). Arguments as in `reliability`. Chance alone gives a perfectly
+    calibrated model about sqrt(bins / n) / 3, so compare models on equally many rows.
+    """
+    table = reliability(confidence, correct, bins)
+    gap = (table["confidence"] - table["accuracy"]).abs()
+    return float(np.average(gap, weights=table["n"]))
+
+
+def _numbers(name: str, values: Sequence) -> np.ndarray:
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"{name} has shape {values.shape}: give at least two numbers in a row.")
+    if not np.isfinite(values).all():
+        missing = int((~np.isfinite(values)).sum())
+        raise ValueError(f"{name} has {missing} missing or infinite entries: decide what they are.")
+    return values
+
+
+def _paired(a, b, names=("correct_a", "correct_b")) -> tuple[np.ndarray, np.ndarray]:
+    a, b = _numbers(names[0], a), _numbers(names[1], b)
+    if len(a) != len(b):
+        raise ValueError(
+            f"{names[0]} has {len(a)} rows and {names[1]} has {len(b)}: both need the same rows."
+        )
+    for name, values in zip(names, (a, b), strict=True):
+        if values.min() < 0 or values.max() > 1:
+            raise ValueError(f"{name} reaches {values.min()} to {values.max()}: keep it in 0..1.")
+    return a, b
+
+
+def _binary(values: np.ndarray) -> np.ndarray:
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("correct holds values other than 0 and 1: grade each row right or wrong.")
+    return values.astype(bool)
+
+
+def _clusters(clusters: Sequence | None, n: int) -> np.ndarray:
+    if clusters is None:
+        return np.arange(n)
+    codes, found = pd.factorize(np.asarray(clusters))
+    if len(codes) != n or (codes < 0).any():
+        raise ValueError(f"clusters has {len(codes)} entries for {n} rows, or some are missing.")
+    if len(found) < 2:
+        raise ValueError("clusters names one source only: an interval needs at least two.")
+    return codes
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} is {value}: it must lie between 0 and 1.")

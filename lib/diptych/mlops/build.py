@@ -1,0 +1,259 @@
+"""Stage 2, build: tune model families on the same rows, and measure the one that is chosen."""
+
+import itertools
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.core import stats
+from diptych.core.tasks import Task
+from diptych.mlops import models
+from diptych.mlops.estimators import ESTIMATORS
+from diptych.mlops.models import Model
+
+# the first entry of each list is the default, so one trial means the defaults
+SPACE = {
+    "baseline": {},
+    "logistic": {"strength": [3.0, 1.0, 10.0, 0.3, 30.0]},
+    "xgboost_linear": {"reg_lambda": [1e-4, 1e-5, 1e-3], "rounds": [40, 20]},
+    "xgboost": {
+        "max_depth": [6, 4, 8, 3],
+        "learning_rate": [0.2, 0.1, 0.3],
+        "rounds": [300, 150],
+        "min_child_weight": [1, 3],
+        "colsample_bytree": [0.4, 1.0],
+    },
+    "cnn": {"epochs": [30, 15], "width": [16, 32]},
+}
+
+
+@dataclass
+class Scores:
+    """How a model did on labelled rows, row by row.
+
+    Attributes
+    ----------
+    correct : ndarray of bool, shape (n,)
+    confidence : ndarray of float, shape (n,)
+        Probability of the predicted class.
+    """
+
+    accuracy: stats.Estimate
+    correct: np.ndarray = field(repr=False)
+    confidence: np.ndarray = field(repr=False)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error of the predicted class."""
+        return stats.calibration_error(self.confidence, self.correct)
+
+
+def families(choice: str, task: Task) -> list[str]:
+    """Return the families to compare: all that suit the task, or the baseline and `choice`.
+
+    Raises
+    ------
+    ModelError
+        If `choice` does not suit the task's kind of data.
+    """
+    suitable = models.FAMILIES[task.kind]
+    if choice == "auto":
+        return list(suitable)
+    if choice not in suitable:
+        known = ", ".join(("auto", *suitable))
+        raise models.ModelError(f"family: {choice!r} does not suit {task.kind} data; take {known}")
+    return ["baseline", choice] if choice != "baseline" else ["baseline"]
+
+
+def settings(family: str, trials: int, seed: int) -> list[dict]:
+    """Draw `trials` different settings from `SPACE`, the defaults first.
+
+    Random search: Bergstra and Bengio 2012, JMLR 13, 281-305.
+    """
+    space = SPACE[family]
+    grid = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    rest = grid[1:]
+    random.Random(seed).shuffle(rest)
+    return [grid[0], *rest][:trials]
+
+
+def tune(
+    data: pd.DataFrame, task: Task, family: str, trials: int, seed: int
+) -> tuple[Model, pd.DataFrame]:
+    """Fit `trials` settings on the train rows and keep the best on the valid rows.
+
+    The kept model's temperature is set on the valid rows too.
+
+    Returns
+    -------
+    model : Model
+    trials : DataFrame
+        ``family``, ``setting`` and ``valid`` (accuracy), in the order tried.
+    """
+    train, valid = part(data, "train"), part(data, "valid")
+    classes = sorted(train["label"].unique())
+    encoder = models.new_encoder(family, task.kind)
+    matrix = encoder.fit_transform(task_rows(train, task))
+    codes = models.encode(train["label"], classes)
+    held_out = encoder.transform(task_rows(valid, task))
+    truth = models.encode(valid["label"], classes)
+    tried, best = [], None
+    for setting in settings(family, trials, seed):
+        estimator = ESTIMATORS[family](**setting, seed=seed)
+        estimator.fit(matrix, codes, len(classes))
+        score = float((estimator.predict_proba(held_out).argmax(axis=1) == truth).mean())
+        tried.append({"family": family, "setting": _compact(setting), "valid": score})
+        if best is None or score > best[0]:
+            best = (score, setting, estimator)
+    _, setting, estimator = best
+    model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
+    model.calibrate(task_rows(valid, task), valid["label"])
+    return model, pd.DataFrame(tried)
+
+
+def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
+    """Score a model on labelled rows.
+
+    A label the model has never seen counts as an error, as it would in service.
+    """
+    probabilities = model.predict_proba(models.rows_of(rows, model.kind, model.features))
+    predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
+    correct = predicted == rows["label"].to_numpy(dtype=object)
+    return Scores(stats.wilson(correct.sum(), len(correct)), correct, probabilities.max(axis=1))
+
+
+def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataFrame:
+    """Compare every model with the best one on the same rows.
+
+    Parameters
+    ----------
+    scores : dict of str to Scores
+        By name, on identical rows.
+    margin : float
+        Differences within it are a tie (region of practical equivalence).
+
+    Returns
+    -------
+    DataFrame
+        Best first: accuracy with its Wilson interval, paired difference to the best with its
+        bootstrap interval, exact McNemar p after Holm, and the verdict in words.
+    """
+    names = sorted(scores, key=lambda name: -scores[name].accuracy.value)
+    best = scores[names[0]]
+    p_values = stats.holm([stats.mcnemar(scores[n].correct, best.correct) for n in names[1:]])
+    rows = []
+    for name, p in zip(names, [None, *p_values], strict=True):
+        own = scores[name]
+        gap = stats.paired_difference(own.correct, best.correct, seed=seed)
+        rows.append(
+            {
+                "name": name,
+                "value": own.accuracy.value,
+                "low": own.accuracy.low,
+                "high": own.accuracy.high,
+                "calibration error": own.calibration_error,
+                "against the best": "the best" if p is None else str(gap),
+                "p (Holm)": p,
+                "verdict": "best" if p is None else stats.verdict(gap, margin),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def learning_curve(
+    data: pd.DataFrame, task: Task, model: Model, shares: list[float], seed: int
+) -> pd.DataFrame:
+    """Refit the chosen setting on growing shares of the train rows and score the test rows.
+
+    Returns
+    -------
+    DataFrame
+        ``rows``, ``value``, ``low``, ``high``.
+    """
+    train, test = part(data, "train"), part(data, "test")
+    curve = []
+    for share in shares:
+        sample = train.sample(frac=share, random_state=seed)
+        smaller = refit(model, sample, task, seed) if share < 1 else model
+        accuracy = evaluate(smaller, test).accuracy
+        curve.append(
+            {
+                "rows": len(sample),
+                "value": accuracy.value,
+                "low": accuracy.low,
+                "high": accuracy.high,
+            }
+        )
+    return pd.DataFrame(curve)
+
+
+def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
+    """Fit the same family and setting on other rows."""
+    return models.fit(
+        task_rows(train, task),
+        train["label"],
+        family=model.family,
+        kind=task.kind,
+        features=task.features,
+        parameters=model.parameters,
+        seed=seed,
+    )
+
+
+def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Accuracy by slice: the data's own slices, and for text also by length.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high``, ``n``, the weakest first.
+    """
+    groups = {f"slice {name}": rows["slice"] == name for name in sorted(rows["slice"].unique())}
+    if "text" in rows:
+        words = rows["text"].str.split().str.len()
+        groups["up to 10 words"] = words <= 10
+        groups["11 to 30 words"] = words.between(11, 30)
+        groups["over 30 words"] = words > 30
+    found = []
+    for name, chosen in groups.items():
+        n = int(chosen.sum())
+        if n:
+            estimate = stats.wilson(scores.correct[chosen.to_numpy()].sum(), n)
+            found.append(
+                {
+                    "name": name,
+                    "value": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "n": n,
+                }
+            )
+    return pd.DataFrame(found).sort_values("value", ignore_index=True)
+
+
+def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the rows of one split."""
+    return data[data["split"] == split]
+
+
+def task_rows(rows: pd.DataFrame, task: Task):
+    """Take what a model of this task reads from canonical rows."""
+    return models.rows_of(rows, task.kind, task.features)
+
+
+def save(model: Model, folder: Path) -> dict:
+    """Save the model and return what the next stage needs to know of it."""
+    model.save(folder)
+    return {
+        "model": folder.name,
+        "family": model.family,
+        "setting": model.parameters,
+        "sha256": models.digest(folder),
+    }
+
+
+def _compact(setting: dict) -> str:
+    return ", ".join(f"{key} {value}" for key, value in setting.items()) or "none"

@@ -1,0 +1,1 @@
+"""Run notebooks with checked parameters. Knows nothing of the lifecycle."""

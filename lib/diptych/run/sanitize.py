@@ -1,0 +1,299 @@
+"""Make HTML that came out of a notebook safe and tidy enough to stand in a page of ours.
+
+What a cell prints may hold text written by users or by a model, so nothing in it may run, load or
+link outside: markup that is not on the list below is shown as text. What stays is fitted into the
+page: ids are unique, headings keep their order, wide tables scroll inside their own box.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from bleach import Cleaner
+from bleach.css_sanitizer import CSSSanitizer
+from bleach.html5lib_shim import Filter
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HEADINGS = {f"h{level}": level for level in range(1, 7)}
+TEXT_TAGS = _words(
+    """a abbr b blockquote br caption cite code col colgroup dd del details div dl dt em
+    figcaption figure hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup
+    table tbody td tfoot th thead time tr u ul var"""
+)
+SVG_TAGS = _words(
+    """circle clipPath defs ellipse g line linearGradient marker path pattern polygon
+    polyline radialGradient rect stop svg symbol text tspan use"""
+)
+# no style, script, title, textarea or the like: with svg allowed, they are how filters are fooled
+TAGS = {*TEXT_TAGS, *HEADINGS, *SVG_TAGS, *(tag.lower() for tag in SVG_TAGS)}
+ANYWHERE = {"class", "dir", "id", "lang", "role", "style", "tabindex"}
+BY_TAG = {
+    "details": {"open"},
+    "img": {"alt", "height", "src", "width"},
+    "ol": {"start"},
+    "td": {"colspan", "rowspan", "headers"},
+    "th": {"colspan", "rowspan", "scope", "headers"},
+    "time": {"datetime"},
+}
+SVG_ATTRIBUTES = _words(
+    """clip-path clip-rule cx cy d dominant-baseline dx dy fill fill-opacity fill-rule font-family
+    font-size font-style font-weight gradienttransform gradientunits height href markerheight
+    marker-end markerunits markerwidth offset opacity orient patterntransform patternunits points
+    preserveaspectratio r refx refy rx ry stop-color stop-opacity stroke stroke-dasharray
+    stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width
+    text-anchor transform viewbox width x x1 x2 y y1 y2"""
+)
+# no colours: a page of ours is light or dark, and a fixed colour is unreadable in one of them
+PROPERTIES = _words(
+    """border-collapse font-style font-weight height margin margin-left margin-right
+    max-width min-width overflow-x padding text-align text-decoration vertical-align white-space
+    width"""
+)
+DRAWING = _words(
+    """fill fill-opacity fill-rule font-size opacity stroke stroke-dasharray stroke-linecap
+    stroke-linejoin stroke-miterlimit stroke-opacity stroke-width text-anchor"""
+)
+PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
+REFERENCES = {"aria-labelledby", "aria-describedby", "aria-controls", "headers"}
+
+
+class Fitter:
+    """Fits fragments of HTML into one page, in reading order.
+
+    Parameters
+    ----------
+    prefix : str
+        Starts every id, so that two notebooks can share a page.
+    resolve : callable, optional
+        Turns a relative link into the page it leads to, or None when there is no such page; the
+        link is then left as text.
+
+    Attributes
+    ----------
+    headings : list of (level, id, text)
+        Of the prose, so far.
+    """
+
+    def __init__(self, prefix: str = "", resolve: Callable[[str], str | None] | None = None):
+        self.prefix, self.resolve = prefix, resolve or (lambda link: None)
+        self.headings: list[tuple[int, str, str]] = []
+        self._taken: set[str] = set()
+
+    def prose(self, html: str) -> str:
+        """Fit rendered Markdown: its headings get anchors and enter `headings`."""
+        return self._clean(html, _Prose)
+
+    def output(self, html: str) -> str:
+        """Fit what a cell displayed: its headings stay below the sections of the prose."""
+        html = re.sub(r"<style\b.*?</style\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
+        return self._clean(html, _Output)
+
+    def name(self, wanted: str) -> str:
+        """Return `wanted` as an id that the page does not have yet."""
+        stem = name = self.prefix + (re.sub(r"[^\w-]+", "-", wanted).strip("-").lower() or "part")
+        count = 1
+        while name in self._taken:
+            count += 1
+            name = f"{stem}-{count}"
+        self._taken.add(name)
+        return name
+
+    def _clean(self, html: str, tidy: type) -> str:
+        cleaner = Cleaner(
+            tags=TAGS,
+            attributes=_allowed,
+            protocols={"http", "https", "mailto", "data"},
+            css_sanitizer=CSSSanitizer(PROPERTIES, DRAWING),
+            filters=[partial(tidy, fitter=self)],
+        )
+        return cleaner.clean(html)
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    """Say whether an attribute may stay; its protocol and CSS properties are checked elsewhere."""
+    name = name.lower()
+    if name == "style":
+        return not re.search(r"url|\\|expression|image|@", value, re.IGNORECASE)
+    if name in ANYWHERE or name.startswith("aria-") or name in BY_TAG.get(tag, ()):
+        return name != "src" or bool(PICTURE.match(value))
+    if tag == "a":
+        return name == "href" and not value.lstrip().lower().startswith("data:")
+    if tag in SVG_TAGS or tag in TAGS - {*TEXT_TAGS, *HEADINGS}:
+        outside = re.search(r"url\(\s*[\"']?[^#\"'\s]", value)
+        return name in SVG_ATTRIBUTES and not outside and (name != "href" or value[:1] == "#")
+    return False
+
+
+class _Tidy(Filter):
+    """Works on the sanitized fragment as a list of html5lib tokens."""
+
+    def __init__(self, source, fitter: Fitter):
+        super().__init__(source)
+        self.fitter = fitter
+
+    def __iter__(self):
+        tokens = list(super().__iter__())
+        self._rename(tokens)
+        _align(tokens)
+        self._head(tokens)
+        return iter(_wrapped(self._linked(tokens)))
+
+    def _rename(self, tokens: list[dict]) -> None:
+        """Give every id a name of its own in the page, and point its references there."""
+        opened = [token for token in tokens if token["type"] in ("StartTag", "EmptyTag")]
+        names: dict[str, str] = {}
+        for token in opened:
+            if wanted := _get(token, "id"):
+                names[wanted] = self.fitter.name(wanted)
+                _set(token, "id", names[wanted])
+        for token in opened:
+            for key, value in token["data"].items():
+                if key[1] in REFERENCES:
+                    words = [names.get(word, word) for word in value.split()]
+                    token["data"][key] = " ".join(words)
+                elif key[1] == "href" or "url(" in value:
+                    token["data"][key] = re.sub(
+                        r"(^|url\()#([^)]+)",
+                        lambda m: f"{m[1]}#{names.get(m[2], self.fitter.prefix + m[2])}",
+                        value,
+                    )
+
+    def _linked(self, tokens: list[dict]):
+        """Leave out links that lead outside, and write their address after them."""
+        addresses: list[str] = []
+        said = ""
+        for token in tokens:
+            if token.get("name") == "a" and token["type"] == "StartTag":
+                link = _get(token, "href")
+                outside = bool(re.match(r"[a-z][a-z+.-]*:|//", link, re.IGNORECASE))
+                addresses.append(link.removeprefix("mailto:") if outside else "")
+                if outside or (link and not link.startswith("#")):
+                    target = None if outside else self.fitter.resolve(link)
+                    token["data"].pop((None, "href"), None)
+                    if target:
+                        _set(token, "href", target)
+            elif token.get("name") == "a" and token["type"] == "EndTag":
+                address = addresses.pop() if addresses else ""
+                if address and address != said:
+                    yield {"type": "Characters", "data": f" ({address})"}
+            elif token["type"] == "Characters":
+                said = token["data"]
+            yield token
+
+    def _head(self, tokens: list[dict]) -> None:
+        raise NotImplementedError
+
+
+class _Prose(_Tidy):
+    def _head(self, tokens: list[dict]) -> None:
+        """Name the headings and put an anchor in each; only the first h1 of the page stays one."""
+        place = 0
+        while place < len(tokens):
+            token = tokens[place]
+            place += 1
+            if token["type"] != "StartTag" or token["name"] not in HEADINGS:
+                continue
+            end = _end(tokens, place)
+            text = _text(tokens[place:end])
+            level = HEADINGS[token["name"]]
+            if level == 1 and any(heading[0] == 1 for heading in self.fitter.headings):
+                level = 2
+            token["name"] = tokens[end]["name"] = f"h{level}"
+            name = _get(token, "id") or self.fitter.name(text)
+            _set(token, "id", name)
+            self.fitter.headings.append((level, name, text))
+            if level > 1:
+                tokens[end:end] = _anchor(name, text)
+
+
+class _Output(_Tidy):
+    def _head(self, tokens: list[dict]) -> None:
+        """Move the headings of an output below those of the prose."""
+        found = [token for token in tokens if token.get("name") in HEADINGS]
+        top = min((HEADINGS[token["name"]] for token in found), default=3)
+        for token in found:
+            token["name"] = f"h{min(HEADINGS[token['name']] - top + 3, 6)}"
+
+
+def _wrapped(tokens) -> list[dict]:
+    """Put tables in a box that scrolls; let scrolling text and pictures be reached and read."""
+    done, boxes = [], []
+    for token in tokens:
+        kind, name = token["type"], token.get("name")
+        if kind == "StartTag" and name == "div":
+            boxes.append("scroll" in _get(token, "class").split())
+        if kind == "EndTag" and name == "div" and boxes:
+            boxes.pop()
+        bare = name == "table" and not any(boxes)
+        if kind == "StartTag" and bare:
+            box = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
+            done.append(_tag("StartTag", "div", box))
+        if kind == "StartTag" and name == "pre":
+            _set(token, "tabindex", "0")
+        if kind in ("StartTag", "EmptyTag") and name == "img" and not _get(token, "alt"):
+            _set(token, "alt", "Image; the notebook gives no description")
+        if kind == "StartTag" and name == "svg" and not _get(token, "aria-label"):
+            _set(token, "role", "img")
+            _set(token, "aria-label", "Drawing; the notebook gives no description")
+        done.append(token)
+        if kind == "EndTag" and bare:
+            done.append(_tag("EndTag", "div"))
+    return done
+
+
+def _align(tokens: list[dict]) -> None:
+    """Set columns of numbers to the right."""
+    columns: dict[int, list[tuple[dict, str]]] = {}
+    column = 0
+    for place, token in enumerate(tokens):
+        if token.get("name") == "tr" and token["type"] == "StartTag":
+            column = 0
+        elif token.get("name") in ("td", "th") and token["type"] == "StartTag":
+            text = _text(tokens[place + 1 : _end(tokens, place + 1)]).strip()
+            columns.setdefault(column, []).append((token, text))
+            column += 1
+        elif token.get("name") == "table" and token["type"] == "EndTag":
+            for cells in columns.values():
+                data = [text for cell, text in cells if cell["name"] == "td" and text]
+                if data and all(NUMBER.fullmatch(text) for text in data):
+                    for cell, _ in cells:
+                        _set(cell, "class", f"{_get(cell, 'class')} num".strip())
+            columns = {}
+
+
+def _end(tokens: list[dict], place: int) -> int:
+    """Return where the element whose content begins at `place` ends."""
+    name = tokens[place - 1]["name"]
+    for index in range(place, len(tokens)):
+        if tokens[index]["type"] == "EndTag" and tokens[index]["name"] == name:
+            return index
+    return len(tokens) - 1
+
+
+def _text(tokens: list[dict]) -> str:
+    said = (t["data"] for t in tokens if t["type"] in ("Characters", "SpaceCharacters"))
+    return "".join(said)
+
+
+def _anchor(name: str, text: str) -> list[dict]:
+    data = {"class": "anchor", "href": f"#{name}", "aria-label": f"Link to {text}"}
+    mark = {"type": "Characters", "data": "#"}
+    return [_tag("StartTag", "a", data), mark, _tag("EndTag", "a")]
+
+
+def _tag(kind: str, name: str, data: dict | None = None) -> dict:
+    named = {(None, key): value for key, value in (data or {}).items()}
+    return {"type": kind, "name": name, "namespace": None, "data": named}
+
+
+def _get(token: dict, name: str) -> str:
+    return token["data"].get((None, name), "")
+
+
+def _set(token: dict, name: str, value: str) -> None:
+    token["data"][(None, name)] = value
