@@ -4,10 +4,9 @@ A `Profile` is computed once, when a model is released, and stored with it; a wi
 once per column into histograms on the profile's fixed bins. Every distance comes from them.
 
 The alarm looks at one number per column, the *shift*: the largest change in the probability of
-any event of a family. For numbers the events are "missing or at most t" (the Kolmogorov-Smirnov
-distance with missing values sorted first), for categories all sets of levels (total variation).
-The shift must exceed what chance alone gives for this reference and a window of this size, so
-there are no rules of thumb such as "PSI above 0.2": see `_thresholds`.
+an event. For numbers the events are "missing or at most t" (the Kolmogorov-Smirnov distance with
+missing values sorted first), for categories all sets of levels (total variation). It must exceed
+what chance gives for this reference and a window of this size: see `_thresholds`.
 """
 
 import math
@@ -99,7 +98,7 @@ def compare(
     window : DataFrame
         At least one row and all columns of the profile.
     alpha : float
-        Chance of a false alarm on *any* column of an undrifted window.
+        Chance of a false alarm on *any* column of an undrifted window, 0.0001 or more.
     min_effect : float
         Shift below which a column never counts as drifted, however many rows show it.
 
@@ -113,8 +112,10 @@ def compare(
 
     Raises ValueError if the window is empty, or lacks a column or has it of another kind.
     """
-    if not 0 < alpha < 1 or not 0 <= min_effect < 1:
-        raise ValueError(f"alpha is {alpha} and min_effect {min_effect}: give shares below 1.")
+    if not 1e-4 <= alpha < 1 or not 0 <= min_effect < 1:
+        raise ValueError(
+            f"alpha is {alpha} and min_effect {min_effect}: give 0.0001 to 1 and 0 to 1."
+        )
     if window.empty:
         raise ValueError("The window is empty: wait for rows, or widen it.")
     _require(window, profile.columns)
@@ -127,7 +128,7 @@ def compare(
             raise ValueError(f"Column '{name}' is {series.dtype}, in its profile {kind}: convert.")
         measure = _compare_numeric if kind == "numeric" else _compare_categorical
         row = {"feature": name, "kind": kind, "n": n} | measure(column, series)
-        row["threshold"] = max(threshold, min_effect)
+        row["threshold"] = max(threshold, min_effect, 1e-12)
         rows.append(row | {"drifted": row["shift"] > row["threshold"] + 1e-12})
     return pd.DataFrame(rows)
 
@@ -151,27 +152,22 @@ def alarms(
     rows = []
     for name, window in frame.groupby(names.array, observed=True):
         table = compare(profile, window, alpha, min_effect)
-        # both may be 0 in a constant column when min_effect is 0
-        worst = table.loc[(table["shift"] / table["threshold"].clip(lower=1e-12)).idxmax()]
+        worst = table.loc[(table["shift"] / table["threshold"]).idxmax()]
         drifted = int(table["drifted"].sum())
-        rows.append((name, len(window), drifted, *worst[["feature", "shift", "threshold"]]))
-    columns = ["window", "n", "drifted", "worst", "shift", "threshold"]
-    summary = pd.DataFrame(rows, columns=columns)
-    return summary.assign(alarm=summary["drifted"] > 0)
+        figures = worst[["feature", "shift", "threshold"]]
+        rows.append((name, len(window), drifted, *figures, drifted > 0))
+    columns = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def estimated_accuracy(confidences: Sequence[float], level: float = 0.95) -> Estimate:
-    """Accuracy to expect before labels come: the mean probability of the predicted class.
+    """Estimate accuracy before labels come by the mean probability of the predicted class.
 
-    The interval is that of the accuracy these very rows will show, sum c(1 - c) being the
-    variance of the number right. It holds only while the model is calibrated and the meaning of
-    the classes stands still: under concept drift, or far from the training data, confidence says
-    nothing about truth (Garg et al. 2022, arXiv 2201.04234). Check it when labels arrive.
-
-    Parameters
-    ----------
-    confidences : array of shape (n,)
-        At least two values between 0 and 1.
+    `confidences` has shape (n,), n at least 2. The interval is that of the accuracy these very
+    rows will show, sum c(1 - c) being the variance of the number right. It holds only while the
+    model is calibrated and the meaning of the classes stands still: under concept drift, or far
+    from the training data, confidence says nothing about truth (Garg et al. 2022, arXiv
+    2201.04234). Check it when labels arrive.
     """
     from scipy.stats import norm
 
@@ -215,18 +211,18 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
     if kind == "categorical":
         levels = _counts(series)
         if len(levels) > LEVELS:
-            # Chosen and counted on the same rows, the frequent would look more frequent than
-            # they are, and a window without any drift would differ.
+            # chosen and counted on the same rows, they would look more frequent than they are
             levels = sorted(_counts(series[::2]).items(), key=lambda item: -item[1])[:LEVELS]
             levels, series = dict(levels), series[1::2]
         return Categorical(tuple(levels), tuple(_level_counts(series, levels)))
     least, q1, q3, most = np.quantile(present, [0, 0.005, 0.995, 1]).tolist()
+    spread = float(present.std()) if least < most else 0.0
     if q3 > q1:  # a few outliers must not stretch the bins over empty space
         least, most = max(least, 5 * q1 - 4 * q3), min(most, 5 * q3 - 4 * q1)
     # the largest value belongs to the last bin, not to the tail above it
     high = most + max(1e-6 * (most - least), 1e-9 * max(1.0, abs(most)))
     counts, below, above = _histogram(numbers, least, high)
-    return Numeric(least, high, float(present.std()), below, above, tuple(counts.tolist()))
+    return Numeric(least, high, spread, below, above, tuple(counts.tolist()))
 
 
 def _floats(series: pd.Series) -> np.ndarray:
@@ -280,7 +276,8 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
     p, q = (c / c.sum() for c in (np.array(column.counts), counts))
     row = {"missing": q[0], "ks": np.nan, "wasserstein": np.nan}
     if q[0] < 1:
-        gap = np.abs(np.cumsum(p[1:]) / (1 - p[0]) - np.cumsum(q[1:]) / (1 - q[0]))[:-1]
+        below_edge = [np.cumsum(c[1:]) / np.sum(c[1:]) for c in (column.counts, counts)]
+        gap = np.abs(below_edge[0] - below_edge[1])[:-1]
         # area between the distribution functions: trapezoids over the bins, then the tails
         inner = (gap.sum() - (gap[0] + gap[-1]) / 2) * (column.high - column.low) / (FINE - 2)
         moved = inner + abs(column.below - below) + abs(column.above - above)
@@ -322,22 +319,19 @@ def _thresholds(profile: Profile, n: int, alpha: float) -> list[float]:
     distribution, so it is drawn from there; ties only make alarms rarer.
     """
     draws = math.ceil(5 / alpha)
-    rng = np.random.default_rng([profile.seed, n])
     units, worst, continuous = [], np.zeros(draws), 0
     for position, column in enumerate(profile.columns.values()):
         m = sum(column.counts)
-        if isinstance(column, Numeric):
-            occupied = np.flatnonzero(column.counts).size
-            if occupied > min(LEVELS, m / 10):
-                continuous += 1
-                units.append(math.sqrt(1 / n + 1 / m))
-                continue
+        if isinstance(column, Numeric) and np.count_nonzero(column.counts) > min(LEVELS, m / 10):
+            continuous += 1
+            units.append(math.sqrt(1 / n + 1 / m))
+            continue
         null = _null_shifts(column, n, draws, profile.seed + position)
         # units are alike at the 1 % point, so no column takes all of alpha
         units.append(max(float(np.quantile(null, 0.99)) / math.sqrt(math.log(200) / 2), 1 / n))
         worst = np.maximum(worst, null / units[-1])
     if continuous:
-        u = rng.random(draws) ** (1 / continuous)
+        u = np.random.default_rng([profile.seed, n, 0]).random(draws) ** (1 / continuous)
         worst = np.maximum(worst, np.sqrt(-np.log((1 - u) / 2) / 2))
     # P(shift > k-th largest of the draws) = k / (draws + 1)
     critical = np.sort(worst)[-math.floor((draws + 1) * alpha)]

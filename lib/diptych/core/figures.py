@@ -166,7 +166,9 @@ LEFT, RIGHT = ' style="text-align:left"', ' class="num" style="text-align:right"
 def _numbers(values: pd.Series) -> list[str]:
     """Format a column with as many decimals as its largest number leaves room for."""
     if pd.api.types.is_integer_dtype(values):
-        return [NONE if pd.isna(v) else f"{v:,}" if abs(v) >= 10_000 else f"{v}" for v in values]
+        # years stay whole, counts get their commas
+        form = "{:,}" if values.abs().max() >= 10_000 else "{}"
+        return [NONE if pd.isna(v) else form.format(v) for v in values]
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
     finite = np.abs(numbers[np.isfinite(numbers)])
     top = finite.max(initial=0)

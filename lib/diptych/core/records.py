@@ -20,7 +20,7 @@ import pandas as pd
 
 from diptych.core.stats import Estimate
 from diptych.run import workspace
-from diptych.run.parameters import read_parameters
+from diptych.run.declaration import read_parameters
 
 SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")

@@ -1,10 +1,9 @@
 """Intervals, paired tests, sample sizes and calibration, the same for both panels.
 
-The recipe follows Miller, "Adding Error Bars to Evals" (arXiv 2411.00640): every score carries
-an interval, two models are compared on the same rows, rows that share a source are resampled
-together. scipy and statsmodels do the work; this module adds one form of answer, `Estimate`,
-and refuses input that would give a silent NaN. The Brier score and log loss are scikit-learn's
-`brier_score_loss` and `log_loss`, several classes included.
+Every score carries an interval, two models are compared on the same rows, rows that share a
+source are resampled together (Miller, arXiv 2411.00640). scipy and statsmodels do the work; here
+is one form of answer, `Estimate`, and refusal of input that would give a silent NaN. For the
+Brier score and log loss use scikit-learn's `brier_score_loss` and `log_loss`.
 """
 
 import math
@@ -300,9 +299,8 @@ def reliability(
 def calibration_error(confidence: Sequence[float], correct: Sequence, bins: int = 10) -> float:
     """Return the expected calibration error: mean |confidence - accuracy| over the rows' bins.
 
-    Bins hold about equally many rows (Naeini et al. 2015, Guo et al. 2017; equal mass after
-    Nguyen and O'Connor 2015). Arguments as in `reliability`. Chance alone gives a perfectly
-    calibrated model about sqrt(bins / n) / 3, so compare models on equally many rows.
+    Bins hold about equally many rows (Naeini et al. 2015, Guo et al. 2017). Arguments as in
+    `reliability`. It is above 0 even for a calibrated model, by chance about sqrt(bins / n) / 3.
     """
     table = reliability(confidence, correct, bins)
     gap = (table["confidence"] - table["accuracy"]).abs()

@@ -234,6 +234,21 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(found).sort_values("value", ignore_index=True)
 
 
+def by_model(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy of every model on some rows; no rows, no lines."""
+    accuracies = {n: evaluate(m, rows).accuracy for n, m in tuned.items()} if len(rows) else {}
+    found = [(name, a.value, a.low, a.high, a.n) for name, a in accuracies.items()]
+    return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])
+
+
+def estimates(frame: pd.DataFrame, prefix: str) -> dict[str, stats.Estimate]:
+    """Turn lines of `by_model` back into estimates, named for the record."""
+    return {
+        prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
+        for row in frame.itertuples(index=False)
+    }
+
+
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return the rows of one split."""
     return data[data["split"] == split]

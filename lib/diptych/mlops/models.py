@@ -181,6 +181,13 @@ def rows_of(frame, kind: str, features: list[str]):
     return frame[features].to_numpy(np.float32)
 
 
+def requests(rows, kind: str, features: list[str]) -> list[dict]:
+    """Return one request body a row, with its id, in the form the endpoint reads."""
+    inputs = rows_of(rows, kind, features)
+    inputs = inputs if kind == "text" else inputs.tolist()
+    return [{"inputs": [x], "ids": [i]} for x, i in zip(inputs, rows["id"], strict=True)]
+
+
 def digest(folder: Path) -> str:
     """Return the sha256 of a saved model's files, by name and content."""
     total = hashlib.sha256()

@@ -4,6 +4,7 @@ The store is ``mlflow.db`` (SQLite) in the workspace; no MLflow server runs and 
 """
 
 import functools
+import getpass
 import os
 import time
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class Registry:
             self.name,
             before.number if before else None,
             version.number,
-            who=workspace.user(),
+            who=getpass.getuser(),
             why=why,
             gate=gate,
         )
@@ -134,7 +135,10 @@ class Registry:
         current = self.champion()
         history = self.ledger.promotions(self.name)
         if current is not None and len(history):
-            into = history[(history["to_version"] == current.number) & (history["gate"] != "{}")]
+            # an empty gate marks a rollback; only a real promotion names what it replaced
+            into = history[
+                (history["to_version"] == str(current.number)) & history["gate"].map(bool)
+            ]
             before = into["from_version"].dropna()
             if len(before):
                 version = self.version(int(before.iloc[-1]))

@@ -21,7 +21,7 @@ class WorkspaceError(OSError):
     """The workspace or the repository cannot be found or made."""
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(RuntimeError):  # noqa: N818 (reads as what happened)
     """A notebook stopped before its end.
 
     Attributes

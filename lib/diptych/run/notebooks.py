@@ -35,7 +35,10 @@ def find(name: str | Path, folder: str, suffixes: tuple[str, ...], kind: str, hi
             if path.is_file():
                 return path
     known = [short_name(path, base) for path in all_files(base, suffixes)]
-    short = str(name).removeprefix(f"{folder}/")
+    parent = Path(name).parent
+    beside = [path for suffix in suffixes for path in parent.glob(f"*{suffix}")]
+    known += [path.with_suffix("").as_posix() for path in beside]
+    short = str(name)
     for suffix in suffixes:
         short = short.removesuffix(suffix)
     raise ParameterError(f"{name}: no such {kind}. {nearest(short, known)}{hint}.")

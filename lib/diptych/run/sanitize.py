@@ -297,3 +297,32 @@ def _get(token: dict, name: str) -> str:
 
 def _set(token: dict, name: str, value: str) -> None:
     token["data"][(None, name)] = value
+
+
+def terminal(text: str) -> str:
+    """Turn printed text into HTML, the colours of a terminal into classes."""
+    from nbconvert.filters import ansi2html
+
+    return ansi2html(re.sub(r"\x1b\[([\d;]*)m", _sixteen, text))
+
+
+def _sixteen(match: re.Match) -> str:
+    """Bring the 256 and the true colours of a terminal down to its eight names."""
+
+    def named(colour: re.Match) -> str:
+        layer, code = colour[1], [int(part) for part in colour[2].split(";")]
+        if code[0] == 5 and code[1] < 16:
+            return f"{layer}{code[1] % 8}"
+        if code[0] == 5 and code[1] > 231:
+            return f"{layer}9"
+        level = code[1] - 16
+        parts = [level // 36, level // 6 % 6, level % 6] if code[0] == 5 else code[1:]
+        bits = sum(1 << i for i, part in enumerate(parts) if 2 * part >= max(parts) > 0)
+        return f"{layer}{bits}"
+
+    return f"\x1b[{re.sub(r'([34])8;(5;[0-9]+|2;[0-9]+;[0-9]+;[0-9]+)', named, match[1])}m"
+
+
+def plain(text: str) -> str:
+    """Return printed text without its colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from diptych.run import workspace
 
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-SECRET_PARAMETER = re.compile(r"(key|token|password|secret)$", re.IGNORECASE)
+SECRET_PARAMETER = re.compile(r"(^|_)(api)?(key|token|password|secret)$", re.IGNORECASE)
 VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 TEXT_FILES = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".txt", ".yaml", ".yml"}
 SHORTEST = 8
@@ -67,11 +67,16 @@ def looks_secret(name: str, value, environment: Mapping[str, str] = os.environ) 
 
 
 def secret_values(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the values that must not be written, each with its variable's name."""
+    """Return the values that must not be written, each with its variable's name.
+
+    A path that exists (``SSH_KEY_FILE``) is no secret.
+    """
     return {
         value: name
         for name, value in environment.items()
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST
+        if SECRET_NAME.search(name)
+        and len(value) >= SHORTEST
+        and not (value.startswith("/") and os.path.exists(value))
     }
 
 

@@ -1,0 +1,29 @@
+"""Stage 1, data: what to look at in a table before anything is trained on it."""
+
+import pandas as pd
+
+from diptych.core import stats
+
+
+def class_share(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of each class per month, or per split where the rows have no time.
+
+    Returns
+    -------
+    DataFrame
+        ``period``, ``label``, ``share``, ``low``, ``high`` (Wilson), ``n``.
+    """
+    rows = data[data["time"].notna()]
+    rows = data if rows.empty else rows
+    period = rows["split"] if rows is data else rows["time"].dt.strftime("%Y-%m")
+    found = []
+    for name, group in rows.groupby(period.to_numpy(), sort=True):
+        for label in sorted(data["label"].unique()):
+            share = stats.wilson(int((group["label"] == label).sum()), len(group))
+            found.append((name, label, share.value, share.low, share.high, share.n))
+    return pd.DataFrame(found, columns=["period", "label", "share", "low", "high", "n"])
+
+
+def duplicates(data: pd.DataFrame, features: list[str]) -> int:
+    """Count the rows whose features all equal an earlier row's."""
+    return int(data.duplicated(subset=features).sum())

@@ -1,0 +1,118 @@
+"""Stage 6, improve: retrain on the alarm, and let the gate choose on a later slice of time."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from diptych.mlops import build
+from diptych.mlops.models import Model
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which windows a retraining may learn from, which decide, and which only show the outcome.
+
+    A challenger is judged on windows *later* than those it learnt from: on shuffled rows it
+    would look better than it will be in service.
+    """
+
+    reason: str
+    learn: list[str]
+    decide: list[str]
+    after: list[str]
+
+
+def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan:
+    """Lay out a retraining.
+
+    Parameters
+    ----------
+    windows : list of str
+        All live windows in order.
+    alarm : str or None
+        Window of the first alarm; without one the plan is a routine refresh in mid-stream.
+    learn, decide : int
+        Number of windows to learn from (the alarm's and the next ones) and to decide on.
+
+    Raises
+    ------
+    ValueError
+        If too few windows follow.
+    """
+    start = windows.index(alarm) if alarm else max(len(windows) // 2 - learn, 0)
+    cut = start + learn
+    if cut + decide > len(windows):
+        raise ValueError(
+            f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and "
+            f"{len(windows) - start} follow the alarm in {windows[start]}; take fewer"
+        )
+    reason = f"drift alarm in {alarm}" if alarm else "no alarm: a routine refresh"
+    return Plan(reason, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
+
+
+def training_rows(data: pd.DataFrame, windows: pd.Series, plan: Plan) -> pd.DataFrame:
+    """Return the champion's train rows and the live rows whose labels came in time."""
+    learnt = data["id"].map(windows).isin(plan.learn)
+    return data[(data["split"] == "train") | learnt]
+
+
+def in_windows(data: pd.DataFrame, windows: pd.Series, names: list[str]) -> pd.DataFrame:
+    """Return the live rows of some windows."""
+    return data[data["id"].map(windows).isin(names)]
+
+
+def by_window(
+    models: dict[str, Model], data: pd.DataFrame, windows: pd.Series, names: list[str]
+) -> pd.DataFrame:
+    """Score models on each window.
+
+    Returns
+    -------
+    DataFrame
+        ``window``, ``model``, ``value``, ``low``, ``high``, ``n``.
+    """
+    found = []
+    for window in names:
+        rows = in_windows(data, windows, [window])
+        for name, model in models.items():
+            accuracy = build.evaluate(model, rows).accuracy
+            found.append(
+                {
+                    "window": window,
+                    "model": name,
+                    "value": accuracy.value,
+                    "low": accuracy.low,
+                    "high": accuracy.high,
+                    "n": accuracy.n,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
+    """Return the accuracy on the windows after the decision, and how much of a loss came back.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `by_window` returns it for "champion" and "challenger".
+
+    Returns
+    -------
+    dict
+        Accuracy of both on windows neither the training nor the gate has seen; with windows
+        before the alarm, also ``recovered``: the challenger's gain as a share of what the
+        champion lost against that time.
+    """
+    seen = {*plan.learn, *plan.decide, *plan.after}
+
+    def mean(model: str, windows) -> float | None:
+        rows = scores[(scores["model"] == model) & scores["window"].isin(windows)]
+        return float((rows["value"] * rows["n"]).sum() / rows["n"].sum()) if len(rows) else None
+
+    before = mean("champion", set(scores["window"]) - seen)
+    old, new = mean("champion", plan.after), mean("challenger", plan.after)
+    found = {"champion afterwards": old, "challenger afterwards": new}
+    if None not in (before, old, new) and before > old:
+        found["recovered"] = (new - old) / (before - old)
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,200 @@
+"""Stage 5, monitor: drift, estimated accuracy, and true accuracy once the labels are in."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.core import stats
+from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
+from diptych.core.ledger import Ledger
+from diptych.mlops.models import Model
+from diptych.run import workspace
+
+WORD = re.compile(r"[\w']+")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the log shows, window by window.
+
+    Attributes
+    ----------
+    drift : DataFrame
+        One row a window, as `core.drift.alarms` returns it.
+    scores : DataFrame, shape (features, windows)
+        Shift of each feature in units of its alarm threshold: above 1 is an alarm.
+    accuracy : DataFrame
+        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high``, ``n``; a
+        window has no true row until its labels are in.
+    """
+
+    drift: pd.DataFrame
+    scores: pd.DataFrame
+    accuracy: pd.DataFrame
+
+    @property
+    def first_alarm(self) -> str | None:
+        """The first window whose alarm rang, or None."""
+        return self.alarmed[0] if self.alarmed else None
+
+    @property
+    def alarmed(self) -> list[str]:
+        """The windows whose alarm rang, in order."""
+        return self.drift.loc[self.drift["alarm"], "window"].tolist()
+
+
+def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.DataFrame:
+    """Describe rows by what drift is looked for in.
+
+    Tables are described by their own columns; texts by length, by the share of words the model
+    has never seen, and by how they are written. Both get the model's confidence and prediction.
+
+    Parameters
+    ----------
+    rows : list of str, or array, shape (n, len(model.features))
+    probabilities : array, shape (n, classes), optional
+        What the model answered; computed here if not given.
+    """
+    if probabilities is None:
+        probabilities = model.predict_proba(rows)
+    if model.kind == "text":
+        frame = describe_texts(rows, model.encoder.words)
+    else:
+        frame = pd.DataFrame(np.asarray(rows, dtype=float), columns=model.features)
+    frame["confidence"] = probabilities.max(axis=1)
+    frame["prediction"] = np.asarray(model.classes)[probabilities.argmax(axis=1)]
+    return frame
+
+
+def describe_texts(texts: list[str], known: set[str]) -> pd.DataFrame:
+    """Return length in words, share of unknown words, exclamations and capitals of each text."""
+    rows = []
+    for text in texts:
+        words = WORD.findall(text.lower())
+        rows.append(
+            {
+                "words": len(words),
+                "unknown words": sum(word not in known for word in words) / max(len(words), 1),
+                "exclamations": text.count("!"),
+                "capitals": sum(map(str.isupper, text)) / max(len(text), 1),
+            }
+        )
+    return pd.DataFrame(rows, columns=["words", "unknown words", "exclamations", "capitals"])
+
+
+def reference(folder: Path) -> Profile:
+    """Load the profile stored with a released model."""
+    return Profile.from_dict(json.loads((folder / "reference.json").read_text()))
+
+
+def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
+    """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
+
+    A window is a month, or one of `count` equal batches where the rows have no time.
+    """
+    if live["time"].notna().all():
+        ordered = live.sort_values(["time", "id"])
+        window = ordered["time"].dt.strftime("%Y-%m")
+    else:
+        ordered = live.sample(frac=1, random_state=seed)
+        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
+    ordered = ordered.assign(window=window).reset_index(drop=True)
+    parts = [
+        group.sample(min(most, len(group)), random_state=seed).sort_index()
+        for _, group in ordered.groupby("window", sort=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def predictions(endpoint: str) -> pd.DataFrame:
+    """Read what an endpoint has logged, with the labels that have come."""
+    with Ledger(workspace.ledger_path()) as ledger:
+        return ledger.predictions(endpoint=endpoint)
+
+
+def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int) -> None:
+    """Record the labels that are known: those of all windows but the last `delay`."""
+    names = sorted(windows.unique())
+    known = windows[windows.isin(names[: len(names) - delay])].index
+    labels = data.set_index("id")["label"].reindex(known)
+    with Ledger(workspace.ledger_path()) as ledger:
+        ledger.label(endpoint, labels.to_dict())
+
+
+def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series) -> Watch:
+    """Look at the prediction log window by window.
+
+    Parameters
+    ----------
+    log : DataFrame
+        Predictions of the serving run, as the ledger returns them.
+    windows : Series
+        Window of each ``row_id``.
+    """
+    inputs = log["input"].tolist()
+    rows = inputs if model.kind == "text" else np.asarray(inputs, dtype=float)
+    described = describe(model, rows, np.array(log["probabilities"].tolist()))
+    named = log["row_id"].map(windows).to_numpy()
+    scores, found = {}, []
+    for window, group in log.assign(window=named).groupby("window", sort=True):
+        table = compare(profile, described[named == window]).set_index("feature")
+        scores[window] = table["shift"] / table["threshold"]
+        found.append(_row(window, "estimated", estimated_accuracy(group["probability"])))
+        known = group[group["label"].notna()]
+        if len(known):
+            right = int((known["prediction"] == known["label"]).sum())
+            found.append(_row(window, "true", stats.wilson(right, len(known))))
+    return Watch(alarms(profile, described, named), pd.DataFrame(scores), pd.DataFrame(found))
+
+
+def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
+    """Pool the true and the estimated accuracy before the first alarm and from it on."""
+    found = {}
+    since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
+    for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
+        for kind, group in rows.groupby("kind", sort=True):
+            n = int(group["n"].sum())
+            right = round(float((group["value"] * group["n"]).sum()))
+            found[f"{kind} accuracy {name}"] = stats.wilson(right, n)
+    return found
+
+
+def new_words(log: pd.DataFrame, before: pd.DataFrame, count: int = 12) -> pd.DataFrame:
+    """Return the words whose share grew most against the training texts.
+
+    Log-odds with an add-half prior, divided by its standard error (Monroe, Colaresi and Quinn
+    2008, Political Analysis 16, 372-403, without the informative prior).
+    """
+    if "text" not in before or log.empty:
+        return pd.DataFrame(columns=["word", "now", "in training"])
+    now, then = _counts(log["input"]), _counts(before["text"])
+    words = now[now >= 10].index
+    a, b = now.reindex(words) + 0.5, then.reindex(words, fill_value=0) + 0.5
+    odds = np.log(a / (now.sum() - a)) - np.log(b / (then.sum() - b))
+    score = (odds / np.sqrt(1 / a + 1 / b)).sort_values(ascending=False).head(count)
+    return pd.DataFrame(
+        {
+            "word": score.index,
+            "now": now[score.index].to_numpy(),
+            "in training": then.reindex(score.index, fill_value=0).to_numpy(),
+        }
+    )
+
+
+def _counts(texts: pd.Series) -> pd.Series:
+    return pd.Series([word for text in texts for word in WORD.findall(text.lower())]).value_counts()
+
+
+def _row(window: str, kind: str, estimate: stats.Estimate) -> dict:
+    return {
+        "window": window,
+        "kind": kind,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+    }

@@ -1,0 +1,72 @@
+"""Stage 3, release: measure a candidate for the gate, profile its reference rows, write its card."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.drift import Profile
+from diptych.core.gate import Candidate, Decision
+from diptych.mlops import build, models, monitor
+from diptych.mlops.models import Model
+from diptych.run.workspace import write_atomic
+
+
+def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame) -> Candidate:
+    """Measure what the gate asks of a model.
+
+    Parameters
+    ----------
+    name : str
+        How reports call it.
+    folder : Path
+        Where the model is saved; its size is that of the files.
+    rows : DataFrame
+        Canonical test rows; candidate and champion must be measured on the same ones.
+    """
+    scores = build.evaluate(model, rows)
+    return Candidate.from_rows(
+        name,
+        scores.correct,
+        slice_of=rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None,
+        calibration_error=scores.calibration_error,
+        latency_p95_ms=latency_p95(model, rows),
+        size_mb=models.size_mb(folder),
+    )
+
+
+def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:
+    """Return the 95th percentile in milliseconds of one-row predictions, in this process."""
+    inputs = models.rows_of(rows.head(calls), model.kind, model.features)
+    taken = []
+    for i in range(len(inputs)):
+        began = time.perf_counter()
+        model.predict_proba(inputs[i : i + 1])
+        taken.append((time.perf_counter() - began) * 1000)
+    return float(np.percentile(taken, 95))
+
+
+def add_reference(model: Model, folder: Path, rows: pd.DataFrame, seed: int) -> None:
+    """Store the profile that monitoring compares with, computed once, beside the model.
+
+    `rows` must be rows the model was not fitted on, else its confidence looks too high.
+    """
+    described = monitor.describe(model, models.rows_of(rows, model.kind, model.features))
+    profile = Profile.fit(described, seed=seed).to_dict()
+    write_atomic(folder / "reference.json", json.dumps(profile))
+
+
+def card(model: Model, decision: Decision, facts: dict) -> str:
+    """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) as Markdown."""
+    setting = ", ".join(f"{key} = {value}" for key, value in model.parameters.items()) or "none"
+    lines = [
+        f"**Model** {model.family} ({setting}); temperature {model.temperature:.2f}",
+        f"**Input** {model.kind}: {len(model.features)} column(s); **classes** "
+        + ", ".join(model.classes),
+        *(f"**{name}** {value}" for name, value in facts.items()),
+        f"**Gate** {decision.reason}",
+        "**Not for** rows unlike its training data: watch the drift report of stage 5.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,200 @@
+"""Execute one notebook. The seam: a faster engine takes the place of `PapermillEngine`."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from diptych.run import workspace
+from diptych.run.errors import NotebookFailed
+from diptych.run.notebooks import heading
+from diptych.run.secrets import Redactor
+
+OnCell = Callable[[int, int, str], None]
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Engine(Protocol):
+    """What the runner needs of an engine."""
+
+    def execute(
+        self,
+        notebook: Path,
+        output: Path,
+        parameters: Mapping[str, object],
+        *,
+        environment: Mapping[str, str],
+        cwd: Path,
+        on_cell: OnCell,
+    ) -> None:
+        """Execute a notebook and leave no process behind, whatever happens.
+
+        Parameters
+        ----------
+        notebook : Path
+            Read, never written.
+        output : Path
+            The executed notebook; after a failure or Ctrl-C, as far as it came. Whatever is
+            written there has passed through `Redactor`.
+        parameters : mapping
+            Values to inject after the cell tagged ``parameters``; may be empty.
+        environment : mapping of str to str
+            Variables the kernel gets besides this process's own.
+        cwd : Path
+            The kernel's working directory.
+        on_cell : callable
+            Called with (code cells done, code cells in all, heading the next stands under).
+
+        Raises
+        ------
+        NotebookFailed
+            If a cell raises or the kernel dies.
+        """
+
+
+class PapermillEngine:
+    """Papermill's injected cell and nbclient's kernel, in this process: what bare papermill does.
+
+    The notebook is written after each cell, so that a killed run shows how far it came.
+    """
+
+    def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
+        """Execute a notebook; see `Engine.execute`."""
+        nb = _injected(notebook, parameters)
+        environment = {**os.environ, **environment}
+        redactor = Redactor(environment)
+        _finish(self._execute(nb, output, environment, cwd, on_cell, redactor))
+
+    async def _execute(self, nb, output, environment, cwd, on_cell, redactor) -> None:
+        from nbclient import NotebookClient
+
+        name = nb.metadata.get("kernelspec", {}).get("name", "python3")
+        client = NotebookClient(nb, kernel_name=name, timeout=None)
+        _save(nb, output, redactor)
+        with TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as sockets:
+            try:
+                await _start(client, environment, cwd, sockets)
+                await self._execute_cells(client, output, on_cell, redactor)
+            finally:
+                await _stop(client)
+
+    async def _execute_cells(self, client, output, on_cell, redactor) -> None:
+        from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+        total = sum(cell.cell_type == "code" for cell in client.nb.cells)
+        label = ""
+        for index, cell in enumerate(client.nb.cells):
+            label = heading(cell) or label
+            if cell.cell_type != "code":
+                continue
+            on_cell(client.code_cells_executed, total, label)
+            try:
+                await client.async_execute_cell(cell, index, client.code_cells_executed + 1)
+            except CellExecutionError as error:
+                text = "\n".join(_traceback(cell) or [f"{error.ename}: {error.evalue}"])
+                text = redactor.text(COLOUR.sub("", text))
+                evalue = redactor.text(COLOUR.sub("", error.evalue))
+                raise NotebookFailed(index, error.ename, evalue, text, label) from None
+            except DeadKernelError:
+                # nbclient turns a cancelled cell (Ctrl-C) into a dead kernel.
+                if asyncio.current_task().cancelling():
+                    raise asyncio.CancelledError from None
+                why = "its process ended: killed, crashed, or out of memory"
+                raise NotebookFailed(index, "KernelDied", why, "", label) from None
+            finally:
+                _merge_streams(cell)
+                _save(client.nb, output, redactor)
+        on_cell(total, total, "")
+
+
+def _injected(notebook: Path, parameters: Mapping[str, object]):
+    """Return the notebook with papermill's cell of parameters, without old outputs."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    nb = load_notebook_node(str(notebook))
+    if parameters:
+        nb = parameterize_notebook(nb, dict(parameters), kernel_name="python3", language="python")
+        for cell in nb.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.id = "injected-parameters"
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nb
+
+
+async def _start(client, environment, cwd, sockets: str) -> None:
+    """Start the kernel, talking over sockets in a folder of its own where the system has them.
+
+    Nobody else on the machine can reach those, and two starting kernels cannot race for a port.
+    The folder's path must be short: a socket's may have about 100 characters.
+    """
+    from jupyter_client.kernelspec import NoSuchKernel
+
+    manager = client.create_kernel_manager()
+    if os.name == "posix":
+        manager.transport = "ipc"
+        manager.connection_file = str(Path(sockets) / "kernel.json")
+    try:
+        await client.async_start_new_kernel(env=dict(environment), cwd=str(cwd))
+        await client.async_start_new_kernel_client()
+    except NoSuchKernel as error:
+        why = f"no kernel {error.name!r} is installed; `diptych doctor` says what is missing"
+        raise NotebookFailed(0, "NoSuchKernel", why, "") from None
+    except RuntimeError as error:
+        raise NotebookFailed(0, "KernelDied", f"it did not start ({error})", "") from None
+
+
+async def _stop(client) -> None:
+    """End the kernel: asked first, so that it cleans up, then killed."""
+    from jupyter_client.utils import ensure_async
+
+    manager, client.km = client.km, None
+    channels, client.kc = client.kc, None
+    if channels is not None:
+        channels.stop_channels()
+    if manager is None:
+        return
+    try:
+        if manager.has_kernel:
+            await ensure_async(manager.shutdown_kernel())
+    finally:
+        await ensure_async(manager.cleanup_resources())
+
+
+def _finish(coroutine) -> None:
+    """Run a coroutine to its end, also where a loop is running already (in a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def _traceback(cell) -> list[str]:
+    errors = [output for output in cell.outputs if output.output_type == "error"]
+    return errors[-1].traceback if errors else []
+
+
+def _merge_streams(cell) -> None:
+    """Join neighbouring pieces of one stream: where they were cut is a matter of timing."""
+    merged = []
+    for output in cell.get("outputs", []):
+        last = merged[-1] if merged else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    cell.outputs = merged
+
+
+def _save(nb, output: Path, redactor: Redactor) -> None:
+    from nbformat.v4 import writes
+
+    workspace.write_atomic(output, writes(redactor.tree(nb)) + "\n")
