@@ -20,7 +20,7 @@ import pandas as pd
 from diptych.core.stats import Estimate
 
 FINE, COARSE = 2_048, 20  # bins for KS and Wasserstein, and for PSI and JS
-LEVELS = 64  # most levels of a category that are told apart
+LEVELS = 64  # most levels of a category that are told apart, and no more than rows / 20
 BLOCK = 1 << 15  # rows binned at once: the temporaries stay in the processor's cache
 
 
@@ -150,7 +150,7 @@ def alarms(
     if len(names) != len(frame) or names.isna().any():
         raise ValueError(f"by names the window of {names.count()} of {len(frame)} rows: name all.")
     rows = []
-    for name, window in frame.groupby(names.array, observed=True):
+    for name, window in frame.groupby(pd.Index(names), observed=True):
         table = compare(profile, window, alpha, min_effect)
         worst = table.loc[(table["shift"] / table["threshold"]).idxmax()]
         drifted = int(table["drifted"].sum())
@@ -209,11 +209,11 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
     if not len(present):
         raise ValueError(f"Column '{name}' is missing throughout: leave it out of the profile.")
     if kind == "categorical":
-        levels = _counts(series)
-        if len(levels) > LEVELS:
+        levels, most = _counts(series), min(LEVELS, max(8, len(present) // 20))
+        if len(levels) > most:
             # chosen and counted on the same rows, they would look more frequent than they are
-            levels = sorted(_counts(series[::2]).items(), key=lambda item: -item[1])[:LEVELS]
-            levels, series = dict(levels), series[1::2]
+            found, series = _counts(series[::2]), series[1::2]
+            levels = sorted(found, key=found.get, reverse=True)[:most]
         return Categorical(tuple(levels), tuple(_level_counts(series, levels)))
     least, q1, q3, most = np.quantile(present, [0, 0.005, 0.995, 1]).tolist()
     spread = float(present.std()) if least < most else 0.0
@@ -312,10 +312,9 @@ def _thresholds(profile: Profile, n: int, alpha: float) -> list[float]:
     """Return the shift of each column that an undrifted window of `n` rows stays below.
 
     The largest shift of all columns, each in its own unit, exceeds the critical value with
-    probability at most alpha, for reference and window both drawn from the reference's
-    distribution. Columns are drawn independently; if they are associated, alarms are rarer.
-    A column of few distinct values is resampled from its histogram. One of many follows
-    Smirnov's law, P(shift > x sqrt(1/n + 1/m)) = 2 exp(-2 x^2) in the tail, whatever its
+    probability alpha if nothing drifts. Columns are drawn independently; if they are associated,
+    alarms are rarer. A column of few distinct values is resampled (`_null_shifts`). One of many
+    follows Smirnov's law, P(shift > x sqrt(1/n + 1/m)) = 2 exp(-2 x^2) in the tail, whatever its
     distribution, so it is drawn from there; ties only make alarms rarer.
     """
     draws = math.ceil(5 / alpha)
@@ -340,11 +339,17 @@ def _thresholds(profile: Profile, n: int, alpha: float) -> list[float]:
 
 @lru_cache(maxsize=512)
 def _null_shifts(column: Numeric | Categorical, n: int, draws: int, seed: int) -> np.ndarray:
-    """Return shifts, shape (draws,), between resampled references and windows of `n` rows."""
-    counts = np.array([c for c in column.counts if c] + [1], float)  # 1: a value not yet seen
-    p, m = counts / counts.sum(), sum(column.counts)
+    """Return shifts, shape (draws,), of windows of `n` rows drawn as the reference was.
+
+    The reference is a sample too: each draw first takes probabilities that could have produced
+    it (Dirichlet posterior under Jeffreys' prior), then a multinomial window from them.
+    """
+    counts = np.array(column.counts)
+    if isinstance(column, Numeric):
+        counts = np.append(counts[counts > 0], 0)  # the last bin is for values not yet seen
     rng = np.random.default_rng([seed, n])
-    gap = rng.multinomial(m, p, draws) / m - rng.multinomial(n, p, draws) / n
+    p = rng.standard_gamma(counts + 0.5, (draws, len(counts)))
+    gap = rng.multinomial(n, p / p.sum(axis=1, keepdims=True)) / n - counts / counts.sum()
     if isinstance(column, Numeric):
         return np.abs(np.cumsum(gap, axis=1)).max(axis=1)
     return np.abs(gap).sum(axis=1) / 2

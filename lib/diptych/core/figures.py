@@ -18,7 +18,7 @@ import pandas as pd
 # at least 3:1 on paper and on ink, and apart in the three common kinds of colour blindness
 SERIES = ("#12796d", "#b5711a", "#7450c8", "#df58ac")
 MARKERS = ("o", "s", "^", "D")
-WIDTH = 620  # of a figure, in CSS pixels
+WIDTH = 540  # of a figure, in CSS pixels
 STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,

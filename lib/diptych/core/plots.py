@@ -279,7 +279,7 @@ def drift_plot(
     axes.plot(drifted[:, 1] + 0.5, drifted[:, 0] + 0.5, "o", color="black", markersize=5)
     features, windows = [str(f) for f in scores.index], [str(w) for w in scores.columns]
     axes.set(yticks=np.arange(len(features)) + 0.5, yticklabels=features, xlabel=xlabel)
-    step = -(-len(windows) // 9)
+    step = -(-len(windows) // 7)
     axes.set_xticks(np.arange(0, len(windows), step) + 0.5, windows[::step])
     axes.invert_yaxis()
     axes.grid(visible=False)
@@ -301,7 +301,7 @@ def _place(axes, x: pd.Series):
     if pd.api.types.is_datetime64_any_dtype(x):
         return lambda values: pd.to_datetime(pd.Series(values)).dt.tz_localize(None).to_numpy()
     order = {value: position for position, value in enumerate(dict.fromkeys(x))}
-    step = -(-len(order) // 9)
+    step = -(-len(order) // 7)
     axes.set_xticks(range(0, len(order), step), [str(value) for value in order][::step])
     return lambda values: np.array([order[value] for value in values])
 

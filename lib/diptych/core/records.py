@@ -60,8 +60,8 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The run's id."""
-        return self.folder.name
+        """The run's id, also while the runner still stages its folder."""
+        return self.folder.name.removeprefix(".").removesuffix(".partial")
 
     def value(self, name: str):
         """Return one recorded value.

@@ -1,6 +1,7 @@
 """Execute one notebook. The seam: a faster engine takes the place of `PapermillEngine`."""
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from diptych.run.notebooks import heading
 from diptych.run.secrets import Redactor
 
 OnCell = Callable[[int, int, str], None]
+PATIENCE = 2.0  # seconds
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -151,20 +153,22 @@ async def _start(client, environment, cwd, sockets: str) -> None:
 
 
 async def _stop(client) -> None:
-    """End the kernel: asked first, so that it cleans up, then killed."""
+    """End the kernel: a cell in progress is interrupted, so that it cleans up after itself."""
     from jupyter_client.utils import ensure_async
 
-    manager, client.km = client.km, None
-    channels, client.kc = client.kc, None
-    if channels is not None:
-        channels.stop_channels()
-    if manager is None:
-        return
+    manager, channels = client.km, client.kc
+    client.km = client.kc = None
     try:
-        if manager.has_kernel:
-            await ensure_async(manager.shutdown_kernel())
+        if channels is not None and await manager.is_alive():
+            await manager.interrupt_kernel()
+            # Answered when the cell has ended; a kernel that does not answer is killed below.
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                await channels.kernel_info(reply=True, timeout=PATIENCE)
     finally:
-        await ensure_async(manager.cleanup_resources())
+        if channels is not None:
+            channels.stop_channels()
+        if manager is not None and manager.has_kernel:
+            await ensure_async(manager.shutdown_kernel())
 
 
 def _finish(coroutine) -> None:

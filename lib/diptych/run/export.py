@@ -34,6 +34,10 @@ LABELS = {
     "git": "Commit",
     "python": "Python",
     "parameters": "Parameters",
+    "packages": "Packages",
+    "sha256": "Fingerprints",
+    "host": "Machine",
+    "cost": "Cost, USD",
 }
 
 
