@@ -19,23 +19,33 @@ FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 # the contrast of every visible text with the background it stands on (WCAG 2.2, 1.4.3)
 CONTRAST = """
 (() => {
-  const parse = c => { const m = c.match(/[\\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
-  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const over = (top, under) => under.slice(0, 3).map((v, i) => top[3] * top[i] + (1 - top[3]) * v);
-  const ground = node => { const own = node ? parse(getComputedStyle(node).backgroundColor) : [255, 255, 255, 1];
-    return own[3] === 1 ? own : [...over(own, ground(node.parentElement)), 1]; };
-  const worst = [];
+  const parse = colour => {
+    const parts = colour.match(/[\\d.]+/g).map(Number);
+    return parts.length < 4 ? [...parts, 1] : parts;
+  };
+  const light = colour => {
+    const [r, g, b] = colour.slice(0, 3).map(v => v / 255).map(
+      v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const over = (top, under) =>
+    [...under.slice(0, 3).map((v, i) => top[3] * top[i] + (1 - top[3]) * v), 1];
+  const ground = node => {
+    const own = node ? parse(getComputedStyle(node).backgroundColor) : [255, 255, 255, 1];
+    return own[3] === 1 ? own : over(own, ground(node.parentElement));
+  };
+  const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement, style = getComputedStyle(node);
-    if (!walker.currentNode.data.trim() || !node.getClientRects().length || +style.opacity === 0) continue;
-    const drawn = node.closest("svg text");
-    const back = ground(node), ink = over(parse(drawn ? style.fill : style.color), back);
+    const text = walker.currentNode.data.trim(), node = walker.currentNode.parentElement;
+    const style = getComputedStyle(node);
+    if (!text || !node.getClientRects().length || +style.opacity === 0) continue;
+    const back = ground(node);
+    const ink = over(parse(node.closest("svg text") ? style.fill : style.color), back);
     const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
-    worst.push([(a + 0.05) / (b + 0.05), walker.currentNode.data.trim().slice(0, 40)]);
+    found.push([(a + 0.05) / (b + 0.05), text.slice(0, 40)]);
   }
-  return worst.sort((x, y) => x[0] - y[0])[0];
+  return found.sort((x, y) => x[0] - y[0])[0];
 })()
 """
 
@@ -54,8 +64,10 @@ def browser():
         loop = asyncio.new_event_loop()
         try:
             chromium = Browser(loop, _address(Path(profile) / "DevToolsActivePort", process))
-            yield chromium
-            chromium.close()
+            try:
+                yield chromium
+            finally:
+                chromium.close()
         finally:
             loop.close()
             process.terminate()

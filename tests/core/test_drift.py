@@ -294,7 +294,7 @@ REFERENCE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "b"]})
         (lambda p: Profile.fit(REFERENCE.assign(x=np.nan)), "'x' is missing throughout"),
         (lambda p: Profile.fit(REFERENCE.assign(c=None), ["c"]), "Column 'c' is object"),
         (lambda p: Profile.fit(pd.DataFrame({"t": pd.to_datetime(["2025"] * 2)}), ["t"]), "'t' is"),
-        (lambda p: Profile.fit(REFERENCE.rename(columns={"x": 0}), [0]), "string as name"),
+        (lambda p: Profile.fit(REFERENCE.rename(columns={"x": 0}), [0]), "a str name"),
         (lambda p: compare(p, REFERENCE[:0]), "window is empty"),
         (lambda p: compare(p, REFERENCE[["x"]]), "lack the column 'c'"),
         (lambda p: compare(p, REFERENCE.assign(x=["1", "2", "3"])), "'x' is str"),

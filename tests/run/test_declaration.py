@@ -86,7 +86,7 @@ def test_every_bad_line_is_told_at_once(notebooks):
         ("line 5", "size = 3 * 4", "not a plain value"),
         ("line 6", "import os", "move other code below"),
         ("line 7", "api_key", "name of an environment variable"),
-        ("line 8", "depth", "declared twice"),
+        ("line 9", "rows", "declared twice"),
     ]
     for problem, expected in zip(refused.value.problems, words, strict=True):
         assert problem.startswith("tests/run/notebooks/bad_defaults.ipynb: parameters cell")

@@ -60,16 +60,15 @@ class Profile:
         """Profile the reference rows.
 
         `columns` left out takes every column of numbers, booleans, strings or categories.
-        ValueError if there are fewer than two rows or no usable column, or a column is absent,
-        neither numeric nor categorical, or missing throughout.
+        ValueError for fewer than two rows, or a column that is absent, empty or of another kind.
         """
         if len(frame) < 2:
             raise ValueError(f"The reference has {len(frame)} rows: a profile needs at least 2.")
         if columns is None:
             columns = [name for name in frame if _kind(frame[name])]
+        _require(frame, columns)
         if not len(columns):
             raise ValueError("No column to profile: name at least one of numbers or categories.")
-        _require(frame, columns)
         return cls({name: _fit_column(name, frame[name]) for name in columns}, seed)
 
     def to_dict(self) -> dict:
@@ -94,7 +93,6 @@ def compare(
 
     Parameters
     ----------
-    profile : Profile
     window : DataFrame
         At least one row and all columns of the profile.
     alpha : float
@@ -152,9 +150,9 @@ def alarms(
     rows = []
     for name, window in frame.groupby(pd.Index(names), observed=True):
         table = compare(profile, window, alpha, min_effect)
-        worst = table.loc[(table["shift"] / table["threshold"]).idxmax()]
+        worst = (table["shift"] / table["threshold"]).idxmax()
+        figures = table.loc[worst, ["feature", "shift", "threshold"]]
         drifted = int(table["drifted"].sum())
-        figures = worst[["feature", "shift", "threshold"]]
         rows.append((name, len(window), drifted, *figures, drifted > 0))
     columns = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
     return pd.DataFrame(rows, columns=columns)
@@ -174,8 +172,7 @@ def estimated_accuracy(confidences: Sequence[float], level: float = 0.95) -> Est
     c = np.asarray(confidences, float)
     if c.ndim != 1 or len(c) < 2 or not ((c >= 0) & (c <= 1)).all():
         raise ValueError(
-            f"confidences has shape {c.shape} or values outside 0..1: give the probability of "
-            "the predicted class of at least two rows."
+            f"confidences has shape {c.shape} or values outside 0..1: give at least two shares."
         )
     half = norm.ppf(0.5 + level / 2) * math.sqrt((c * (1 - c)).sum()) / len(c)
     mean = float(c.mean())
@@ -201,8 +198,7 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
     kind = _kind(series)
     if not kind or not isinstance(name, str):
         raise ValueError(
-            f"Column {name!r} is {series.dtype}: name columns of numbers, strings or categories, "
-            "with a string as name."
+            f"Column {name!r} is {series.dtype}: give numbers, names or categories and a str name."
         )
     numbers = _floats(series) if kind == "numeric" else None
     present = series.dropna() if numbers is None else numbers[np.isfinite(numbers)].astype(float)

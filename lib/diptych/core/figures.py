@@ -74,7 +74,7 @@ def figure(height: int = 300, columns: int = 1):
 
 
 def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:
-    """Display a figure as one HTML output; a terminal gets its description.
+    """Display a figure as one HTML output; a terminal or a script gets its description.
 
     Parameters
     ----------
@@ -91,9 +91,7 @@ def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") ->
     ValueError
         If `alt` is empty.
     """
-    from IPython.display import display
-
-    display({"text/html": figure_html(fig, alt, table, caption), "text/plain": alt}, raw=True)
+    _display(figure_html(fig, alt, table, caption), alt)
 
 
 def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:
@@ -106,7 +104,9 @@ def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str =
     if table is not None:
         rows = table_html(table)
         parts.append(f"<details><summary>Table of the same data</summary>{rows}</details>")
-    return '<figure role="group" style="margin:0">\n' + "\n".join(parts) + "\n</figure>"
+    label = escape(caption or "Figure")
+    inside = "\n".join(parts)
+    return f'<figure role="figure" aria-label="{label}" style="margin:0">\n{inside}\n</figure>'
 
 
 def table(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> None:
@@ -117,15 +117,13 @@ def table(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> None:
     rows : int
         The first so many rows are shown; the rest is counted.
     """
-    from IPython.display import display
-
-    html = table_html(frame, caption, rows)
-    display({"text/html": html, "text/plain": frame.head(rows).to_string()}, raw=True)
+    _display(table_html(frame, caption, rows), frame.head(rows).to_string())
 
 
 def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> str:
     """Return what `table` displays."""
-    if not isinstance(frame.index, pd.RangeIndex):
+    numbered = frame.index.names == [None] and pd.api.types.is_integer_dtype(frame.index)
+    if not numbered:
         frame = frame.reset_index()
     shown = frame.head(rows)
     columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
@@ -144,6 +142,16 @@ def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> str:
         f'<div {SCROLL} aria-label="{label}"><table class="data">{title}\n<thead><tr>{head}</tr>'
         "</thead>\n<tbody>\n" + "\n".join(lines) + f"\n</tbody></table>{cut}</div>"
     )
+
+
+def _display(html: str, text: str) -> None:
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is None:
+        print(text)
+    else:
+        display({"text/html": html, "text/plain": text}, raw=True)
 
 
 def _column(values: pd.Series) -> tuple[str, list[str]]:

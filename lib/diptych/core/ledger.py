@@ -138,7 +138,7 @@ class Ledger:
         now, stamp = _utc(None), time.time_ns()
         values = []
         for i, row in enumerate(rows):
-            if not row.keys() <= _KNOWN or not _REQUIRED <= row.keys():
+            if not row.keys() <= _KNOWN or not row.keys() >= _REQUIRED:
                 wrong = sorted((row.keys() - _KNOWN) | (_REQUIRED - row.keys()))
                 raise ValueError(f"row {i}: {', '.join(wrong)} unknown or missing in a prediction")
             get, probabilities = row.get, row.get("probabilities")

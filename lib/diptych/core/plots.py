@@ -334,7 +334,7 @@ def _reference(axes, reference: tuple[float, str], upright: bool = False) -> Non
 def _describe(data: pd.DataFrame, xlabel: str, ylabel: str, marks: Mapping) -> str:
     """Say in words what a line plot shows."""
     parts = []
-    for name, line in data.groupby("series", sort=False):
+    for name, line in data.dropna(subset="y").groupby("series", sort=False):
         first, last = line.iloc[0], line.iloc[-1]
         least, most = line["y"].min(), line["y"].max()
         parts.append(

@@ -180,8 +180,8 @@ def mcnemar(correct_a: Sequence, correct_b: Sequence) -> float:
 def cochran(correct_matrix: Sequence) -> float:
     """p-value of Cochran's Q test that three or more models are right equally often.
 
-    `correct_matrix` has shape (n, models) and holds 0 or 1. Follow a small value with `mcnemar`
-    on each pair, corrected by `holm`. Models that agree on every row give 1.
+    `correct_matrix` has shape (n, models) and holds 0 or 1; if all rows agree the value is 1.
+    Follow a small value with `mcnemar` on each pair, corrected by `holm`.
     """
     from statsmodels.stats.contingency_tables import cochrans_q
 

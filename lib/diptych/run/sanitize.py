@@ -254,7 +254,10 @@ def _align(tokens: list[dict]) -> None:
         if token.get("name") == "tr" and token["type"] == "StartTag":
             column = 0
         elif token.get("name") in ("td", "th") and token["type"] == "StartTag":
-            text = _text(tokens[place + 1 : _end(tokens, place + 1)]).strip()
+            end = _end(tokens, place + 1)
+            text = _text(tokens[place + 1 : end]).strip()
+            if not text:  # a corner, not a heading
+                token["name"] = tokens[end]["name"] = "td"
             columns.setdefault(column, []).append((token, text))
             column += 1
         elif token.get("name") == "table" and token["type"] == "EndTag":

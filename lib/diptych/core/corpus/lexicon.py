@@ -1,0 +1,59 @@
+"""The words of the corpus: opinion words by role and polarity, and the nouns of each domain."""
+
+import functools
+import random
+from dataclasses import dataclass
+from importlib import resources
+from itertools import accumulate
+
+import yaml
+
+STABLE = ("electronics", "film", "restaurant", "hotel", "book", "app", "clothes", "service")
+NEW = "game"
+POLARITIES = ("positive", "negative")
+ROLES = ("adjectives", "verbs", "feelings", "nouns", "adverbs", "idioms")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A list drawn from by rank as in real language: word r with weight 1 / (r + 2) (Zipf)."""
+
+    words: tuple[str, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, words) -> "Words":
+        """Rank the words by their order in the file, the most common first."""
+        words = tuple(words)
+        return cls(words, tuple(accumulate(1 / (rank + 2) for rank in range(len(words)))))
+
+    def draw(self, rng: random.Random) -> str:
+        """Draw one word."""
+        return rng.choices(self.words, cum_weights=self.weights)[0]
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+
+@functools.cache
+def read(name: str) -> dict:
+    """Return one file of the lexicon with every list as `Words`."""
+    text = (resources.files("diptych") / "assets" / "lexicon" / f"{name}.yaml").read_text("utf-8")
+    return {
+        role: {polarity: Words.of(words) for polarity, words in found.items()}
+        if isinstance(found, dict)
+        else Words.of(found)
+        for role, found in yaml.safe_load(text).items()
+    }
+
+
+def opinions() -> set[str]:
+    """Return every distinct opinion word and phrase of the lexicon."""
+    files = [read(name) for name in ("general", *STABLE, NEW)]
+    return {
+        word
+        for content in files
+        for role in ROLES
+        for words in content.get(role, {}).values()
+        for word in words.words
+    }

@@ -1,0 +1,299 @@
+"""Write the site: a landing page, and one page a run, readable from disk by any browser.
+
+Everything shown comes from the runs: a panel without runs says that it is not yet measured. The
+pages are built beside the old ones and take their place at the end, so a build that fails changes
+nothing.
+"""
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diptych.run.export import Nav, Step, notebook_to_html, provenance, render
+from diptych.run.notebooks import title
+from diptych.run.runs import Run
+
+TEMPLATES = Path(__file__).with_name("templates")
+STAGES = ("1_data", "2_build", "3_release", "4_serve", "5_monitor", "6_improve")
+PANELS = {"mlops": "left", "llmops": "right"}
+GENERATOR = '<meta name="generator" content="diptych">'
+
+
+@dataclass(frozen=True)
+class ScenarioRuns:
+    """A scenario and the runs that measured it, in order.
+
+    Attributes
+    ----------
+    name : str
+        Of the scenario's folder in the site.
+    title, question : str
+        How the pages call it.
+    runs : list of Run
+        Of either panel; failed ones are shown as failed.
+    """
+
+    name: str
+    title: str
+    question: str
+    runs: Sequence[Run]
+
+
+@dataclass
+class Page:
+    """One run's page.
+
+    Attributes
+    ----------
+    file : str
+        In the scenario's folder, such as ``"2_build.html"``.
+    notebook : dict
+        The executed notebook.
+    """
+
+    run: Run
+    file: str
+    notebook: dict = field(repr=False)
+
+    @property
+    def stage(self) -> str:
+        """Such as ``"2_build"``."""
+        return self.run.notebook.rpartition("/")[2]
+
+    @property
+    def step(self) -> Step:
+        """The page as a step among the stages."""
+        return Step(_label(self.stage), self.file, "done" if self.run.status == "ok" else "failed")
+
+
+@dataclass
+class Value:
+    """A measured value, ready to read, and the page that shows how it came about.
+
+    Attributes
+    ----------
+    spark : tuple of float or None
+        Low, value and high as shares of a scale, for a small drawing.
+    """
+
+    stage: str
+    href: str
+    name: str
+    text: str
+    interval: str
+    spark: tuple[float, float, float] | None = None
+
+
+def build(scenarios: Sequence[ScenarioRuns], site: Path) -> Path:
+    """Write the pages of all scenarios, in place of an earlier site.
+
+    Parameters
+    ----------
+    scenarios : sequence of ScenarioRuns
+    site : Path
+        The folder to write; missing, empty or an earlier site.
+
+    Returns
+    -------
+    Path
+        The landing page.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to show, `site` holds something else, or a run lacks its notebook.
+    """
+    site = Path(site).absolute()
+    if not any(scenario.runs for scenario in scenarios):
+        raise ValueError("scenarios: no run to show; run one first")
+    _refuse_foreign(site)
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{site.name}-", dir=site.parent) as beside:
+        new = Path(beside) / "new"
+        _write(scenarios, new)
+        _swap(new, site, Path(beside))
+    return site / "index.html"
+
+
+def _write(scenarios: Sequence[ScenarioRuns], folder: Path) -> None:
+    cards = []
+    for scenario in scenarios:
+        pages = _pages(scenario)
+        (folder / scenario.name).mkdir(parents=True)
+        for page in pages:
+            html = _page(scenario, pages, page)
+            (folder / scenario.name / page.file).write_text(html, encoding="utf-8")
+        cards.append(_card(scenario, pages))
+    manifests = [run.manifest for scenario in scenarios for run in scenario.runs]
+    newest = max(manifests, key=lambda manifest: manifest.get("started", ""))
+    shown = ("started", "git", "python", "packages", "host")
+    made_from = {key: newest[key] for key in shown if key in newest} | {"runs": len(manifests)}
+    html = render(
+        "landing.html.j2",
+        TEMPLATES,
+        title="Diptych: MLOps and LLMOps side by side",
+        panel="",
+        cards=cards,
+        provenance=provenance(made_from),
+    )
+    (folder / "index.html").write_text(html, encoding="utf-8")
+
+
+def _pages(scenario: ScenarioRuns) -> list[Page]:
+    """Read each run's notebook and give it a file name of its own."""
+    import nbformat
+
+    pages, taken = [], set()
+    for run in scenario.runs:
+        panel, _, stage = run.notebook.rpartition("/")
+        stem = name = stage if panel in ("", "mlops") else f"{panel}-{stage}".replace("/", "-")
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        try:
+            notebook = nbformat.read(run.folder / "notebook.ipynb", as_version=4)
+        except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+            raise ValueError(
+                f"{run.id}: its notebook.ipynb cannot be read ({error}). Run it again."
+            ) from error
+        pages.append(Page(run, f"{name}.html", notebook))
+    return pages
+
+
+def _page(scenario: ScenarioRuns, pages: list[Page], page: Page) -> str:
+    panel = page.run.notebook.rpartition("/")[0]
+    beside = [other for other in pages if other.run.notebook.rpartition("/")[0] == panel]
+    steps = _steps(beside)
+    for step in steps:
+        step.current = step.href == page.file
+    place = beside.index(page)
+    nav = Nav(
+        trail=[(scenario.title, f"../index.html#{scenario.name}")],
+        steps=steps,
+        previous=beside[place - 1].step if place else None,
+        next=beside[place + 1].step if place + 1 < len(beside) else None,
+    )
+    return notebook_to_html(
+        page.notebook,
+        title=f"{_label(page.stage)}: {scenario.title}",
+        home_link="../index.html",
+        manifest=page.run.manifest or {"id": page.run.id, "status": page.run.status},
+        nav=nav,
+        resolve=lambda link: _resolved(link, panel, pages),
+    )
+
+
+def _resolved(link: str, panel: str, pages: list[Page]) -> str | None:
+    """Return the page of the notebook that a link in a notebook of `panel` leads to."""
+    target, _, anchor = link.partition("#")
+    name = posixpath.normpath(posixpath.join(panel, target)).removesuffix(".ipynb")
+    if name == "start_here":
+        return "../index.html"
+    files = [page.file for page in pages if page.run.notebook == name]
+    return files[0] + (f"#{anchor}" if anchor else "") if files else None
+
+
+def _steps(pages: list[Page]) -> list[Step]:
+    """Return the six stages, those without a run too, and whatever else was run."""
+    steps = []
+    for stage in dict.fromkeys((*STAGES, *(page.stage for page in pages))):
+        found = [page.step for page in pages if page.stage == stage]
+        steps += found or [Step(_label(stage), state="missing")]
+    return steps
+
+
+def _card(scenario: ScenarioRuns, pages: list[Page]) -> dict:
+    """Gather what the landing page says of a scenario."""
+    panels = {}
+    for panel, side in PANELS.items():
+        own = [page for page in pages if page.run.notebook.startswith(f"{panel}/")]
+        asks = {page.file: title(page.notebook) for page in own}
+        panels[side] = {"steps": _steps(own), "asks": asks, "measured": bool(own)}
+    values = [_value(scenario.name, page, *item) for page in pages for item in _values(page)]
+    key = [value for value in values if value.interval]
+    return {
+        "scenario": scenario,
+        "panels": panels,
+        "values": key,
+        "scale": _zoom(key),
+        "others": [value for value in values if value not in key],
+    }
+
+
+def _values(page: Page):
+    return page.run.result.get("values", {}).items()
+
+
+def _value(folder: str, page: Page, name: str, entry: dict) -> Value:
+    value, low, high = entry["value"], entry.get("low"), entry.get("high")
+    unit = f" {entry['unit']}" if entry.get("unit") else ""
+    interval = spark = None
+    if low is not None and high is not None:
+        interval = f"{_number(low)} to {_number(high)}"
+        if min(low, value) >= 0 and max(high, value) <= 1:
+            spark = (low, value, high)
+    href = f"{folder}/{page.file}"
+    words = name.replace("_", " ")
+    return Value(_label(page.stage), href, words, _number(value) + unit, interval or "", spark)
+
+
+def _zoom(values: list[Value]) -> str:
+    """Draw shares on one scale that starts near the lowest of them; return the scale in words."""
+    lowest = min((value.spark[0] for value in values if value.spark), default=0.0)
+    start = int(min(lowest, 0.9) * 10) / 10
+    for value in values:
+        if value.spark:
+            value.spark = tuple((share - start) / (1 - start) for share in value.spark)
+    return f"{start:g} to 1"
+
+
+def _number(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        decimals = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        return f"{value:,.{decimals}f}"
+    return "none" if value is None else str(value)
+
+
+def _label(stage: str) -> str:
+    """Turn ``"2_build"`` into ``"2 Build"``."""
+    number, _, words = stage.partition("_")
+    return f"{number} {words.replace('_', ' ').capitalize()}" if number.isdigit() else stage
+
+
+def _refuse_foreign(site: Path) -> None:
+    """Refuse to replace a folder that was not written here."""
+    if not site.exists() or (site.is_dir() and not any(site.iterdir())):
+        return
+    index = site / "index.html"
+    if not index.is_file() or GENERATOR not in index.read_text(encoding="utf-8", errors="replace"):
+        raise ValueError(
+            f"site: {site} holds something that is not a site of Diptych. "
+            "Give an empty or a new folder."
+        )
+
+
+def _swap(new: Path, site: Path, beside: Path) -> None:
+    """Put the new site in the place of the old one, even while another build does the same."""
+    for turn in range(100):
+        old = beside / f"old-{turn}"
+        try:
+            os.rename(site, old)
+        except FileNotFoundError:
+            old = None
+        try:
+            os.rename(new, site)
+            return
+        except OSError:
+            if turn == 99:
+                raise
+            if old and not site.exists():
+                os.rename(old, site)
