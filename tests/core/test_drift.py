@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom, ks_2samp, wasserstein_distance
-
-from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 
 
 def frame(rng, n: int, move: float = 0.0) -> pd.DataFrame:

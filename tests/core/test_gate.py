@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from diptych.core.gate import Candidate, Limits, judge
 from diptych.core.stats import Estimate, wilson
 

@@ -84,7 +84,7 @@ def test_every_bad_line_is_told_at_once(notebooks):
         ("line 3", "mode = 'slow'", "one of fast, exact"),
         ("line 4", "when", "Annotate it"),
         ("line 5", "size = 3 * 4", "not a plain value"),
-        ("line 6", "import os", "move other code below"),
+        ("line 6", "print('a statement')", "move other code below"),
         ("line 7", "api_key", "name of an environment variable"),
         ("line 9", "rows", "declared twice"),
     ]
@@ -121,11 +121,16 @@ def test_lines_that_declare_nothing(tmp_path, text, what):
     ("name", "what"),
     [
         ("no_parameters", "no cell tagged `parameters`"),
-        ("broken_cell", "the parameters cell is no Python at line 1"),
-        ("not_a_notebook", "not a notebook"),
         ("missing", "cannot be read"),
     ],
 )
 def test_notebooks_without_parameters_are_named(notebooks, name, what):
     with pytest.raises(ParameterError, match=f"{name}.ipynb: .*{what}"):
         read_parameters(notebooks / f"{name}.ipynb")
+
+
+def test_a_cell_that_is_no_python_is_named(tmp_path):
+    with pytest.raises(
+        ParameterError, match=r"cell\.ipynb: the parameters cell is no Python at line 2"
+    ):
+        declare(tmp_path, "a: int = 1\nb: int =  # half a line")

@@ -60,5 +60,5 @@ def test_a_run_that_is_not_there_is_named():
     with pytest.raises(LookupError, match="nobody: no run in"):
         load_run("nobody")
     keep("broken", manifest="{")
-    with pytest.raises(LookupError, match="broken: the run in .* cannot be read"):
+    with pytest.raises(LookupError, match=r"broken: the run in .* cannot be read"):
         load_run("broken")

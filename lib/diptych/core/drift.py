@@ -105,8 +105,8 @@ def compare(
     DataFrame
         feature; kind; n; missing (share, infinite numbers included); ks; wasserstein (reference
         standard deviations); psi (nats); js (distance, base 2, 0 to 1); shift; threshold;
-        drifted (shift > threshold). ks and wasserstein leave missing rows out and are within the
-        mass of one bin of the exact value; they are NaN for categories.
+        drifted (shift > threshold). ks and wasserstein leave missing rows out, are exact up to
+        the bins, and are NaN for categories.
 
     Raises ValueError if the window is empty, or lacks a column or has it of another kind.
     """

@@ -25,6 +25,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.labelsize": 12.5,
+    "axes.prop_cycle": f"cycler('color', {list(SERIES)})",
     "font.size": 12.5,
     "grid.alpha": 0.15,
     "grid.color": "black",
@@ -261,6 +262,8 @@ def _value(key: str, value: str, names: dict[str, str]) -> str:
         return value.replace(f"#{name}", f"#@{names[name]}")
     if value == "#000000":
         return "currentColor"
+    if value == "#ffffff":
+        return "none"  # the page's own paper
     if value.startswith("#"):
         return value
     value = re.sub(r"-?\d+\.\d+", lambda m: f"{round(float(m[0]), 2) + 0:g}", value)

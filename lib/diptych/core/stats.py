@@ -82,8 +82,7 @@ def bootstrap(
     values : array of shape (n,)
     statistic : callable from an array of shape (m,) to a number
     clusters : array of shape (n,), optional
-        Source of each row; rows of one source are drawn together. Give the row's id here when
-        the values are repeats of the same rows.
+        Source of each row, such as its id if rows are repeated; drawn together.
     level, resamples, seed
         Coverage of the interval, number of resamples, seed of the draws.
 

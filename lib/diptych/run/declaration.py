@@ -154,16 +154,16 @@ def read_parameters(notebook: Path) -> list[Parameter]:
 
 def _read(statement: ast.stmt, comment: str) -> Parameter:
     """Read one declaration, and hold its default to it."""
-    target = getattr(statement, "target", None) or next(
-        iter(getattr(statement, "targets", ())), None
-    )
-    value = getattr(statement, "value", None)
-    if not isinstance(target, ast.Name) or value is None or isinstance(statement, ast.AugAssign):
-        raise ValueError(
-            f"{ast.unparse(statement)[:60]}: not a parameter. "
-            "The cell holds only `name: type = default  # help`; move other code below it"
-        )
-    name = target.id
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+            kind = ast.unparse(statement.annotation).strip("'\"")
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            kind = None
+        case _:
+            raise ValueError(
+                f"{ast.unparse(statement)[:60]}: not a parameter. "
+                "The cell holds only `name: type = default  # help`; move other code below it"
+            )
     try:
         default = ast.literal_eval(value)
     except (ValueError, TypeError) as error:
@@ -171,21 +171,17 @@ def _read(statement: ast.stmt, comment: str) -> Parameter:
             f"{name} = {ast.unparse(value)[:60]}: not a plain value. "
             "Write a number, text, true or false, or a list of them"
         ) from error
-    annotation = getattr(statement, "annotation", None)
-    kind = ast.unparse(annotation).strip("'\"") if annotation else _inferred(default)
+    kind = kind or _inferred(default)
     if not re.fullmatch(r"(list\[)?(int|float|str|bool)(?(1)\])", kind):
-        raise ValueError(
-            f"{name}: type {kind or 'unknown'}. Annotate it int, float, str, bool or list[...]"
-        )
-    plain = Parameter(name, kind, default, comment)
-    parameter = Parameter(name, kind, default, comment, *_limits(plain))
+        raise ValueError(f"{name}: type {kind}. Annotate it int, float, str, bool or list[...]")
     if secrets.looks_secret(name, default):
         raise ValueError(f"{name}: the default looks like a secret. {SECRET_REMEDY}")
+    limits = _limits(Parameter(name, kind, default, comment))
     try:
-        checked = parameter.check(default)
+        checked = Parameter(name, kind, default, comment, *limits).check(default)
     except ValueError as error:
         raise ValueError(f"{name} = {default!r}: the default is {error}") from error
-    return Parameter(name, kind, checked, comment, *_limits(plain))
+    return Parameter(name, kind, checked, comment, *limits)
 
 
 SECRET_REMEDY = "Put the name of an environment variable there, and the secret in the variable"
@@ -225,7 +221,7 @@ def _comments(text: str) -> dict[int, str]:
 
 
 def _inferred(default) -> str:
-    """Return the type of an unannotated default, "" if it has none of ours."""
+    """Return the name of an unannotated default's type."""
     if isinstance(default, list) and default:
         return f"list[{type(default[0]).__name__}]"
     return type(default).__name__

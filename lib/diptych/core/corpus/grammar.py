@@ -40,7 +40,8 @@ COMPARISONS = {
                  "it is no match for {o}", "the most {w} {item} i have had"),
 }  # fmt: skip
 OTHERS = ("the last one", "my old one", "the others", "the one before", "most", "the original",
-          "anything else around", "the cheap one", "the competition", "what i expected")  # fmt: skip
+          "anything else around", "the cheap one", "the competition",
+          "what i expected")  # fmt: skip
 QUESTIONS = {
     "positive": ("how did they make the {a} so {w}?", "who knew {an_item} could be this {w}?",
                  "why did i not find this {w} {item} sooner?"),

@@ -1,0 +1,82 @@
+import asyncio
+import json
+import tempfile
+
+import nbformat
+import papermill
+import pytest
+
+from diptych.run.engine import PapermillEngine, _merge_streams
+from diptych.run.errors import NotebookFailed
+
+GIVEN = {"depth": 7, "task": 'say "hi"\n\\ é', "names": ["c"], "rate": 1e-07, "shuffle": False}
+
+
+def outputs(path):
+    """Return what each code cell printed or showed."""
+    nb = nbformat.read(path, as_version=4)
+    return [
+        [output.get("text", output.get("data", output.get("traceback"))) for output in cell.outputs]
+        for cell in nb.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def execute(notebook, folder, parameters=(), on_cell=lambda *_: None):
+    """Run a notebook with our engine and return where it was written."""
+    output = folder / "notebook.ipynb"
+    PapermillEngine().execute(
+        notebook,
+        output,
+        dict(parameters),
+        environment={"DIPTYCH_RUN": str(folder)},
+        cwd=folder,
+        on_cell=on_cell,
+    )
+    return output
+
+
+def test_it_does_what_papermill_does_and_tells_its_progress(notebooks, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen = []
+    ours = execute(notebooks / "good.ipynb", tmp_path, GIVEN, lambda *at: seen.append(at))
+    theirs = tmp_path / "theirs.ipynb"
+    papermill.execute_notebook(notebooks / "good.ipynb", theirs, GIVEN, progress_bar=False)
+    assert outputs(ours) == outputs(theirs)
+    assert outputs(ours)[-1][0]["text/plain"] == "14"
+    assert "say \"hi\"\n\\ é 7 1e-07 fast False ['c']" in outputs(ours)[-2][0]
+
+    labels = ["Does it run?", "Does it run?", "Make", "Measure", "Measure", ""]
+    assert seen == [(done, 5, label) for done, label in enumerate(labels)]
+    nb = nbformat.read(ours, as_version=4)
+    nbformat.validate(nb)
+    counts = [cell.execution_count for cell in nb.cells if cell.cell_type == "code"]
+    assert counts == [1, 2, 3, 4, 5]
+    assert json.loads((tmp_path / "result.json").read_text())["values"]["depth"]["value"] == 7
+    assert not list(tmp_path.glob("diptych-*")), "the kernel's sockets are left behind"
+
+
+def test_a_kernel_that_dies_fails_the_cell(notebooks, tmp_path):
+    with pytest.raises(NotebookFailed) as failed:
+        execute(notebooks / "dies.ipynb", tmp_path)
+    assert (failed.value.cell, failed.value.ename) == (2, "KernelDied")
+    assert "out of memory" in str(failed.value)
+
+
+def test_a_missing_kernel_is_named_also_where_a_loop_runs(notebooks, tmp_path):
+    async def inside():
+        execute(notebooks / "no_kernel.ipynb", tmp_path)
+
+    with pytest.raises(NotebookFailed, match="no kernel 'missing-kernel' is installed"):
+        asyncio.run(inside())
+
+
+def test_pieces_of_one_stream_are_joined():
+    def stream(name, text):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    shown = nbformat.v4.new_output("display_data", {"text/plain": "1"})
+    pieces = [stream("stdout", "a"), stream("stdout", "b"), stream("stderr", "c"), shown]
+    cell = nbformat.v4.new_code_cell(outputs=[*pieces, stream("stdout", "d")])
+    _merge_streams(cell)
+    assert [output.get("text", "shown") for output in cell.outputs] == ["ab", "c", "shown", "d"]
