@@ -26,8 +26,9 @@ from diptych.run import workspace
 MAX_BYTES = 500 * 2**20  # of a download, and of what a gz file unpacks to
 TIMEOUT = 30  # seconds without a byte
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-CLOUD = ("s3://", "s3a://", "gs://")
+CLOUD = ("s3://", "gs://")
 WEB = ("http://", "https://")
+REMOTE = WEB + CLOUD
 
 
 class DataError(ValueError):
@@ -40,27 +41,30 @@ def resolve(location: str) -> str:
     A relative path is looked for in the working directory, then in the repository, because a
     notebook runs in its own folder.
     """
-    if location.startswith(WEB + CLOUD):
+    if location.startswith(REMOTE):
         return location
     if location.startswith("file://"):
         location = urllib.request.url2pathname(urllib.parse.urlsplit(location).path)
     path = Path(location).expanduser()
-    beside = workspace.repo_root() / path
-    return str((beside if not path.exists() and beside.exists() else path).resolve())
+    if not path.exists() and (beside := workspace.repo_root() / path).exists():
+        path = beside
+    return str(path.resolve())
 
 
 def shown(location: str) -> str:
     """Return a location fit for a report: a URL without user, password and query."""
-    if not location.startswith(WEB + CLOUD):
+    if not location.startswith(REMOTE):
         return location
     parts = urllib.parse.urlsplit(location)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def stem(location: str) -> str:
-    """Return the last part of a path or URL without its suffix."""
+    """Return the last part of a path or URL without its suffix, "data" if nothing is left."""
     name = (
-        urllib.parse.unquote(urllib.parse.urlsplit(location).path) if _url(location) else location
+        urllib.parse.unquote(urllib.parse.urlsplit(location).path)
+        if location.startswith(REMOTE)
+        else location
     )
     last = Path(name).name
     return last[: len(last) - len(_suffix(last))] or "data"
@@ -106,12 +110,8 @@ def looks_like_location(task: str) -> bool:
     return bool("/" in task or "\\" in task or _suffix(task) or Path(task).is_dir())
 
 
-def _url(location: str) -> bool:
-    return location.startswith(WEB + CLOUD)
-
-
 def _suffix(location: str) -> str:
-    path = urllib.parse.urlsplit(location).path if _url(location) else location
+    path = urllib.parse.urlsplit(location).path if location.startswith(REMOTE) else location
     return next((s for s in reversed(SUFFIXES) if path.lower().endswith(s)), "")
 
 
@@ -250,10 +250,9 @@ def _delta(location: str) -> pa.Table:
     from deltalake.exceptions import DeltaError
 
     path = Path(location)
-    local = not location.startswith(WEB + CLOUD)
-    if location.startswith(WEB) or (local and not (path / "_delta_log").is_dir()):
-        if local and not path.exists():
-            raise DataError(_not_found(path))
+    if not location.startswith(REMOTE) and not path.exists():
+        raise DataError(_not_found(path))
+    if not location.startswith(CLOUD) and not (path / "_delta_log").is_dir():
         raise DataError(
             f"task: {shown(location)} is of no supported format; give a file that ends in "
             f"{', '.join(SUFFIXES)}, or a Delta folder (one that holds _delta_log)."

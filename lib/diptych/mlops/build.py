@@ -26,8 +26,10 @@ SPACE = {
         "min_child_weight": [1, 3],
         "colsample_bytree": [0.4, 1.0],
     },
-    "cnn": {"epochs": [30, 15], "width": [16, 32]},
 }
+
+
+SLOW = ("xgboost_linear",)  # compared only when asked for
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Scores:
 
 
 def families(choice: str, task: Task) -> list[str]:
-    """Return the families to compare: all that suit the task, or the baseline and `choice`.
+    """Return the families to compare: all quick ones that suit the task, or the baseline and `choice`.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def families(choice: str, task: Task) -> list[str]:
     """
     suitable = models.FAMILIES[task.kind]
     if choice == "auto":
-        return list(suitable)
+        return [name for name in suitable if name not in SLOW]
     if choice not in suitable:
         known = ", ".join(("auto", *suitable))
         raise models.ModelError(f"family: {choice!r} does not suit {task.kind} data; take {known}")

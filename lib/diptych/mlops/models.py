@@ -19,7 +19,7 @@ from diptych.run.workspace import write_atomic
 FAMILIES = {
     "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
     "table": ("baseline", "xgboost", "logistic"),
-    "image": ("baseline", "xgboost", "logistic", "cnn"),
+    "image": ("baseline", "xgboost", "logistic"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Stage 3, release: measure a candidate for the gate, profile its reference rows, write its card."""
+"""Stage 3, release: measure a candidate for the gate, store its reference, write its card."""
 
 import json
 import time

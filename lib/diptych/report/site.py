@@ -270,11 +270,16 @@ def _label(stage: str) -> str:
 
 
 def _refuse_foreign(site: Path) -> None:
-    """Refuse to replace a folder that was not written here."""
-    if not site.exists() or (site.is_dir() and not any(site.iterdir())):
-        return
-    index = site / "index.html"
-    if not index.is_file() or GENERATOR not in index.read_text(encoding="utf-8", errors="replace"):
+    """Refuse to replace anything that was not written here."""
+    try:
+        names = os.listdir(site)
+        index = (site / "index.html").read_text(encoding="utf-8") if names else GENERATOR
+    except FileNotFoundError:
+        # nothing there, or another build is taking this site's place right now
+        index = GENERATOR if not site.exists() or "index.html" in names else ""
+    except (NotADirectoryError, UnicodeDecodeError):
+        index = ""
+    if GENERATOR not in index:
         raise ValueError(
             f"site: {site} holds something that is not a site of Diptych. "
             "Give an empty or a new folder."
