@@ -7,7 +7,8 @@ All measure the same rows: 30 numeric and 5 categorical columns, a third of them
 are interleaved so that a busy machine slows all alike; the table gives the median CPU time of
 each, its ratio to Diptych's, and the memory it added at its peak. Diptych reads a profile fitted
 before, as in use; the time of fitting is in the last column. Evidently needs pandas 2, so it runs
-in an environment of its own: name its Python, or let `--install-peers` make one.
+in an environment of its own: name its Python, or let `--install-peers` make one. It makes the
+tables of a whole report, more than the distances that the other two compute.
 """
 
 import argparse
@@ -115,13 +116,12 @@ def run(python, peer, rows):
 
 def install_peers():
     """Make the environment of Evidently and return its Python."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        print(f"Making {PEERS} for evidently (a minute or two).", file=sys.stderr)
+    python = str(PEERS / "bin" / "python")
+    print(f"Installing evidently in {PEERS} (a minute or two at first).", file=sys.stderr)
+    if not Path(python).exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        pip = [str(python), "-m", "pip", "install", "-q", "evidently", "pandas<3"]
-        subprocess.run(pip, check=True)
-    return str(python)
+    subprocess.run([python, "-m", "pip", "install", "-q", "evidently", "pandas<3"], check=True)
+    return python
 
 
 def machine():

@@ -12,10 +12,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
-
 from diptych.core import figures, plots
 from diptych.run.export import TEMPLATES
+from nbclient import NotebookClient
 from page import Page
 
 DRAWING = """

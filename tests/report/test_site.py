@@ -5,14 +5,13 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+import browser
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-import browser
 from diptych.report.site import STAGES, ScenarioRuns, build
 from diptych.run.export import LIMIT
 from diptych.run.runs import Run
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from page import Page
 
 EVIL = "<script>document.title = 'taken'</script>"

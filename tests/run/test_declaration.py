@@ -2,7 +2,6 @@ import json
 
 import papermill
 import pytest
-
 from diptych.run import workspace
 from diptych.run.declaration import Parameter, read_parameters
 from diptych.run.errors import ParameterError

@@ -3,7 +3,6 @@ import pty
 import sys
 
 import pytest
-
 from diptych.run.progress import Bar, say
 
 

@@ -9,7 +9,6 @@ import time
 import nbformat
 import psutil
 import pytest
-
 from diptych.run import workspace
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.host import digest

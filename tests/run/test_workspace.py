@@ -2,7 +2,6 @@ import os
 import threading
 
 import pytest
-
 from diptych.run import workspace
 from diptych.run.errors import WorkspaceError
 

@@ -1,7 +1,7 @@
 """Drift of a window of rows against a reference profile, with alarms that mean what they say.
 
-A `Profile` is computed once, when a model is released, and stored with it; a window is then read
-once per column into histograms on the profile's fixed bins. Every distance comes from them.
+A `Profile` is computed once, when a model is released; a window is then read once per column into
+histograms on the profile's fixed bins, and every distance comes from them.
 
 The alarm looks at one number per column, the *shift*: the largest change in the probability of
 an event. For numbers the events are "missing or at most t" (the Kolmogorov-Smirnov distance with
@@ -117,9 +117,8 @@ def compare(
     if window.empty:
         raise ValueError("The window is empty: wait for rows, or widen it.")
     _require(window, profile.columns)
-    n = len(window)
+    n, rows = len(window), []
     thresholds = _thresholds(profile, n, alpha)
-    rows = []
     for (name, column), threshold in zip(profile.columns.items(), thresholds, strict=True):
         kind, series = type(column).__name__.lower(), window[name]
         if _kind(series) != kind and series.notna().any():
@@ -154,8 +153,8 @@ def alarms(
         figures = table.loc[worst, ["feature", "shift", "threshold"]]
         drifted = int(table["drifted"].sum())
         rows.append((name, len(window), drifted, *figures, drifted > 0))
-    columns = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
-    return pd.DataFrame(rows, columns=columns)
+    names = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def estimated_accuracy(confidences: Sequence[float], level: float = 0.95) -> Estimate:

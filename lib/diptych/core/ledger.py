@@ -181,7 +181,7 @@ class Ledger:
         """
         where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and _utc(since)}
         rows = self._read(GET_PREDICTIONS, where)
-        return _frame(rows, (*PREDICTION, "label"), parsed=("input", "probabilities"))
+        return _frame(rows, (*PREDICTION, "label"))
 
     def label(self, endpoint: str, labels: Mapping) -> None:
         """Record late labels ``{row_id: label}`` of an endpoint; a later one replaces an earlier.
@@ -230,8 +230,7 @@ class Ledger:
 
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""
-        rows = self._read(GET_PROMOTIONS, {"model = ?": model})
-        return _frame(rows, PROMOTION, parsed=("gate",))
+        return _frame(self._read(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
 
     def _read(self, query: str, conditions: dict) -> list[tuple]:
         """Run a query with those conditions that have a value."""
@@ -296,7 +295,8 @@ REMEDIES = (
 )
 _KNOWN = frozenset(PREDICTION)
 _REQUIRED = frozenset(("endpoint", "model", "input"))
-_JSON_OR_NUMBER = ("input", "probability", "probabilities", "latency_ms", "gate", "time")
+_JSON = ("input", "probabilities", "gate")
+_NUMBERS = ("probability", "latency_ms")
 
 
 def _file(path_or_url: str | Path) -> Path:
@@ -320,17 +320,17 @@ def _utc(moment: str | datetime | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-def _frame(rows: list[tuple], columns: tuple, parsed: tuple) -> "pd.DataFrame":
+def _frame(rows: list[tuple], columns: tuple) -> "pd.DataFrame":
     """Build a table whose types do not depend on which values are missing."""
     import pandas as pd
 
-    frame = pd.DataFrame.from_records(rows, columns=list(columns))
-    for name in parsed:
-        cells = (cell if cell is not None else "null" for cell in frame[name])
-        frame[name] = pd.Series(json.loads(f"[{','.join(cells)}]"), dtype=object)
-    for name in set(columns) - set(_JSON_OR_NUMBER):
-        frame[name] = frame[name].astype("str")
-    for name in {"probability", "latency_ms"} & set(columns):
-        frame[name] = frame[name].astype(float)
-    frame["time"] = pd.to_datetime(frame["time"], utc=True).astype("datetime64[us, UTC]")
-    return frame
+    def column(name: str, values: tuple) -> pd.Series:
+        if name in _JSON:
+            parsed = [None if value is None else json.loads(value) for value in values]
+            return pd.Series(parsed, dtype=object)
+        if name == "time":
+            return pd.to_datetime(pd.Series(values, dtype="str"), utc=True).dt.as_unit("us")
+        return pd.Series(values, dtype=float if name in _NUMBERS else "str")
+
+    cells = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return pd.DataFrame({name: column(name, x) for name, x in zip(columns, cells, strict=True)})

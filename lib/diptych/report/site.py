@@ -273,13 +273,17 @@ def _refuse_foreign(site: Path) -> None:
     """Refuse to replace anything that was not written here."""
     try:
         names = os.listdir(site)
-        index = (site / "index.html").read_text(encoding="utf-8") if names else GENERATOR
     except FileNotFoundError:
-        # nothing there, or another build is taking this site's place right now
-        index = GENERATOR if not site.exists() or "index.html" in names else ""
-    except (NotADirectoryError, UnicodeDecodeError):
-        index = ""
-    if GENERATOR not in index:
+        return
+    except NotADirectoryError:
+        names = [site.name]
+    try:
+        index = (site / "index.html").read_text(encoding="utf-8", errors="replace")
+        ours = GENERATOR in index
+    except OSError:
+        # listed but gone: another build is just taking its place
+        ours = not names or "index.html" in names
+    if not ours:
         raise ValueError(
             f"site: {site} holds something that is not a site of Diptych. "
             "Give an empty or a new folder."

@@ -1,0 +1,92 @@
+"""Start the model's endpoint in a process of its own, and stop it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+
+class EndpointError(RuntimeError):
+    """The endpoint did not start; the message holds what it said."""
+
+
+class Endpoint:
+    """A running endpoint on a free loopback port; a context manager that stops it.
+
+    The listening socket is opened here and handed down, so the port cannot be taken in between.
+
+    Parameters
+    ----------
+    folder : Path
+        The saved model.
+    ledger : Path
+        Where every prediction is recorded.
+    name : str
+        The model's name in answers and records.
+    endpoint : str
+        Name of this serving run in the ledger.
+    """
+
+    def __init__(self, folder: Path, *, ledger: Path, name: str = "model", endpoint: str = ""):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port, handle = self._listener.getsockname()[1], self._listener.fileno()
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "diptych.mlops.serve", "--model", str(folder)]
+        command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
+        self._process = subprocess.Popen(
+            [*command, "--fd", str(handle)],
+            pass_fds=[handle],
+            stdin=subprocess.PIPE,  # its end of file tells the server that its starter is gone
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    def wait(self, seconds: float = 30.0) -> "Endpoint":
+        """Wait until the server answers.
+
+        Raises
+        ------
+        EndpointError
+            If it ended or did not answer in time.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/ping", timeout=seconds).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return self
+        self.stop()
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace")[-2000:]
+        raise EndpointError(f"endpoint: it did not start within {seconds:g} s. It said: {said}")
+
+    def stop(self) -> None:
+        """Let requests under way finish, then end the process."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._listener.close()
+
+    def __enter__(self) -> "Endpoint":
+        return self.wait()
+
+    def __exit__(self, *exception) -> None:
+        self.stop()
+        self._log.close()
