@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from diptych import __version__, cli
 from diptych.run import workspace
 

@@ -3,8 +3,9 @@
 import ast
 from pathlib import Path
 
-import diptych
 import pytest
+
+import diptych
 
 PACKAGE = Path(diptych.__file__).parent
 LAYERS = {"run": 0, "core": 1, "mlops": 2, "llmops": 2, "report": 3, "cli": 4, "__main__": 5}

@@ -5,10 +5,11 @@ import re
 import tomllib
 from pathlib import Path
 
-import diptych
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+import diptych
 
 ROOT = Path(__file__).parent.parent
 CONDA = {"xgboost-cpu": "xgboost", "torch": "pytorch"}  # other names there

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from diptych.core import corpus
 from diptych.core.corpus.grammar import OPPOSITE, Writer, article
 from diptych.core.corpus.lexicon import read

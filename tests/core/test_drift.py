@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom, ks_2samp, wasserstein_distance
+
+from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 
 
 def frame(rng, n: int, move: float = 0.0) -> pd.DataFrame:
@@ -88,6 +89,16 @@ def test_false_alarms_stay_at_the_stated_rate(m, n):
         false += compare(profile, frame(rng, n), alpha, min_effect=0)["drifted"].any()
     assert false <= binom.ppf(0.999, simulations, alpha)
     assert false > 0  # a threshold nothing can pass would be of no use
+
+
+def test_the_rate_is_that_of_the_whole_window_however_many_columns():
+    rng, false = np.random.default_rng(12), 0
+    for _ in range(200):
+        reference, window = (
+            pd.DataFrame(rng.normal(size=(n, 20))).rename(columns=str) for n in (1_000, 200)
+        )
+        false += compare(Profile.fit(reference), window, 0.05, min_effect=0)["drifted"].any()
+    assert false <= binom.ppf(0.999, 200, 0.05)
 
 
 def test_no_false_alarm_at_the_default_rate():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from diptych.core.gate import Candidate, Limits, judge
 from diptych.core.stats import Estimate, wilson
 
@@ -87,6 +88,10 @@ def test_a_loss_within_the_noise_passes():
 def test_the_floor_is_met_when_the_interval_starts_on_it():
     score = Estimate(0.9, 0.85, 0.95, 100)
     assert judge(dataclasses.replace(GOOD, score=score), None, LIMITS).promoted
+
+
+def test_a_figure_equal_to_its_limit_passes():
+    assert judge(dataclasses.replace(GOOD, latency_p95_ms=50), CHAMPION, LIMITS).promoted
 
 
 def test_a_missing_score_blocks_every_rule_that_reads_it():

@@ -12,10 +12,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from diptych.core import figures, plots
-from diptych.run.export import TEMPLATES
 from nbclient import NotebookClient
 from page import Page
+
+from diptych.core import figures, plots
+from diptych.run.export import TEMPLATES
 
 DRAWING = """
 import numpy as np

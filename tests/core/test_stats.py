@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from diptych.core import stats
-from diptych.core.stats import Estimate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import cochrans_q, mcnemar
 from statsmodels.stats.proportion import proportion_confint
+
+from diptych.core import stats
+from diptych.core.stats import Estimate
 
 SIMULATIONS = 400
 

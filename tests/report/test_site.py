@@ -8,11 +8,12 @@ from urllib.parse import unquote
 import browser
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from page import Page
+
 from diptych.report.site import STAGES, ScenarioRuns, build
 from diptych.run.export import LIMIT
 from diptych.run.runs import Run
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from page import Page
 
 EVIL = "<script>document.title = 'taken'</script>"
 ACCURACY = {"value": 0.93125, "low": 0.919, "high": 0.942, "unit": ""}

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from diptych.run import workspace
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"

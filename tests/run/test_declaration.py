@@ -2,6 +2,7 @@ import json
 
 import papermill
 import pytest
+
 from diptych.run import workspace
 from diptych.run.declaration import Parameter, read_parameters
 from diptych.run.errors import ParameterError

@@ -5,6 +5,7 @@ import tempfile
 import nbformat
 import papermill
 import pytest
+
 from diptych.run.engine import PapermillEngine, _merge_streams
 from diptych.run.errors import NotebookFailed
 

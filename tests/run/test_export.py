@@ -9,12 +9,13 @@ from html import escape
 import browser
 import nbformat
 import pytest
-from diptych.run import export, sanitize
-from diptych.run.export import Nav, Step, body, notebook_to_html
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from page import Page
+
+from diptych.run import export, sanitize
+from diptych.run.export import Nav, Step, body, notebook_to_html
 
 EVIL = "<script>document.title = 'taken'</script>"
 PIXEL = (

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from diptych.run.errors import ParameterError
 from diptych.run.notebooks import code_digest, find_notebook, read_notebook, short_name, title
 from diptych.run.parameters import find_file

@@ -7,13 +7,14 @@ import sys
 
 import pytest
 import yaml
-from diptych.run.declaration import Parameter, read_parameters
-from diptych.run.parameters import ParameterError, load_file, parse_override, resolve
-from diptych.run.secrets import looks_secret
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from papermill.iorw import read_yaml_file
 from papermill.translators import PythonTranslator
+
+from diptych.run.declaration import Parameter, read_parameters
+from diptych.run.parameters import ParameterError, load_file, parse_override, resolve
+from diptych.run.secrets import looks_secret
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 SCALARS = {

@@ -3,6 +3,7 @@ import pty
 import sys
 
 import pytest
+
 from diptych.run.progress import Bar, say
 
 

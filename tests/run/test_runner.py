@@ -9,6 +9,7 @@ import time
 import nbformat
 import psutil
 import pytest
+
 from diptych.run import workspace
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.host import digest

@@ -3,6 +3,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+
 from diptych.run.runs import find_runs, load_run, new_id
 from diptych.run.workspace import runs
 

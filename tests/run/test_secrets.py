@@ -3,9 +3,10 @@ from html import escape
 from urllib.parse import quote
 
 import pytest
-from diptych.run.secrets import Redactor, looks_secret, secret_values
 from hypothesis import given
 from hypothesis import strategies as st
+
+from diptych.run.secrets import Redactor, looks_secret, secret_values
 
 BODY = "Ab3dEf6hIj9kLm2n"
 TOKENS = [

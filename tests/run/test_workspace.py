@@ -2,6 +2,7 @@ import os
 import threading
 
 import pytest
+
 from diptych.run import workspace
 from diptych.run.errors import WorkspaceError
 

@@ -40,18 +40,9 @@ MIGRATIONS = (
     ),
 )
 PREDICTION = (
-    "id",
-    "time",
-    "endpoint",
-    "model",
-    "row_id",
-    "input",
-    "prediction",
-    "probability",
-    "probabilities",
-    "latency_ms",
-    "status",
-)
+    "id", "time", "endpoint", "model", "row_id", "input",
+    "prediction", "probability", "probabilities", "latency_ms", "status",
+)  # fmt: skip
 PROMOTION = ("time", "model", "from_version", "to_version", "who", "why", "gate")
 ADD_PREDICTION = f"INSERT INTO predictions VALUES ({', '.join('?' * len(PREDICTION))})"
 ADD_LABEL = """INSERT INTO labels (endpoint, row_id, label, time) VALUES (?, ?, ?, ?)
@@ -97,11 +88,7 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"ledger: {self.path} cannot be opened ({error})") from error
         try:
-            with self._transaction():
-                self._migrate()
-            with self._explained():
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")  # NORMAL may lose rows in a power cut
+            self._prepare()
         except BaseException:
             self._db.close()
             raise
@@ -238,6 +225,25 @@ class Ledger:
         query = query.format(where=" AND ".join(given) or "1 = 1")
         with self._lock, self._explained():
             return self._db.execute(query, tuple(given.values())).fetchall()
+
+    def _prepare(self) -> None:
+        """Bring the schema up to date, then switch to WAL (never in another program's file)."""
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                with self._transaction():
+                    self._migrate()
+                with self._explained():
+                    # NORMAL, the default of many programs, may lose rows in a power cut
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except LedgerError as error:
+                # SQLite does not wait where two processes switch to WAL at once
+                busy = getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def _migrate(self) -> None:
         """Apply the steps this file lacks; runs inside a transaction, so only one process does."""

@@ -78,9 +78,8 @@ def drive(
 
     def work() -> None:
         try:
-            result.append(
-                asyncio.run(_drive(url, bodies, concurrency, timeout_s, progress, headers))
-            )
+            run = _drive(url, bodies, concurrency, timeout_s, progress, headers)
+            result.append(asyncio.run(run))
         except BaseException as error:
             result.append(error)
 

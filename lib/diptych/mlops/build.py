@@ -20,11 +20,11 @@ SPACE = {
     "logistic": {"strength": [3.0, 1.0, 10.0, 0.3, 30.0]},
     "xgboost_linear": {"reg_lambda": [1e-4, 1e-5, 1e-3], "rounds": [40, 20]},
     "xgboost": {
-        "max_depth": [6, 4, 8, 3],
-        "learning_rate": [0.2, 0.1, 0.3],
-        "rounds": [300, 150],
+        "max_depth": [8, 4, 6],
+        "learning_rate": [0.25, 0.1, 0.4],
+        "rounds": [250, 500],
         "min_child_weight": [1, 3],
-        "colsample_bytree": [0.4, 1.0],
+        "colsample_bytree": [0.1, 0.3],
     },
 }
 
@@ -54,7 +54,7 @@ class Scores:
 
 
 def families(choice: str, task: Task) -> list[str]:
-    """Return the families to compare: all quick ones that suit the task, or the baseline and `choice`.
+    """Return the families to compare: all quick ones that suit, or the baseline and `choice`.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Endpoint:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port, handle = self._listener.getsockname()[1], self._listener.fileno()
         self.url = f"http://127.0.0.1:{port}"
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the endpoint
         command = [sys.executable, "-m", "diptych.mlops.serve", "--model", str(folder)]
         command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
         self._process = subprocess.Popen(

@@ -33,7 +33,7 @@ MAX_WAITING = 1_024  # requests; more are turned away
 KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 
 
-class BadRequest(ValueError):
+class RequestError(ValueError):
     """The request cannot be answered; the message names the field and the remedy."""
 
 
@@ -106,24 +106,26 @@ def read_rows(content, model: Model) -> tuple[list, list]:
 
     Raises
     ------
-    BadRequest
+    RequestError
         If the body is not in one of MLflow's formats, or a value is not what the model reads.
     """
     if not isinstance(content, dict):
-        raise BadRequest(f"body: an object with one of {', '.join(KEYS)} is needed")
+        raise RequestError(f"body: an object with one of {', '.join(KEYS)} is needed")
     given = [key for key in KEYS if key in content]
     if len(given) != 1:
-        raise BadRequest(f"body: exactly one of {', '.join(KEYS)} is needed, got {given or 'none'}")
+        raise RequestError(
+            f"body: exactly one of {', '.join(KEYS)} is needed, got {given or 'none'}"
+        )
     rows, columns = content[given[0]], None
     if given[0] == "dataframe_split":
         if not isinstance(rows, dict) or not {"columns", "data"} <= rows.keys():
-            raise BadRequest("dataframe_split: it needs columns and data")
+            raise RequestError("dataframe_split: it needs columns and data")
         rows, columns = rows["data"], rows["columns"]
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
-        raise BadRequest(f"{given[0]}: a list of 1 to {MAX_ROWS} rows is needed")
+        raise RequestError(f"{given[0]}: a list of 1 to {MAX_ROWS} rows is needed")
     ids = content.get("ids", [None] * len(rows))
     if not isinstance(ids, list) or len(ids) != len(rows):
-        raise BadRequest(f"ids: {len(rows)} ids are needed, one a row")
+        raise RequestError(f"ids: {len(rows)} ids are needed, one a row")
     read = [_row(row, i, columns, model.features, model.kind) for i, row in enumerate(rows)]
     return read, [None if row_id is None else str(row_id) for row_id in ids]
 
@@ -131,27 +133,29 @@ def read_rows(content, model: Model) -> tuple[list, list]:
 def _row(row, i: int, columns, features: list[str], kind: str):
     if columns is not None:
         if not isinstance(row, list) or len(row) != len(columns):
-            raise BadRequest(f"data: row {i} needs {len(columns)} values, one a column")
+            raise RequestError(f"data: row {i} needs {len(columns)} values, one a column")
         row = dict(zip(columns, row, strict=True))
     if isinstance(row, dict):
         for name in features:
             if name not in row:
-                raise BadRequest(f"{name}: missing in row {i}")
+                raise RequestError(f"{name}: missing in row {i}")
         for name in row:
             if name not in features:
-                raise BadRequest(f"{name}: row {i} has this column, which the model does not know")
+                raise RequestError(
+                    f"{name}: row {i} has this column, which the model does not know"
+                )
         row = [row[name] for name in features]
         row = row[0] if kind == "text" else row
     if kind == "text":
         if not isinstance(row, str):
-            raise BadRequest(f"text: row {i} is no text")
+            raise RequestError(f"text: row {i} is no text")
         return row
     if not isinstance(row, list) or len(row) != len(features):
-        raise BadRequest(f"inputs: row {i} needs {len(features)} numbers: {', '.join(features)}")
+        raise RequestError(f"inputs: row {i} needs {len(features)} numbers: {', '.join(features)}")
     for name, value in zip(features, row, strict=True):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or abs(value) > 3e38:
-            raise BadRequest(f"{name}: row {i} has {value!r}; a finite number is needed")
+            raise RequestError(f"{name}: row {i} has {value!r}; a finite number is needed")
     return row
 
 
@@ -185,7 +189,7 @@ def create_app(
                 return _error(413, f"body: over {MAX_BYTES:,} bytes; send fewer rows")
         try:
             rows, ids = read_rows(_decode(body), model)
-        except BadRequest as error:
+        except RequestError as error:
             return _error(400, str(error))
         found = await batcher.submit(rows, ids)
         return JSONResponse(
@@ -217,7 +221,7 @@ def _decode(body: bytes):
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"body: not readable as JSON ({error})") from error
+        raise RequestError(f"body: not readable as JSON ({error})") from error
 
 
 def _error(status: int, text: str, headers: dict | None = None) -> Response:

@@ -246,10 +246,10 @@ def review(rng: random.Random, domain: str, label: str, clauses: int | None = No
     writer = Writer(rng, domain)
     count = clauses or rng.choices((1, 2, 3, 4, 5), (18, 30, 26, 16, 10))[0]
     made = [
-        writer.contrast(label) if rng.random() < 0.11 else writer.clause(label)
+        writer.contrast(label) if rng.random() < 0.08 else writer.clause(label)
         for _ in range(count)
     ]
-    if count >= 3 and rng.random() < 0.18:  # a dissenting voice; the majority stays
+    if count >= 3 and rng.random() < 0.1:  # a dissenting voice; the majority stays
         made[rng.randrange(count - 1)] = writer.clause(OPPOSITE[label])
     parts = [clause.text for clause in made]
     for _ in range(rng.choices((0, 1, 2, 3), (50, 32, 13, 5))[0]):
