@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-
 from diptych import __version__, cli
 from diptych.run import workspace
 
@@ -134,6 +133,23 @@ def test_a_workspace_that_cannot_be_made_is_named(diptych, repository, monkeypat
     code, _, err = diptych("run", "mlops/2_build")
     assert code == 2
     assert err.startswith("DIPTYCH_HOME: ")
+
+
+def test_serve_passes_its_options_on(diptych):
+    code, out, _ = diptych("serve", "model", "--help")
+    assert code == 0
+    assert "--model DIR" in out
+    assert "--token-env" in out
+    code, _, err = diptych("serve", "model", "--port", "0")
+    assert code == 2
+    assert "--model" in err
+
+
+def test_an_unknown_scenario_is_refused(diptych, home):
+    code, _, err = diptych("report", "nobody")
+    assert code == 2
+    assert err.startswith("nobody: no such scenario.")
+    assert not home.exists()
 
 
 def test_the_doctor_finds_this_installation_well(diptych, home):
