@@ -12,7 +12,7 @@ PYTHON ?= python3
 TORCH_OPTIONS ?=
 SCENARIOS ?=
 
-.PHONY: help setup report test lint format lab notebooks bench lock clean
+.PHONY: help setup report test lint format lab bench lock clean
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
@@ -32,8 +32,8 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured")
 	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS)
 
-test: setup  ## run every test and every notebook
-	@$(IN_ROOT) $(PY) -m pytest -n 2 --dist loadgroup tests notebooks
+test: setup  ## run every test
+	@$(IN_ROOT) $(PY) -m pytest -n 2 --dist loadgroup tests
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -42,13 +42,10 @@ format: setup  ## fix what can be fixed
 	@$(IN_ROOT) $(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 lab: setup  ## open the notebooks in JupyterLab
-	@$(IN_ROOT) $(PY) -m jupyterlab notebooks/start_here.ipynb
+	@$(IN_ROOT) $(PY) -m jupyterlab notebooks
 
-notebooks: setup  ## run all notebooks in order in a fresh workspace and store their outputs
-	@$(IN_ROOT) $(PY) -m diptych notebooks
-
-bench: setup  ## measure against peers, side by side (installs them in their own environments)
-	@$(IN_ROOT) $(PY) benchmarks/serving.py && $(PY) benchmarks/drift.py
+bench: setup  ## measure drift detection against peers, side by side
+	@$(IN_ROOT) $(PY) benchmarks/drift.py
 
 lock: setup  ## pin what is installed now
 	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock
