@@ -1,5 +1,6 @@
 import ast
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -8,11 +9,9 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 from page import Page
 
 from diptych.core import figures, plots
@@ -59,18 +58,37 @@ plots.drift_plot(frame, 0.2, score="PSI")
 }
 
 
+SHELL = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+drawing, plots = json.load(sys.stdin)
+shell = InteractiveShell.instance()
+shell.run_cell(drawing).raise_error()
+found = {}
+for name, code in plots.items():
+    with capture_output() as got:
+        shell.run_cell(code).raise_error()
+    found[name] = [output.data for output in got.outputs]
+print("found", json.dumps(found))
+"""
+
+
 @pytest.fixture(scope="module")
-def shown() -> dict[str, dict]:
-    """The single output of each ready-made plot, drawn in a real kernel."""
-    cells = [nbformat.v4.new_code_cell(code) for code in (DRAWING, *PLOTS.values())]
-    nb = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(nb).execute()
-    found = {}
-    for name, cell in zip(PLOTS, nb.cells[1:], strict=True):
-        (output,) = cell.outputs
-        assert output.output_type == "display_data"
-        found[name] = dict(output.data)
-    return found
+def shown(tmp_path_factory) -> dict[str, dict]:
+    """What each ready-made plot displays in a shell of IPython."""
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL],
+        input=json.dumps([DRAWING, PLOTS]),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    displayed = json.loads(done.stdout.rpartition("found ")[2])
+    assert {name: len(outputs) for name, outputs in displayed.items()} == dict.fromkeys(PLOTS, 1)
+    return {name: outputs[0] for name, outputs in displayed.items()}
 
 
 def curve(values=(1, 3, 2)):
@@ -204,6 +222,7 @@ def cells_of(frame: pd.DataFrame, **options) -> list[str]:
         ([0.5, 1e-9], ["0.500", "<0.001"]),
         ([0.5, np.nan], ["0.500", "—"]),
         ([2.0, 3.0], ["2", "3"]),
+        ([13.0, 0.9444, np.nan], ["13", "0.944", "—"]),
         ([2024, 7], ["2024", "7"]),
         ([24_000, 7], ["24,000", "7"]),
         ([True, False], ["yes", "no"]),

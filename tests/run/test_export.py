@@ -61,8 +61,8 @@ def full_notebook():
     )
     return notebook(
         new_markdown_cell(f"# Is it good?\n\nProse and {EVIL}.\n\n## Input\n\n### Rows"),
-        code('task: str = "reviews"  # a task', tags=["parameters"]),
-        code('task = "tumours"', tags=["injected-parameters"]),
+        code('task: str = "reviews"  # ' + "a task by its name " * 9, tags=["parameters"]),
+        code(f'task = "{"x" * 80}"', tags=["injected-parameters"]),
         code("x = 'a long line of code '" + " + 'that goes on and on'" * 20, shows(FIGURE)),
         new_markdown_cell("## Measure\n\n" + "word" * 80 + "\n\n```python\nx = 1\n```"),
         code("show(review)", shows(f"<p>{EVIL}</p><img src=x onerror=\"document.title='taken'\">")),
@@ -301,7 +301,7 @@ NASTY = [
     ),
     *(
         "<use href='data:x'>",
-        "<p style='x:url(//e)'>",
+        "<svg><path style='fill:url(//e)'>",
         "<details ontoggle=a() open>",
         "text",
         "&lt;",

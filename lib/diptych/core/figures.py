@@ -162,33 +162,38 @@ def _column(values: pd.Series) -> tuple[str, list[str]]:
     if pd.api.types.is_datetime64_any_dtype(values):
         whole_days = bool((values.dropna() == values.dropna().dt.normalize()).all())
         form = "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M"
-        return LEFT, [NONE if pd.isna(v) else v.strftime(form) for v in values]
+        return DATE, [NONE if pd.isna(v) else v.strftime(form) for v in values]
     if pd.api.types.is_numeric_dtype(values):
         return RIGHT, _numbers(values)
     return LEFT, [_cell(value) for value in values]
 
 
 NONE = "—"
+DATE = ' style="text-align:left;white-space:nowrap"'
 LEFT, RIGHT = ' style="text-align:left"', ' class="num" style="text-align:right"'
 
 
 def _numbers(values: pd.Series) -> list[str]:
-    """Format a column with as many decimals as its largest number leaves room for."""
+    """Format a column with as many decimals as its largest number leaves room for.
+
+    Among shares, the whole numbers above 1 are counts and stay whole.
+    """
     if pd.api.types.is_integer_dtype(values):
         # years stay whole, counts get their commas
         form = "{:,}" if values.abs().max() >= 10_000 else "{}"
         return [NONE if pd.isna(v) else form.format(v) for v in values]
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
-    finite = np.abs(numbers[np.isfinite(numbers)])
-    top = finite.max(initial=0)
+    whole = np.isfinite(numbers) & (numbers == np.round(numbers))
+    top = np.abs(numbers[np.isfinite(numbers) & ~whole]).max(initial=0)
+    counts = whole & ((np.abs(numbers) > 1) & (top <= 1) | (top == 0))
+    if not counts.any():
+        top = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
     decimals = 3 if top < 10 else 2 if top < 100 else 1 if top < 1000 else 0
-    if np.array_equal(finite, np.round(finite)):
-        decimals = 0
     least = 10.0**-decimals
     texts = []
-    for number in numbers:
+    for number, count in zip(numbers, counts, strict=True):
         small = 0 < number < least / 2
-        texts.append(f"&lt;{least:g}" if small else f"{number:,.{decimals}f}")
+        texts.append(f"&lt;{least:g}" if small else f"{number:,.{0 if count else decimals}f}")
     return [NONE if text == "nan" else text for text in texts]
 
 
@@ -203,7 +208,7 @@ def _svg(fig, alt: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "diptych"}):
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
         fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     referred = re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue())

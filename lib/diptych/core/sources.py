@@ -9,6 +9,7 @@ import difflib
 import gzip
 import http.client
 import io
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,6 +30,7 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 CLOUD = ("s3://", "gs://")
 WEB = ("http://", "https://")
 REMOTE = WEB + CLOUD
+ODD = "#%?[]^|\t"  # deltalake 1.6 takes a path for a URL: with these it loses rows or aborts
 
 
 class DataError(ValueError):
@@ -40,13 +42,23 @@ def resolve(location: str) -> str:
 
     A relative path is looked for in the working directory, then in the repository, because a
     notebook runs in its own folder.
+
+    Raises
+    ------
+    DataError
+        If it is a URL of another kind than http(s), file, s3 or gs.
     """
     if location.startswith(REMOTE):
         return location
     if location.startswith("file://"):
         location = urllib.request.url2pathname(urllib.parse.urlsplit(location).path)
+    if "://" in location:
+        scheme = location.partition("://")[0]
+        raise DataError(
+            f"task: {scheme}:// is no address this reads; use http(s), file, s3 or gs, or a path."
+        )
     path = Path(location).expanduser()
-    if not path.exists() and (beside := workspace.repo_root() / path).exists():
+    if not os.path.exists(path) and os.path.exists(beside := workspace.repo_root() / path):
         path = beside
     return str(path.resolve())
 
@@ -61,12 +73,10 @@ def shown(location: str) -> str:
 
 def stem(location: str) -> str:
     """Return the last part of a path or URL without its suffix, "data" if nothing is left."""
-    name = (
-        urllib.parse.unquote(urllib.parse.urlsplit(location).path)
-        if location.startswith(REMOTE)
-        else location
-    )
-    last = Path(name).name
+    path = location
+    if location.startswith(REMOTE):
+        path = urllib.parse.unquote(urllib.parse.urlsplit(location).path)
+    last = Path(path).name
     return last[: len(last) - len(_suffix(last))] or "data"
 
 
@@ -107,7 +117,22 @@ def read(location: str) -> pd.DataFrame:
 
 def looks_like_location(task: str) -> bool:
     """Whether a task parameter names a place rather than a task."""
-    return bool("/" in task or "\\" in task or _suffix(task) or Path(task).is_dir())
+    return any(mark in task for mark in "/\\.") or os.path.exists(task)
+
+
+def refuse_odd_path(path: str, parameter: str) -> None:
+    """Refuse a path that Delta cannot hold a table below.
+
+    Raises
+    ------
+    DataError
+        Naming `parameter` and the characters.
+    """
+    if odd := [mark for mark in ODD if mark in path]:
+        raise DataError(
+            f"{parameter}: Delta tables cannot lie below {path}; use a folder without {odd[0]!r} "
+            "in its path."
+        )
 
 
 def _suffix(location: str) -> str:
@@ -257,6 +282,8 @@ def _delta(location: str) -> pa.Table:
             f"task: {shown(location)} is of no supported format; give a file that ends in "
             f"{', '.join(SUFFIXES)}, or a Delta folder (one that holds _delta_log)."
         )
+    if not location.startswith(CLOUD):
+        refuse_odd_path(location, "task")
     try:
         return deltalake.DeltaTable(location).to_pyarrow_table()
     except (DeltaError, OSError, pa.ArrowException) as error:

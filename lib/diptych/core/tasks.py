@@ -1,25 +1,28 @@
 """Tasks: what is learnt, from which rows, split how, judged by what.
 
 A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
-columns), ``label``, ``slice`` and ``split``. To add one, write a loader and put it in `BUILT_IN`;
-your own file needs neither.
+columns), ``label``, ``slice`` and ``split``. To add one, write a function that returns a `Task`,
+put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
+your own file needs none of this.
 """
 
 import difflib
+import functools
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from diptych.core import corpus, sources, splits
+from diptych.core import columns, corpus, sources, splits, versions
+from diptych.core.columns import FRAME
 from diptych.core.sources import DataError
 
-FRAME = ("id", "time", "label", "slice", "split")
-MOST_CLASSES = 50
+RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
 
 
 @dataclass
@@ -29,37 +32,61 @@ class Task:
     Attributes
     ----------
     name : str
-        Also names the data table and the registered model.
+        Also names the data table and the registered model. Another seed than 0 splits the rows
+        otherwise, so it has a name of its own.
     kind : str
         ``"text"``, ``"table"`` or ``"image"``.
     features : list of str
-        The columns a model reads.
+        The columns a model reads; ``["text"]`` for text.
     datasheet : str
         Markdown.
+    rows : callable
+        Takes the seed and returns canonical rows; without ``split`` they are split by
+        `splits.assign`.
+    metric : str
+        What models are judged by.
+    labels : tuple of str
+        The classes; empty where they are those found.
+    bounds : tuple of float, optional
+        Least and largest value of every numeric feature.
+    apart : tuple of str
+        Splits besides train, valid, test and live.
     own : bool
         Whether these are the user's own rows.
     notes : list of str
-        What loading left out.
+        What loading left out; known once the rows are loaded.
     """
 
     name: str
     kind: str
     features: list[str]
     datasheet: str
-    rows: Callable[[], pd.DataFrame] = field(repr=False)
+    rows: Callable[[int], pd.DataFrame] = field(repr=False)
     seed: int = 0
     metric: str = "accuracy"
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    apart: tuple[str, ...] = ()
     own: bool = False
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Column names and types of the canonical rows."""
+        return columns.schema(self.features)
+
     def load(self) -> pd.DataFrame:
-        """Return the canonical rows, sorted by id."""
-        frame = self.rows()
+        """Return the canonical rows, sorted by id.
+
+        Raises
+        ------
+        DataError
+            If these are the user's own rows and cannot be read as the task needs.
+        """
+        frame = self.rows(self.seed)
         if "split" not in frame:
             frame["split"] = splits.assign(frame, self.features, self.seed)
-        return frame[["id", "time", *self.features, "label", "slice", "split"]].sort_values(
-            "id", ignore_index=True
-        )
+        return frame[self.schema.names].sort_values("id", ignore_index=True)
 
 
 def get(
@@ -75,10 +102,12 @@ def get(
     Parameters
     ----------
     task : str
-        A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table.
+        A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table. A place whose
+        rows were ingested before is not read again until the task's rows are loaded.
     text_column, label_column, time_column : str
-        Columns of your own rows; an empty `time_column` means no time. Without a column
-        `text_column` all numeric columns are the features.
+        Columns of your own rows, see `columns.interpret`.
+    seed : int
+        Of the split.
 
     Raises
     ------
@@ -86,146 +115,116 @@ def get(
         If the name is unknown, the rows cannot be read, or a column is not as it must be.
     """
     if task in BUILT_IN:
-        return BUILT_IN[task](seed)
-    if not sources.looks_like_location(task):
-        near = difflib.get_close_matches(task, BUILT_IN, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise DataError(
-            f"task: {task!r} is no task.{meant} Take one of {', '.join(BUILT_IN)}, or the path "
-            "or URL of a CSV, Parquet or Delta table"
-        )
-    return _own(sources.resolve(task), text_column, label_column, time_column, seed)
+        found = BUILT_IN[task]()
+        return replace(found, seed=seed, name=_seeded(found.name, seed))
+    if sources.looks_like_location(task):
+        return _own(sources.resolve(task), (text_column, label_column, time_column), seed)
+    near = difflib.get_close_matches(task, BUILT_IN, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise DataError(
+        f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
+        "of a CSV, Parquet or Delta table."
+    )
 
 
-def _reviews(seed: int) -> Task:
-    def rows() -> pd.DataFrame:
-        generated = corpus.reviews(seed=seed)
-        generated["split"] = splits.assign(generated, ["text"], seed)
+def _seeded(name: str, seed: int) -> str:
+    return f"{name}-seed{seed}" if seed else name
+
+
+def _reviews() -> Task:
+    def rows(seed: int) -> pd.DataFrame:
+        stream = corpus.reviews()
+        release = stream["time"].min().normalize().replace(day=1)
+        release += pd.DateOffset(months=RELEASE_MONTH - 1)
+        stream["split"] = splits.assign(stream, ["text"], seed, release)
         by_hand = corpus.handwritten().assign(split="handwritten")
-        by_hand["time"] = _no_times(by_hand)
-        both = pd.concat([generated, by_hand], ignore_index=True)
+        by_hand["time"] = columns.no_times(by_hand.index)
+        both = pd.concat([stream, by_hand], ignore_index=True)
         return both.rename(columns={"domain": "slice"})
 
-    return Task("reviews", "text", ["text"], _datasheet("reviews"), rows, seed)
+    labels = ("negative", "positive")
+    sheet = _datasheet("reviews")
+    return Task("reviews", "text", ["text"], sheet, rows, labels=labels, apart=("handwritten",))
 
 
-def _tumours(seed: int) -> Task:
+def _tumours() -> Task:
     from sklearn.datasets import load_breast_cancer
 
     found = load_breast_cancer()
     names = [re.sub(r"\W+", "_", str(name)) for name in found.feature_names]
+    classes = tuple(str(name) for name in found.target_names)
 
-    def rows() -> pd.DataFrame:
-        labels = np.asarray(found.target_names)[found.target]
-        frame = _table("tumour", found.data, names, labels)
-        radius = frame["mean_radius"]
-        frame["slice"] = pd.qcut(radius, 3, labels=["small", "medium", "large"]).astype(str)
-        return frame
+    def rows(_: int) -> pd.DataFrame:
+        frame = _table("tumour", found.data, names, np.asarray(classes)[found.target])
+        tertile = pd.qcut(frame["mean_radius"], 3, labels=["small", "medium", "large"])
+        return frame.assign(slice=tertile.astype("str"))
 
-    return Task("tumours", "table", names, _datasheet("tumours"), rows, seed)
+    sheet = _datasheet("tumours")
+    return Task("tumours", "table", names, sheet, rows, labels=classes, bounds=(0, np.inf))
 
 
-def _digits(seed: int) -> Task:
+def _digits() -> Task:
     from sklearn.datasets import load_digits
 
     names = [f"p{i:02d}" for i in range(64)]
 
-    def rows() -> pd.DataFrame:
+    def rows(_: int) -> pd.DataFrame:
         found = load_digits()
         return _table("digit", found.data, names, found.target.astype(str))
 
-    return Task("digits", "image", names, _datasheet("digits"), rows, seed)
+    sheet = _datasheet("digits")
+    return Task("digits", "image", names, sheet, rows, labels=tuple("0123456789"), bounds=(0, 16))
 
 
 BUILT_IN = {"reviews": _reviews, "tumours": _tumours, "digits": _digits}
 
 
-def _table(prefix: str, data, names: list[str], labels) -> pd.DataFrame:
+def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:
     frame = pd.DataFrame(np.asarray(data, dtype=np.float32), columns=names)
-    frame["id"] = [f"{prefix}-{i:05d}" for i in range(len(frame))]
-    frame["time"] = _no_times(frame)
-    frame["label"], frame["slice"] = labels, ""
-    return frame
+    ids = [f"{prefix}-{i:05d}" for i in range(len(frame))]
+    return frame.assign(id=ids, time=columns.no_times(frame.index), label=labels, slice="")
 
 
-def _no_times(frame: pd.DataFrame) -> pd.Series:
-    return pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
+    digest = hashlib.sha256("\0".join((place, *chosen)).encode()).hexdigest()[:6]
+    slug = re.sub(r"[^a-z0-9]+", "-", sources.stem(place).lower()).strip("-")[:40] or "data"
+    name = _seeded(f"{slug}-{digest}", seed)
+    notes: list[str] = []
 
+    @functools.cache
+    def read() -> columns.Rows:
+        found = columns.interpret(sources.read(place), *chosen)
+        notes[:] = found.notes
+        return found
 
-def _own(place: str, text_column: str, label_column: str, time_column: str, seed: int) -> Task:
-    raw = sources.read(place)
-    label = _column(raw, "label_column", label_column).astype("string")
-    _check_labels(label, label_column)
-    kind = "text" if text_column and text_column in raw else "table"
-    taken = {label_column, time_column}
-    notes = []
-    if kind == "text":
-        features = ["text"]
-        data = pd.DataFrame({"text": _column(raw, "text_column", text_column).astype(str)})
-    else:
-        numbers = raw.drop(columns=[c for c in taken if c in raw]).apply(
-            pd.to_numeric, errors="coerce"
-        )
-        numeric = [c for c in numbers if numbers[c].notna().any()]
-        left = [c for c in numbers if c not in numeric]
-        if left:
-            notes.append(f"left out, not numeric: {', '.join(left)}")
-        if not numeric:
+    # known rows are pinned by version, so their source may be gone
+    stored = versions.columns(name)
+    features = [c for c in stored if c not in FRAME] if stored else read().features
+
+    def rows(_: int) -> pd.DataFrame:
+        if changed := sorted(set(features) ^ set(read().features)):
             raise DataError(
-                f"text_column: there is no column {text_column!r} and no numeric one either; "
-                f"the columns are {', '.join(raw.columns)}"
+                f"task: {sources.shown(place)} and its data table {name} differ in the column "
+                f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
             )
-        data = numbers[numeric].astype(np.float32)
-        features = [re.sub(r"\W+", "_", c).strip("_") or f"column_{i}" for i, c in enumerate(data)]
-        data.columns = features
-    data["id"] = [f"row-{i:07d}" for i in range(len(raw))]
-    data["time"] = _times(raw, time_column)
-    data["label"], data["slice"] = label.astype(object), ""
-    name = re.sub(r"[^a-z0-9]+", "-", sources.stem(place).lower()).strip("-") or "data"
-    choice = "\0".join((place, text_column, label_column, time_column))
-    name = f"{name}-{hashlib.sha256(choice.encode()).hexdigest()[:6]}"
-    sheet = f"Your own rows from {sources.shown(place)}: {len(raw):,} rows."
-    return Task(name, kind, features, sheet, data.copy, seed, own=True, notes=notes)
+        return read().frame.copy(deep=False)
+
+    sheet = OWN_SHEET.format(
+        place=sources.shown(place),
+        inputs="one text" if features == ["text"] else f"{len(features)} numeric columns",
+        label=chosen[1],
+        time=f"the column `{chosen[2]}`" if chosen[2] else "none",
+    )
+    kind = "text" if features == ["text"] else "table"
+    return Task(name, kind, features, sheet, rows, seed, own=True, notes=notes)
 
 
-def _column(raw: pd.DataFrame, parameter: str, name: str) -> pd.Series:
-    if name not in raw:
-        near = difflib.get_close_matches(name, list(raw.columns), n=1, cutoff=0.5)
-        meant = f"Did you mean {near[0]}? " if near else ""
-        raise DataError(
-            f"{parameter}: there is no column {name!r}. {meant}"
-            f"The columns are {', '.join(raw.columns)}"
-        )
-    missing = raw[name].isna()
-    if missing.any():
-        raise DataError(
-            f"{parameter}: {name} is empty in {int(missing.sum())} rows, the first is row "
-            f"{int(missing.to_numpy().argmax()) + 1}; fill or remove them"
-        )
-    return raw[name]
+OWN_SHEET = """# Datasheet: your own rows
 
+Read from `{place}`: {inputs}, the class in the column `{label}`, time: {time}.
 
-def _check_labels(label: pd.Series, name: str) -> None:
-    classes = label.nunique()
-    if classes < 2 or classes > MOST_CLASSES:
-        raise DataError(
-            f"label_column: {name} holds {classes} different values; a class column has 2 to "
-            f"{MOST_CLASSES}, so choose another column"
-        )
-
-
-def _times(raw: pd.DataFrame, name: str) -> pd.Series:
-    if not name:
-        return _no_times(raw)
-    column = _column(raw, "time_column", name)
-    times = pd.to_datetime(column, utc=True, errors="coerce", format="mixed")
-    if times.isna().any():
-        row = int(times.isna().to_numpy().argmax())
-        raise DataError(
-            f"time_column: {name} in row {row + 1} is {column.iloc[row]!r}, which is no time; "
-            "write times such as 2025-03-31 or 2025-03-31T14:00"
-        )
-    return times.astype("datetime64[us, UTC]")
+How they were collected, whom they describe and what they must not be used for is yours to add.
+"""
 
 
 def _datasheet(name: str) -> str:

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from diptych.run.sanitize import Fitter, plain, terminal
 
 TEMPLATES = Path(__file__).with_name("templates")
+NOTHING = '""'  # how an empty text parameter is shown
 LIMIT = 400_000  # bytes of a page
 LINES = 80  # of one printed output; the middle of a longer one is left out
 FOLD = 25  # lines of code from which a cell starts folded
@@ -189,7 +190,7 @@ def _said(label: str, value) -> str:
     if label == "Took":
         return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
     if isinstance(value, Mapping):
-        return " · ".join(f"{key} {_said('', inner)}" for key, inner in value.items())
+        return " · ".join(f"{key} {_said('', inner) or NOTHING}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_said("", inner) for inner in value)
     text = str(value)
