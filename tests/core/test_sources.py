@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 import pytest
 from deltalake import write_deltalake
+
 from diptych.core import sources
 from diptych.core.sources import DataError
 

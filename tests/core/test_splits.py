@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from diptych.core import columns, splits
 from hypothesis import given
 from hypothesis import strategies as st
+
+from diptych.core import columns, splits
 
 NEVER = columns.no_times(pd.RangeIndex(0))
 

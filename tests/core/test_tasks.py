@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 from deltalake import write_deltalake
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from diptych.core import tasks, validation, versions
 from diptych.core.sources import DataError
 from diptych.run.workspace import repo_root
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 UCI = repo_root().parent / "shared" / "data" / "uci_sentiment_labelled_sentences.csv"
 

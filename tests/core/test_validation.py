@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from diptych.core import columns, splits, validation
 from diptych.core.sources import DataError
 from diptych.core.tasks import Task

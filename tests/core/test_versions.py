@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 import pytest
+
 from diptych.core import columns, versions
 from diptych.core.sources import DataError
 from diptych.core.tasks import Task
