@@ -11,11 +11,16 @@ PYTHON ?= python3
 # extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
 TORCH_OPTIONS ?=
 SCENARIOS ?=
+# the language model: which preset, and real labelled sentences to judge it on, if they are there
+PRESET ?= cpu
+SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
+PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
+  $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup report test lint format lab bench lock clean
+.PHONY: help setup report model model-eval test lint format lab notebooks bench lock clean
 
 help:  ## list the targets
-	@$(IN_ROOT) grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 setup:  ## install everything into .venv (under 1 s when nothing changed)
 	@$(IN_ROOT) if ! cat pyproject.toml requirements.lock | cmp -s - .venv/installed; then \
@@ -32,8 +37,14 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured")
 	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS)
 
+model: setup  ## train the language model, ship it, measure it (PRESET=cpu, gpu or demo)
+	@$(IN_ROOT) $(PRETRAIN) --ship --measure
+
+model-eval: setup  ## measure the shipped language model and write its card
+	@$(IN_ROOT) $(PRETRAIN) --only-measure
+
 test: setup  ## run every test
-	@$(IN_ROOT) $(PY) -m pytest -n 2 --dist loadgroup tests
+	@$(IN_ROOT) $(PY) -m pytest -n 2
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -44,8 +55,11 @@ format: setup  ## fix what can be fixed
 lab: setup  ## open the notebooks in JupyterLab
 	@$(IN_ROOT) $(PY) -m jupyterlab notebooks
 
-bench: setup  ## measure drift detection against peers, side by side
-	@$(IN_ROOT) $(PY) benchmarks/drift.py
+notebooks: setup  ## run every notebook in order, afresh, and store the outputs
+	@$(IN_ROOT) $(PY) -m diptych notebooks
+
+bench: setup  ## measure drift detection and serving against peers, side by side
+	@$(IN_ROOT) $(PY) benchmarks/drift.py && $(PY) benchmarks/serving.py
 
 lock: setup  ## pin what is installed now
 	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock

@@ -15,7 +15,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,6 +22,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from results import record
 
 PEERS = Path(tempfile.gettempdir()) / "diptych-peers" / "evidently"
 
@@ -124,34 +125,29 @@ def install_peers():
     return python
 
 
-def machine():
-    """Return cores and processor of this machine, and its Python."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-        model = names[0].split(":")[1].strip() if names else model
-    return f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}"
-
-
 def report(results, rows):
-    """Print the table."""
+    """Record the table."""
     base = statistics.median(x["cpu"] for x in results["diptych"])
-    print(f"\n{rows:,} rows x (30 numeric + 5 categorical); {machine()}\n")
-    print("| | CPU s | lowest to highest | ratio | wall s | memory MB | drifted | before (CPU s) |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    lines = [
+        f"{rows:,} rows x (30 numeric + 5 categorical)",
+        "",
+        "| | CPU s | lowest to highest | ratio | wall s | memory MB | drifted | before (CPU s) |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
     for peer, runs in results.items():
         cpu = [x["cpu"] for x in runs]
         middle = {k: statistics.median(x[k] for x in runs) for k in ("wall", "memory", "prepare")}
         found = "" if runs[0]["found"] is None else runs[0]["found"]
-        print(
+        lines.append(
             f"| {peer} | {statistics.median(cpu):.3f} | {min(cpu):.3f} to {max(cpu):.3f} "
             f"| {statistics.median(cpu) / base:.1f} | {middle['wall']:.3f} "
             f"| {middle['memory']:.0f} | {found} | {middle['prepare']:.2f} |"
         )
-    print()
+    lines.append("")
     for peer, runs in results.items():
         versions = ", ".join(f"{k} {v}" for k, v in runs[0]["versions"].items())
-        print(f"{peer}: {versions}")
+        lines.append(f"- {peer}: {versions}")
+    record("Drift", lines)
 
 
 def main():

@@ -82,16 +82,19 @@ class Browser:
         self.requests: list[str] = []
         self._run(self._connect(address))
 
-    def open(self, path: Path, width: int = 1440, height: int = 900, dark: bool = False) -> None:
-        """Show a file in a window of this size and colour scheme."""
+    def open(
+        self, path: Path | str, width: int = 1440, height: int = 900, dark: bool = False
+    ) -> None:
+        """Show a file, or an http address, in a window of this size and colour scheme."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         mobile = {"deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, **mobile)
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.requests.clear()
-        self.call("Page.navigate", url=Path(path).absolute().as_uri())
-        deadline = time.monotonic() + 20
-        while self.evaluate("document.readyState + location.protocol") != "completefile:":
+        at_http = str(path).startswith("http:")
+        self.call("Page.navigate", url=path if at_http else Path(path).absolute().as_uri())
+        deadline, shown = time.monotonic() + 20, f"complete{'http:' if at_http else 'file:'}"
+        while self.evaluate("document.readyState + location.protocol") != shown:
             assert time.monotonic() < deadline, f"{path}: the page did not load in 20 s"
 
     def evaluate(self, expression: str):

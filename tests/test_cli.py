@@ -136,14 +136,14 @@ def test_a_workspace_that_cannot_be_made_is_named(diptych, repository, monkeypat
     assert err.startswith("DIPTYCH_HOME: ")
 
 
-def test_serve_passes_its_options_on(diptych):
+def test_serve_model_names_its_options_and_what_it_needs(diptych):
     code, out, _ = diptych("serve", "model", "--help")
     assert code == 0
-    assert "--model" in out
-    assert "--token-env" in out
+    for named in ("FOLDER", "--task", "--host", "--port", "--ledger", "--token-env", "8080"):
+        assert named in out
     code, _, err = diptych("serve", "model", "--port", "0")
     assert code == 2
-    assert "--model" in err
+    assert "FOLDER or --task" in err
 
 
 def test_an_unknown_scenario_is_refused(diptych, home):

@@ -1,12 +1,20 @@
-"""The left panel end to end, as `diptych report structured` runs it: real kernels, real server."""
+"""The left panel end to end: real kernels, a real server, a real registry."""
 
+import pytest
+
+from diptych.core.records import load
 from diptych.mlops.tracking import Registry
 from diptych.report.scenario import report
+from diptych.run.notebooks import find_notebook
 from diptych.run.runs import find_runs
 
 
-def test_the_left_panel_runs_from_data_to_retraining(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+
+
+def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     page = report(["structured"], site=tmp_path / "site", progress=False)
     assert page.exists()
     runs = {run.notebook: run for run in find_runs()}
@@ -19,3 +27,20 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path, monkeypatch):
     assert runs["mlops/5_monitor"].result["upstream"] == runs["mlops/4_serve"].id
     history = Registry("tumours").history()
     assert len(history) == 0 or (history["who"] != "").all()
+
+
+def test_bare_papermill_runs_a_notebook_and_it_makes_the_runs_it_lacks(tmp_path):
+    from papermill import execute_notebook
+
+    execute_notebook(
+        str(find_notebook("mlops/2_build")),
+        str(tmp_path / "out.ipynb"),
+        {"task": "tumours", "family": "logistic", "trials": 1},
+        progress_bar=False,
+    )
+    runs = {run.notebook: run.result for run in find_runs()}
+    assert set(runs) == {"mlops/1_data", "mlops/2_build"}
+    assert runs["mlops/2_build"]["complete"]
+    made = load(runs["mlops/2_build"]["upstream"])
+    assert made.notebook == "mlops/1_data"
+    assert made.task["task"] == "tumours"

@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 import diptych
 
 ROOT = Path(__file__).parent.parent
-CONDA = {"xgboost-cpu": "xgboost", "torch": "pytorch"}  # other names there
+# other names there
+CONDA = {"huggingface-hub": "huggingface_hub", "torch": "pytorch", "xgboost-cpu": "xgboost"}
 
 
 def requirements() -> list[Requirement]:
@@ -34,6 +35,7 @@ def pins() -> dict[str, str]:
 
 def test_conda_names_the_same_direct_dependencies():
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    listed += listed.pop()["pip"]  # what conda-forge does not have
     conda = {re.split(r"[<>=]", text)[0]: re.sub(r"^[\w-]+", "", text) for text in listed}
     ours = {CONDA.get(r.name, r.name): str(r.specifier) for r in requirements()}
     del conda["python"], conda["pip"]

@@ -1,6 +1,7 @@
 """The command ``diptych``. Each command imports what it needs when it is called."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -37,7 +38,10 @@ def cli():
 )  # fmt: skip
 @OPEN
 def run(notebook, files, overrides, output, open_page):
-    """Run NOTEBOOK, a path or a name such as mlops/2_build, with checked parameters."""
+    """Run NOTEBOOK with checked parameters.
+
+    NOTEBOOK is a path, or a name such as mlops/2_build.
+    """
     from diptych.run.runner import run_notebook
 
     done = run_notebook(notebook, files, overrides, outputs_root=output)
@@ -74,13 +78,29 @@ def list_(notebook, as_json):
 )  # fmt: skip
 @OPEN
 def report(scenario, overrides, site, open_page):
-    """Run SCENARIO (default: all) as one pipeline and write the report."""
+    """Run SCENARIO (default: all) and write the report.
+
+    Its notebooks run as one pipeline, each building on the run before it.
+    """
     from diptych.report import scenario as scenarios
 
     page = scenarios.report(scenario, overrides, site=site, progress=True)
     click.echo(page)
     if open_page:
         _open(page)
+
+
+@cli.command()
+@click.argument("notebook", nargs=-1)
+def notebooks(notebook):
+    """Run NOTEBOOK (default: all) afresh and store its outputs.
+
+    They run in order in a new workspace; if one fails, none is changed.
+    """
+    from diptych.run.notebooks import find_notebook
+    from diptych.run.refresh import refresh
+
+    refresh([find_notebook(name) for name in notebook] or None)
 
 
 @cli.command()
@@ -103,17 +123,100 @@ def serve():
     """Serve a model."""
 
 
-@serve.command(
-    "model",
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    add_help_option=False,
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def serve_model(arguments):
-    """Serve a classical model over HTTP; --help shows the options."""
-    from diptych.mlops.serve import main as serve_main
+@serve.command("model")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--task", default="", help="Serve this task's champion instead of FOLDER.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to serve on; any but loopback needs a token.",
+)  # fmt: skip
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535),
+    help="0 takes any free one.",
+)  # fmt: skip
+@click.option(
+    "--ledger", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Record predictions here (default: the workspace's ledger).",
+)  # fmt: skip
+@click.option("--name", default="", help="The model's name in answers and records.")
+@click.option("--endpoint", default="", help="Name of this serving run in the ledger.")
+@click.option(
+    "--token-env", default="", metavar="NAME",
+    help="Environment variable with the token that requests must carry.",
+)  # fmt: skip
+@click.option("--handle", type=int, hidden=True, help="A listening socket handed down.")
+def serve_model(folder, task, token_env, **options):
+    """Serve the saved model in FOLDER over HTTP, until SIGTERM or Ctrl-C.
 
-    sys.exit(serve_main(list(arguments)))
+    POST rows to /invocations as JSON (inputs, instances, dataframe_split or dataframe_records)
+    or text/csv; each prediction is recorded before it is answered.
+    """
+    if bool(folder) == bool(task):
+        raise click.UsageError("Give FOLDER or --task, one of the two.")
+    token = os.environ.get(token_env, "").strip() if token_env else ""
+    if token_env and not token:
+        raise click.UsageError(f"--token-env: the variable {token_env} is not set; export it.")
+    from diptych.core.ledger import LedgerError
+    from diptych.mlops import serve as server
+    from diptych.mlops.models import ModelError
+
+    try:
+        server.serve_model(folder, task=task, token=token, **options)
+    except (server.ServeError, ModelError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@serve.command("llm")
+@click.option(
+    "--model", default="", metavar="FILE",
+    help="A GGUF file or hf:OWNER/REPO/FILE (default: the shipped model).",
+)  # fmt: skip
+@click.option(
+    "--lora", multiple=True, metavar="NAME=FILE",
+    help="A LoRA adapter (GGUF), chosen by a request that gives NAME as its model.",
+)  # fmt: skip
+@click.option(
+    "--slots", default=8, show_default=True, type=click.IntRange(1), help="Answers at once."
+)
+@click.option(
+    "--context", default=4096, show_default=True, type=click.IntRange(64),
+    help="Tokens of a conversation, at most those the model was trained for.",
+)  # fmt: skip
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to serve on; any but loopback needs a token.",
+)  # fmt: skip
+@click.option(
+    "--port", default=0, show_default=True, type=click.IntRange(0, 65535),
+    help="0 takes any free one.",
+)  # fmt: skip
+@click.option(
+    "--token-env", default="", metavar="NAME",
+    help="Environment variable with the token that requests must carry.",
+)  # fmt: skip
+@click.option(
+    "--open/--no-open", "open_page", default=True, show_default=True,
+    help="Open the chat page in a browser.",
+)  # fmt: skip
+def serve_llm(model, lora, open_page, **options):
+    """Serve a language model (OpenAI API) and a chat page, until SIGTERM or Ctrl-C."""
+    from diptych.llmops import endpoint  # fmt: skip
+    from diptych.llmops import serve as server
+
+    if wrong := [text for text in lora if not text.partition("=")[2]]:
+        raise click.UsageError(f"--lora: {wrong[0]!r}; write NAME=FILE.")
+
+    def ready(running):
+        click.echo(f"Serving {Path(running.model).name} on {running.url} (API: {running.url}/v1)")
+        if open_page:
+            click.launch(running.url)
+
+    try:
+        file = endpoint.model_file(model or None)
+        adapters = {name: Path(path) for name, _, path in (text.partition("=") for text in lora)}
+        server.serve_or_find(file, adapters, ready=ready, **options)
+    except (server.ServeError, endpoint.EndpointError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -69,8 +69,8 @@ FILM = [{"text": "good film", "label": "1"}, {"text": "bad film", "label": "0"}]
         ("windows.csv", CSV.replace("\n", "\r\n")),
         ("semicolon.csv", CSV.replace(",", ";")),
         ("tabs.tsv", CSV.replace(",", "\t")),
-        ("a.csv.gz", gzip.compress(CSV.encode())),
-        ("tabs.tsv.gz", gzip.compress(CSV.replace(",", "\t").encode())),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
+        ("tabs.tsv.gz", gzip.compress(CSV.replace(",", "\t").encode(), mtime=0)),
     ],
 )
 def test_every_form_of_a_csv_gives_the_same_rows(place, name, content):
@@ -113,7 +113,7 @@ def test_a_relative_path_is_found_here_and_from_the_repository(place, tmp_path, 
 
 def test_a_url_is_downloaded_and_unpacked(place, web):
     place("a.csv", CSV)
-    place("b.csv.gz", gzip.compress(CSV.encode()))
+    place("b.csv.gz", gzip.compress(CSV.encode(), mtime=0))
     assert rows(f"{web}/a.csv?version=2") == rows(f"{web}/b.csv.gz") == FILM
 
 
@@ -142,14 +142,14 @@ def test_stem(location, stem):
         ("a.csv", "", "a.csv is empty"),
         ("a.csv", "\n\n", "a.csv is empty"),
         ("a.csv", "text,label\n", "columns but no rows"),
-        ("a.csv.gz", gzip.compress(b""), "is empty"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.csv", "<!DOCTYPE html><html></html>", "is a web page, not a table"),
         ("a.csv", "text,label\nfine,1\ncafé,0\n".encode("latin-1"), "line 3 holds the byte 0xe9"),
         ("a.csv", CSV.encode("utf-16"), "is not UTF-8: line 1"),
         ("a.csv", "text,label\na,b\na,b,c\n", "Expected 2 columns, got 3"),
         ("a.csv", "a,b,a\n1,2,3\n", "has the column 'a' twice"),
         ("a.csv.gz", b"text,label\na,b\n", "not a whole gzip file"),
-        ("a.csv.gz", gzip.compress(CSV.encode())[:-12], "not a whole gzip file"),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)[:-12], "not a whole gzip file"),
         ("a.parquet", b"PAR1 and no more", "not a whole Parquet file"),
         ("a.xlsx", b"PK", r"no supported format.*\.csv, \.tsv,.*\.parquet"),
     ],
@@ -207,7 +207,7 @@ def test_an_unknown_scheme_is_refused():
 
 def test_size_is_bounded_after_unpacking_too(place, web, monkeypatch):
     monkeypatch.setattr(sources, "MAX_BYTES", 2**20)
-    bomb = place("bomb.csv.gz", gzip.compress(b"a,b\n" * 2**20))
+    bomb = place("bomb.csv.gz", gzip.compress(b"a,b\n" * 2**20, mtime=0))
     with pytest.raises(DataError, match="larger than 1 MB"):
         sources.read(bomb)
     place("big.csv", b"a,b\n" * 2**19)

@@ -103,6 +103,11 @@ class Decision:
     promoted: bool
     reason: str
 
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The status of each rule, as the audit keeps it."""
+        return dict(zip(self.checks["rule"], self.checks["status"], strict=True))
+
 
 def judge(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Decision:
     """Decide whether `candidate` may replace `champion`.

@@ -1,44 +1,25 @@
 """The ledger: every prediction, late label and promotion, in one SQLite file.
 
 A row is on the disk before `Ledger.log` returns, so an answer sent after it survives a killed
-process and a power cut. Several processes may read and write at once. The file's schema is a
-number (``PRAGMA user_version``) raised by `MIGRATIONS`, to which steps are only ever appended.
-All SQL stands at the top of this module: another database means another set of it.
+process and a power cut. Several processes may read and write at once. All SQL stands at the top of
+this module; the tables are made by `diptych.core.database`.
 """
 
 import json
 import os
-import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from diptych.core.database import MIGRATIONS, Database, LedgerError, utc
 
 if TYPE_CHECKING:  # the model server opens ledgers and never needs pandas
     import pandas as pd
 
-MIGRATIONS = (
-    (
-        """CREATE TABLE predictions (
-            id TEXT PRIMARY KEY, time TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
-            row_id TEXT, input TEXT NOT NULL, prediction TEXT, probability REAL,
-            probabilities TEXT, latency_ms REAL, status TEXT NOT NULL)""",
-        "CREATE INDEX predictions_of_endpoint ON predictions (endpoint, time)",
-        """CREATE TABLE labels (
-            endpoint TEXT NOT NULL, row_id TEXT NOT NULL, label TEXT NOT NULL, time TEXT NOT NULL,
-            PRIMARY KEY (endpoint, row_id))""",
-        """CREATE TABLE promotions (
-            id INTEGER PRIMARY KEY, time TEXT NOT NULL, model TEXT NOT NULL, from_version TEXT,
-            to_version TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, gate TEXT NOT NULL)""",
-        """CREATE TRIGGER promotions_keep BEFORE UPDATE ON promotions
-            BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
-        """CREATE TRIGGER promotions_stay BEFORE DELETE ON promotions
-            BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
-    ),
-)
+__all__ = ["MIGRATIONS", "Ledger", "LedgerError"]
+
 PREDICTION = (
     "id", "time", "endpoint", "model", "row_id", "input",
     "prediction", "probability", "probabilities", "latency_ms", "status",
@@ -52,13 +33,6 @@ GET_PREDICTIONS = f"""SELECT {", ".join("p." + name for name in PREDICTION)}, l.
     FROM predictions p LEFT JOIN labels l ON l.endpoint = p.endpoint AND l.row_id = p.row_id
     WHERE {{where}} ORDER BY p.time, p.id"""
 GET_PROMOTIONS = f"SELECT {', '.join(PROMOTION)} FROM promotions WHERE {{where}} ORDER BY id"
-
-APPLICATION = 0x44495054  # "DIPT" in the file's header tells a ledger from another SQLite file
-BUSY_S = 30.0
-
-
-class LedgerError(RuntimeError):
-    """The ledger cannot be opened, read or written; the message says what to do."""
 
 
 class Ledger:
@@ -78,20 +52,8 @@ class Ledger:
     """
 
     def __init__(self, path_or_url: str | Path):
-        self.path = _file(path_or_url)
-        self._lock = threading.RLock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"ledger: {self.path} cannot be opened ({error})") from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = Database(path_or_url)
+        self.path = self._db.path
 
     def __enter__(self) -> "Ledger":
         return self
@@ -101,8 +63,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; further calls raise `LedgerError`."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
     def log(self, rows: Iterable[Mapping]) -> None:
         """Record predictions in one transaction, on the disk when the call returns.
@@ -122,7 +83,7 @@ class Ledger:
         LedgerError
             If the rows could not be written; then none of them was.
         """
-        now, stamp = _utc(None), time.time_ns()
+        now, stamp = utc(None), time.time_ns()
         values = []
         for i, row in enumerate(rows):
             if not row.keys() <= _KNOWN or not row.keys() >= _REQUIRED:
@@ -133,7 +94,7 @@ class Ledger:
                 (
                     # ids that rise with time keep inserts at the end of the index
                     get("id") or f"{stamp + i:016x}{os.urandom(6).hex()}",
-                    _utc(row["time"]) if "time" in row else now,
+                    utc(row["time"]) if "time" in row else now,
                     row["endpoint"],
                     row["model"],
                     get("row_id"),
@@ -145,8 +106,7 @@ class Ledger:
                     get("status", "ok"),
                 )
             )
-        with self._transaction():
-            self._db.executemany(ADD_PREDICTION, values)
+        self._db.write(ADD_PREDICTION, values)
 
     def predictions(
         self, endpoint: str | None = None, since: str | datetime | None = None
@@ -166,8 +126,8 @@ class Ledger:
             The columns of `PREDICTION` (``time`` in UTC; ``input`` and ``probabilities`` as
             Python values) and ``label``, null until it came.
         """
-        where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and _utc(since)}
-        rows = self._read(GET_PREDICTIONS, where)
+        where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and utc(since)}
+        rows = self._db.read(GET_PREDICTIONS, where)
         return _frame(rows, (*PREDICTION, "label"))
 
     def label(self, endpoint: str, labels: Mapping) -> None:
@@ -175,10 +135,9 @@ class Ledger:
 
         A label may come before its prediction.
         """
-        now = _utc(None)
+        now = utc(None)
         values = [(endpoint, str(row), str(label), now) for row, label in labels.items()]
-        with self._transaction():
-            self._db.executemany(ADD_LABEL, values)
+        self._db.write(ADD_LABEL, values)
 
     def promote(
         self,
@@ -211,119 +170,18 @@ class Ledger:
             if not value.strip():
                 raise ValueError(f"{name}: is empty; a promotion names who made it and why")
         before = None if from_version is None else str(from_version)
-        values = (_utc(None), model, before, str(to_version), who, why, json.dumps(dict(gate)))
-        with self._transaction():
-            self._db.execute(ADD_PROMOTION, values)
+        values = (utc(None), model, before, str(to_version), who, why, json.dumps(dict(gate)))
+        self._db.write(ADD_PROMOTION, [values])
 
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""
-        return _frame(self._read(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
-
-    def _read(self, query: str, conditions: dict) -> list[tuple]:
-        """Run a query with those conditions that have a value."""
-        given = {sql: value for sql, value in conditions.items() if value is not None}
-        query = query.format(where=" AND ".join(given) or "1 = 1")
-        with self._lock, self._explained():
-            return self._db.execute(query, tuple(given.values())).fetchall()
-
-    def _prepare(self) -> None:
-        """Bring the schema up to date, then switch to WAL (never in another program's file)."""
-        deadline = time.monotonic() + BUSY_S
-        while True:
-            try:
-                with self._transaction():
-                    self._migrate()
-                with self._explained():
-                    # NORMAL, the default of many programs, may lose rows in a power cut
-                    self._db.execute("PRAGMA synchronous = FULL")
-                    self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except LedgerError as error:
-                # SQLite does not wait where two processes switch to WAL at once
-                busy = getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-
-    def _migrate(self) -> None:
-        """Apply the steps this file lacks; runs inside a transaction, so only one process does."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != APPLICATION and (application or tables):
-            raise LedgerError(
-                f"ledger: {self.path} is the database of another program; give another path"
-            )
-        if version > len(MIGRATIONS):
-            raise LedgerError(
-                f"ledger: {self.path} has schema {version} and this Diptych knows up to "
-                f"{len(MIGRATIONS)}; update Diptych or give another path"
-            )
-        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
-            for statement in statements:
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {number}")
-        if application != APPLICATION:
-            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
-
-    @contextmanager
-    def _transaction(self):
-        """Hold the write lock for a block and commit it, or leave the file as it was."""
-        with self._lock, self._explained():
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _explained(self):
-        """Turn SQLite's errors into one sentence that says what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
-            remedy = next((text for start, text in REMEDIES if name.startswith(start)), None)
-            raise LedgerError(f"ledger: {self.path} {remedy or f'failed: {error}'}") from error
+        return _frame(self._db.read(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
 
 
-REMEDIES = (
-    ("SQLITE_FULL", "could not grow, the disk is full; free some space and try again"),
-    ("SQLITE_IOERR", "could not be read or written, the disk is full or failing; check it"),
-    ("SQLITE_BUSY", f"was locked by another process for {BUSY_S:g} s; end that one and try again"),
-    ("SQLITE_NOTADB", "is not a ledger; give another path"),
-    ("SQLITE_CORRUPT", "is damaged; restore a copy or move it away to start a new one"),
-    ("SQLITE_READONLY", "cannot be written; check the permissions of the file and its folder"),
-    ("SQLITE_CANTOPEN", "cannot be opened; check the permissions of the file and its folder"),
-)
 _KNOWN = frozenset(PREDICTION)
 _REQUIRED = frozenset(("endpoint", "model", "input"))
 _JSON = ("input", "probabilities", "gate")
 _NUMBERS = ("probability", "latency_ms")
-
-
-def _file(path_or_url: str | Path) -> Path:
-    """Return the file that a path or URL names."""
-    text = str(path_or_url)
-    scheme, found, rest = text.partition("://")
-    if not found:
-        return Path(text).absolute()
-    if scheme != "sqlite":
-        raise LedgerError(f"ledger: {scheme}:// is no known kind; give a path or sqlite:///path")
-    return Path(rest.removeprefix("/")).absolute()
-
-
-def _utc(moment: str | datetime | None) -> str:
-    """Write a time (None is now) as UTC text of one width, so that text order is time order."""
-    if moment is None:
-        moment = datetime.now(UTC)
-    elif isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def _frame(rows: list[tuple], columns: tuple) -> "pd.DataFrame":

@@ -1,6 +1,7 @@
 """Send requests with bounded concurrency and measure each one."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,9 @@ class Load:
     start, latency_ms : ndarray of float, shape (n,)
         Seconds since the first request; milliseconds from when a worker took the request up.
     status : ndarray of int, shape (n,)
-        HTTP status; 0 where there was no answer.
+        HTTP status; 0 where there was none.
     error : list of str
-        Why there was no answer; empty where there was one.
+        Why there is no answer to read; empty where there is one.
     answers : list
         Decoded JSON, or None.
     """
@@ -36,7 +37,8 @@ class Load:
 
     def summary(self) -> dict[str, float]:
         """Return counts, percentiles in milliseconds and requests per second."""
-        good = self.latency_ms[self.status == 200]
+        fine = [not error for error in self.error]
+        good = self.latency_ms[(self.status == 200) & fine]
         p50, p95, p99 = np.percentile(good, [50, 95, 99]) if len(good) else [np.nan] * 3
         return {
             "n": len(self.status),
@@ -75,40 +77,49 @@ def drive(
     if not bodies or concurrency < 1:
         raise ValueError(f"bodies, concurrency: {len(bodies)} and {concurrency}; both at least 1")
     result: list = []
+    todo = list(range(len(bodies)))[::-1]
 
     def work() -> None:
         try:
-            run = _drive(url, bodies, concurrency, timeout_s, progress, headers)
+            run = _drive(url, bodies, todo, concurrency, timeout_s, progress, headers)
             result.append(asyncio.run(run))
         except BaseException as error:
             result.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        todo.clear()  # those under way finish, no other begins
+        raise
     if isinstance(result[0], BaseException):
         raise result[0]
     return result[0]
 
 
-async def _drive(url, bodies, concurrency, timeout_s, progress, headers) -> Load:
+async def _drive(url, bodies, todo, concurrency, timeout_s, progress, headers) -> Load:
     import aiohttp
 
     n = len(bodies)
     start, latency, status = np.zeros(n), np.zeros(n), np.zeros(n, dtype=int)
     errors, answers = [""] * n, [None] * n
-    todo = iter(range(n))
     began = time.perf_counter()
 
     async def work(session, bar) -> None:
-        for i in todo:
+        while todo:
+            i = todo.pop()
             taken = time.perf_counter()
             start[i] = taken - began
             try:
                 async with session.post(url, json=bodies[i]) as response:
-                    answers[i] = await response.json(content_type=None)
                     status[i] = response.status
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                    answers[i] = json.loads(await response.read())
+            except TimeoutError:
+                errors[i] = f"no answer within {timeout_s:g} s"
+            except ValueError:
+                errors[i] = "the answer is not JSON"
+            except aiohttp.ClientError as error:
                 errors[i] = f"{type(error).__name__}: {error}"
             latency[i] = (time.perf_counter() - taken) * 1000
             bar.update()

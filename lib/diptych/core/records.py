@@ -5,7 +5,6 @@ folder. Nothing else passes between notebooks. A run that is missing is made fir
 its notebook with the same task parameters.
 """
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from diptych.core.stats import Estimate
-from diptych.run import workspace
+from diptych.run import host, workspace
 from diptych.run.declaration import read_parameters
 
 SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
@@ -159,7 +158,7 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
     run = Recorder(folder, notebook, task, upstream=upstream)
     declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
     run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
-    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
     print(f"seed {task['seed']} · data version {task['data_version']} · task {task['task']}")
     print(f"Python {platform.python_version()} · {versions}")
     return run

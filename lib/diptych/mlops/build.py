@@ -26,8 +26,8 @@ SPACE = {
         "min_child_weight": [1, 3],
         "colsample_bytree": [0.1, 0.3],
     },
+    "cnn": {"width": [16, 32], "dropout": [0.3, 0.1], "learning_rate": [0.002, 0.001]},
 }
-
 
 SLOW = ("xgboost_linear",)  # compared only when asked for
 
@@ -87,18 +87,27 @@ def tune(
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and keep the best on the valid rows.
 
-    The kept model's temperature is set on the valid rows too.
+    The kept model's temperature is set on the valid rows too. A valid row whose class is not
+    among the train rows is left out: every setting gets it wrong.
 
     Returns
     -------
     model : Model
     trials : DataFrame
         ``family``, ``setting`` and ``valid`` (accuracy), in the order tried.
+
+    Raises
+    ------
+    ModelError
+        If the train rows hold fewer than two classes, or there are no valid rows.
     """
     train, valid = part(data, "train"), part(data, "valid")
-    classes = sorted(train["label"].unique())
+    classes = models.classes_of(train["label"])
+    valid = valid[valid["label"].isin(classes)]
+    if valid.empty:
+        raise models.ModelError("split: there are no valid rows to tune on; more rows are needed")
     encoder = models.new_encoder(family, task.kind)
-    matrix = encoder.fit_transform(task_rows(train, task))
+    matrix = models.fit_encoder(encoder, task_rows(train, task))
     codes = models.encode(train["label"], classes)
     held_out = encoder.transform(task_rows(valid, task))
     truth = models.encode(valid["label"], classes)
@@ -145,7 +154,8 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     """
     names = sorted(scores, key=lambda name: -scores[name].accuracy.value)
     best = scores[names[0]]
-    p_values = stats.holm([stats.mcnemar(scores[n].correct, best.correct) for n in names[1:]])
+    p_values = [stats.mcnemar(scores[n].correct, best.correct) for n in names[1:]]
+    p_values = stats.holm(p_values) if p_values else []
     rows = []
     for name, p in zip(names, [None, *p_values], strict=True):
         own = scores[name]
@@ -170,6 +180,8 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Refit the chosen setting on growing shares of the train rows and score the test rows.
 
+    A share with too few rows to learn from has no line.
+
     Returns
     -------
     DataFrame
@@ -179,7 +191,10 @@ def learning_curve(
     curve = []
     for share in shares:
         sample = train.sample(frac=share, random_state=seed)
-        smaller = refit(model, sample, task, seed) if share < 1 else model
+        try:
+            smaller = refit(model, sample, task, seed) if share < 1 else model
+        except models.ModelError:
+            continue
         accuracy = evaluate(smaller, test).accuracy
         curve.append(
             {
@@ -189,7 +204,7 @@ def learning_curve(
                 "high": accuracy.high,
             }
         )
-    return pd.DataFrame(curve)
+    return pd.DataFrame(curve, columns=["rows", "value", "low", "high"])
 
 
 def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
@@ -206,14 +221,16 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
 
 
 def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    """Accuracy by slice: the data's own slices, and for text also by length.
+    """Accuracy by slice: the data's own slices (by class where it has none), texts by length too.
 
     Returns
     -------
     DataFrame
         ``name``, ``value``, ``low``, ``high``, ``n``, the weakest first.
     """
-    groups = {f"slice {name}": rows["slice"] == name for name in sorted(rows["slice"].unique())}
+    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    title = column if column == "slice" else "class"
+    groups = {f"{title} {name}": rows[column] == name for name in sorted(rows[column].unique())}
     if "text" in rows:
         words = rows["text"].str.split().str.len()
         groups["up to 10 words"] = words <= 10

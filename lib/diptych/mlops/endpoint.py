@@ -9,6 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+GRACE_S = 30  # from SIGTERM to SIGKILL
+
 
 class EndpointError(RuntimeError):
     """The endpoint did not start; the message holds what it said."""
@@ -32,19 +34,20 @@ class Endpoint:
     """
 
     def __init__(self, folder: Path, *, ledger: Path, name: str = "model", endpoint: str = ""):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        port, handle = self._listener.getsockname()[1], self._listener.fileno()
+        listener = socket.create_server(("127.0.0.1", 0))
+        port, handle = listener.getsockname()[1], listener.fileno()
         self.url = f"http://127.0.0.1:{port}"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the endpoint
-        command = [sys.executable, "-m", "diptych.mlops.serve", "--model", str(folder)]
+        command = [sys.executable, "-m", "diptych", "serve", "model", str(folder)]
         command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
-        self._process = subprocess.Popen(
-            [*command, "--fd", str(handle)],
-            pass_fds=[handle],
-            stdin=subprocess.PIPE,  # its end of file tells the server that its starter is gone
-            stdout=self._log,
-            stderr=self._log,
-        )
+        with listener:  # closed here, so that nothing waits on it when the server is gone
+            self._process = subprocess.Popen(
+                [*command, "--handle", str(handle)],
+                pass_fds=[handle],
+                stdin=subprocess.PIPE,  # its end of file tells the server that its starter is gone
+                stdout=self._log,
+                stderr=self._log,
+            )
 
     @property
     def pid(self) -> int:
@@ -67,26 +70,29 @@ class Endpoint:
                 time.sleep(0.05)
             else:
                 return self
-        self.stop()
+        self._end()
         self._log.seek(0)
         said = self._log.read().decode(errors="replace")[-2000:]
-        raise EndpointError(f"endpoint: it did not start within {seconds:g} s. It said: {said}")
+        self._log.close()
+        raise EndpointError(f"endpoint: it did not start. It said: {said}")
 
     def stop(self) -> None:
         """Let requests under way finish, then end the process."""
+        self._end()
+        self._log.close()
+
+    def _end(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(10)
+                self._process.wait(GRACE_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
         self._process.stdin.close()
-        self._listener.close()
 
     def __enter__(self) -> "Endpoint":
         return self.wait()
 
     def __exit__(self, *exception) -> None:
         self.stop()
-        self._log.close()

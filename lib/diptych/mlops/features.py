@@ -1,6 +1,7 @@
 """From rows to the matrix a model reads: TF-IDF of texts, standardised columns of tables."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,49 @@ class TextFeatures:
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, **options)
         self.chars = chars
         self.vectorizers = [words, letters] if chars else [words]
+        self._terms = None
 
     def fit_transform(self, texts: list[str]):
         """Learn the vocabulary and return the sparse matrix, shape (n, vocabulary)."""
+        self._terms = None
         return self._stack([vectorizer.fit_transform(texts) for vectorizer in self.vectorizers])
 
     def transform(self, texts: list[str]):
-        """Return the sparse matrix of `texts`, shape (n, vocabulary)."""
-        return self._stack([vectorizer.transform(texts) for vectorizer in self.vectorizers])
+        """Return the sparse matrix of `texts`, shape (n, vocabulary).
+
+        The values are those of the vectorizers' own ``transform``, whose checks of types and
+        shapes cost several times the work itself when there is one text.
+        """
+        from scipy.sparse import csr_matrix
+        from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
+
+        if self._terms is None:
+            self._prepare()
+        columns, counts, ends = [], [], [0]
+        for text in texts:
+            for find, column_of in self._terms:
+                found = Counter(map(column_of, find(text)))
+                found.pop(None, None)  # terms not in the vocabulary
+                known = sorted(found)
+                columns += known
+                counts += map(found.__getitem__, known)
+                ends.append(len(columns))
+        columns = np.asarray(columns, dtype=np.int32)
+        values = (np.log(np.asarray(counts, dtype=np.float32)) + 1) * self._idf[columns]
+        # each vectorizer's part of a text is a row of its own until it has length 1
+        width, n = len(self._idf), len(self.vectorizers)
+        parts = csr_matrix((values, columns, ends), shape=(len(ends) - 1, width))
+        inplace_csr_row_normalize_l2(parts)
+        return csr_matrix((parts.data, columns, parts.indptr[::n]), shape=(len(texts), width))
+
+    def _prepare(self) -> None:
+        """Look up once what `transform` needs of the vectorizers, their columns side by side."""
+        self._terms, start = [], 0
+        for vectorizer in self.vectorizers:
+            columns = {term: start + at for term, at in vectorizer.vocabulary_.items()}
+            self._terms.append((vectorizer.build_analyzer(), columns.get))
+            start += len(columns)
+        self._idf = np.concatenate([v.idf_.astype(np.float32) for v in self.vectorizers])
 
     @staticmethod
     def _stack(parts):
@@ -51,7 +87,8 @@ class TextFeatures:
         parts = [
             {
                 "terms": sorted(v.vocabulary_, key=v.vocabulary_.get),
-                "idf": [round(float(x), 6) for x in v.idf_],
+                # the shortest text that gives this float32 again
+                "idf": [float(str(x)) for x in v.idf_],
             }
             for v in self.vectorizers
         ]
@@ -61,10 +98,10 @@ class TextFeatures:
     @classmethod
     def load(cls, folder: Path) -> "TextFeatures":
         """Rebuild what `save` wrote."""
-        content = json.loads((folder / "features.json").read_text())
+        content = json.loads((folder / "features.json").read_text("utf-8"))
         features = cls(content["chars"])
         for vectorizer, part in zip(features.vectorizers, content["vectorizers"], strict=True):
-            vectorizer.vocabulary = {term: i for i, term in enumerate(part["terms"])}
+            vectorizer.vocabulary_ = {term: i for i, term in enumerate(part["terms"])}
             vectorizer.idf_ = np.asarray(part["idf"], dtype=np.float32)
         return features
 
@@ -74,9 +111,10 @@ class TableFeatures:
 
     def fit_transform(self, rows: np.ndarray) -> np.ndarray:
         """Learn means and deviations and return the standardised rows, shape (n, columns)."""
-        rows = np.asarray(rows, dtype=np.float32)
-        self.mean = np.nan_to_num(np.nanmean(rows, axis=0, dtype=np.float64)).astype(np.float32)
-        deviation = np.nan_to_num(np.nanstd(rows, axis=0, dtype=np.float64))
+        rows = np.array(rows, dtype=np.float32)
+        rows[:, np.isnan(rows).all(axis=0)] = 0  # a column without any value has no mean
+        self.mean = np.nanmean(rows, axis=0, dtype=np.float64).astype(np.float32)
+        deviation = np.nanstd(rows, axis=0, dtype=np.float64)
         self.deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
         return self.transform(rows)
 
@@ -93,7 +131,7 @@ class TableFeatures:
     @classmethod
     def load(cls, folder: Path) -> "TableFeatures":
         """Rebuild what `save` wrote."""
-        content = json.loads((folder / "features.json").read_text())
+        content = json.loads((folder / "features.json").read_text("utf-8"))
         features = cls()
         features.mean = np.asarray(content["mean"], dtype=np.float32)
         features.deviation = np.asarray(content["deviation"], dtype=np.float32)

@@ -7,6 +7,8 @@ import pandas as pd
 from diptych.mlops import build
 from diptych.mlops.models import Model
 
+LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -16,10 +18,15 @@ class Plan:
     would look better than it will be in service.
     """
 
-    reason: str
+    alarm: str | None
     learn: list[str]
     decide: list[str]
     after: list[str]
+
+    @property
+    def reason(self) -> str:
+        """Why to retrain, in words."""
+        return f"drift alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
 
 
 def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan:
@@ -37,17 +44,19 @@ def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan
     Raises
     ------
     ValueError
-        If too few windows follow.
+        If the alarm's window is unknown, or too few windows follow.
     """
+    if alarm and alarm not in windows:
+        raise ValueError(f"alarm: {alarm!r} is none of the windows {', '.join(windows)}")
     start = windows.index(alarm) if alarm else max(len(windows) // 2 - learn, 0)
     cut = start + learn
     if cut + decide > len(windows):
         raise ValueError(
-            f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and "
-            f"{len(windows) - start} follow the alarm in {windows[start]}; take fewer"
+            f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and there "
+            f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
+            "take fewer, or wait for more rows"
         )
-    reason = f"drift alarm in {alarm}" if alarm else "no alarm: a routine refresh"
-    return Plan(reason, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
+    return Plan(alarm, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
 
 
 def training_rows(data: pd.DataFrame, windows: pd.Series, plan: Plan) -> pd.DataFrame:
@@ -100,9 +109,9 @@ def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
     Returns
     -------
     dict
-        Accuracy of both on windows neither the training nor the gate has seen; with windows
-        before the alarm, also ``recovered``: the challenger's gain as a share of what the
-        champion lost against that time.
+        Accuracy of both on windows neither the training nor the gate has seen; if the champion
+        lost at least `LOSS` against the windows before the alarm, also ``recovered``: the
+        challenger's gain as a share of that loss.
     """
     seen = {*plan.learn, *plan.decide, *plan.after}
 
@@ -113,6 +122,6 @@ def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
     before = mean("champion", set(scores["window"]) - seen)
     old, new = mean("champion", plan.after), mean("challenger", plan.after)
     found = {"champion afterwards": old, "challenger afterwards": new}
-    if None not in (before, old, new) and before > old:
+    if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
         found["recovered"] = (new - old) / (before - old)
     return {name: value for name, value in found.items() if value is not None}

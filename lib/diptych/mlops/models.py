@@ -2,11 +2,13 @@
 
 A saved model is a folder: ``model.json`` (what it is), ``features.json`` (vocabulary or
 column statistics) and the estimator's own weights (XGBoost UBJSON or plain arrays). Loading
-rebuilds the parts from these files, so a model from somebody else cannot run code.
+rebuilds the parts from these files, so a model from somebody else cannot run code. The checksums
+in ``model.json``, which is written last, tell a damaged or half-written folder.
 """
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +21,11 @@ from diptych.run.workspace import write_atomic
 FAMILIES = {
     "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
     "table": ("baseline", "xgboost", "logistic"),
-    "image": ("baseline", "xgboost", "logistic"),
+    "image": ("baseline", "xgboost", "logistic", "cnn"),
 }
+FORMAT = 1
+# not covered by the checksums: the card itself, and what is added after the model is saved
+ADDED = ("model.json", "reference.json")
 
 
 class ModelError(ValueError):
@@ -55,7 +60,6 @@ class Model:
     encoder: TextFeatures | TableFeatures = field(repr=False)
     estimator: object = field(repr=False)
     temperature: float = 1.0
-    version: str = "0"
 
     def predict_proba(self, rows) -> np.ndarray:
         """Return class probabilities.
@@ -77,11 +81,18 @@ class Model:
         return np.asarray(self.classes, dtype=object)[self.predict_proba(rows).argmax(axis=1)]
 
     def calibrate(self, rows, labels) -> None:
-        """Set the temperature that minimises the log loss of held-out `rows`."""
+        """Set the temperature that minimises the log loss of held-out `rows`.
+
+        A row whose class the model does not know says nothing here and is left out; where no
+        row is left, the temperature stays as it was.
+        """
         from scipy.optimize import minimize_scalar
 
-        codes = encode(labels, self.classes)
-        raw = self.estimator.predict_proba(self.encoder.transform(rows))
+        known = np.isin(np.asarray(labels, dtype=object), self.classes)
+        if not known.any():
+            return
+        codes = encode(np.asarray(labels, dtype=object)[known], self.classes)
+        raw = self.estimator.predict_proba(self.encoder.transform(rows))[known]
 
         def loss(log_temperature: float) -> float:
             scaled = rescale(raw, np.exp(log_temperature))
@@ -97,17 +108,24 @@ class Model:
         self.encoder.save(folder)
         self.estimator.save(folder)
         card = {
-            "format": 1,
+            "format": FORMAT,
             "family": self.family,
             "kind": self.kind,
             "features": self.features,
             "classes": self.classes,
             "parameters": self.parameters,
             "temperature": self.temperature,
-            "version": self.version,
+            "files": _checksums(folder),
         }
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
+
+    def _probe(self) -> None:
+        """Predict one row, so that parts that do not belong together are found now."""
+        row = [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
+        shares = self.predict_proba(row)
+        if shares.shape != (1, len(self.classes)) or not np.isclose(shares.sum(), 1):
+            raise ValueError(f"its parts do not fit: one row gives {shares.tolist()}")
 
 
 def fit(
@@ -127,19 +145,34 @@ def fit(
     Raises
     ------
     ModelError
-        If the family does not suit the kind, or there are fewer than two classes.
+        If the family does not suit the kind, there are fewer than two classes, or the texts
+        have too little in common to learn from.
     """
     if family not in FAMILIES[kind]:
         raise ModelError(
             f"family: {family!r} does not suit {kind} data; take one of {', '.join(FAMILIES[kind])}"
         )
+    classes = classes_of(labels)
+    encoder = new_encoder(family, kind)
+    matrix = fit_encoder(encoder, rows)
+    estimator = ESTIMATORS[family](**parameters, seed=seed)
+    estimator.fit(matrix, encode(labels, classes), len(classes))
+    return Model(family, kind, list(features), classes, parameters, encoder, estimator)
+
+
+def classes_of(labels) -> list[str]:
+    """Return the classes in the order of the probability columns.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer than two.
+    """
     classes = sorted(set(labels))
     if len(classes) < 2:
-        raise ModelError(f"label: the training rows hold one class only, {classes}; at least two")
-    encoder = new_encoder(family, kind)
-    estimator = ESTIMATORS[family](**parameters, seed=seed)
-    estimator.fit(encoder.fit_transform(rows), encode(labels, classes), len(classes))
-    return Model(family, kind, list(features), classes, parameters, encoder, estimator)
+        found = f"the class {classes[0]!r} only" if classes else "no rows"
+        raise ModelError(f"label: the training rows hold {found}; at least two are needed")
+    return classes
 
 
 def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
@@ -149,42 +182,87 @@ def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
     return TableFeatures()
 
 
+def fit_encoder(encoder: TextFeatures | TableFeatures, rows):
+    """Fit features on the train rows and return their matrix.
+
+    Raises
+    ------
+    ModelError
+        If the texts share no word.
+    """
+    try:
+        return encoder.fit_transform(rows)
+    except ValueError as error:
+        if isinstance(encoder, TableFeatures):
+            raise
+        raise ModelError(
+            f"text: the {len(rows)} training texts share too few words; more rows are needed"
+        ) from error
+
+
 def load(folder: Path) -> Model:
     """Load a model that `Model.save` wrote.
 
     Raises
     ------
     ModelError
-        If the folder holds no such model.
+        If the folder holds no such model, or a damaged one.
     """
     folder = Path(folder)
     try:
-        card = json.loads((folder / "model.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model: {folder} holds no readable model.json ({error})") from error
-    encoder = (TextFeatures if card["kind"] == "text" else TableFeatures).load(folder)
-    estimator = ESTIMATORS[card["family"]].load(folder)
-    names = ("family", "kind", "features", "classes", "parameters")
-    return Model(
+        return _load(folder)
+    except Exception as error:  # what lies in a folder from elsewhere can be wrong in any way
+        reason = str(error) if type(error) in (ModelError, ValueError) else repr(error)
+        raise ModelError(
+            f"model: {folder} holds no model that can be loaded: {reason}; "
+            "give the folder that mlops/2_build saved, or build it again"
+        ) from error
+
+
+def _load(folder: Path) -> Model:
+    if not (folder / "model.json").is_file():
+        raise ModelError("there is no model.json")
+    card = json.loads((folder / "model.json").read_text("utf-8"))
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"model.json is not of format {FORMAT}")
+    if card["family"] not in FAMILIES.get(card["kind"], ()):
+        raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
+    found = _checksums(folder)
+    for name, checksum in card["files"].items():
+        if found.get(name) != checksum:
+            raise ModelError(f"{name} is {'damaged' if name in found else 'missing'}")
+    names = ("family", "kind", "features", "classes", "parameters", "temperature")
+    model = Model(
         **{name: card[name] for name in names},
-        encoder=encoder,
-        estimator=estimator,
-        temperature=card["temperature"],
-        version=card["version"],
+        encoder=(TextFeatures if card["kind"] == "text" else TableFeatures).load(folder),
+        estimator=ESTIMATORS[card["family"]].load(folder),
     )
+    model._probe()
+    return model
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file that the features and the estimator wrote."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name not in ADDED and path.is_file()
+    }
 
 
 def rows_of(frame, kind: str, features: list[str]):
     """Take what a model reads from canonical rows: texts, or a float32 array."""
     if kind == "text":
         return frame["text"].tolist()
-    return frame[features].to_numpy(np.float32)
+    # a table's memory lies by column; sums over it would be rounded in another order
+    return np.ascontiguousarray(frame[features].to_numpy(np.float32))
 
 
 def requests(rows, kind: str, features: list[str]) -> list[dict]:
-    """Return one request body a row, with its id, in the form the endpoint reads."""
+    """Return one request body a row, with its id; JSON's null stands for a missing number."""
     inputs = rows_of(rows, kind, features)
-    inputs = inputs if kind == "text" else inputs.tolist()
+    if kind != "text":
+        inputs = [[None if math.isnan(x) else x for x in row] for row in inputs.tolist()]
     return [{"inputs": [x], "ids": [i]} for x, i in zip(inputs, rows["id"], strict=True)]
 
 
@@ -192,7 +270,8 @@ def digest(folder: Path) -> str:
     """Return the sha256 of a saved model's files, by name and content."""
     total = hashlib.sha256()
     for path in sorted(Path(folder).iterdir()):
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.name} {content}\n".encode())
     return total.hexdigest()
 
 

@@ -51,7 +51,8 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
     """Describe rows by what drift is looked for in.
 
     Tables are described by their own columns; texts by length, by the share of words the model
-    has never seen, and by how they are written. Both get the model's confidence and prediction.
+    has never seen, and by how they are written. Both get the model's confidence and prediction,
+    under names no column of a table can have.
 
     Parameters
     ----------
@@ -65,8 +66,8 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
         frame = describe_texts(rows, model.encoder.words)
     else:
         frame = pd.DataFrame(np.asarray(rows, dtype=float), columns=model.features)
-    frame["confidence"] = probabilities.max(axis=1)
-    frame["prediction"] = np.asarray(model.classes)[probabilities.argmax(axis=1)]
+    frame["model confidence"] = probabilities.max(axis=1)
+    frame["model prediction"] = np.asarray(model.classes)[probabilities.argmax(axis=1)]
     return frame
 
 
@@ -95,7 +96,14 @@ def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame
     """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
 
     A window is a month, or one of `count` equal batches where the rows have no time.
+
+    Raises
+    ------
+    ValueError
+        If there are no live rows.
     """
+    if live.empty:
+        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
     if live["time"].notna().all():
         ordered = live.sort_values(["time", "id"])
         window = ordered["time"].dt.strftime("%Y-%m")
@@ -119,8 +127,8 @@ def predictions(endpoint: str) -> pd.DataFrame:
 def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int) -> None:
     """Record the labels that are known: those of all windows but the last `delay`."""
     names = sorted(windows.unique())
-    known = windows[windows.isin(names[: len(names) - delay])].index
-    labels = data.set_index("id")["label"].reindex(known)
+    known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
+    labels = data.set_index("id")["label"].reindex(known).dropna()
     with Ledger(workspace.ledger_path()) as ledger:
         ledger.label(endpoint, labels.to_dict())
 
@@ -131,10 +139,19 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
     Parameters
     ----------
     log : DataFrame
-        Predictions of the serving run, as the ledger returns them.
+        Predictions of the serving run, as the ledger returns them. Failed ones, and those of
+        rows that have no window, are left out.
     windows : Series
         Window of each ``row_id``.
+
+    Raises
+    ------
+    ValueError
+        If no prediction is left.
     """
+    log = log[(log["status"] == "ok") & log["row_id"].isin(windows.index)]
+    if log.empty:
+        raise ValueError("log: it holds no prediction of a row with a window; run mlops/4_serve")
     inputs = log["input"].tolist()
     rows = inputs if model.kind == "text" else np.asarray(inputs, dtype=float)
     described = describe(model, rows, np.array(log["probabilities"].tolist()))
@@ -143,12 +160,14 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
     for window, group in log.assign(window=named).groupby("window", sort=True):
         table = compare(profile, described[named == window]).set_index("feature")
         scores[window] = table["shift"] / table["threshold"]
-        found.append(_row(window, "estimated", estimated_accuracy(group["probability"])))
+        if len(group) > 1:
+            found.append(_row(window, "estimated", estimated_accuracy(group["probability"])))
         known = group[group["label"].notna()]
         if len(known):
             right = int((known["prediction"] == known["label"]).sum())
             found.append(_row(window, "true", stats.wilson(right, len(known))))
-    return Watch(alarms(profile, described, named), pd.DataFrame(scores), pd.DataFrame(found))
+    accuracy = pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
+    return Watch(alarms(profile, described, named), pd.DataFrame(scores), accuracy)
 
 
 def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
@@ -166,8 +185,8 @@ def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, sta
 def new_words(log: pd.DataFrame, before: pd.DataFrame, count: int = 12) -> pd.DataFrame:
     """Return the words whose share grew most against the training texts.
 
-    Log-odds with an add-half prior, divided by its standard error (Monroe, Colaresi and Quinn
-    2008, Political Analysis 16, 372-403, without the informative prior).
+    Ranked by the lower end of the 95 % interval of the log odds ratio with an add-half prior
+    (its variance: Monroe, Colaresi and Quinn 2008, Political Analysis 16, 372-403, eq. 20).
     """
     if "text" not in before or log.empty:
         return pd.DataFrame(columns=["word", "now", "in training"])
@@ -175,7 +194,7 @@ def new_words(log: pd.DataFrame, before: pd.DataFrame, count: int = 12) -> pd.Da
     words = now[now >= 10].index
     a, b = now.reindex(words) + 0.5, then.reindex(words, fill_value=0) + 0.5
     odds = np.log(a / (now.sum() - a)) - np.log(b / (then.sum() - b))
-    score = (odds / np.sqrt(1 / a + 1 / b)).sort_values(ascending=False).head(count)
+    score = (odds - 1.96 * np.sqrt(1 / a + 1 / b)).sort_values(ascending=False).head(count)
     return pd.DataFrame(
         {
             "word": score.index,

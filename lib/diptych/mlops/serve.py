@@ -1,275 +1,316 @@
 """Stage 4, serve: the model's endpoint, which records every prediction before it answers.
 
 It speaks the container contract of SageMaker (``/ping``, ``/invocations``, port 8080, SIGTERM)
-and MLflow's input formats. Requests that arrive together are predicted and recorded together.
+and MLflow's input forms.
 """
 
-import argparse
 import asyncio
 import hmac
-import json
-import math
+import ipaddress
 import os
+import re
+import signal
+import socket
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from diptych.core.ledger import Ledger
 from diptych.mlops import models
+from diptych.mlops.batcher import Batcher
+from diptych.mlops.inputs import InputError, Reader
 from diptych.mlops.models import Model
+from diptych.run import workspace
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MAX_BYTES = 5_000_000
-MAX_ROWS = 1_000  # of one request
-MAX_BATCH = 64  # requests predicted together
-MAX_WAITING = 1_024  # requests; more are turned away
-KEYS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
 
 
-class RequestError(ValueError):
-    """The request cannot be answered; the message names the field and the remedy."""
+class ServeError(RuntimeError):
+    """The endpoint cannot be started; the message says what to do."""
 
 
-class Batcher:
-    """Predicts and records requests in batches, in one worker thread.
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask for, beside the limits of `inputs`.
 
-    While a batch is under way the next one gathers, so batches grow with the load and a lone
-    request never waits.
+    Attributes
+    ----------
+    body : int
+        Bytes of a request.
+    body_s : float
+        Seconds in which a request must have arrived.
+    batch : int
+        Rows predicted in one call, unless a single request has more.
+    in_flight : int
+        Requests being read or waiting; one more is told to come back.
     """
 
-    def __init__(self, model: Model, name: str, endpoint: str, ledger: Ledger):
-        self.model, self.name, self.endpoint, self.ledger = model, name, endpoint, ledger
-        self.waiting: list[tuple] = []
-        self.worker = ThreadPoolExecutor(1)
-        self.busy = False
-
-    async def submit(self, rows: list, ids: list) -> list[dict]:
-        """Return one prediction a row, recorded."""
-        answer = asyncio.get_running_loop().create_future()
-        self.waiting.append((rows, ids, time.perf_counter(), answer))
-        if not self.busy:
-            self.busy = True
-            asyncio.get_running_loop().create_task(self._drain())
-        return await answer
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self.waiting:
-            batch, self.waiting = self.waiting[:MAX_BATCH], self.waiting[MAX_BATCH:]
-            try:
-                results = await loop.run_in_executor(self.worker, self._predict, batch)
-            except Exception as error:
-                results = [error] * len(batch)
-            for (*_, answer), result in zip(batch, results, strict=True):
-                if answer.cancelled():
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(result)
-        self.busy = False
-
-    def _predict(self, batch: list[tuple]) -> list[list[dict]]:
-        rows = [row for part, *_ in batch for row in part]
-        inputs = rows if self.model.kind == "text" else np.asarray(rows, dtype=np.float32)
-        probabilities = self.model.predict_proba(inputs)
-        best = probabilities.argmax(axis=1)
-        records, results, i = [], [], 0
-        for part, ids, began, _ in batch:
-            latency = (time.perf_counter() - began) * 1000
-            answer = []
-            for row, row_id in zip(part, ids, strict=True):
-                shares = probabilities[i].tolist()
-                found = {
-                    "prediction": self.model.classes[best[i]],
-                    "probability": shares[best[i]],
-                    "probabilities": shares,
-                }
-                answer.append(found)
-                told = {"row_id": row_id, "input": row, "latency_ms": latency}
-                records.append({"endpoint": self.endpoint, "model": self.name, **told, **found})
-                i += 1
-            results.append(answer)
-        self.ledger.log(records)
-        return results
-
-
-def read_rows(content, model: Model) -> tuple[list, list]:
-    """Return a request's rows and their ids.
-
-    Raises
-    ------
-    RequestError
-        If the body is not in one of MLflow's formats, or a value is not what the model reads.
-    """
-    if not isinstance(content, dict):
-        raise RequestError(f"body: an object with one of {', '.join(KEYS)} is needed")
-    given = [key for key in KEYS if key in content]
-    if len(given) != 1:
-        raise RequestError(
-            f"body: exactly one of {', '.join(KEYS)} is needed, got {given or 'none'}"
-        )
-    rows, columns = content[given[0]], None
-    if given[0] == "dataframe_split":
-        if not isinstance(rows, dict) or not {"columns", "data"} <= rows.keys():
-            raise RequestError("dataframe_split: it needs columns and data")
-        rows, columns = rows["data"], rows["columns"]
-    if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
-        raise RequestError(f"{given[0]}: a list of 1 to {MAX_ROWS} rows is needed")
-    ids = content.get("ids", [None] * len(rows))
-    if not isinstance(ids, list) or len(ids) != len(rows):
-        raise RequestError(f"ids: {len(rows)} ids are needed, one a row")
-    read = [_row(row, i, columns, model.features, model.kind) for i, row in enumerate(rows)]
-    return read, [None if row_id is None else str(row_id) for row_id in ids]
-
-
-def _row(row, i: int, columns, features: list[str], kind: str):
-    if columns is not None:
-        if not isinstance(row, list) or len(row) != len(columns):
-            raise RequestError(f"data: row {i} needs {len(columns)} values, one a column")
-        row = dict(zip(columns, row, strict=True))
-    if isinstance(row, dict):
-        for name in features:
-            if name not in row:
-                raise RequestError(f"{name}: missing in row {i}")
-        for name in row:
-            if name not in features:
-                raise RequestError(
-                    f"{name}: row {i} has this column, which the model does not know"
-                )
-        row = [row[name] for name in features]
-        row = row[0] if kind == "text" else row
-    if kind == "text":
-        if not isinstance(row, str):
-            raise RequestError(f"text: row {i} is no text")
-        return row
-    if not isinstance(row, list) or len(row) != len(features):
-        raise RequestError(f"inputs: row {i} needs {len(features)} numbers: {', '.join(features)}")
-    for name, value in zip(features, row, strict=True):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or abs(value) > 3e38:
-            raise RequestError(f"{name}: row {i} has {value!r}; a finite number is needed")
-    return row
+    body: int = 2 * 2**20
+    body_s: float = 10.0
+    batch: int = 256
+    in_flight: int = 256
 
 
 def create_app(
-    model: Model, ledger: Ledger, *, name: str = "model", endpoint: str = "", token: str = ""
+    model: Model,
+    ledger: Ledger,
+    *,
+    name: str = "model",
+    endpoint: str = "",
+    token: str = "",
+    limits: Limits | None = None,
 ) -> Starlette:
     """Build the endpoint.
 
     Parameters
     ----------
+    model : Model
+        What answers.
+    ledger : Ledger
+        Where each prediction is committed before it is answered.
     name : str
         The model's name and version, in answers and records.
     endpoint : str
         Name of this serving run in the ledger.
     token : str
-        If set, ``Authorization: Bearer`` must carry it.
+        If set, all but ``/ping`` need it in ``Authorization: Bearer``, or, as SageMaker passes
+        no other header on, in ``X-Amzn-SageMaker-Custom-Attributes``.
+    limits : Limits, optional
     """
-    batcher = Batcher(model, name, endpoint, ledger)
+    limits = limits or Limits()
+    reader = Reader(model.kind, model.features)
+    batcher = Batcher(model, ledger, endpoint, name, limits.batch)
+    in_flight = 0
 
-    async def invocations(request) -> Response:
+    def check_token(request: Request) -> None:
+        headers = request.headers
+        sent = headers.get("authorization") or headers.get("x-amzn-sagemaker-custom-attributes", "")
+        scheme, _, given = sent.partition(" ")
+        given = given.strip().encode("latin-1")  # as it came over the wire
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, token.encode()):
+            told = "Authorization: send 'Bearer' and the endpoint's token"
+            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+
+    async def invocations(request: Request) -> Response:
+        nonlocal in_flight
+        began = time.perf_counter()
         if token:
-            sent = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(sent.encode(), token.encode()):
-                return _error(401, "authorization: the header's bearer token is wrong or missing")
-        if len(batcher.waiting) >= MAX_WAITING:
-            return _error(503, "the endpoint is full; try again", {"Retry-After": "1"})
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                return _error(413, f"body: over {MAX_BYTES:,} bytes; send fewer rows")
+            check_token(request)
+        if in_flight >= limits.in_flight:
+            told = f"{in_flight} requests are under way; try again shortly"
+            raise HTTPException(503, told, {"Retry-After": "1"})
+        in_flight += 1
         try:
-            rows, ids = read_rows(_decode(body), model)
-        except RequestError as error:
-            return _error(400, str(error))
-        found = await batcher.submit(rows, ids)
-        return JSONResponse(
-            {
-                "predictions": [row["prediction"] for row in found],
-                "probabilities": [row["probabilities"] for row in found],
-                "classes": model.classes,
-                "model": name,
-            }
-        )
+            body = await _body(request, limits)
+            rows, ids = reader.read(body, request.headers.get("content-type", ""))
+            answer = await batcher.submit(rows, ids, began)
+        finally:
+            in_flight -= 1
+        return Response(answer, media_type="application/json")
 
-    async def ping(request) -> Response:
-        return Response("\n")
+    async def ping(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
 
-    async def metadata(request) -> Response:
-        facts = {"model": name, "family": model.family, "kind": model.kind}
+    async def metadata(request: Request) -> Response:
+        if token:
+            check_token(request)
+        facts = {"model": name, "family": model.family, "kind": model.kind, "endpoint": endpoint}
         return JSONResponse(facts | {"features": model.features, "classes": model.classes})
 
-    return Starlette(
-        routes=[
-            Route("/invocations", invocations, methods=["POST"]),
-            Route("/ping", ping),
-            Route("/metadata", metadata),
-        ]
-    )
+    @asynccontextmanager
+    async def lifespan(app: Starlette):
+        yield
+        batcher.close()
+
+    routes = [
+        Route("/invocations", invocations, methods=["POST"]),
+        Route("/ping", ping),
+        Route("/metadata", metadata),
+    ]
+    handlers = {HTTPException: _refused, InputError: _wrong_input, Exception: _failed}
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
 
 
-def _decode(body: bytes):
+async def _body(request: Request, limits: Limits) -> bytes:
+    """Read a request's body within the limits."""
+    too_long = HTTPException(413, f"body: is over {limits.body:,} bytes; send fewer rows")
+    if int(request.headers.get("content-length", 0)) > limits.body:
+        raise too_long
+    if coding := request.headers.get("content-encoding"):
+        raise HTTPException(415, f"Content-Encoding: {coding!r} is not read; send it plain")
+    body = bytearray()
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"body: not readable as JSON ({error})") from error
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body:
+                    raise too_long
+    except TimeoutError as error:
+        told = f"body: did not arrive within {limits.body_s:g} s; send it at once"
+        raise HTTPException(408, told) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "body: ended early") from error
+    return bytes(body)
 
 
-def _error(status: int, text: str, headers: dict | None = None) -> Response:
-    return JSONResponse({"error": text}, status, headers)
+def _refused(request: Request, error: HTTPException) -> Response:
+    told = error.detail
+    if error.status_code in (404, 405):
+        there = "POST /invocations, GET /ping and GET /metadata"
+        told = f"{request.method} {request.url.path}: is not served; there are {there}"
+    return JSONResponse({"error": told}, error.status_code, error.headers)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Serve a saved model until SIGTERM.
+def _wrong_input(request: Request, error: InputError) -> Response:
+    return JSONResponse({"error": str(error)}, error.status)
 
-    Binds to loopback; anywhere else needs a token, named by its environment variable.
+
+def _failed(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
+
+def serve_model(
+    folder: Path | None = None,
+    *,
+    task: str = "",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    ledger: Path | None = None,
+    name: str = "",
+    endpoint: str = "",
+    token: str = "",
+    handle: int | None = None,
+) -> None:
+    """Serve a saved model, or the champion of a task, until SIGTERM.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        A saved model.
+    task : str
+        In place of `folder`: the registered model whose champion is served.
+    ledger : Path, optional
+        The prediction log; by default the workspace's.
+    name, endpoint, token
+        See `create_app`; `name` is by default the champion's or the folder's, `endpoint` is made
+        of the present time.
+    host, port, handle
+        See `run`.
+
+    Raises
+    ------
+    ServeError
+        If there is no champion, it cannot predict, or the address cannot be served on.
+    models.ModelError
+        If the folder holds no model.
+    LedgerError
+        If the ledger cannot be used.
+    """
+    if folder is None:
+        from diptych.mlops.tracking import Registry
+
+        champion = Registry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
+        if champion is None:
+            raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
+        folder, name = champion.folder, name or str(champion)
+    model = models.load(folder)
+    _try_out(model)
+    with Ledger(ledger or workspace.ledger_path()) as book:
+        app = create_app(
+            model,
+            book,
+            name=name or Path(folder).absolute().name,
+            endpoint=endpoint or f"serve-{datetime.now(UTC):%Y%m%dT%H%M%S}",
+            token=token,
+        )
+        run(app, host, port, token=token, handle=handle)
+
+
+def _try_out(model: Model) -> None:
+    """Predict once, so that a broken model never serves and the first request finds all ready."""
+    blank = [""] if model.kind == "text" else np.zeros((1, len(model.features)), np.float32)
+    try:
+        found = model.predict_proba(blank).shape
+    except Exception as error:
+        raise ServeError(f"model: it cannot predict ({error}); save it again") from error
+    if found != (1, len(model.classes)):
+        raise ServeError(f"model: it gives {found[1]} probabilities for {model.classes}")
+
+
+def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | None = None):
+    """Serve until SIGTERM or Ctrl-C, then finish the requests under way.
+
+    Parameters
+    ----------
+    app : Starlette
+        From `create_app`.
+    host : str
+        Anything but loopback needs a token.
+    port : int
+        0 takes any free one.
+    token : str
+        The app's.
+    handle : int, optional
+        A listening socket from the process that started this one, in place of host and port;
+        the endpoint then also ends when its standard input does, so that no orphan serves on.
+
+    Raises
+    ------
+    ServeError
+        If the address is taken, wrong or open to others without a token.
     """
     import uvicorn
 
-    parser = argparse.ArgumentParser(prog="diptych serve model", description=main.__doc__)
-    parser.add_argument("--model", required=True, type=Path, help="folder of a saved model")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", default=8080, type=int, help="0 takes any free one")
-    parser.add_argument("--ledger", required=True, type=Path, help="file of the prediction log")
-    parser.add_argument("--name", default="model", help="the model's name in answers and records")
-    parser.add_argument("--endpoint", default="", help="name of this serving run in the ledger")
-    parser.add_argument("--token-env", default="", help="environment variable with the token")
-    parser.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    token = os.environ.get(options.token_env, "") if options.token_env else ""
-    if options.host not in LOOPBACK and not token:
-        parser.error(f"--host {options.host}: needs --token-env with the name of a variable set")
+    listener = _listen(host, port, token) if handle is None else socket.socket(fileno=handle)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_) -> None:
+        server.should_exit = True
+
+    # uvicorn sends itself the signal again when it is done: to end so is no failure
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if handle is None:
+        place, at = listener.getsockname()[:2]
+        print(f"Serving on http://{f'[{place}]' if ':' in place else place}:{at}", flush=True)
+    else:
+        threading.Thread(target=lambda: stop(os.read(sys.stdin.fileno(), 1)), daemon=True).start()
+    server.run([listener])
+
+
+def _listen(host: str, port: int, token: str) -> socket.socket:
+    if not token and not _is_loopback(host):
+        raise ServeError(
+            f"host: {host!r} lets others in, so a token is needed; put one into an environment "
+            "variable and name it with --token-env, or take 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        model = models.load(options.model)
-    except models.ModelError as error:
-        parser.error(str(error))
-    with Ledger(options.ledger) as ledger:
-        app = create_app(model, ledger, name=options.name, endpoint=options.endpoint, token=token)
-        config = uvicorn.Config(
-            app, options.host, options.port, log_level="warning", access_log=False,
-            timeout_graceful_shutdown=5, fd=options.fd,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
-        if options.fd is not None:
-            threading.Thread(target=_end_with_starter, args=(server,), daemon=True).start()
-        server.run()
-    return 0
+        listener = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
+    # made anew so that it knows its protocol: only for TCP does asyncio send small answers at
+    # once, and else each waits 40 ms (Nagle's algorithm and the client's delayed acknowledgement)
+    return socket.socket(fileno=listener.detach())
 
 
-def _end_with_starter(server) -> None:
-    """Stop when the process that started this one is gone, so that no orphan serves on."""
-    sys.stdin.buffer.read()
-    server.should_exit = True
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

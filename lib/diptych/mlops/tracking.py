@@ -7,16 +7,20 @@ import functools
 import getpass
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
+from filelock import FileLock
 
 from diptych.core.ledger import Ledger
 from diptych.run import workspace
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+ROLLBACK = {"rollback": True}  # what the audit holds in place of a gate
+LOCK_S = 60.0
 
 
 class RegistryError(LookupError):
@@ -37,16 +41,29 @@ class Version:
 
 @functools.cache
 def _client(uri: str):
-    # both must be set before the first import, which starts the telemetry client
+    # all must be set before the first import, which starts the telemetry client and the logging
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
-    from mlflow import MlflowClient
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    with warnings.catch_warnings():
+        # without ipywidgets, tqdm warns of it in every notebook that imports mlflow
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
 class Registry:
     """Versions of one task's model.
+
+    Processes that register or promote at the same time wait for each other.
 
     Parameters
     ----------
@@ -56,8 +73,9 @@ class Registry:
 
     def __init__(self, name: str):
         self.name = name
-        self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
-        self.ledger = Ledger(workspace.ledger_path())
+        self._lock = FileLock(workspace.home() / "registry.lock", timeout=LOCK_S)
+        with self._lock:  # the first client makes the store's tables
+            self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
 
     def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
         """Log a model's files as a new version with the alias challenger.
@@ -73,56 +91,74 @@ class Registry:
         """
         from mlflow.entities import Metric, Param
 
-        run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
-            params=[Param(key, str(value)) for key, value in parameters.items()],
-        )
-        self.client.log_artifacts(run.info.run_id, str(folder), "model")
-        self.client.set_terminated(run.info.run_id)
-        if not self.client.search_registered_models(f"name = '{self.name}'"):
-            self.client.create_registered_model(self.name)
-        made = self.client.create_model_version(
-            self.name, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id
-        )
-        self.client.set_registered_model_alias(self.name, CHALLENGER, made.version)
+        with self._lock:
+            run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
+            self.client.log_batch(
+                run.info.run_id,
+                metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+                params=[Param(key, str(value)) for key, value in parameters.items()],
+            )
+            self.client.log_artifacts(run.info.run_id, str(folder), "model")
+            self.client.set_terminated(run.info.run_id)
+            if not self._models():
+                self.client.create_registered_model(self.name)
+            made = self.client.create_model_version(
+                self.name, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id
+            )
+            self.client.set_registered_model_alias(self.name, CHALLENGER, made.version)
         return self._version(made)
 
     def champion(self) -> Version | None:
         """Return the version in service, or None before the first promotion."""
-        from mlflow.exceptions import MlflowException
+        return self._aliased(CHAMPION)
 
-        try:
-            return self._version(self.client.get_model_version_by_alias(self.name, CHAMPION))
-        except MlflowException:
-            return None
+    def challenger(self) -> Version | None:
+        """Return the version registered last, or None if there is none."""
+        return self._aliased(CHALLENGER)
 
     def version(self, number: int) -> Version:
-        """Return one version by number."""
+        """Return one version by number.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
             return self._version(self.client.get_model_version(self.name, str(number)))
         except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             raise RegistryError(f"version: {self.name} has no version {number}") from error
 
     def promote(self, version: Version, why: str, gate: dict) -> None:
         """Make `version` the champion, auditing who, when and why.
 
         The audit row is committed before the alias moves: no promotion is without its row.
+
+        Raises
+        ------
+        RegistryError
+            If the version is not this registry's.
         """
-        before = self.champion()
-        self.ledger.promote(
-            self.name,
-            before.number if before else None,
-            version.number,
-            who=getpass.getuser(),
-            why=why,
-            gate=gate,
-        )
-        self.client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
+        if version.name != self.name:
+            raise RegistryError(f"version: {version} is no version of {self.name}")
+        self.version(version.number)
+        with self._lock:
+            before = self.champion()
+            with Ledger(workspace.ledger_path()) as ledger:
+                ledger.promote(
+                    self.name,
+                    before and before.number,
+                    version.number,
+                    who=_who(),
+                    why=why,
+                    gate=gate,
+                )
+            self.client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
 
     def rollback(self, why: str) -> Version:
         """Put back, in one step, the champion that the present one replaced.
@@ -132,23 +168,27 @@ class Registry:
         RegistryError
             If the present champion replaced none.
         """
-        current = self.champion()
-        history = self.ledger.promotions(self.name)
-        if current is not None and len(history):
-            # an empty gate marks a rollback; only a real promotion names what it replaced
-            into = history[
-                (history["to_version"] == str(current.number)) & history["gate"].map(bool)
+        with self._lock:
+            current = self.champion()
+            if current is None:
+                raise RegistryError(f"rollback: {self.name} has no champion yet")
+            number = str(current.number)
+            before = [
+                row.from_version
+                for row in self.history().itertuples()
+                # what a rollback replaced was found wanting, so it does not count
+                if row.to_version == number != row.from_version and row.gate != ROLLBACK
             ]
-            before = into["from_version"].dropna()
-            if len(before):
-                version = self.version(int(before.iloc[-1]))
-                self.promote(version, why=f"rollback: {why}", gate={})
-                return version
-        raise RegistryError(f"rollback: {self.name} has no champion before {current}")
+            if not before or pd.isna(before[-1]):
+                raise RegistryError(f"rollback: {current} replaced no other version")
+            version = self.version(int(before[-1]))
+            self.promote(version, why=f"rollback: {why}", gate=ROLLBACK)
+        return version
 
     def history(self) -> pd.DataFrame:
         """Return every promotion and rollback, oldest first."""
-        return self.ledger.promotions(self.name)
+        with Ledger(workspace.ledger_path()) as ledger:
+            return ledger.promotions(self.name)
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.name)
@@ -156,6 +196,15 @@ class Registry:
             return found.experiment_id
         place = (workspace.home() / "mlartifacts" / self.name).as_uri()
         return self.client.create_experiment(self.name, artifact_location=place)
+
+    def _models(self) -> list:
+        """Return this registry's model as MLflow has it, or nothing."""
+        return list(self.client.search_registered_models(f"name = '{self.name}'"))
+
+    def _aliased(self, alias: str) -> Version | None:
+        # asking for the alias itself would answer a broken store and a missing alias alike
+        numbers = [model.aliases[alias] for model in self._models() if alias in model.aliases]
+        return self.version(int(numbers[0])) if numbers else None
 
     def _version(self, entity) -> Version:
         folder = Path(unquote(urlparse(entity.source).path))

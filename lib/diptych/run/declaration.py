@@ -134,14 +134,14 @@ def read_parameters(notebook: Path) -> list[Parameter]:
     text = source(tagged[0])
     try:
         statements = ast.parse(text).body
-        comments = _comments(text)
+        notes = comments(text)
     except (SyntaxError, tokenize.TokenError) as error:
         where = f"line {error.lineno}" if isinstance(error, SyntaxError) else "its end"
         raise ParameterError(f"{name}: the parameters cell is no Python at {where}.") from error
     found, problems = {}, []
     for statement in statements:
         try:
-            parameter = _read(statement, comments.get(statement.end_lineno, ""))
+            parameter = _read(statement, notes.get(statement.end_lineno, ""))
             if parameter.name in found:
                 raise ValueError(f"{parameter.name}: declared twice. Keep one line")
             found[parameter.name] = parameter
@@ -210,7 +210,7 @@ def _of_type(number: type | None, word: str):
     return number(word) if number else word
 
 
-def _comments(text: str) -> dict[int, str]:
+def comments(text: str) -> dict[int, str]:
     """Return the comment on each line that has code before it."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {

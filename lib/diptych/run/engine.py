@@ -81,6 +81,9 @@ class PapermillEngine:
             try:
                 await _start(client, environment, cwd, sockets)
                 await self._execute_cells(client, output, on_cell, redactor)
+            except BaseException:
+                await _interrupt(client)
+                raise
             finally:
                 await _stop(client)
 
@@ -152,23 +155,34 @@ async def _start(client, environment, cwd, sockets: str) -> None:
         raise NotebookFailed(0, "KernelDied", f"it did not start ({error})", "") from None
 
 
+async def _interrupt(client) -> None:
+    """Interrupt a cell in progress, so that it cleans up after itself."""
+    channels, client.kc = client.kc, None
+    # nbclient leaves its watchers behind; the loop is this run's own.
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    if channels is None:
+        return
+    try:
+        if await client.km.is_alive():
+            await client.km.interrupt_kernel()
+            # Answered when the cell has ended; a kernel that does not answer is killed later.
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                await channels.kernel_info(reply=True, timeout=PATIENCE)
+    finally:
+        channels.stop_channels()
+
+
 async def _stop(client) -> None:
-    """End the kernel: a cell in progress is interrupted, so that it cleans up after itself."""
+    """End the kernel."""
     from jupyter_client.utils import ensure_async
 
     manager, channels = client.km, client.kc
     client.km = client.kc = None
-    try:
-        if channels is not None and await manager.is_alive():
-            await manager.interrupt_kernel()
-            # Answered when the cell has ended; a kernel that does not answer is killed below.
-            with contextlib.suppress(TimeoutError, RuntimeError):
-                await channels.kernel_info(reply=True, timeout=PATIENCE)
-    finally:
-        if channels is not None:
-            channels.stop_channels()
-        if manager is not None and manager.has_kernel:
-            await ensure_async(manager.shutdown_kernel())
+    if channels is not None:
+        channels.stop_channels()
+    if manager is not None and manager.has_kernel:
+        await ensure_async(manager.shutdown_kernel())
 
 
 def _finish(coroutine) -> None:

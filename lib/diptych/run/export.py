@@ -8,9 +8,7 @@ carries its style and its figures; what it was made from stands in its footer.
 import ast
 import copy
 import functools
-import io
 import re
-import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +17,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from diptych.run.declaration import comments
 from diptych.run.sanitize import Fitter, plain, terminal
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -315,11 +314,7 @@ def _drop_largest(nb: Mapping) -> bool:
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
     """Read a parameters cell: name, type, value used, default (where another) and help."""
-    notes = {}
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            notes[token.start[0]] = token.string.lstrip("# ")
-    found = []
+    notes, found = comments(source), []
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue

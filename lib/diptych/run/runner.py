@@ -99,7 +99,7 @@ def run_notebook(
     files, overrides
         As `diptych.run.parameters.resolve` takes them.
     progress : bool
-        Show a bar a cell, if stderr is a terminal.
+        Say on stderr how each run ended, and show a bar a cell if that is a terminal.
     engine : Engine, optional
         `PapermillEngine` if not given.
     outputs_root : Path, optional
@@ -178,15 +178,16 @@ def _run(
                 cwd=Path.cwd(),
                 on_cell=bar,
             )
-        _export(staged, title(read_notebook(job.notebook)) or job.name)
     except BaseException as error:
         run = _publish(root, staged, manifest, error)
-        say(f"{job.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
+        if progress:
+            say(f"{job.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
         if isinstance(error, NotebookFailed):
             error.notebook, error.run = job.name, run
         raise
     run = _publish(root, staged, manifest)
-    say(f"{job.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
+    if progress:
+        say(f"{job.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
     return run
 
 
@@ -225,14 +226,17 @@ def _manifest(job: Job, started: datetime) -> dict:
     }
 
 
-def _export(staged: Path, name: str) -> None:
-    """Write the executed notebook as a page."""
+def _export(staged: Path, manifest: dict) -> None:
+    """Write the notebook, as far as it came, as a page."""
     import nbformat
 
     from diptych.run.export import notebook_to_html
 
-    nb = nbformat.read(staged / "notebook.ipynb", as_version=4)
-    workspace.write_atomic(staged / "notebook.html", notebook_to_html(nb, title=name))
+    path = staged / "notebook.ipynb"
+    if path.exists():
+        nb = nbformat.read(path, as_version=4)
+        page = notebook_to_html(nb, title=title(nb) or manifest["name"], manifest=manifest)
+        workspace.write_atomic(staged / "notebook.html", page)
 
 
 def _publish(root: Path, staged: Path, manifest: dict, error: BaseException | None = None) -> Run:
@@ -246,6 +250,7 @@ def _publish(root: Path, staged: Path, manifest: dict, error: BaseException | No
         end |= {"id": run_id, "status": "failed", "error": _told(error)}
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
+    _export(staged, manifest)
     Redactor().folder(staged)
     text = Redactor().text(json.dumps(manifest, indent=1))
     workspace.write_atomic(staged / "manifest.json", text + "\n")

@@ -12,6 +12,7 @@ from diptych.core.corpus.lexicon import NEW, Words, read
 
 OPPOSITE = {"positive": "negative", "negative": "positive"}
 SLANG = 0.9  # share of the new domain's opinions that use its own words
+OWN = 0.4  # the same share in the other domains
 LONGEST = 80  # words
 
 DENIALS = {  # {w} has the other polarity, so that the clause has this one
@@ -33,11 +34,11 @@ DENIALS = {  # {w} has the other polarity, so that the clause has this one
 }  # fmt: skip
 COMPARISONS = {
     "positive": ("{s} {b} better than {o}", "{s} {b} far better than {o}",
-                 "{s} {b} a lot nicer than {o}", "{s} {b} more {w} than {o}",
-                 "it beats {o}", "the most {w} {item} i have had"),
+                 "{s} {b} a lot nicer than {o}", "compared with {o}, {s} {b} {w}",
+                 "it beats {o}", "no other {item} was half as {w}"),
     "negative": ("{s} {b} worse than {o}", "{s} {b} far worse than {o}",
-                 "{s} {b} not as good as {o}", "{s} {b} more {w} than {o}",
-                 "it is no match for {o}", "the most {w} {item} i have had"),
+                 "{s} {b} not as good as {o}", "compared with {o}, {s} {b} {w}",
+                 "it is no match for {o}", "no other {item} was this {w}"),
 }  # fmt: skip
 OTHERS = ("the last one", "my old one", "the others", "the one before", "most", "the original",
           "anything else around", "the cheap one", "the competition",
@@ -127,7 +128,7 @@ class Writer:
     def words(self, role: str, polarity: str) -> Words:
         """Choose the general or the domain's own list of a role."""
         own = self.own.get(role, {}).get(polarity)
-        share = SLANG if self.domain == NEW else 0.3
+        share = SLANG if self.domain == NEW else OWN
         return own if own and self.rng.random() < share else self.general[role][polarity]
 
     def adjective(self, polarity: str, short: bool = False) -> str:
@@ -167,7 +168,7 @@ class Writer:
         return start + phrase, f"{word} {noun}"
 
     def _feeling(self, polarity: str):
-        verb = self.general["feelings"][polarity].draw(self.rng)
+        verb = self.words("feelings", polarity).draw(self.rng)
         thing = self.rng.choice(
             ("it", f"this {self.item}", f"the {self.own['aspects'].draw(self.rng)}")
         )
@@ -182,7 +183,7 @@ class Writer:
         return f"{subject} {verb}", f"{aspect} {verb}"
 
     def _noun(self, polarity: str):
-        noun = self.general["nouns"][polarity].draw(self.rng)
+        noun = self.words("nouns", polarity).draw(self.rng)
         pattern = self.rng.choice(
             ("what {a}", "{a}", "it is {a}", "this was {a}", "it turned out to be {a}")
         )
@@ -253,7 +254,8 @@ def review(rng: random.Random, domain: str, label: str, clauses: int | None = No
         made[rng.randrange(count - 1)] = writer.clause(OPPOSITE[label])
     parts = [clause.text for clause in made]
     for _ in range(rng.choices((0, 1, 2, 3), (50, 32, 13, 5))[0]):
-        parts.insert(rng.randrange(len(parts) + 1), writer.fact())
+        if (fact := writer.fact()) not in parts:
+            parts.insert(rng.randrange(len(parts) + 1), fact)
     while len(" ".join(parts).split()) < 4:
         parts.insert(0, writer.fact())
     return Review(dress(rng, join(rng, parts)), label, domain, writer.item, tuple(made))

@@ -1,0 +1,57 @@
+"""What a call costs, by the prices that genai-prices brings along; it is never looked up online."""
+
+from dataclasses import dataclass
+
+FREE = "free"
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a model's tokens cost.
+
+    Attributes
+    ----------
+    provider : str
+        As genai-prices names it; ``"free"`` costs nothing, "" is unknown.
+    model : str
+    """
+
+    provider: str
+    model: str
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Return the US dollars of one call, None where no price is known."""
+        if self.provider == FREE:
+            return 0.0
+        if not self.provider:
+            return None
+        from genai_prices import Usage, calc_price
+
+        usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        try:
+            found = calc_price(usage, model_ref=self.model, provider_id=self.provider)
+        except LookupError:
+            return None
+        return float(found.total_price)
+
+    def facts(self) -> dict:
+        """Return what to record with a run: the model's price per million tokens, and its source.
+
+        ``input_usd`` and ``output_usd`` are those of a small call, None where no price is known.
+        """
+        import importlib.metadata
+
+        source = f"genai-prices {importlib.metadata.version('genai-prices')}"
+        if self.provider in ("", FREE):
+            source = "runs here" if self.provider else "unknown"
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "input_usd": self._per_million(1000, 0),
+            "output_usd": self._per_million(0, 1000),
+            "source": source,
+        }
+
+    def _per_million(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        usd = self.usd(prompt_tokens, completion_tokens)
+        return None if usd is None else usd * 1e6 / (prompt_tokens + completion_tokens)

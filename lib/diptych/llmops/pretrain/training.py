@@ -1,0 +1,219 @@
+"""The LLaMA model and its training: Muon for the matrices, AdamW for the rest.
+
+The rate is constant after a warm-up and falls linearly over the last part of the steps, so that a
+run can be cut short or prolonged from any checkpoint taken before the fall.
+Muon: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from diptych.llmops.pretrain import packing
+from diptych.llmops.pretrain.presets import Preset, Stage
+
+CONTEXT = 512
+ASKED = 0.4
+
+
+def build(preset: Preset):
+    """Return a fresh model of a preset's shape, seeded."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(preset.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=preset.vocabulary, hidden_size=preset.hidden,
+            intermediate_size=preset.feed_forward, num_hidden_layers=preset.layers,
+            num_attention_heads=preset.heads, num_key_value_heads=preset.heads,
+            max_position_embeddings=CONTEXT, rms_norm_eps=1e-5, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            bos_token_id=0, eos_token_id=4, pad_token_id=0, attention_bias=False,
+        )
+    )  # fmt: skip
+
+
+def optimizers(model, preset: Preset) -> list:
+    """Return Muon for the matrices of the layers and AdamW for embeddings and norms."""
+    import torch
+
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]
+    others = [p for name, p in named if p.dim() < 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=preset.rate, weight_decay=0.05,
+                         adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=preset.rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]  # fmt: skip
+
+
+def rate(preset: Preset, step: int) -> float:
+    """Return the learning rate of a step."""
+    left = (preset.total - step) / (preset.decay * preset.total)
+    return preset.rate * min(1.0, (step + 1) / preset.warmup, max(left, 0.01))
+
+
+def losses(model, ids, places, weights):
+    """Return the weighted mean loss of the next token at `places` of the flat batch, and each."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        states = model.model(ids).last_hidden_state.flatten(0, 1)
+        logits = model.lm_head(states[places])
+    each = cross_entropy(logits.float(), ids.flatten()[places + 1], reduction="none")
+    return (each * weights).sum() / weights.sum(), each.detach()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids (B, T); the places whose next token counts, its weight and its task, (K,)."""
+
+    ids: np.ndarray
+    places: np.ndarray
+    weights: np.ndarray
+    tasks: np.ndarray
+
+
+def batch(data: np.ndarray, preset: Preset, stage: Stage, step: int) -> Batch:
+    """Return the rows of a stage's step; they are shuffled once, by the seed.
+
+    The loss is computed at `ASKED` of the places only, those of weight above 0 (surplus is cut,
+    a lack is filled with weight 0): the output layer and the softmax are a third of the work.
+    """
+    size = preset.batch_tokens // stage.length
+    order = np.random.default_rng(preset.seed).permutation(len(data))
+    rows = data[np.sort(order[(step * size + np.arange(size)) % len(data)])].astype(np.int64)
+    following = np.roll(rows[:, 1:], -1, axis=2)  # weight and task of the next token
+    following[:, :, -1] = 0
+    weights, tasks = following[:, 0].ravel(), following[:, 1].ravel()
+    places = np.argsort(-weights, kind="stable")[: int(ASKED * preset.batch_tokens)]
+    return Batch(rows[:, 0], places, weights[places].astype(np.float32) / 100, tasks[places])
+
+
+class TaskLoss:
+    """Mean loss on what each task asks, since it was last read."""
+
+    def __init__(self):
+        self.sums = np.zeros((2, len(packing.TASK_NUMBER) + 1))
+
+    def add(self, each, tasks: np.ndarray) -> None:
+        """Add the losses and task numbers of a batch, both (K,)."""
+        many = self.sums.shape[1]
+        self.sums[0] += np.bincount(tasks, each.cpu().numpy(), many)
+        self.sums[1] += np.bincount(tasks, minlength=many)
+
+    def read(self) -> dict[str, float]:
+        """Return the means by task and start again."""
+        sums, counts = self.sums
+        found = {name: round(float(sums[number] / counts[number]), 4)
+                 for name, number in packing.TASK_NUMBER.items() if counts[number]}  # fmt: skip
+        self.sums[:] = 0
+        return found
+
+
+def save(path: Path, model, chosen: list, step: int) -> None:
+    """Write a checkpoint, whole or not at all."""
+    import torch
+
+    state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in chosen],
+             "step": step}  # fmt: skip
+    torch.save(state, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def restore(folder: Path, preset: Preset) -> tuple:
+    """Return model, optimizers and steps done: the folder's checkpoint, or a fresh start."""
+    import torch
+
+    model = build(preset).to(preset.device).train()
+    chosen, checkpoint = optimizers(model, preset), folder / "checkpoint.pt"
+    if not checkpoint.exists():
+        return model, chosen, 0
+    state = torch.load(checkpoint, map_location=preset.device, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, found in zip(chosen, state["optimizers"], strict=True):
+        optimizer.load_state_dict(found)
+    return model, chosen, state["step"]
+
+
+def forget(record: Path, step: int) -> None:
+    """Drop the losses logged after a step: those steps are about to be taken again."""
+    rows = record.read_text().splitlines() if record.exists() else []
+    record.write_text("".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step))
+
+
+def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = None,
+          compiled: bool = True):  # fmt: skip
+    """Train, or go on from the folder's checkpoint, and return the model.
+
+    Writes ``checkpoint.pt`` each `every` steps and ``loss.jsonl``: the loss by task, each 50.
+    The same preset gives the same weights on the same machine, interrupted or not.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``tokenizer.json``; the packed rows are kept here too.
+    stop : int, optional
+        Stop after this step (to test, or to train in parts).
+    """
+    import torch
+
+    packed = [load_rows(folder, preset, stage) for stage in preset.stages]
+    model, chosen, start = restore(folder, preset)
+    forget(folder / "loss.jsonl", start)
+    checkpoint = folder / "checkpoint.pt"
+    step_loss = torch.compile(losses, dynamic=False) if compiled else losses
+    last = preset.total if stop is None else min(stop, preset.total)
+    first, seen = 0, TaskLoss()
+    with tqdm(total=last, initial=start, unit="step", mininterval=10) as bar:
+        for stage, data in zip(preset.stages, packed, strict=True):
+            end = first + preset.steps(stage)
+            for step in range(max(start, first), min(end, last)):
+                made = batch(data, preset, stage, step - first)
+                tensors = (torch.from_numpy(a).to(preset.device)
+                           for a in (made.ids, made.places, made.weights))  # fmt: skip
+                loss, each = step_loss(model, *tensors)
+                update(model, chosen, loss, rate(preset, step))
+                seen.add(each, made.tasks)
+                bar.update()
+                if (step + 1) % 50 == 0:
+                    log(folder, step + 1, stage, seen.read(), bar)
+                if (step + 1) % every == 0 or step + 1 == last:
+                    save(checkpoint, model, chosen, step + 1)
+            first = end
+    return model
+
+
+def update(model, chosen: list, loss, learning_rate: float) -> None:
+    """Take one step of the optimizers."""
+    import torch
+
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in chosen:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def load_rows(folder: Path, preset: Preset, stage: Stage) -> np.ndarray:
+    """Return a stage's packed rows, made if they are not there; shape (rows, 3, length)."""
+    count = preset.steps(stage) * (preset.batch_tokens // stage.length)
+    path = folder / f"{stage.name}-{count}x{stage.length}.npy"
+    packing.write(path, folder / "tokenizer.json", stage.name, stage.length, count, preset.seed)
+    return np.load(path, mmap_mode="r")
+
+
+def log(folder: Path, step: int, stage: Stage, found: dict[str, float], bar) -> None:
+    """Append the losses by task to ``loss.jsonl`` and show them."""
+    row = {"step": step, "stage": stage.name, "seconds": round(bar.format_dict["elapsed"]), **found}
+    with (folder / "loss.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    bar.set_postfix({name: found[name] for name in ("dense", "episode", "card") if name in found})

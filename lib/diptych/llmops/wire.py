@@ -1,0 +1,124 @@
+"""One call over the wire: the answer as JSON, its time to the first token, and errors in words."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx2
+import openai
+
+PATH = "/chat/completions"
+UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)  # aiohttp's refusal is the second
+FAILURES = (openai.OpenAIError, httpx2.HTTPError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A chat completion, and how it came."""
+
+    response: dict
+    retries: int = 0
+    first_token_ms: float | None = None
+
+
+async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+    """Ask for a whole answer.
+
+    The client's retries, headers and base URL are kept; only the answer is read as plain JSON and
+    not into pydantic models, which takes most of a call's CPU.
+
+    Raises
+    ------
+    openai.OpenAIError, ValueError
+        See `explain`.
+    """
+    answer = await client.post(PATH, cast_to=httpx2.Response, body=body)
+    response = json.loads(answer.content)
+    if not isinstance(response, dict) or not response.get("choices"):
+        raise ValueError(f"the endpoint's answer has no choices: {str(response)[:200]}")
+    return Reply(response, _retries(answer.request))
+
+
+async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+    """Ask for an answer in pieces and put them together, as `complete` would have answered.
+
+    An answer cut off in its middle is asked for once more.
+    """
+    try:
+        return await _stream(client, body)
+    except (openai.APIConnectionError, httpx2.TransportError):
+        again = await _stream(client, body)
+        return Reply(again.response, again.retries + 1, again.first_token_ms)
+
+
+async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+    body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    began, first, whole, said, logprobs = time.perf_counter(), None, {}, [], []
+    pieces = await client.post(
+        PATH,
+        cast_to=object,
+        body=body,
+        stream=True,
+        stream_cls=openai.AsyncStream[dict],
+    )
+    async with pieces:
+        async for piece in pieces:
+            if piece.get("error"):
+                raise ValueError(f"the endpoint broke off: {piece['error']}")
+            whole |= {k: v for k, v in piece.items() if k not in ("choices", "object") and v}
+            for choice in piece.get("choices", ()):
+                text = choice.get("delta", {}).get("content")
+                if text:
+                    first = first or time.perf_counter()
+                    said.append(text)
+                logprobs += (choice.get("logprobs") or {}).get("content") or ()
+                whole["finish_reason"] = choice.get("finish_reason") or whole.get("finish_reason")
+    retries = _retries(pieces.response.request)
+    message = {"role": "assistant", "content": "".join(said)}
+    choice = {"index": 0, "message": message, "finish_reason": whole.pop("finish_reason", None)}
+    if logprobs:
+        choice["logprobs"] = {"content": logprobs}
+    response = {**whole, "object": "chat.completion", "choices": [choice]}
+    return Reply(response, retries, None if first is None else (first - began) * 1000)
+
+
+def _retries(request: httpx2.Request) -> int:
+    """Return how often the client had tried before; it says so in a header of the request."""
+    return int(request.headers.get("x-stainless-retry-count", 0))
+
+
+def text(response: Mapping) -> str:
+    """Return the text of an answer, "" if it has none (a tool call, for example)."""
+    return response["choices"][0].get("message", {}).get("content") or ""
+
+
+def tokens(response: Mapping) -> tuple[int | None, int | None]:
+    """Return the tokens read and written, None where the endpoint does not tell."""
+    usage = response.get("usage") or {}
+    return usage.get("prompt_tokens"), usage.get("completion_tokens")
+
+
+def is_free(error: Exception) -> bool:
+    """Say whether a failed call cannot have been paid: the endpoint refused it."""
+    return isinstance(error, openai.APIStatusError)
+
+
+def explain(error: Exception) -> str:
+    """Return why there is no answer, in one line."""
+    if isinstance(error, openai.APIStatusError):
+        told = error.body.get("message") if isinstance(error.body, dict) else None
+        return f"HTTP {error.status_code}: {_line(told or error.message)}"
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED):
+        return f"no connection: {_line(error.__cause__)}"
+    if isinstance(error, openai.APITimeoutError):
+        return "no answer in time"
+    if type(error) is openai.APIConnectionError and error.__cause__:
+        return f"the connection broke: {_line(error.__cause__)}"
+    if isinstance(error, json.JSONDecodeError):
+        return "the endpoint's answer is not JSON"
+    return _line(error)
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())[:500] or type(text).__name__

@@ -1,0 +1,295 @@
+"""Read the rows of a request, in one of MLflow's JSON forms or as CSV, or say what is wrong.
+
+Checked once, on plain lists: building a table and checking it column by column, as is usual,
+costs more than everything else a small model's endpoint does.
+"""
+
+import csv
+import difflib
+import io
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NoReturn
+
+FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+MOST_ROWS = 1_000
+MOST_TEXT = 100_000  # characters
+MOST_ID = 256  # characters
+LARGEST = 3.4e38  # of a float32
+csv.field_size_limit(2**31 - 1)  # the length of the body bounds a cell
+
+
+class InputError(ValueError):
+    """A request that cannot be answered; the message names the field and the remedy."""
+
+    def __init__(self, message: str, status: int = 400):
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads requests for one model.
+
+    Attributes
+    ----------
+    kind : str
+        ``"text"``, or any other for rows of numbers.
+    features : list of str
+        Columns in the order the model reads them.
+    """
+
+    kind: str
+    features: list[str]
+
+    def read(self, body: bytes, content_type: str = "") -> tuple[list, list[str | None]]:
+        """Return a request's rows and their ids.
+
+        Parameters
+        ----------
+        body : bytes
+        content_type : str
+            Of the request; JSON if there is none.
+
+        Returns
+        -------
+        rows : list of str, or of lists of numbers
+            A missing number is None.
+        ids : list of str or None
+            As long as `rows`.
+
+        Raises
+        ------
+        InputError
+            If the body is not in a known form, or a value is not what the model reads.
+        """
+        kind, _, options = content_type.lower().partition(";")
+        _, _, charset = options.partition("charset=")
+        if charset.strip(' "') not in ("", "utf-8", "utf8", "us-ascii"):
+            raise InputError(f"Content-Type: charset {charset!r} is not read; send UTF-8", 415)
+        match kind.strip():
+            case "" | "application/json":
+                rows, ids, name = self._from_json(body)
+            case "text/csv":
+                rows, ids, name = self._from_csv(body)
+            case other:
+                raise InputError(
+                    f"Content-Type: {other!r} is not read; send application/json or text/csv", 415
+                )
+        if not 1 <= len(rows) <= MOST_ROWS:
+            raise InputError(f"{name}: {len(rows):,} rows; send 1 to {MOST_ROWS:,}")
+        take = self._text if self.kind == "text" else self._numbers
+        return [take(row, i, name) for i, row in enumerate(rows)], _ids(ids, len(rows))
+
+    def _from_json(self, body: bytes) -> tuple[list, object, str]:
+        content = _decode(body)
+        if not isinstance(content, dict):
+            raise InputError(f"body: is no object; send one with one of {', '.join(FORMS)}")
+        given = [name for name in FORMS if name in content]
+        for name in content:
+            if name not in (*FORMS, "ids", "params"):
+                near = difflib.get_close_matches(name, (*FORMS, "ids"), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"send {', '.join(FORMS)} or ids"
+                raise InputError(f"{_short(name)}: is no known field; {hint}")
+        if content.get("params"):
+            raise InputError("params: this model takes none; leave the field out")
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise InputError(f"body: one of {', '.join(FORMS)} is needed, found {found}")
+        name, rows = given[0], content[given[0]]
+        if name == "dataframe_split":
+            rows = self._from_split(rows)
+        elif name == "inputs" and isinstance(rows, dict):
+            rows = self._from_columns(rows)
+        if not isinstance(rows, list):
+            raise InputError(f"{name}: is {_a(rows)}; send a list of rows")
+        return rows, content.get("ids"), name
+
+    def _from_split(self, split: object) -> list:
+        """Rows of ``{"columns": […], "data": [[…], …]}``."""
+        if not isinstance(split, dict) or not {"columns", "data"} <= split.keys():
+            raise InputError("dataframe_split: send an object with columns and data")
+        for name in split.keys() - {"columns", "data", "index"}:
+            raise InputError(f"dataframe_split: {_short(name)} is no known field; leave it out")
+        columns, data = split["columns"], split["data"]
+        if not isinstance(columns, list) or not isinstance(data, list):
+            raise InputError("dataframe_split: columns and data must be lists")
+        order = self._order(columns, "columns")
+        for i, row in enumerate(data):
+            if not isinstance(row, list) or len(row) != len(columns):
+                raise InputError(f"data: row {i} is not a list of {len(columns)}, one a column")
+        return [[row[at] for at in order] for row in data]
+
+    def _from_columns(self, columns: dict) -> list:
+        """Rows of ``{"name": [values], …}``."""
+        order = self._order(list(columns), "inputs")
+        values = list(columns.values())
+        for name, column in columns.items():
+            if not isinstance(column, list) or len(column) != len(values[0]):
+                raise InputError(f"{name}: is not a list as long as the other columns")
+        return [[values[at][i] for at in order] for i in range(len(values[0]))]
+
+    def _from_csv(self, body: bytes) -> tuple[list, None, str]:
+        """Rows of CSV; the first line may name the columns."""
+        try:
+            text = body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"body: is not UTF-8 ({error.reason}); send it as UTF-8") from error
+        try:
+            lines = [
+                line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line
+            ]
+        except csv.Error as error:
+            raise InputError(f"body: is no CSV ({error}); quote cells with commas") from error
+        order = range(len(self.features))
+        if lines and set(lines[0]) & set(self.features):
+            order = self._order(lines.pop(0), "header")
+        for i, line in enumerate(lines):
+            if len(line) != len(order):
+                raise InputError(
+                    f"csv: row {i} has {len(line)} cells and not {len(order)}; "
+                    "quote cells with commas"
+                )
+        lines = [[line[at] for at in order] for line in lines]
+        if self.kind != "text":
+            lines = [
+                [_number(cell, i, name) for cell, name in zip(line, self.features, strict=True)]
+                for i, line in enumerate(lines)
+            ]
+        return lines, None, "csv"
+
+    def _order(self, columns: list, where: str) -> list[int]:
+        """Return where in `columns` each feature stands."""
+        for name in columns:
+            if not isinstance(name, str):
+                raise InputError(f"{where}: {_short(name)} is no column name")
+        for name, count in Counter(columns).items():
+            if count > 1:
+                raise InputError(f"{name}: stands {count} times in {where}; name it once")
+        self._check_names(columns, where)
+        return [columns.index(name) for name in self.features]
+
+    def _check_names(self, names, where: str) -> None:
+        for name in names:
+            if name not in self.features:
+                near = difflib.get_close_matches(name, self.features, n=1)
+                hint = f"did you mean {near[0]}?" if near else "leave it out"
+                raise InputError(f"{_short(name)}: in {where}, is no column of the model; {hint}")
+        for name in self.features:
+            if name not in names:
+                raise InputError(f"{name}: is missing in {where}; add the column")
+
+    def _text(self, row, i: int, name: str) -> str:
+        if isinstance(row, dict):
+            self._check_names(row, f"row {i}")
+            row = row["text"]
+        elif isinstance(row, list) and len(row) == 1:
+            row = row[0]
+        if not isinstance(row, str):
+            raise InputError(f"{name}: row {i} is {_a(row)}; send a text")
+        if len(row) > MOST_TEXT:
+            raise InputError(f"text: row {i} has {len(row):,} characters; send up to {MOST_TEXT:,}")
+        return _whole(row, f"text: row {i}")
+
+    def _numbers(self, row, i: int, name: str) -> list:
+        if isinstance(row, dict):
+            self._check_names(row, f"row {i}")
+            row = [row[feature] for feature in self.features]
+        if not isinstance(row, list) or len(row) != len(self.features):
+            found = f"has {len(row)}" if isinstance(row, list) else f"is {_a(row)}"
+            raise InputError(
+                f"{name}: row {i} {found}; send {len(self.features)} numbers: "
+                + _short(", ".join(self.features), 200)
+            )
+        for feature, value in zip(self.features, row, strict=True):
+            if value is None:
+                continue
+            if type(value) not in (float, int) or not -LARGEST <= value <= LARGEST:
+                raise InputError(
+                    f"{feature}: row {i} has {_short(value)}; send a number up to {LARGEST:g}, "
+                    "or null where it is missing"
+                )
+        return row
+
+
+def _not_json(name: str) -> NoReturn:
+    raise InputError(f"body: {name} is not JSON; send null where a number is missing")
+
+
+def _object(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise InputError(f"{_short(names.most_common(1)[0][0])}: stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_json, object_pairs_hook=_object)
+
+
+def _decode(body: bytes):
+    try:
+        return _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"body: is not UTF-8 ({error.reason}); send it as UTF-8") from error
+    except RecursionError as error:
+        raise InputError("body: is nested too deeply; send a list of rows") from error
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"body: is not JSON ({error}); check it with a JSON tool") from error
+
+
+def _number(cell: str, i: int, name: str) -> float | None:
+    """Read a cell of CSV; an empty one is a missing number."""
+    if not cell.strip():
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{name}: row {i} has {_short(cell)}; send a number, or an empty cell")
+    return value
+
+
+def _ids(ids, count: int) -> list[str | None]:
+    if ids is None:
+        return [None] * count
+    if not isinstance(ids, list) or len(ids) != count:
+        raise InputError(f"ids: are not a list of {count}; send one a row, or leave them out")
+    return [_id(value, i) for i, value in enumerate(ids)]
+
+
+def _id(value, i: int) -> str | None:
+    if value is None:
+        return None
+    if type(value) not in (str, int):
+        raise InputError(f"ids: row {i} has {_a(value)}; send a text or a whole number")
+    text = _whole(str(value), f"ids: row {i}")
+    if not 1 <= len(text) <= MOST_ID:
+        raise InputError(f"ids: row {i} has {len(text)} characters; send 1 to {MOST_ID}")
+    return text
+
+
+def _whole(text: str, where: str) -> str:
+    """Return a text that can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where} has half a surrogate pair; send whole characters") from error
+    return text
+
+
+def _short(value, most: int = 60) -> str:
+    if isinstance(value, list | dict):
+        return _a(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _a(value) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
+    return "null" if value is None else names.get(type(value), "a number")

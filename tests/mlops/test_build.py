@@ -1,0 +1,258 @@
+"""Building: a seeded search, honest comparisons, and the figures the notebook shows."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedKFold
+
+from diptych.core import columns, sources, tasks
+from diptych.mlops import build, models
+from diptych.mlops.models import ModelError
+from diptych.run.workspace import repo_root
+
+from .samples import TASKS, fitted, sample
+
+SHOWN = ("test", "handwritten")
+UCI = repo_root().parent / "shared" / "data" / "uci_sentiment_labelled_sentences.csv"
+
+
+@pytest.fixture(scope="module")
+def tumours():
+    return tasks.get("tumours"), sample("tumours")
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """The test rows of `reviews` and two models' scores on them."""
+    rows = build.part(sample("reviews"), "test")
+    return rows, {
+        name: build.evaluate(fitted("text", name), rows) for name in ("logistic", "xgboost")
+    }
+
+
+@pytest.mark.parametrize("kind", models.FAMILIES)
+def test_auto_compares_families_that_suit(kind):
+    task = tasks.get(TASKS[kind])
+    found = build.families("auto", task)
+    assert found[0] == "baseline"
+    assert set(found) <= set(models.FAMILIES[kind])
+    assert all(build.families(name, task)[-1] == name for name in models.FAMILIES[kind])
+
+
+def test_a_family_that_does_not_suit_is_refused_with_those_that_do(tumours):
+    with pytest.raises(ModelError, match="'cnn' does not suit table data; take auto, baseline"):
+        build.families("cnn", tumours[0])
+
+
+@pytest.mark.parametrize("family", build.SPACE)
+def test_the_search_is_seeded_and_starts_with_the_defaults(family):
+    found = build.settings(family, 50, seed=1)
+    assert found == build.settings(family, 50, seed=1)
+    assert found[0] == {name: values[0] for name, values in build.SPACE[family].items()}
+    assert len({str(setting) for setting in found}) == len(found)
+    assert build.settings(family, 2, seed=1) == found[:2]
+
+
+def test_another_seed_searches_in_another_order():
+    assert build.settings("xgboost", 10, seed=1) != build.settings("xgboost", 10, seed=2)
+
+
+def test_every_family_has_a_space():
+    assert set(build.SPACE) == set(models.ESTIMATORS)
+
+
+@pytest.mark.parametrize("family", ["xgboost", "logistic"])
+def test_tuning_again_gives_the_same_model(tumours, family, tmp_path):
+    task, data = tumours
+    found = [build.tune(data, task, family, trials=3, seed=5) for _ in range(2)]
+    pd.testing.assert_frame_equal(found[0][1], found[1][1])
+    digests = {models.digest(model.save(tmp_path / str(i))) for i, (model, _) in enumerate(found)}
+    assert len(digests) == 1
+
+
+def test_tuning_keeps_the_setting_that_does_best_on_the_valid_rows(tumours):
+    task, data = tumours
+    model, tried = build.tune(data, task, "logistic", trials=5, seed=0)
+    assert len(tried) == 5
+    valid = build.part(data, "valid")
+    assert build.evaluate(model, valid).accuracy.value == tried["valid"].max()
+    best = tried.loc[tried["valid"].idxmax(), "setting"]
+    assert best == f"strength {model.parameters['strength']}"
+
+
+def test_tuning_never_reads_the_test_rows(tumours, tmp_path):
+    task, data = tumours
+    fewer = data[data["split"].isin(["train", "valid"])]
+    digests = [
+        models.digest(build.tune(rows, task, "logistic", 2, 0)[0].save(tmp_path / str(i)))
+        for i, rows in enumerate((data, fewer))
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_a_valid_row_of_an_unknown_class_does_not_stop_tuning(tumours):
+    task, data = tumours
+    data = data.copy()
+    strange = data.index[data["split"] == "valid"][0]
+    data.loc[strange, "label"] = "unheard of"
+    model, _ = build.tune(data, task, "logistic", 1, 0)
+    assert model.classes == ["benign", "malignant"]
+
+
+def test_no_valid_rows_are_said(tumours):
+    task, data = tumours
+    with pytest.raises(ModelError, match="no valid rows"):
+        build.tune(data[data["split"] != "valid"], task, "logistic", 1, 0)
+
+
+def test_one_class_in_the_train_rows_is_said(tumours):
+    task, data = tumours
+    benign = data[(data["split"] != "train") | (data["label"] == "benign")]
+    with pytest.raises(ModelError, match="the class 'benign' only"):
+        build.tune(benign, task, "logistic", 1, 0)
+
+
+def test_scores_are_those_of_the_rows(tumours):
+    task, data = tumours
+    test = build.part(data, "test")
+    model = fitted("table", "logistic")
+    found = build.evaluate(model, test)
+    shares = model.predict_proba(build.task_rows(test, task))
+    right = model.predict(build.task_rows(test, task)) == test["label"].to_numpy()
+    np.testing.assert_array_equal(found.correct, right)
+    np.testing.assert_array_equal(found.confidence, shares.max(axis=1))
+    assert found.accuracy.value == right.mean()
+    assert found.accuracy.low < found.accuracy.value < found.accuracy.high
+    assert found.accuracy.n == len(test)
+
+
+def test_a_label_the_model_never_saw_is_an_error(tumours):
+    test = build.part(tumours[1], "test")
+    strange = test.assign(label="unheard of")
+    assert build.evaluate(fitted("table", "logistic"), strange).accuracy.value == 0
+
+
+def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
+    _, scores = scored
+    board = build.leaderboard(scores, margin=0.01, seed=0).set_index("name")
+    assert board["value"].is_monotonic_decreasing
+    assert ((board["low"] < board["value"]) & (board["value"] < board["high"])).all()
+    assert board["verdict"].tolist() == ["best", "worse"]
+    lost = board["value"].iloc[1] - board["value"].iloc[0]
+    assert board["against the best"].iloc[1].startswith(f"{lost:.3f} (")
+    assert board["p (Holm)"].iloc[1] < 0.001
+
+
+def test_a_model_against_itself_is_a_tie(scored):
+    own = scored[1]["logistic"]
+    board = build.leaderboard({"one": own, "two": own}, margin=0.02, seed=0)
+    assert board["verdict"].tolist() == ["best", "tie"]
+    assert board["p (Holm)"].iloc[1] == 1
+
+
+def test_one_model_alone_has_a_leaderboard(scored):
+    board = build.leaderboard({"only": scored[1]["logistic"]}, margin=0.01, seed=0)
+    assert board["verdict"].tolist() == ["best"]
+
+
+def test_the_learning_curve_ends_at_the_model_itself_and_climbs():
+    task, data = tasks.get("reviews"), sample("reviews")
+    model = fitted("text", "logistic")
+    curve = build.learning_curve(data, task, model, [0.05, 0.3, 1.0], seed=0)
+    assert curve["rows"].tolist() == [75, 450, 1_500]
+    whole = build.evaluate(model, build.part(data, "test")).accuracy
+    assert curve.iloc[-1][["value", "low", "high"]].tolist() == [whole.value, whole.low, whole.high]
+    assert curve["value"].iloc[0] < curve["value"].iloc[-1]
+    again = build.learning_curve(data, task, model, [0.05, 0.3, 1.0], seed=0)
+    pd.testing.assert_frame_equal(curve, again)
+
+
+@pytest.mark.parametrize("kind", models.FAMILIES)
+def test_a_share_too_small_to_learn_from_has_no_line(kind):
+    task = tasks.get(TASKS[kind])
+    model = fitted(kind, "logistic")
+    curve = build.learning_curve(sample(task.name), task, model, [0.0, 0.001, 1.0], seed=0)
+    assert len(curve) == 1
+
+
+def test_slices_add_up_to_all_rows(scored):
+    rows, scores = scored
+    found = build.slices(rows, scores["logistic"]).set_index("name")
+    assert found["value"].is_monotonic_increasing
+    for names in (found.index.str.startswith("slice "), found.index.str.endswith(" words")):
+        part = found[names]
+        assert part["n"].sum() == len(rows)
+        whole = (part["value"] * part["n"]).sum() / len(rows)
+        assert whole == pytest.approx(scores["logistic"].accuracy.value)
+    domain = rows["slice"].iloc[0]
+    here = (rows["slice"] == domain).to_numpy()
+    assert found.loc[f"slice {domain}", "value"] == scores["logistic"].correct[here].mean()
+
+
+def test_rows_without_slices_are_shown_by_class():
+    rows = build.part(sample("digits"), "test")
+    found = build.slices(rows, build.evaluate(fitted("image", "logistic"), rows))
+    assert set(found["name"]) == {f"class {digit}" for digit in range(10)}
+    assert found["n"].sum() == len(rows)
+
+
+def test_estimates_are_the_lines_of_the_table(scored):
+    rows, _ = scored
+    tuned = {name: fitted("text", name) for name in ("baseline", "logistic")}
+    table = build.by_model(tuned, rows)
+    found = build.estimates(table, "here, ")
+    assert found == {
+        f"here, {name}": build.evaluate(model, rows).accuracy for name, model in tuned.items()
+    }
+    assert build.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
+
+
+def test_what_is_saved_is_told(tmp_path):
+    model = fitted("table", "logistic")
+    told = build.save(model, tmp_path / "model")
+    assert told["sha256"] == models.digest(tmp_path / told["model"])
+    assert (told["family"], told["setting"]) == (model.family, model.parameters)
+
+
+def test_tumours_reach_95_percent(tumours):
+    task, data = tumours
+    test = build.part(data, "test")
+    tuned = {name: build.tune(data, task, name, 2, 0)[0] for name in build.families("auto", task)}
+    found = {name: build.evaluate(model, test).accuracy.value for name, model in tuned.items()}
+    assert max(found.values()) >= 0.95, found
+
+
+def test_boosted_trees_reach_90_percent_on_the_generated_reviews_and_far_less_on_written_ones():
+    task = tasks.get("reviews")
+    data = task.load()
+    model, _ = build.tune(data, task, "xgboost", 1, 0)
+    found = {name: build.evaluate(model, build.part(data, name)).accuracy for name in SHOWN}
+    assert found["test"].value >= 0.90, found
+    # the datasheet warns of it, and the notebook shows both
+    assert found["handwritten"].high < found["test"].low, found
+
+
+@pytest.mark.skipif(not UCI.exists(), reason="the UCI sentences are not beside this repository")
+def test_on_real_sentences_linear_models_beat_trees():
+    """Five folds, each fitted on the other four: short texts, few rows, many rare words."""
+    rows = columns.interpret(sources.read(str(UCI)), "text", "label", "").frame
+    task = dataclasses.replace(tasks.get("reviews"), labels=())
+    right = {"logistic": [], "xgboost": []}
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for train, test in folds.split(rows, rows["label"]):
+        for family, found in right.items():
+            model = models.fit(
+                build.task_rows(rows.iloc[train], task),
+                rows["label"].iloc[train],
+                family=family,
+                kind="text",
+                features=task.features,
+                parameters=build.settings(family, 1, 0)[0],
+            )
+            found.extend(build.evaluate(model, rows.iloc[test]).correct)
+    shown = {family: round(float(np.mean(found)), 3) for family, found in right.items()}
+    assert len(right["logistic"]) == len(rows)
+    assert shown["logistic"] >= 0.83, shown
+    assert shown["xgboost"] < shown["logistic"], shown

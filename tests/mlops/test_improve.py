@@ -1,0 +1,163 @@
+"""Improving: who learns from what, judged later in time, promoted or refused by the gate."""
+
+import pandas as pd
+import pytest
+
+from diptych.core import tasks
+from diptych.core.gate import Limits, judge
+from diptych.mlops import build, improve, models, monitor, release
+
+from .samples import fitted, sample
+
+MONTHS = [f"2025-{month:02d}" for month in range(1, 13)]
+LIMITS = Limits(floor=0.5, max_calibration_error=0.5, max_latency_ms=None, max_size_mb=None)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    live = build.part(sample("reviews"), "live")
+    return monitor.stream(live, 6, 1_000, 0).set_index("id")["window"]
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return improve.plan(MONTHS, "2025-07", learn=2, decide=1)
+
+
+@pytest.fixture(scope="module")
+def challenger(windows, plan):
+    """The champion's family and setting, fitted again on what the plan allows."""
+    data = sample("reviews")
+    rows = improve.training_rows(data, windows, plan)
+    return build.refit(fitted("text", "logistic"), rows, tasks.get("reviews"), 0)
+
+
+def test_a_plan_learns_from_the_alarm_on_and_decides_later(plan):
+    assert plan.learn == ["2025-07", "2025-08"]
+    assert plan.decide == ["2025-09"]
+    assert plan.after == ["2025-10", "2025-11", "2025-12"]
+    assert plan.reason == "drift alarm in 2025-07"
+
+
+@pytest.mark.parametrize("alarm", [None, *MONTHS[:10]])
+def test_what_decides_is_always_later_than_what_was_learnt(alarm):
+    found = improve.plan(MONTHS, alarm, learn=2, decide=1)
+    assert max(found.learn) < min(found.decide)
+    assert all(max(found.decide) < month for month in found.after)
+    assert found.learn[0] == alarm or alarm is None
+    assert ("alarm in" in found.reason) == (alarm is not None)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "words"),
+    [("2025-11", "2 from the alarm in 2025-11 on; take fewer"), ("2026-01", "none of the windows")],
+)
+def test_an_impossible_plan_is_refused(alarm, words):
+    with pytest.raises(ValueError, match=words):
+        improve.plan(MONTHS, alarm, learn=2, decide=1)
+
+
+def test_too_few_windows_without_an_alarm_are_said():
+    with pytest.raises(ValueError, match="2 \\+ 1 windows are asked for and there are 2; take"):
+        improve.plan(MONTHS[:2], None, learn=2, decide=1)
+
+
+def test_nothing_later_is_learnt(windows, plan):
+    data = sample("reviews")
+    rows = improve.training_rows(data, windows, plan)
+    assert set(rows["split"]) == {"train", "live"}
+    assert (rows["split"] == "train").sum() == (data["split"] == "train").sum()
+    learnt = rows.loc[rows["split"] == "live", "time"].dt.strftime("%Y-%m")
+    assert set(learnt) == set(plan.learn)
+    judged = improve.in_windows(data, windows, plan.decide)
+    assert set(judged["time"].dt.strftime("%Y-%m")) == set(plan.decide)
+    assert not set(judged["id"]) & set(rows["id"])
+
+
+def test_scores_by_window_are_those_of_its_rows(windows):
+    data, model = sample("reviews"), fitted("text", "logistic")
+    found = improve.by_window({"champion": model}, data, windows, ["2025-02", "2025-08"])
+    assert found["window"].tolist() == ["2025-02", "2025-08"]
+    own = build.evaluate(model, improve.in_windows(data, windows, ["2025-08"])).accuracy
+    assert found.iloc[1][["value", "low", "high", "n"]].tolist() == [
+        own.value, own.low, own.high, own.n,
+    ]  # fmt: skip
+
+
+def test_retraining_recovers_from_the_shift(windows, plan, challenger, tmp_path):
+    data, champion = sample("reviews"), fitted("text", "logistic")
+    rows = improve.in_windows(data, windows, plan.decide)
+    old = release.measure("champion", champion, champion.save(tmp_path / "old"), rows)
+    new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), rows)
+    decision = judge(new, old, LIMITS)
+    assert decision.promoted, decision.reason
+    both = {"champion": champion, "challenger": challenger}
+    found = improve.outcome(improve.by_window(both, data, windows, MONTHS), plan)
+    assert found["challenger afterwards"] > found["champion afterwards"] + 0.05
+    assert found["recovered"] > 0.3
+
+
+def test_a_worse_challenger_is_refused(windows, plan, tmp_path):
+    """It learnt from labels that somebody turned round."""
+    data, champion = sample("reviews"), fitted("text", "logistic")
+    rows = improve.training_rows(data, windows, plan)
+    wrong = rows["split"] == "live"
+    turned = rows["label"].map({"positive": "negative", "negative": "positive"})
+    rows = rows.assign(label=rows["label"].mask(wrong, turned))
+    challenger = build.refit(champion, rows, tasks.get("reviews"), 0)
+    judged = improve.in_windows(data, windows, plan.decide)
+    old = release.measure("champion", champion, champion.save(tmp_path / "old"), judged)
+    new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), judged)
+    decision = judge(new, old, Limits(**{**vars(LIMITS), "floor": None}))
+    assert not decision.promoted
+    assert "challenger minus champion is -" in decision.reason
+
+
+def scores(*rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["window", "model", "value", "n"])
+
+
+def test_the_outcome_is_what_came_back_of_what_was_lost():
+    plan = improve.Plan("2", learn=["2"], decide=["3"], after=["4", "5"])
+    table = scores(
+        ("1", "champion", 0.9, 100), ("1", "challenger", 0.9, 100),
+        ("2", "champion", 0.1, 100), ("2", "challenger", 1.0, 100),
+        ("3", "champion", 0.1, 100), ("3", "challenger", 1.0, 100),
+        ("4", "champion", 0.6, 300), ("4", "challenger", 0.8, 300),
+        ("5", "champion", 0.8, 100), ("5", "challenger", 0.8, 100),
+    )  # fmt: skip
+    found = improve.outcome(table, plan)
+    assert found["champion afterwards"] == pytest.approx(0.65)
+    assert found["challenger afterwards"] == pytest.approx(0.8)
+    assert found["recovered"] == pytest.approx((0.8 - 0.65) / (0.9 - 0.65))
+
+
+@pytest.mark.parametrize(("alarm", "loss"), [(None, 0.3), ("2", 0.005)])
+def test_nothing_is_recovered_from_chance(alarm, loss):
+    plan = improve.Plan(alarm, learn=["2"], decide=["3"], after=["4"])
+    table = scores(
+        ("1", "champion", 0.9, 10),
+        ("4", "champion", 0.9 - loss, 10),
+        ("4", "challenger", 0.9, 10),
+    )
+    assert list(improve.outcome(table, plan)) == ["champion afterwards", "challenger afterwards"]
+
+
+def test_nothing_is_recovered_where_nothing_was_lost():
+    plan = improve.Plan("2", learn=["2"], decide=["3"], after=["4"])
+    names = ["1", "2", "3", "4"]
+    same = [(name, model, 0.9, 10) for name in names for model in ("champion", "challenger")]
+    assert "recovered" not in improve.outcome(scores(*same), plan)
+
+
+def test_without_later_windows_there_is_no_outcome():
+    plan = improve.Plan("1", learn=["1"], decide=["2"], after=[])
+    table = scores(("1", "champion", 0.9, 10), ("2", "challenger", 0.9, 10))
+    assert improve.outcome(table, plan) == {}
+
+
+def test_refitting_keeps_family_and_setting(challenger):
+    champion = fitted("text", "logistic")
+    assert challenger.family == champion.family
+    assert challenger.parameters == champion.parameters
+    assert isinstance(challenger, models.Model)

@@ -1,0 +1,59 @@
+"""The featurizer's short way for few texts gives what scikit-learn's own transform gives."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import hstack
+
+from diptych.mlops.features import TextFeatures
+
+TEXTS = [
+    "The film was great, really great! I'd see it again.",
+    "The film was dull. Not great, not even good?",
+    "Good food, good service!",
+    "Bad food and bad service; I'd not go again.",
+    "Schön, but the food was good! とても 良い",
+] * 2
+
+
+@pytest.fixture(params=[False, True], ids=["words", "words and characters"], scope="module")
+def features(request):
+    fitted = TextFeatures(chars=request.param)
+    fitted.fit_transform(TEXTS)
+    return fitted
+
+
+def assert_same(features, texts):
+    ours = features.transform(texts)
+    theirs = hstack([v.transform(texts) for v in features.vectorizers], format="csr")
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    for part in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(ours, part), getattr(theirs, part))
+
+
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], [""], ["qqq"], ["", TEXTS[0], "qqq"]])
+def test_bit_for_bit_as_the_vectorizers(features, texts):
+    assert_same(features, texts)
+
+
+@given(st.lists(st.text(alphabet="film wasgret!?'ö良\n", max_size=40), min_size=1, max_size=4))
+def test_bit_for_bit_on_any_text(features, texts):
+    assert_same(features, texts)
+
+
+def test_also_after_a_trip_to_disk(features, tmp_path):
+    features.save(tmp_path)
+    loaded = TextFeatures.load(tmp_path)
+    assert loaded.words == features.words
+    assert_same(loaded, TEXTS)
+
+
+def test_fitting_again_forgets_the_first_texts():
+    features = TextFeatures()
+    features.fit_transform(TEXTS)
+    features.transform(TEXTS)
+    features.fit_transform(["apple pie", "apple cake"])
+    assert features.transform(["apple"]).shape == (1, 1)
+    assert_same(features, ["apple pie"])
