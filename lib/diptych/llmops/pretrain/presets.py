@@ -43,7 +43,7 @@ M = 1_000_000
 PRESETS = {
     "cpu": Preset(192, 6, 6, 512, 4096, (
         Stage("polarity", 256, 2_500_000), Stage("labels", 256, 6_500_000),
-        Stage("everything", 384, 4 * M), Stage("grounding", 384, 10 * M))),
+        Stage("everything", 384, 4 * M), Stage("grounding", 384, 8 * M))),
     "gpu": Preset(384, 10, 6, 1024, 8192, (
         Stage("polarity", 256, 30 * M), Stage("labels", 256, 70 * M),
         Stage("everything", 512, 100 * M), Stage("grounding", 512, 150 * M)),
