@@ -1,7 +1,7 @@
 """MLflow as the prompt registry: a version is a prompt with the model and parameters it runs with.
 
 It is the same store as the left panel's. MLflow's own pages show the messages, the schema and the
-settings; what is served is read from the version's files (`diptych.llmops.release.load`).
+settings; what is served is read from the version's files (`diptych.llmops.variants.load`).
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlparse
 
 from diptych.core import tracking
 from diptych.core.tracking import ROLLBACK, RegistryError, Version
-from diptych.llmops import release
+from diptych.llmops import variants
 
 __all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
 
@@ -33,7 +33,7 @@ class Registry(tracking.Registry):
         super().__init__(f"{name}.prompt")
 
     def _create(self, source: str, mlflow_run: str, new: bool) -> int:
-        variant = release.load(Path(unquote(urlparse(source).path)))
+        variant = variants.load(Path(unquote(urlparse(source).path)))
         prompt = variant.prompt
         if new:
             self.client.create_prompt(self.name)
@@ -48,7 +48,7 @@ class Registry(tracking.Registry):
                 "diptych.mlflow_run": mlflow_run,
             },
             response_format=prompt.output or None,
-            model_config=release.settings(variant),
+            model_config=variants.settings(variant),
         )
         return made.version
 

@@ -1,10 +1,4 @@
-"""Stage 3, release: measure a candidate for the gate, save it whole, write its card."""
-
-import json
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+"""Stage 3, release: measure a candidate for the gate, write its card."""
 
 import numpy as np
 import pandas as pd
@@ -12,75 +6,14 @@ import pandas as pd
 from diptych.core import stats
 from diptych.core.gate import Candidate, Decision
 from diptych.core.prices import Price
-from diptych.llmops import build, endpoint, prompts
+from diptych.llmops import build, endpoint, variants
 from diptych.llmops.ask import ask_many
 from diptych.llmops.build import Variant
+from diptych.llmops.load import fresh
 from diptych.llmops.prompts import Prompt
 from diptych.llmops.providers import provider
-from diptych.llmops.serve import digest
-from diptych.run.workspace import write_atomic
 
-PROMPT, SETTINGS = "prompt.md", "settings.json"
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
-SHOWN = 12  # hex digits of a model file's digest
-
-
-class ReleaseError(ValueError):
-    """A released prompt cannot be read; the message says what to do."""
-
-
-def freeze(variant: Variant, pool: Sequence[tuple[Mapping, str]] = ()) -> Variant:
-    """Write the examples of the pool into the prompt, so that it needs nothing else to run."""
-    prompt = variant.prompt
-    given = tuple(
-        ({name: str(inputs[name]) for name in prompt.inputs}, prompt.answer(label))
-        for inputs, label in pool[: variant.shots]
-    )
-    return replace(variant, prompt=replace(prompt, examples=prompt.examples + given), shots=0)
-
-
-def settings(variant: Variant) -> dict:
-    """Return what a prompt runs with, as plain JSON in MLflow's words for it."""
-    at = provider(variant.endpoint)
-    found = {"provider": at.name, "model_name": variant.model or at.model}
-    if at.name == "local":
-        file = endpoint.model_file(variant.server.get("model"))
-        found |= {"file": file.name, "digest": digest(file)[:SHOWN]}
-    return found | variant.fields()
-
-
-def save(variant: Variant, folder: Path) -> Path:
-    """Save a frozen variant: the prompt's file, and the settings beside it."""
-    if variant.shots:
-        raise ReleaseError(f"shots: {variant.name} takes examples from a pool; freeze it first")
-    folder.mkdir(parents=True, exist_ok=True)
-    prompts.write(variant.prompt, folder / PROMPT)
-    kept = {
-        "name": variant.prompt.name,
-        "endpoint": variant.endpoint,
-        "model": variant.model,
-        "temperature": variant.temperature,
-        "parameters": variant.parameters,
-        "server": {k: str(v) if isinstance(v, Path) else v for k, v in variant.server.items()},
-    }
-    write_atomic(folder / SETTINGS, json.dumps(kept, indent=1))
-    return folder
-
-
-def load(folder: Path) -> Variant:
-    """Return the variant that was saved.
-
-    Raises
-    ------
-    ReleaseError
-        If the folder holds none.
-    """
-    try:
-        kept = json.loads((folder / SETTINGS).read_text("utf-8"))
-        prompt = prompts.parse((folder / PROMPT).read_text("utf-8"), folder / PROMPT)
-        return Variant(replace(prompt, name=kept.pop("name")), **kept)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(f"prompt: {folder} holds no released prompt ({error})") from error
 
 
 def measure(
@@ -108,8 +41,8 @@ def measure(
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
-    sure = found["confidence"].to_numpy()
-    told = np.isfinite(sure).all()  # an endpoint without logprobs tells none
+    said = found[found["error"] == ""]
+    told = len(said) and said["confidence"].notna().all()  # without logprobs there is none
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
         COST: 1000 * float(found["usd"].mean(skipna=False)),
@@ -118,7 +51,9 @@ def measure(
         name,
         found["correct"],
         slice_of=slices,
-        calibration_error=stats.calibration_error(sure, found["correct"]) if told else None,
+        calibration_error=stats.calibration_error(said["confidence"], said["correct"])
+        if told
+        else None,
         latency_p95_ms=latency_p95(variant, rows, **options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
@@ -135,11 +70,10 @@ def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
     """
-    repeat = zlib.crc32(options.get("run", "").encode())
     asked = variant.requests(rows.head(calls).to_dict("records"))
     answers = ask_many(
-        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server, repeat=repeat,
-        concurrency=1, prompt_version=variant.prompt.version,
+        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
+        concurrency=1, repeat=fresh(options.get("run", "")), prompt_version=variant.prompt.version,
         **{k: v for k, v in options.items() if k in ("calls", "run", "budget")},
     )  # fmt: skip
     return float(np.percentile([answer.latency_ms for answer in answers], 95))
@@ -159,7 +93,7 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
     costs = "nothing, it runs here" if price["provider"] == "free" else (
         f"{price['input_usd']} USD in, {price['output_usd']} USD out per million tokens"
     )  # fmt: skip
-    runs = ", ".join(f"{key} = {value}" for key, value in settings(variant).items()
+    runs = ", ".join(f"{key} = {value}" for key, value in variants.settings(variant).items()
                      if key != "response_format")  # fmt: skip
     lines = [
         f"**Prompt** {prompt.name}, version {prompt.version}; {len(prompt.examples)} example(s)",
