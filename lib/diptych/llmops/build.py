@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from diptych.core.records import Record, RecordError
 from diptych.llmops import scorers
 from diptych.llmops.ask import Answer, ask_many
 from diptych.llmops.budget import Budget
+from diptych.llmops.grid import Variant
 from diptych.llmops.plan import opened
-from diptych.llmops.prompts import Prompt
 
 CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
 LEFT = " (left panel)"
@@ -26,66 +25,6 @@ COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
     "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to ask: a prompt, a model, a number of examples, a temperature.
-
-    Attributes
-    ----------
-    prompt : Prompt
-    endpoint, model : str
-        See `diptych.llmops.ask.ask_many`; "" is the endpoint's own model.
-    shots : int
-        Examples taken from the front of the pool.
-    temperature : float
-    parameters : dict
-        Further fields of each request; None takes one out, such as ``{"logprobs": None}``.
-    server : dict
-        For ``"local"``: what `endpoint.start` takes.
-    """
-
-    prompt: Prompt
-    endpoint: str = "local"
-    model: str = ""
-    shots: int = 0
-    temperature: float = 0.0
-    parameters: dict = field(default_factory=dict, hash=False)
-    server: dict = field(default_factory=dict, hash=False)
-
-    @property
-    def name(self) -> str:
-        """Readable and, in one grid, unique: what differs from the defaults."""
-        file = self.server.get("model")
-        parts = [
-            self.prompt.name,
-            self.endpoint if self.endpoint != "local" else "",
-            self.model or (Path(str(file)).stem if file else ""),
-            f"k={self.shots}" if self.shots else "",
-            f"t={self.temperature:g}" if self.temperature else "",
-            *(f"{key}={value}" for key, value in sorted(self.parameters.items())),
-        ]
-        return " · ".join(filter(None, parts))
-
-    def fields(self) -> dict:
-        """Return what every request of it holds besides its messages and model.
-
-        Probabilities of the answer's tokens are asked for; endpoints that have none ignore it.
-        """
-        made = {"temperature": self.temperature, "max_tokens": 16, "logprobs": True}
-        if self.prompt.output.get("type") == "object":
-            named = {"name": "answer", "strict": True, "schema": self.prompt.output}
-            made["max_tokens"] = 64
-            made["response_format"] = {"type": "json_schema", "json_schema": named}
-        elif not self.prompt.labels:
-            made["max_tokens"] = 256
-        return {k: v for k, v in (made | self.parameters).items() if v is not None}
-
-    def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:
-        """Return the requests for some rows, as `ask_many` takes them."""
-        fields, shots = self.fields(), pool[: self.shots]
-        return [{"messages": self.prompt.messages(row, shots), **fields} for row in rows]
 
 
 def evaluate(
