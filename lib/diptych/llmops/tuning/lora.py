@@ -9,7 +9,7 @@ from pathlib import Path
 from diptych.llmops.pretrain.export import interleave, tensor_name
 from diptych.llmops.tuning.examples import Example
 from diptych.llmops.tuning.fitting import Schedule, fit
-from diptych.llmops.tuning.weights import ARCHITECTURE, Base
+from diptych.llmops.tuning.weights import ARCHITECTURE, Base, adapted
 
 SCHEDULE = Schedule(epochs=3, batch=32, rate=2e-3)
 RANK = 16
@@ -28,17 +28,16 @@ def tune(
     Returns
     -------
     PeftModel, list of float
-        The model with its adapter, and the loss of each step. `base` is changed: it holds the
-        adapter from then on.
+        The model with its adapter, and the loss of each step.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     torch.manual_seed(seed)
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    tuned = get_peft_model(base.model, config)
+    tuned = adapted(base, config)
     inner = tuned.get_base_model()
     trained = [p for p in tuned.parameters() if p.requires_grad]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from diptych.llmops.tuning.examples import Example
 from diptych.llmops.tuning.fitting import Schedule, fit
-from diptych.llmops.tuning.weights import ARCHITECTURE, Base, TuningError, value
+from diptych.llmops.tuning.weights import ARCHITECTURE, Base, TuningError, adapted, value
 
 SCHEDULE = Schedule(epochs=3, batch=32, rate=3e-2)
 LENGTH = 16
@@ -42,7 +42,7 @@ def tune(
     """
     import torch
     from gguf import GGUFReader
-    from peft import PromptTuningConfig, get_peft_model
+    from peft import PromptTuningConfig
 
     if value(GGUFReader(base.path), "tokenizer.ggml.add_bos_token", False):
         raise TuningError(
@@ -53,7 +53,7 @@ def tune(
     config = PromptTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=length, prompt_tuning_init="SAMPLE_VOCAB"
     )
-    tuned = get_peft_model(base.model, config)
+    tuned = adapted(base, config)
     inner = tuned.get_base_model()
     embed = inner.get_input_embeddings()
     trained = [p for p in tuned.parameters() if p.requires_grad]

@@ -3,6 +3,7 @@
 The file is all that ships, so what is trained on is what it holds, rounded as it is served.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def load(path: Path) -> Base:
     model = LlamaForCausalLM(shape)
     model.load_state_dict(state)
     return Base(path, model.requires_grad_(False).eval())
+
+
+def adapted(base: Base, how):
+    """Return the model with what a configuration of peft adds to it.
+
+    `base` is changed: it holds the addition from then on.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():  # peft asks transformers by an old name
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        return get_peft_model(base.model, how)
 
 
 def config(reader, names: set[str]):
