@@ -40,6 +40,20 @@ def test_a_second_run_changes_no_byte(own):
     assert good.read_bytes() == first
 
 
+def test_what_a_machine_says_of_itself_is_not_stored_of_exempt_cells(own):
+    good, _ = own
+    nb = nbformat.read(good, as_version=4)
+    said = "import sys\nprint('bar', file=sys.stderr)\nprint('kept')"
+    nb.cells.append(nbformat.v4.new_code_cell(said))
+    nb.cells.append(nbformat.v4.new_code_cell(said))
+    nb.cells[-1].metadata["tags"] = ["nbval-ignore-output", "timing"]
+    nbformat.write(nb, good)
+    refresh([good], progress=False)
+    *_, plain, exempt = nbformat.read(good, as_version=4).cells
+    assert [output.text for output in exempt.outputs] == ["kept\n"]
+    assert {output.name for output in plain.outputs} == {"stdout", "stderr"}
+
+
 def test_after_a_failure_no_notebook_is_changed(own):
     before = [path.read_bytes() for path in own]
     with pytest.raises(NotebookFailed):

@@ -9,9 +9,12 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from diptych.report.panels import Side, pair_to_html
+from diptych.report.values import interval, label, with_unit
 from diptych.run.export import Nav, Step, notebook_to_html, provenance, render
 from diptych.run.notebooks import title
 from diptych.run.runs import Run
@@ -66,7 +69,7 @@ class Page:
     @property
     def step(self) -> Step:
         """The page as a step among the stages."""
-        return Step(_label(self.stage), self.file, "done" if self.run.status == "ok" else "failed")
+        return Step(label(self.stage), self.file, "done" if self.run.status == "ok" else "failed")
 
 
 @dataclass
@@ -126,6 +129,8 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path) -> None:
         for page in pages:
             html = _page(scenario, pages, page)
             (folder / scenario.name / page.file).write_text(html, encoding="utf-8")
+        for file, html in _pairs(scenario, pages):
+            (folder / scenario.name / file).write_text(html, encoding="utf-8")
         cards.append(_card(scenario, pages))
     manifests = [run.manifest for scenario in scenarios for run in scenario.runs]
     newest = max(manifests, key=lambda manifest: manifest.get("started", ""))
@@ -180,12 +185,56 @@ def _page(scenario: ScenarioRuns, pages: list[Page], page: Page) -> str:
     )
     return notebook_to_html(
         page.notebook,
-        title=f"{_label(page.stage)}: {scenario.title}",
+        title=f"{label(page.stage)}: {scenario.title}",
         home_link="../index.html",
         manifest=page.run.manifest or {"id": page.run.id, "status": page.run.status},
         nav=nav,
         resolve=lambda link: _resolved(link, panel, pages),
     )
+
+
+def _both(pages: list[Page]) -> dict[str, tuple[Page, Page]]:
+    """Return the stages that were run in both panels: the newest page of each."""
+    panels = {"mlops": {}, "llmops": {}}
+    for page in pages:
+        panel, _, stage = page.run.notebook.rpartition("/")
+        if panel in panels:
+            panels[panel][stage] = page
+    left, right = panels.values()
+    return {
+        stage: (left[stage], right[stage]) for stage in STAGES if stage in left and stage in right
+    }
+
+
+def _pairs(scenario: ScenarioRuns, pages: list[Page]):
+    """Yield file name and page of every stage that was run in both panels."""
+    both = _both(pages)
+    steps = [Step(label(stage), _pair_file(stage) if stage in both else "",
+                  "done" if stage in both else "missing") for stage in STAGES]  # fmt: skip
+    for stage, sides in both.items():
+        place = STAGES.index(stage)
+        own = [replace(step, current=number == place) for number, step in enumerate(steps)]
+        before = [step for step in steps[:place] if step.href]
+        after = [step for step in steps[place + 1 :] if step.href]
+        nav = Nav(
+            trail=[(scenario.title, f"../index.html#{scenario.name}")],
+            steps=own,
+            previous=before[-1] if before else None,
+            next=after[0] if after else None,
+        )
+        left, right = (
+            Side(page.run, page.notebook, page.file, partial(_resolved, panel=panel, pages=pages))
+            for page, panel in zip(sides, PANELS, strict=True)
+        )
+        title = f"{label(stage)}, side by side: {scenario.title}"
+        yield (
+            _pair_file(stage),
+            pair_to_html(left, right, title=title, home_link="../index.html", nav=nav),
+        )
+
+
+def _pair_file(stage: str) -> str:
+    return f"both-{stage}.html"
 
 
 def _resolved(link: str, panel: str, pages: list[Page]) -> str | None:
@@ -203,7 +252,7 @@ def _steps(pages: list[Page]) -> list[Step]:
     steps = []
     for stage in dict.fromkeys((*STAGES, *(page.stage for page in pages))):
         found = [page.step for page in pages if page.stage == stage]
-        steps += found or [Step(_label(stage), state="missing")]
+        steps += found or [Step(label(stage), state="missing")]
     return steps
 
 
@@ -222,6 +271,7 @@ def _card(scenario: ScenarioRuns, pages: list[Page]) -> dict:
         "values": key,
         "scale": _zoom(key),
         "others": [value for value in values if value not in key],
+        "pairs": [Step(label(stage), _pair_file(stage)) for stage in _both(pages)],
     }
 
 
@@ -231,15 +281,12 @@ def _values(page: Page):
 
 def _value(folder: str, page: Page, name: str, entry: dict) -> Value:
     value, low, high = entry["value"], entry.get("low"), entry.get("high")
-    unit = f" {entry['unit']}" if entry.get("unit") else ""
-    interval = spark = None
-    if low is not None and high is not None:
-        interval = f"{_number(low)} to {_number(high)}"
-        if min(low, value) >= 0 and max(high, value) <= 1:
-            spark = (low, value, high)
+    known, spark = low is not None and high is not None, None
+    if known and min(low, value) >= 0 and max(high, value) <= 1:
+        spark = (low, value, high)
     href = f"{folder}/{page.file}"
     words = name.replace("_", " ")
-    return Value(_label(page.stage), href, words, _number(value) + unit, interval or "", spark)
+    return Value(label(page.stage), href, words, with_unit(entry), interval(entry), spark)
 
 
 def _zoom(values: list[Value]) -> str:
@@ -250,23 +297,6 @@ def _zoom(values: list[Value]) -> str:
         if value.spark:
             value.spark = tuple((share - start) / (1 - start) for share in value.spark)
     return f"{start:g} to 1"
-
-
-def _number(value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        decimals = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-        return f"{value:,.{decimals}f}"
-    return "none" if value is None else str(value)
-
-
-def _label(stage: str) -> str:
-    """Turn ``"2_build"`` into ``"2 Build"``."""
-    number, _, words = stage.partition("_")
-    return f"{number} {words.replace('_', ' ').capitalize()}" if number.isdigit() else stage
 
 
 def _refuse_foreign(site: Path) -> None:

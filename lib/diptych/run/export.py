@@ -141,7 +141,7 @@ def notebook_to_html(
             failed=manifest.get("status", "ok") != "ok" or bool(rendered.failure),
             provenance=provenance(manifest),
         )
-        if len(page.encode()) <= LIMIT or not _drop_largest(nb):
+        if len(page.encode()) <= LIMIT or not drop_largest(nb):
             return page
 
 
@@ -297,7 +297,7 @@ def _cut(text: str) -> str:
     return "\n".join([*lines[: LINES * 3 // 4], note, *lines[-LINES // 4 :]])
 
 
-def _drop_largest(nb: Mapping) -> bool:
+def drop_largest(nb: Mapping) -> bool:
     """Put a note in place of the largest output; False if none is left that is worth it."""
     outputs = [
         (sum(len(str(value)) for value in output.get("data", {}).values()), place, cell)

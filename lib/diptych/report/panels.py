@@ -1,0 +1,139 @@
+"""The two-panel page: both notebooks of a stage side by side, aligned by their shared headings.
+
+Between them stands the hinge: every value that both runs recorded under one name, with its
+interval, and what each run took.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from diptych.report.values import interval, with_unit
+from diptych.run.export import LIMIT, Nav, body, drop_largest, provenance, render
+from diptych.run.notebooks import title as question_of
+from diptych.run.runs import Run
+
+TEMPLATES = Path(__file__).with_name("templates")
+HEADING = re.compile(r"\A\s*##\s+(.+?)\s*$", re.MULTILINE)
+TITLE = re.compile(r"\A\s*#\s+.+?$", re.MULTILINE)
+
+
+@dataclass
+class Side:
+    """One panel of the page.
+
+    Attributes
+    ----------
+    run : Run
+    notebook : dict
+        The executed notebook.
+    href : str
+        Its own page.
+    resolve : callable
+        As in `diptych.run.export.notebook_to_html`.
+    """
+
+    run: Run
+    notebook: dict
+    href: str
+    resolve: Callable[[str], str | None]
+
+
+@dataclass
+class Row:
+    """What both notebooks say under one heading; "" where one has no such heading."""
+
+    heading: str
+    left: Markup | str
+    right: Markup | str
+
+
+def sections(notebook: Mapping) -> dict[str, list]:
+    """Return a notebook's cells by level-2 heading, in order, the headings themselves left out.
+
+    What stands before the first heading is under ``""``, without the title.
+    """
+    parts: dict[str, list] = {"": []}
+    heading = ""
+    for number, cell in enumerate(copy.deepcopy(notebook["cells"])):
+        if cell["cell_type"] == "markdown":
+            if number == 0:
+                cell["source"] = TITLE.sub("", cell["source"], count=1)
+            if found := HEADING.match(cell["source"]):
+                heading = found[1]
+                parts.setdefault(heading, [])
+                cell["source"] = cell["source"][found.end() :]
+            if not cell["source"].strip():
+                continue
+        parts[heading].append(cell)
+    return parts
+
+
+def hinge(left: Run, right: Run) -> list[dict]:
+    """Return what both runs recorded under one name, and the seconds each took."""
+    ours, theirs = (run.result.get("values", {}) for run in (left, right))
+    rows = [
+        {"name": name.replace("_", " "), "left": _said(ours[name]), "right": _said(theirs[name])}
+        for name in ours
+        if name in theirs
+    ]
+    took = [run.manifest.get("seconds") for run in (left, right)]
+    if None not in took:
+        seconds = [_said({"value": round(float(value), 1), "unit": "s"}) for value in took]
+        rows.append({"name": "the run took", "left": seconds[0], "right": seconds[1]})
+    return rows
+
+
+def _said(entry: Mapping) -> tuple[str, str]:
+    return with_unit(entry), interval(entry)
+
+
+def pair_to_html(left: Side, right: Side, *, title: str, home_link: str, nav: Nav) -> str:
+    """Render two notebooks of a stage as one page of at most `diptych.run.export.LIMIT` bytes.
+
+    Outputs that would take the page over the limit are left out, the largest first, and say so.
+    """
+    sides = {"left": sections(left.notebook), "right": sections(right.notebook)}
+    cells = [cell for parts in sides.values() for part in parts.values() for cell in part]
+    while True:
+        page = render(
+            "pair.html.j2",
+            TEMPLATES,
+            title=title,
+            panel="",
+            home=home_link,
+            nav=nav,
+            sides=[
+                {"side": name, "href": side.href, "question": question_of(side.notebook),
+                 "failed": side.run.status != "ok", "provenance": provenance(side.run.manifest)}
+                for name, side in (("left", left), ("right", right))
+            ],
+            rows=_rows(sides, left, right),
+            hinge=hinge(left.run, right.run),
+        )  # fmt: skip
+        if len(page.encode()) <= LIMIT or not drop_largest({"cells": cells}):
+            return page
+
+
+def _rows(sides: Mapping[str, dict], left: Side, right: Side) -> list[Row]:
+    headings = [*sides["left"], *(name for name in sides["right"] if name not in sides["left"])]
+    return [
+        Row(
+            heading,
+            _rendered(left, sides["left"].get(heading), f"l{number}-"),
+            _rendered(right, sides["right"].get(heading), f"r{number}-"),
+        )
+        for number, heading in enumerate(headings)
+    ]
+
+
+def _rendered(side: Side, cells: list | None, prefix: str) -> Markup | str:
+    if not cells:
+        return ""
+    part = copy.copy(side.notebook)
+    part["cells"] = cells
+    return body(part, prefix=prefix, resolve=side.resolve).html

@@ -1,0 +1,32 @@
+"""Recorded values in words, as every page shows them."""
+
+from collections.abc import Mapping
+
+
+def number(value) -> str:
+    """Return a value as it is read: thousands separated, as many decimals as matter."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        decimals = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        return f"{value:,.{decimals}f}"
+    return "none" if value is None else str(value)
+
+
+def with_unit(entry: Mapping) -> str:
+    """Return a recorded value and its unit."""
+    return number(entry["value"]) + (f" {entry['unit']}" if entry.get("unit") else "")
+
+
+def interval(entry: Mapping) -> str:
+    """Return a recorded value's interval, "" if it has none."""
+    low, high = entry.get("low"), entry.get("high")
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def label(stage: str) -> str:
+    """Turn ``"2_build"`` into ``"2 Build"``."""
+    place, _, words = stage.partition("_")
+    return f"{place} {words.replace('_', ' ').capitalize()}" if place.isdigit() else stage
