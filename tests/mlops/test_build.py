@@ -145,6 +145,17 @@ def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
     assert board["p (Holm)"].iloc[1] < 0.001
 
 
+def test_what_each_model_said_of_every_row_is_kept_for_the_other_panel(scored):
+    rows, scores = scored
+    found = build.predictions(scores, rows)
+    assert set(found["family"]) == set(scores)
+    for name, own in found.groupby("family"):
+        assert own["id"].tolist() == rows["id"].tolist()
+        right = own["predicted"].to_numpy() == rows["label"].to_numpy()
+        assert (own["correct"].to_numpy() == right).all()
+        assert own["correct"].mean() == scores[name].accuracy.value
+
+
 def test_a_model_against_itself_is_a_tie(scored):
     own = scored[1]["logistic"]
     board = build.leaderboard({"one": own, "two": own}, margin=0.02, seed=0)

@@ -19,8 +19,14 @@ class Price:
     provider: str
     model: str
 
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return the US dollars of one call, None where no price is known."""
+    def usd(
+        self, prompt_tokens: int, completion_tokens: int, *, batch: bool = False
+    ) -> float | None:
+        """Return the US dollars of one call, None where no price is known.
+
+        With `batch` it is the price of a batch, where the provider has one: half, say OpenAI's
+        Batch API FAQ and Anthropic's pricing page, and so does genai-prices.
+        """
         if self.provider == FREE:
             return 0.0
         if not self.provider:
@@ -28,8 +34,11 @@ class Price:
         from genai_prices import Usage, calc_price
 
         usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        context = {"processing": "batch"} if batch else None
         try:
-            found = calc_price(usage, model_ref=self.model, provider_id=self.provider)
+            found = calc_price(
+                usage, model_ref=self.model, provider_id=self.provider, price_context=context
+            )
         except LookupError:
             return None
         return float(found.total_price)
