@@ -19,7 +19,7 @@ PROMPT = Prompt(
     output={"type": "string", "enum": list(LABELS)},
 )  # fmt: skip
 TEXTS = ["It broke.", "Lovely soup!", "Twice the price, half the fun", "I would go again",
-         "naïve 日本 🙂", "No.", "The staff was kind", "3 weeks late", "Never again!", "Fine, really",
+         "naïve 日本 🙂", "No.", "The staff was kind", "3 weeks late", "Never again!", "Fine",
          "so so so slow", "A gem"]  # fmt: skip
 # With weights of 8 bits llama.cpp rounds what meets them to 8 bits too.
 NEAR = {"f16": 0.02, "q8_0": 0.2}
@@ -118,7 +118,7 @@ def test_the_tokens_are_those_of_the_vocabulary(trained, home):
     for example, row in zip(made, rows, strict=True):
         turns = [("user", PROMPT.messages(row)[0]["content"])]
         prompt = bpe.encode(tokenizer.conversation(turns)).ids
-        answer = bpe.encode(row["label"]).ids + [end]
+        answer = [*bpe.encode(row["label"]).ids, end]
         assert example.ids == prompt + answer
         assert example.asked == len(answer)
 
@@ -192,7 +192,7 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     found = build.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
-    again, same_losses = lora.tune(learn(folder, rows)[0], made, 0, schedule, 8)
+    _, same_losses = lora.tune(learn(folder, rows)[0], made, 0, schedule, 8)
     assert same_losses == losses
     assert endpoint.find(base.path, adapters=server["adapters"]) is not None
 
