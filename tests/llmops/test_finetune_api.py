@@ -21,7 +21,7 @@ PROMPT = Prompt(
     output={"type": "string", "enum": LABELS},
 )  # fmt: skip
 ROWS = pd.DataFrame(
-    [{"id": f"r{i}", "text": f"Review {i} – “fine”", "label": LABELS[i % 2]} for i in range(12)]
+    [{"id": f"r{i}", "text": f"Review {i}: “fine”", "label": LABELS[i % 2]} for i in range(12)]
 )
 
 
@@ -74,7 +74,7 @@ def test_the_same_request_finds_its_job_again_and_pays_once(fake, at):
 def test_a_lost_answer_makes_no_second_job(fake, at, filters):
     fake.filters, fake.forget = filters, True
     with pytest.raises(
-        TuningError, match=r"openai: (the connection broke|no connection|Connection)"
+        TuningError, match=r"openai: the connection broke"
     ):
         run(at)
     assert fake.posted("/v1/fine_tuning/jobs") == 1
@@ -182,7 +182,7 @@ def test_a_wrong_method_is_told(home, tmp_path):
     with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
         tune("qlora", champion, ROWS, tmp_path)
     with pytest.raises(
-        ValueError, match="remote: 'local' is the local model; take the method lora"
+        ValueError, match="remote: 'local' is the local model; take"
     ):
         tune("openai", champion, ROWS, tmp_path, remote="local")
     with pytest.raises(ValueError, match="rows: there are none"):
