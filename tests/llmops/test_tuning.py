@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diptych.llmops import build, endpoint
+from diptych.llmops import build
 from diptych.llmops.ask import ask_many
 from diptych.llmops.pretrain import export, tokenizer
 from diptych.llmops.prompts import Prompt
@@ -19,8 +19,8 @@ PROMPT = Prompt(
     output={"type": "string", "enum": list(LABELS)},
 )  # fmt: skip
 TEXTS = ["It broke.", "Lovely soup!", "Twice the price, half the fun", "I would go again",
-         "naïve 日本 🙂", "No.", "The staff was kind", "3 weeks late", "Never again!", "Fine",
-         "so so so slow", "A gem"]  # fmt: skip
+         "naïve 日本 🙂", "No.", "The staff was kind", "3 weeks late", "Never again!",
+         "Fine, really", "so so slow", "A gem"]  # fmt: skip
 # With weights of 8 bits llama.cpp rounds what meets them to 8 bits too.
 NEAR = {"f16": 0.02, "q8_0": 0.2}
 
@@ -192,9 +192,6 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     found = build.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
-    _, same_losses = lora.tune(learn(folder, rows)[0], made, 0, schedule, 8)
-    assert same_losses == losses
-    assert endpoint.find(base.path, adapters=server["adapters"]) is not None
 
 
 def test_a_soft_prompt_learns_and_leaves_the_weights_alone(trained, home):
@@ -253,3 +250,16 @@ def test_what_cannot_be_tuned_is_told(tmp_path, trained):
     writer.close()
     with pytest.raises(weights.TuningError, match="architecture qwen2, and only llama"):
         weights.load(tmp_path / "other.gguf")
+
+
+def test_the_same_seed_gives_the_same_adapter(trained, home):
+    _, folder = trained
+    schedule = fitting.Schedule(epochs=2, batch=10, rate=1e-2)
+
+    def losses(seed):
+        base, made = learn(folder, toy(20))
+        return lora.tune(base, made, seed, schedule, rank=2)[1]
+
+    first = losses(0)
+    assert losses(0) == first
+    assert losses(1) != first

@@ -61,6 +61,7 @@ def tune(
     job: str = "",
     budget: Budget | None = None,
     usd_per_million: float | None = None,
+    poll_s: float = jobs.POLL_S,
     progress: bool = False,
 ) -> Tuned:
     """Fine-tune on labelled rows, asked as `variant` asks.
@@ -80,7 +81,7 @@ def tune(
         Passes over the rows; by default the method's own.
     remote : str
         For ``"openai"``: endpoint/model to tune, see `diptych.llmops.grid.asked_at`.
-    job, budget, usd_per_million
+    job, budget, usd_per_million, poll_s
         For ``"openai"``: see `diptych.llmops.tuning.jobs.tune`.
     progress : bool
 
@@ -103,7 +104,7 @@ def tune(
         given = jobs.conversations(variant.prompt, records)
         done = jobs.tune(
             given, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
-            usd_per_million=usd_per_million, progress=progress,
+            usd_per_million=usd_per_million, poll_s=poll_s, progress=progress,
         )  # fmt: skip
         tuned = replace(variant, endpoint=where["endpoint"], model=done.model, server={})
         facts = {"job": done.job, "trained_tokens": done.tokens}
@@ -120,7 +121,8 @@ def tune(
     made, left_out = examples.encode(variant.prompt, records, file, end, longest)
     make = _lora if method == "lora" else _soft_prompt
     server, model, losses = make(base, made, folder, seed, epochs, progress)
-    tuned = replace(variant, model=model, server={**variant.server, **server})
+    kept = {k: v for k, v in variant.server.items() if k != "adapters"}
+    tuned = replace(variant, model=model, server=kept | server)
     return Tuned(tuned, losses, len(made), left_out, time.monotonic() - began, {})
 
 

@@ -18,7 +18,7 @@ from diptych.llmops.tuning.weights import TuningError
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens of a conversation, and how many at its end are the answer, its end mark too."""
+    """Tokens of a conversation, and how many at its end are the answer with its end mark."""
 
     ids: list[int]
     asked: int

@@ -16,7 +16,7 @@ from diptych.llmops import endpoint as endpoints
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget, prompt_bytes
 from diptych.llmops.prompts import Prompt
-from diptych.llmops.providers import provider
+from diptych.llmops.providers import Provider, provider
 from diptych.llmops.tuning.weights import TuningError
 
 MARK = "diptych"  # the key of the hash in a job's metadata
@@ -60,7 +60,7 @@ def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
 
 def tune(
     given: Sequence[Mapping],
-    endpoint: str = "openai",
+    endpoint: str | Provider = "openai",
     model: str = "",
     *,
     epochs: int = 3,
@@ -78,8 +78,10 @@ def tune(
     ----------
     given : sequence of mappings
         See `conversations`.
-    endpoint, model : str
-        Whose model; see `diptych.llmops.providers.provider`.
+    endpoint : str or Provider
+        Name or base URL, see `diptych.llmops.endpoint.client`.
+    model : str
+        What is tuned; by default the endpoint's model.
     epochs, seed : int
     job : str
         Id of a job to wait for; "" finds the one of this request, or begins it.
@@ -102,7 +104,7 @@ def tune(
     EndpointError, BudgetError
         See `diptych.llmops.ask.ask_many`.
     """
-    at = provider(endpoint)
+    at = _at(endpoint)
     model = model or at.model
     if not job and len(given) < FEWEST:
         raise ValueError(f"rows: {len(given)}; a job needs at least {FEWEST}")
@@ -130,11 +132,15 @@ def tune(
             budget.settle(cost, trained * (usd_per_million or 0.0) / 1e6, trained)
 
 
-def cancel(job: str, endpoint: str = "openai") -> str:
+def cancel(job: str, endpoint: str | Provider = "openai") -> str:
     """Cancel a job and return its status; what it trained so far may be billed."""
-    at = provider(endpoint)
+    at = _at(endpoint)
     client = endpoints.client(at)
     return _Watch(client, at.name, False).ask(client.fine_tuning.jobs.cancel, job).status
+
+
+def _at(endpoint: str | Provider) -> Provider:
+    return endpoint if isinstance(endpoint, Provider) else provider(endpoint)
 
 
 def _cost(given, epochs, model, budget, usd_per_million) -> tuple[float, int]:
@@ -252,6 +258,6 @@ class _Watch:
             where = f" ({error.param})" if error and error.param else ""
             raise TuningError(f"{self.name}: {job.id} failed: {told}{where}")
         if not job.fine_tuned_model:
-            raise TuningError(f"{self.name}: {job.id} succeeded but names no model; ask there")
+            raise TuningError(f"{self.name}: {job.id} succeeded but names no model")
         losses = [self.losses[step] for step in sorted(self.losses)]
         return Tuned(job.id, job.fine_tuned_model, job.trained_tokens or 0, losses)
