@@ -79,9 +79,24 @@ def shown(compared: pd.DataFrame, baseline: str = "the best") -> pd.DataFrame:
         )
     ]
     words = {"p": "p (Holm)", "rows_needed": "rows needed"}
-    kept = compared[["name", "value", "low", "high", "p", "verdict", "rows_needed"]].copy()
-    kept.insert(4, f"against {baseline}", texts)
+    kept = compared[["name", "value", "low", "high", "n", "p", "verdict", "rows_needed"]].copy()
+    kept.insert(5, f"against {baseline}", texts)
     return kept.rename(columns=words)
+
+
+def differences(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences that `compare` found, for a plot: name, value, low, high, verdict."""
+    names = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+    gaps = compared[["name", *names, "verdict"]].rename(columns=names)
+    return gaps.dropna(subset="value").reset_index(drop=True)
+
+
+def estimates(frame: pd.DataFrame, prefix: str = "") -> dict[str, stats.Estimate]:
+    """Turn lines with ``name``, ``value``, ``low``, ``high`` and ``n`` into named estimates."""
+    return {
+        prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
+        for row in frame.itertuples(index=False)
+    }
 
 
 def all_equal(scores: Mapping[str, Sequence]) -> float:

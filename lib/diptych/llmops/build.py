@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from diptych.core import board
+from diptych.core import progress as bars
 from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
 from diptych.llmops import scorers
@@ -20,6 +20,8 @@ from diptych.llmops.plan import opened
 
 CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
 LEFT = " (left panel)"
+COSTS = ("failed", "unread", "p50 ms", "p95 ms", "first token ms", "tokens in", "tokens out",
+         "usd per 1,000", "usd per correct")  # fmt: skip
 NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
@@ -74,10 +76,10 @@ def evaluate(
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
-    frames = []
+    frames, done = [], 0
     with (
         opened(calls) as book,
-        tqdm(total=len(variants) * len(rows) * repeats, unit="call", disable=not progress) as bar,
+        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
     ):
         for variant in variants:
             for repeat in range(repeats):
@@ -87,10 +89,11 @@ def evaluate(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
                         run=run, prompt_version=variant.prompt.version, budget=budget,
-                        concurrency=concurrency, stream=stream,
+                        concurrency=concurrency, stream=stream, progress=bar,
                     )  # fmt: skip
                     frames.append(_graded(variant, repeat, some, answers, scorer))
-                    bar.update(len(some))
+                    done += len(some)
+                    bar.update(done - bar.n)  # those from the ledger too
     return pd.concat(frames, ignore_index=True)
 
 
@@ -135,6 +138,50 @@ def confidence(answer: Answer) -> float:
     told = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
     known = [token["logprob"] for token in told if token.get("logprob") is not None]
     return math.exp(min(sum(known), 0.0)) if known else math.nan
+
+
+def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
+    """Choose shots and temperature for each prompt and model, by the rows not used to judge.
+
+    Of equals the one with fewer tokens is taken.
+
+    Parameters
+    ----------
+    tried : DataFrame
+        What `evaluate` returned for these variants.
+
+    Returns
+    -------
+    variants : list of Variant
+        The best of each prompt and model, the best of all first.
+    trials : DataFrame
+        ``name``, ``prompt``, ``valid`` (score), ``tokens in`` and ``kept``.
+    """
+    groups = tried.groupby("variant")
+    table = pd.DataFrame({"name": [variant.name for variant in variants]})
+    table["prompt"] = [variant.prompt.name for variant in variants]
+    table["valid"] = table["name"].map(groups["score"].mean())
+    table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
+    whose = [(v.prompt.name, v.endpoint, v.model, str(v.server)) for v in variants]
+    order = table.assign(whose=whose).sort_values(
+        ["valid", "tokens in"], ascending=[False, True], kind="stable"
+    )
+    first = order[~order["whose"].duplicated()].index
+    table["kept"] = table.index.isin(first)
+    return [variants[i] for i in first], table
+
+
+def beside(
+    variants: Sequence[Variant], rows: pd.DataFrame, left: Record, **options
+) -> pd.DataFrame:
+    """Ask variants about rows and put what the left panel's models said of them below.
+
+    Without rows it has no lines; takes what `evaluate` and `from_left` take.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    asked = evaluate(variants, rows, **options)
+    return pd.concat([asked, from_left(left, rows)], ignore_index=True)
 
 
 def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) -> pd.DataFrame:
@@ -204,6 +251,8 @@ def leaderboard(
         The best first: as the left panel's leaderboard (`diptych.core.board.compare`), and the
         columns of `costs`.
     """
+    if results.empty:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
     compared = board.compare(grades(results), margin, seed, baseline)
     found = board.shown(compared, baseline or "the best")
     return found.merge(costs(results), on="name", validate="one_to_one")
@@ -238,7 +287,7 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
                 "usd per correct": usd / own["correct"].sum() if own["correct"].any() else np.nan,
             }
         )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=["name", *COSTS])
 
 
 def repeated(results: pd.DataFrame) -> pd.DataFrame:
@@ -260,12 +309,16 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that variants read differently, most divided first, one column a variant."""
+    """Return the rows to which variants gave different labels, most divided first.
+
+    One column a variant, `NOTHING` where its answer has no label.
+    """
     first = results[results["repeat"] == 0]
-    said = first.pivot(index="id", columns="variant", values="predicted").fillna(NOTHING)
+    said = first.pivot(index="id", columns="variant", values="predicted")
     said = said[list(first["variant"].unique())]
     right = first.groupby("id")["score"].mean().reindex(said.index)
     divided = said[said.nunique(axis=1) > 1]
     order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
+    said = said.fillna(NOTHING)
     shown = rows.set_index("id")[[*[c for c in ("text",) if c in rows], "label"]]
-    return shown.join(divided.loc[order], how="right").reset_index()
+    return shown.join(said.loc[order], how="right").reset_index()

@@ -5,6 +5,7 @@ arena" (arXiv 2306.05685). So each pair is shown in both orders, and a verdict c
 the two agree.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -67,8 +68,8 @@ class Judge:
         answers = ask_many(prompts, endpoint=self.endpoint, model=self.model, **options)
         found = pd.DataFrame({"first": "", "second": "", "verdict": "undecided"}, range(len(pairs)))
         for i, one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
-            first = {"A": "a", "B": "b"}.get(scorers.label(one.text, ("A", "B")), "")
-            second = {"A": "b", "B": "a"}.get(scorers.label(two.text, ("A", "B")), "")
+            first = {"A": "a", "B": "b"}.get(_named(one.text), "")
+            second = {"A": "b", "B": "a"}.get(_named(two.text), "")
             verdict = first if first == second != "" else "undecided"
             found.loc[i] = [first, second, "failed" if one.error or two.error else verdict]
         return found
@@ -91,36 +92,49 @@ class Judge:
         ]
 
 
-def agreement(judged: pd.DataFrame) -> stats.Estimate:
-    """Return how often the two orders named the same answer, with Wilson's interval.
-
-    Pairs of equal answers and failed calls do not count. A judge that only follows the place
-    agrees never, one that throws a coin half of the time.
-
-    Raises
-    ------
-    ValueError
-        If no pair counts.
-    """
-    counted = judged[(judged["first"] != "") | (judged["second"] != "")]
-    same = (counted["first"] == counted["second"]).sum()
-    return stats.wilson(int(same), len(counted))
+def _named(text: str | None) -> str:
+    """Return the one letter that a reply names, "" if it names none or both."""
+    found = set(re.findall(r"\b[AB]\b", text or ""))
+    return found.pop() if len(found) == 1 else ""
 
 
-def against_truth(judged: pd.DataFrame, truth: Sequence[str]) -> dict[str, float]:
-    """Return how the decided verdicts agree with the truth, ``"a"`` or ``"b"`` for each pair.
+def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
+    """Return how far a judge can be trusted.
+
+    A judge that only follows the place never gives the same verdict in both orders, one that
+    throws a coin gives it half of the time.
+
+    Parameters
+    ----------
+    judged : DataFrame
+        From `Judge.compare`.
+    truth : sequence of str, optional
+        For each pair the better answer, ``"a"`` or ``"b"``.
 
     Returns
     -------
-    dict
-        ``decided``: the share of pairs; ``right``: the share of those; ``kappa``: Cohen's kappa
-        (1960) of verdict and truth, NaN where one of them never varies.
+    DataFrame
+        ``name``, ``value``, ``low``, ``high`` (Wilson) and ``n``, NaN where nothing counts:
+        ``same in both orders`` among the pairs with a reply, and with a truth ``right`` among the
+        decided, and Cohen's ``kappa`` (1960) of verdict and truth, which has no interval here.
     """
     from sklearn.metrics import cohen_kappa_score
 
-    decided = judged["verdict"].isin(("a", "b"))
-    said, true = judged["verdict"][decided], pd.Series(list(truth))[decided.to_numpy()]
-    right = float((said.to_numpy() == true.to_numpy()).mean()) if len(said) else float("nan")
-    varied = len(set(said)) > 1 and len(set(true)) > 1
-    kappa = float(cohen_kappa_score(said, true)) if varied else float("nan")
-    return {"decided": float(decided.mean()), "right": right, "kappa": kappa}
+    replied = judged[(judged["first"] != "") | (judged["second"] != "")]
+    lines = [("same in both orders", replied["first"] == replied["second"])]
+    kappa = None
+    if len(truth):
+        decided = judged["verdict"].isin(("a", "b")).to_numpy()
+        said, true = judged["verdict"][decided], pd.Series(list(truth), judged.index)[decided]
+        lines.append(("right where decided", said == true))
+        varied = len(set(said) | set(true)) > 1
+        kappa = cohen_kappa_score(said, true) if varied else float("nan")
+    found = []
+    for name, right in lines:
+        n = len(right)
+        own = stats.wilson(int(right.sum()), n) if n else None
+        values = (own.value, own.low, own.high) if own else [float("nan")] * 3
+        found.append((name, *values, n))
+    if kappa is not None:
+        found.append(("kappa", float(kappa), float("nan"), float("nan"), found[-1][-1]))
+    return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])

@@ -162,24 +162,19 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     return found
 
 
-def predictions(scores: dict[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what every model said of some rows, for the other panel to set its own beside it.
+def predictions(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what every model says of some rows, for the other panel to set its own beside it.
 
     Returns
     -------
     DataFrame
         ``family``, ``id``, ``predicted``, ``confidence``, ``correct``.
     """
-    ids = rows["id"].to_numpy()
-    found = [
-        pd.DataFrame(
-            {
-                "family": name, "id": ids, "predicted": own.predicted,
-                "confidence": own.confidence, "correct": own.correct,
-            }
-        )
-        for name, own in scores.items()
-    ]  # fmt: skip
+    found = []
+    for name, model in tuned.items():
+        own = evaluate(model, rows)
+        said = {"predicted": own.predicted, "confidence": own.confidence, "correct": own.correct}
+        found.append(pd.DataFrame({"family": name, "id": rows["id"].to_numpy(), **said}))
     return pd.concat(found, ignore_index=True)
 
 
@@ -266,14 +261,6 @@ def by_model(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
     accuracies = {n: evaluate(m, rows).accuracy for n, m in tuned.items()} if len(rows) else {}
     found = [(name, a.value, a.low, a.high, a.n) for name, a in accuracies.items()]
     return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])
-
-
-def estimates(frame: pd.DataFrame, prefix: str) -> dict[str, stats.Estimate]:
-    """Turn lines of `by_model` back into estimates, named for the record."""
-    return {
-        prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
-        for row in frame.itertuples(index=False)
-    }
 
 
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
