@@ -11,8 +11,14 @@ import pandas as pd
 from diptych.core import stats
 from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.ledger import Ledger
+from diptych.core.windows import stream
 from diptych.mlops.models import Model
 from diptych.run import workspace
+
+__all__ = [
+    "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",
+    "predictions", "reference", "stream", "watch",
+]  # fmt: skip
 
 WORD = re.compile(r"[\w']+")
 
@@ -90,32 +96,6 @@ def describe_texts(texts: list[str], known: set[str]) -> pd.DataFrame:
 def reference(folder: Path) -> Profile:
     """Load the profile stored with a released model."""
     return Profile.from_dict(json.loads((folder / "reference.json").read_text()))
-
-
-def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
-    """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
-
-    A window is a month, or one of `count` equal batches where the rows have no time.
-
-    Raises
-    ------
-    ValueError
-        If there are no live rows.
-    """
-    if live.empty:
-        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
-    if live["time"].notna().all():
-        ordered = live.sort_values(["time", "id"])
-        window = ordered["time"].dt.strftime("%Y-%m")
-    else:
-        ordered = live.sample(frac=1, random_state=seed)
-        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
-    ordered = ordered.assign(window=window).reset_index(drop=True)
-    parts = [
-        group.sample(min(most, len(group)), random_state=seed).sort_index()
-        for _, group in ordered.groupby("window", sort=True)
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def predictions(endpoint: str) -> pd.DataFrame:
