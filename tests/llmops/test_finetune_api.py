@@ -73,9 +73,7 @@ def test_the_same_request_finds_its_job_again_and_pays_once(fake, at):
 @pytest.mark.parametrize("filters", [True, False])
 def test_a_lost_answer_makes_no_second_job(fake, at, filters):
     fake.filters, fake.forget = filters, True
-    with pytest.raises(
-        TuningError, match=r"openai: the connection broke"
-    ):
+    with pytest.raises(TuningError, match=r"openai: the connection broke"):
         run(at)
     assert fake.posted("/v1/fine_tuning/jobs") == 1
     assert run(at).job == "ftjob-0"
@@ -181,9 +179,7 @@ def test_a_wrong_method_is_told(home, tmp_path):
     champion = build.Variant(PROMPT)
     with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
         tune("qlora", champion, ROWS, tmp_path)
-    with pytest.raises(
-        ValueError, match="remote: 'local' is the local model; take"
-    ):
+    with pytest.raises(ValueError, match="remote: 'local' is the local model; take"):
         tune("openai", champion, ROWS, tmp_path, remote="local")
     with pytest.raises(ValueError, match="rows: there are none"):
         tune("lora", champion, ROWS.head(0), tmp_path)

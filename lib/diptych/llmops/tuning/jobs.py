@@ -258,8 +258,6 @@ class _Watch:
             where = f" ({error.param})" if error and error.param else ""
             raise TuningError(f"{self.name}: {job.id} failed: {told}{where}")
         if not job.fine_tuned_model:
-            raise TuningError(
-                f"{self.name}: {job.id} succeeded but names no model"
-            )
+            raise TuningError(f"{self.name}: {job.id} succeeded but names no model")
         losses = [self.losses[step] for step in sorted(self.losses)]
         return Tuned(job.id, job.fine_tuned_model, job.trained_tokens or 0, losses)
