@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from diptych.core import progress as bars
 from diptych.core.calls import Calls
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget
@@ -88,8 +88,8 @@ def ask_many(requests: Iterable, **options) -> list[Answer]:
         Recorded with each call: the endpoint's place in a fallback chain, see `chain`.
     budget : Budget, optional
         Stops before the call that could exceed it.
-    progress : bool
-        Show a bar.
+    progress : bool or bar
+        Show a bar, or move this one (`diptych.core.progress.bar`).
     timeout_s : float
         For one try of one call.
     max_retries : int
@@ -172,10 +172,11 @@ class _Work:
             for name, body in plan.named().items()
         }
 
-    async def run(self, client, recorder: "_Recorder", concurrency: int, progress: bool) -> None:
+    async def run(self, client, recorder: "_Recorder", concurrency: int, progress) -> None:
         todo = {h: b for h, b in self.plan.named().items() if h not in self.answers}
         queue = iter(todo.items())
-        with tqdm(total=len(todo), unit="call", disable=not progress) as bar:
+        given = nullcontext(progress) if hasattr(progress, "update") else None
+        with given or bars.bar(len(todo), "call", progress) as bar:
 
             async def worker() -> None:
                 for name, body in queue:

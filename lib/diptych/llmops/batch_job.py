@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 import openai
-from tqdm import tqdm
 
+from diptych.core import progress as bars
 from diptych.llmops import endpoint as endpoints
 from diptych.llmops import wire
 from diptych.llmops.ask import Answer, ask_many
@@ -138,7 +138,7 @@ class Remote(Side):
     def wait(self, job: Job, poll_s: float, wait_s: float | None, progress: bool) -> None:
         """Return when the batch has ended; BatchError if it could not run."""
         until = time.monotonic() + (math.inf if wait_s is None else wait_s)
-        with tqdm(total=len(job.bodies), unit="call", disable=not progress) as bar, self.told():
+        with bars.bar(len(job.bodies), "call", progress) as bar, self.told():
             while (batch := self.client.batches.retrieve(job.id)).status not in ENDED:
                 counts = batch.request_counts
                 done = counts.completed + counts.failed if counts else 0

@@ -2,85 +2,31 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from diptych.core import board
+from diptych.core import progress as bars
 from diptych.core.calls import Calls
+from diptych.core.records import Record, RecordError
 from diptych.llmops import scorers
 from diptych.llmops.ask import Answer, ask_many
 from diptych.llmops.budget import Budget
+from diptych.llmops.grid import Variant
 from diptych.llmops.plan import opened
-from diptych.llmops.prompts import Prompt
 
 CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
+LEFT = " (left panel)"
+COSTS = ("failed", "unread", "p50 ms", "p95 ms", "first token ms", "tokens in", "tokens out",
+         "usd per 1,000", "usd per correct")  # fmt: skip
+NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
     "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to ask: a prompt, a model, a number of examples, a temperature.
-
-    Attributes
-    ----------
-    prompt : Prompt
-    endpoint, model : str
-        See `diptych.llmops.ask.ask_many`; "" is the endpoint's own model.
-    shots : int
-        Examples taken from the front of the pool.
-    temperature : float
-    parameters : dict
-        Further fields of each request; None takes one out, such as ``{"logprobs": None}``.
-    server : dict
-        For ``"local"``: what `endpoint.start` takes.
-    """
-
-    prompt: Prompt
-    endpoint: str = "local"
-    model: str = ""
-    shots: int = 0
-    temperature: float = 0.0
-    parameters: dict = field(default_factory=dict, hash=False)
-    server: dict = field(default_factory=dict, hash=False)
-
-    @property
-    def name(self) -> str:
-        """Readable and, in one grid, unique: what differs from the defaults."""
-        file = self.server.get("model")
-        parts = [
-            self.prompt.name,
-            self.endpoint if self.endpoint != "local" else "",
-            self.model or (Path(str(file)).stem if file else ""),
-            f"k={self.shots}" if self.shots else "",
-            f"t={self.temperature:g}" if self.temperature else "",
-            *(f"{key}={value}" for key, value in sorted(self.parameters.items())),
-        ]
-        return " · ".join(filter(None, parts))
-
-    def fields(self) -> dict:
-        """Return what every request of it holds besides its messages and model.
-
-        Probabilities of the answer's tokens are asked for; endpoints that have none ignore it.
-        """
-        made = {"temperature": self.temperature, "max_tokens": 16, "logprobs": True}
-        if self.prompt.output.get("type") == "object":
-            named = {"name": "answer", "strict": True, "schema": self.prompt.output}
-            made["max_tokens"] = 64
-            made["response_format"] = {"type": "json_schema", "json_schema": named}
-        elif not self.prompt.labels:
-            made["max_tokens"] = 256
-        return {k: v for k, v in (made | self.parameters).items() if v is not None}
-
-    def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:
-        """Return the requests for some rows, as `ask_many` takes them."""
-        fields, shots = self.fields(), pool[: self.shots]
-        return [{"messages": self.prompt.messages(row, shots), **fields} for row in rows]
 
 
 def evaluate(
@@ -130,10 +76,10 @@ def evaluate(
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
-    frames = []
+    frames, done = [], 0
     with (
         opened(calls) as book,
-        tqdm(total=len(variants) * len(rows) * repeats, unit="call", disable=not progress) as bar,
+        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
     ):
         for variant in variants:
             for repeat in range(repeats):
@@ -143,10 +89,11 @@ def evaluate(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
                         run=run, prompt_version=variant.prompt.version, budget=budget,
-                        concurrency=concurrency, stream=stream,
+                        concurrency=concurrency, stream=stream, progress=bar,
                     )  # fmt: skip
                     frames.append(_graded(variant, repeat, some, answers, scorer))
-                    bar.update(len(some))
+                    done += len(some)
+                    bar.update(done - bar.n)  # those from the ledger too
     return pd.concat(frames, ignore_index=True)
 
 
@@ -193,8 +140,185 @@ def confidence(answer: Answer) -> float:
     return math.exp(min(sum(known), 0.0)) if known else math.nan
 
 
+def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
+    """Choose shots and temperature for each prompt and model, by the rows not used to judge.
+
+    Of equals the one with fewer tokens is taken.
+
+    Parameters
+    ----------
+    tried : DataFrame
+        What `evaluate` returned for these variants.
+
+    Returns
+    -------
+    variants : list of Variant
+        The best of each prompt and model, the best of all first.
+    trials : DataFrame
+        ``name``, ``prompt``, ``valid`` (score), ``tokens in`` and ``kept``.
+    """
+    groups = tried.groupby("variant")
+    table = pd.DataFrame({"name": [variant.name for variant in variants]})
+    table["prompt"] = [variant.prompt.name for variant in variants]
+    table["valid"] = table["name"].map(groups["score"].mean())
+    table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
+    whose = [(v.prompt.name, v.endpoint, v.model, str(v.server)) for v in variants]
+    order = table.assign(whose=whose).sort_values(
+        ["valid", "tokens in"], ascending=[False, True], kind="stable"
+    )
+    first = order[~order["whose"].duplicated()].index
+    table["kept"] = table.index.isin(first)
+    return [variants[i] for i in first], table
+
+
+def beside(
+    variants: Sequence[Variant], rows: pd.DataFrame, left: Record, **options
+) -> pd.DataFrame:
+    """Ask variants about rows and put what the left panel's models said of them below.
+
+    Without rows it has no lines; takes what `evaluate` and `from_left` take.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    asked = evaluate(variants, rows, **options)
+    return pd.concat([asked, from_left(left, rows)], ignore_index=True)
+
+
+def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) -> pd.DataFrame:
+    """Return what the left panel's models said of the same rows, as `evaluate` returns it.
+
+    Parameters
+    ----------
+    record : Record
+        A run of ``mlops/2_build``.
+    rows : DataFrame
+        With ``id``.
+    families : sequence of str
+        Only these; all by default.
+
+    Raises
+    ------
+    RecordError
+        If that run judged other rows, or none of these families.
+    """
+    said = record.table("test_predictions")
+    if families:
+        said = said[said["family"].isin(families)]
+    found = rows[["id", "label"]].merge(said, on="id", validate="one_to_many")
+    if found.empty or found.groupby("family").size().ne(len(rows)).any():
+        raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
+    found["variant"] = found["family"] + LEFT
+    found = found.rename(columns={"label": "expected"}).assign(
+        output=found["predicted"], score=found["correct"].astype(float), repeat=0, error="",
+        usd=0.0, cached=True,
+    )  # fmt: skip
+    return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
+
+
+def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the scores by variant, shape (rows, repeats), the rows in the order of their ids.
+
+    Raises
+    ------
+    ValueError
+        If the variants were not asked about the same rows.
+    """
+    found, ids = {}, None
+    for name, own in results.groupby("variant", sort=False):
+        wide = own.pivot(index="id", columns="repeat", values="score").sort_index()
+        ids = wide.index if ids is None else ids
+        if not wide.index.equals(ids) or wide.isna().any(axis=None):
+            raise ValueError(f"results: {name} has other rows than the variants before it")
+        found[name] = wide.to_numpy()
+    return found
+
+
 def leaderboard(
     results: pd.DataFrame, margin: float, seed: int, baseline: str | None = None
 ) -> pd.DataFrame:
-    """Compare every variant with the best one on the same rows."""
-    raise NotImplementedError
+    """Compare every variant with the best one, or with `baseline`, on the same rows.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `evaluate` returns it.
+    margin : float
+        Differences within it are a tie (region of practical equivalence).
+
+    Returns
+    -------
+    DataFrame
+        The best first: as the left panel's leaderboard (`diptych.core.board.compare`), and the
+        columns of `costs`.
+    """
+    if results.empty:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
+    compared = board.compare(grades(results), margin, seed, baseline)
+    found = board.shown(compared, baseline or "the best")
+    return found.merge(costs(results), on="name", validate="one_to_one")
+
+
+def costs(results: pd.DataFrame) -> pd.DataFrame:
+    """Return what each variant cost, and how it failed.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``failed`` (calls), ``unread`` (answers without a label), ``p50 ms``, ``p95 ms``,
+        ``first token ms`` (median), ``tokens in``, ``tokens out`` (a call), ``usd per 1,000``
+        calls, ``usd per correct`` answer. Of an answer from the ledger it is what it cost when it
+        was made; NaN where not known.
+    """
+    lines = []
+    for name, own in results.groupby("variant", sort=False):
+        failed = own["error"] != ""
+        usd = own["usd"].sum(min_count=1)
+        lines.append(
+            {
+                "name": name,
+                "failed": int(failed.sum()),
+                "unread": int((own["predicted"].isna() & ~failed).sum()),
+                "p50 ms": own["latency_ms"][~failed].quantile(0.5),
+                "p95 ms": own["latency_ms"][~failed].quantile(0.95),
+                "first token ms": own["first_token_ms"].median(),
+                "tokens in": own["prompt_tokens"].mean(),
+                "tokens out": own["completion_tokens"].mean(),
+                "usd per 1,000": usd / len(own) * 1000,
+                "usd per correct": usd / own["correct"].sum() if own["correct"].any() else np.nan,
+            }
+        )
+    return pd.DataFrame(lines, columns=["name", *COSTS])
+
+
+def repeated(results: pd.DataFrame) -> pd.DataFrame:
+    """Return how much the repeats of each variant differ.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat, ``deviation`` between
+        repeats (NaN for one), ``changed``: the share of rows not always answered alike.
+    """
+    lines = []
+    for name, own in results.groupby("variant", sort=False):
+        each = own.groupby("repeat")["score"].mean()
+        answers = own.groupby("id")["output"].nunique(dropna=False)
+        lines.append((name, len(each), each.min(), each.max(), each.std(), (answers > 1).mean()))
+    names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows to which variants gave different labels, most divided first.
+
+    One column a variant, `NOTHING` where its answer has no label.
+    """
+    first = results[results["repeat"] == 0]
+    said = first.pivot(index="id", columns="variant", values="predicted")
+    said = said[list(first["variant"].unique())]
+    right = first.groupby("id")["score"].mean().reindex(said.index)
+    divided = said[said.nunique(axis=1) > 1]
+    order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
+    said = said.fillna(NOTHING)
+    shown = rows.set_index("id")[[*[c for c in ("text",) if c in rows], "label"]]
+    return shown.join(said.loc[order], how="right").reset_index()

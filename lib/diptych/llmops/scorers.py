@@ -71,3 +71,95 @@ def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None
         Grade(name, float(name is not None and name == row["label"]))
         for row, name in zip(rows, found, strict=True)
     ]
+
+
+def exact(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade 1 where an answer is the row's label, but for case and white space."""
+    return [
+        Grade(text, float(text is not None and _normal(text) == _normal(row["label"])))
+        for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def matches(pattern: str) -> Scorer:
+    """Return a scorer by a regular expression.
+
+    With a group, what the group finds is the prediction and is compared with the row's label;
+    without one, an answer in which the pattern is found is right.
+
+    Raises
+    ------
+    ValueError
+        If the pattern is no regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"pattern: {pattern!r} is no regular expression: {error}") from error
+
+    def grade(text: str | None, row: Mapping) -> Grade:
+        found = compiled.search(text or "")
+        if text is None or not found:
+            return Grade(None, 0.0)
+        if not compiled.groups:
+            return Grade(found[0], 1.0)
+        return Grade(found[1], float(found[1] is not None and found[1] == row["label"]))
+
+    return _each(grade)
+
+
+def valid_json(schema: Mapping) -> Scorer:
+    """Return a scorer that asks for JSON that keeps to a schema (JSON Schema, draft 2020-12).
+
+    Raises
+    ------
+    ValueError
+        If the schema is none.
+    """
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise ValueError(f"schema: {error.message}") from error
+    validator = jsonschema.Draft202012Validator(schema)
+
+    def grade(text: str | None, row: Mapping) -> Grade:
+        try:
+            return Grade(text, float(validator.is_valid(json.loads(text or ""))))
+        except (ValueError, RecursionError):
+            return Grade(None, 0.0)
+
+    return _each(grade)
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """Return the F1 of the longest common subsequence of two texts' words, from 0 to 1.
+
+    C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries" (2004), with beta 1. Words
+    are runs of letters and digits in lower case, without stemming.
+    """
+    said, wanted = (re.findall(r"\w+", _normal(x)) for x in (text, reference))
+    if not said or not wanted:
+        return 0.0
+    before = [0] * (len(wanted) + 1)
+    for word in said:
+        now = [0]
+        for i, other in enumerate(wanted):
+            now.append(before[i] + 1 if word == other else max(before[i + 1], now[i]))
+        before = now
+    return 2 * before[-1] / (len(said) + len(wanted))
+
+
+def by_rouge_l(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade by `rouge_l` against the row's label, which here is a reference text."""
+    return _each(lambda text, row: Grade(text, rouge_l(text or "", row["label"])))(
+        prompt, rows, texts
+    )
+
+
+def _each(grade: Callable[[str | None, Mapping], Grade]) -> Scorer:
+    def scorer(prompt, rows, texts):
+        return [grade(text, row) for row, text in zip(rows, texts, strict=True)]
+
+    return scorer
