@@ -29,6 +29,7 @@ class Fake:
     truncates: bool = False  # a long prompt is cut without a word
     overloaded: int = 503
     delay: float = 0.0
+    pause: float = 0.0  # before each piece of a stream
     troubles: list = field(default_factory=list)  # what the next calls meet, one each
     seen: list = field(default_factory=list)  # bodies
     times: list = field(default_factory=list)
@@ -80,6 +81,9 @@ class Fake:
         if body.get("logprobs") and "logprobs" in self.honours:
             made["logprobs"] = {"content": [{"token": w, "logprob": -0.5} for w in words]}
         return made
+
+    def routes(self) -> list:
+        return [web.post("/v1/chat/completions", self.chat)]
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -133,6 +137,7 @@ class Fake:
             if trouble == "cut" and i == 1:
                 request.transport.abort()
                 return answer
+            await asyncio.sleep(self.pause)
             await send(self.whole("chat.completion.chunk", [self.choice(body, [word], "delta")]))
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         await send(self.whole("chat.completion.chunk", [last]))
@@ -162,7 +167,7 @@ def serving(fake: Fake):
 
     async def begin() -> web.AppRunner:
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", fake.chat)
+        app.add_routes(fake.routes())
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

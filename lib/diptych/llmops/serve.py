@@ -211,7 +211,10 @@ def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
     parameters.hostnames, parameters.port = [host], port
     parameters.n_parallel = served.slots
     parameters.n_ctx = min(trained, served.context) * served.slots
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # llama.cpp's threads wait for each other by spinning: where one of them finds no core, all
+    # stand still, and whoever asks needs one too
+    threads = max(1, cores - 1)
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.endpoint_metrics, parameters.verbosity = True, 1
     parameters.public_path = str(PAGE)
