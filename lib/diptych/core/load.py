@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-
-from diptych.core import progress as bars
+from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,6 @@ async def _drive(url, bodies, todo, concurrency, timeout_s, progress, headers) -
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, headers=headers
     ) as session:
-        with bars.bar(n, "request", progress) as bar:
+        with tqdm(total=n, unit="request", disable=not progress) as bar:
             await asyncio.gather(*(work(session, bar) for _ in range(concurrency)))
     return Load(start, latency, status, errors, answers, time.perf_counter() - began)
