@@ -31,6 +31,8 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_configure(config):
     config.stash[WORKSPACE] = tempfile.mkdtemp(prefix="diptych-tests-")
     os.environ["DIPTYCH_HOME"] = config.stash[WORKSPACE]
+    # threads of one process wait for each other by spinning: with a test beside it, all stand still
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_unconfigure(config):

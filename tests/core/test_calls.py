@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from diptych.core.calls import CALL, Calls, LedgerError, request_hash
-from diptych.core.database import MIGRATIONS
-from diptych.core.ledger import Ledger
+from diptych.core.database import APPLICATION, MIGRATIONS
 from diptych.core.prices import Price
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello \x00 \u2603"}]}
@@ -51,7 +50,7 @@ def test_a_call_is_read_as_it_was_logged(calls):
         **ROW, "id": "x", "time": moment, "run": "r", "prompt_version": "p1", "repeat": 2,
         "output": "hi \u2603", "response": {"choices": [{"logprobs": None}]}, "prompt_tokens": 7,
         "completion_tokens": 3, "usd": 0.25, "first_token_ms": 1.5, "latency_ms": 9.25,
-        "retries": 1, "status": "ok", "error": "none",
+        "retries": 1, "status": "ok", "error": "none", "caller": "ann", "step": 1,
     }  # fmt: skip
     assert set(full) == set(CALL)
     calls.log([full])
@@ -65,7 +64,8 @@ def test_what_is_not_given_is_null_or_its_beginning(calls):
     assert found["id"].is_unique
     assert found["status"].tolist() == ["ok", "failed"]
     assert found[["output", "response", "usd", "first_token_ms"]].isna().all(axis=None)
-    assert found[["repeat", "retries"]].eq(0).all(axis=None)
+    assert found[["repeat", "retries", "step"]].eq(0).all(axis=None)
+    assert found["caller"].eq("").all()
 
 
 def test_an_empty_ledger_has_the_types_of_a_full_one(calls):
@@ -92,6 +92,15 @@ def test_the_bill(calls):
     assert bill == {"calls": 4, "failed": 1, "prompt_tokens": 30, "completion_tokens": 6}
     assert calls.spent("nobody")["usd"] == 0
     assert math.isclose(calls.spent()["usd"], 5.3)
+
+
+def test_the_bill_of_a_caller_since_a_time(calls):
+    for day, caller in ((1, "ann"), (2, "ann"), (2, "ben")):
+        moment = datetime(2026, 1, day, tzinfo=UTC)
+        calls.log([{**ROW, "caller": caller, "time": moment, "prompt_tokens": 10 * day}])
+    assert calls.spent(caller="ann")["prompt_tokens"] == 30
+    assert calls.spent(caller="ann", since="2026-01-02")["prompt_tokens"] == 20
+    assert calls.spent(caller="")["calls"] == 0
 
 
 def test_the_cache_knows_answers_by_request_and_repeat(calls):
@@ -171,17 +180,23 @@ def test_a_server_that_does_not_answer_is_named_without_its_password():
     assert "hunter2" not in str(error.value)
 
 
-def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path):
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_ledger_of_an_older_schema_is_brought_up_to_date(tmp_path, version):
     path = tmp_path / "ledger.db"
-    with Ledger(path) as ledger:
-        ledger.log([{"endpoint": "e", "model": "m", "input": "kept"}])
-    with sqlite3.connect(path) as db:  # as a Diptych before the table of calls left it
-        db.execute("DROP TABLE calls")
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+    with sqlite3.connect(path) as db:
+        for statement in (each for step in MIGRATIONS[:version] for each in step):
+            db.execute(statement)
+        db.execute("INSERT INTO predictions VALUES" + str(("id", "now", "e", "m", *"abcdefg")))
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
-    with Calls(path) as calls, Ledger(path) as ledger:
+    with Calls(path) as calls:
         calls.log([ROW])
-        assert ledger.predictions()["input"].tolist() == ["kept"]
+        assert calls.table()["caller"].tolist() == [""]
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT id FROM predictions").fetchall() == [("id",)]
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    db.close()
 
 
 def test_equal_requests_have_equal_hashes_and_others_do_not():
@@ -197,6 +212,9 @@ def test_prices():
     both = 2_000 * facts["input_usd"] + 300 * facts["output_usd"]
     assert math.isclose(known.usd(2_000, 300), both / 1e6)
     assert known.usd(1000, 200) == pytest.approx(0.0045)  # OpenAI's published price, 2024-10
+    in_batch = Price("openai", "gpt-4o", batch=True)  # half, says OpenAI's Batch API FAQ
+    assert in_batch.usd(1000, 200) == pytest.approx(0.00225)
+    assert Price("free", "anything", batch=True).usd(10, 10) == 0
     assert Price("free", "anything").usd(10, 10) == 0
     assert Price("", "anything").usd(10, 10) is None
     assert Price("openai", "no-such-model").usd(10, 10) is None

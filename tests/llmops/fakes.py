@@ -81,6 +81,9 @@ class Fake:
             made["logprobs"] = {"content": [{"token": w, "logprob": -0.5} for w in words]}
         return made
 
+    def routes(self) -> list:
+        return [web.post("/v1/chat/completions", self.chat)]
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.seen.append(body)
@@ -162,7 +165,7 @@ def serving(fake: Fake):
 
     async def begin() -> web.AppRunner:
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", fake.chat)
+        app.add_routes(fake.routes())
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

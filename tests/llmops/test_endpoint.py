@@ -186,6 +186,8 @@ def test_adapters_are_chosen_by_name(gguf, home, tmp_path):
     said = {name: answer(client, model=name, max_tokens=12) for name in ("plain", "a", "b")}
     assert len(set(said.values())) == 3
     assert answer(client, model="plain", max_tokens=12) == said["plain"]
+    # who asks for no adapter gets none
+    assert answer(endpoint.client(model=gguf), model="plain", max_tokens=12) == said["plain"]
 
 
 def test_a_missing_adapter_is_named(gguf, home, tmp_path):

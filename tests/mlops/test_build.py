@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from diptych.core import columns, sources, tasks
+from diptych.core import board, columns, sources, tasks
 from diptych.mlops import build, models
 from diptych.mlops.models import ModelError
 from diptych.run.workspace import repo_root
@@ -145,6 +145,17 @@ def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
     assert board["p (Holm)"].iloc[1] < 0.001
 
 
+def test_what_each_model_says_of_every_row_is_told_for_the_other_panel(scored):
+    rows, scores = scored
+    found = build.predictions({name: fitted("text", name) for name in scores}, rows)
+    assert set(found["family"]) == set(scores)
+    for name, own in found.groupby("family"):
+        assert own["id"].tolist() == rows["id"].tolist()
+        right = own["predicted"].to_numpy() == rows["label"].to_numpy()
+        assert (own["correct"].to_numpy() == right).all()
+        assert own["correct"].mean() == scores[name].accuracy.value
+
+
 def test_a_model_against_itself_is_a_tie(scored):
     own = scored[1]["logistic"]
     board = build.leaderboard({"one": own, "two": own}, margin=0.02, seed=0)
@@ -202,11 +213,11 @@ def test_estimates_are_the_lines_of_the_table(scored):
     rows, _ = scored
     tuned = {name: fitted("text", name) for name in ("baseline", "logistic")}
     table = build.by_model(tuned, rows)
-    found = build.estimates(table, "here, ")
+    found = board.estimates(table, "here, ")
     assert found == {
         f"here, {name}": build.evaluate(model, rows).accuracy for name, model in tuned.items()
     }
-    assert build.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
+    assert board.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
 
 
 def test_what_is_saved_is_told(tmp_path):

@@ -23,7 +23,7 @@ __all__ = ["CALL", "Calls", "LedgerError", "request_hash"]
 CALL = (
     "id", "time", "run", "endpoint", "model", "prompt_version", "request", "repeat", "input",
     "output", "response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
-    "latency_ms", "retries", "status", "error",
+    "latency_ms", "retries", "status", "error", "caller", "step",
 )  # fmt: skip
 ADD = f"INSERT INTO calls ({', '.join(CALL)}) VALUES ({', '.join('?' * len(CALL))})"
 GET = f"SELECT {', '.join(CALL)} FROM calls WHERE {{where}} ORDER BY time, id"
@@ -33,9 +33,13 @@ SUM = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completi
 AT_ONCE = 500  # requests looked up in one query
 
 _REQUIRED = frozenset(("endpoint", "model", "request", "input"))
-_EMPTY = {"run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok"}
+_EMPTY = {
+    "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
+    "step": 0,
+}  # fmt: skip
 _JSON = ("input", "response")
 _NUMBERS = ("prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms")
+_COUNTS = ("repeat", "retries", "step")
 
 
 def request_hash(where: str, body: Mapping) -> str:
@@ -88,7 +92,8 @@ class Calls:
         ----------
         rows : iterable of mappings
             ``endpoint``, ``model``, ``request`` (see `request_hash`) and ``input`` (JSON) are
-            required; the other columns of `CALL` are optional, and ``status`` is "ok" or "failed".
+            required. The other columns of `CALL` are optional: ``status`` is "ok" or "failed",
+            ``caller`` is who asked, ``step`` the endpoint's place in a fallback chain (0 first).
 
         Raises
         ------
@@ -148,7 +153,7 @@ class Calls:
         rows = self._db.read(GET, where)
         frame = pd.DataFrame.from_records(rows, columns=list(CALL))
         frame["time"] = pd.to_datetime(frame["time"].astype("str"), utc=True).dt.as_unit("us")
-        kinds = dict.fromkeys(_NUMBERS, "float64") | {"repeat": "int64", "retries": "int64"}
+        kinds = dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(_COUNTS, "int64")
         rest = [name for name in CALL if name not in (*kinds, *_JSON, "time")]
         frame = frame.astype(kinds | dict.fromkeys(rest, "str"))
         for name in _JSON:
@@ -156,9 +161,21 @@ class Calls:
             frame[name] = pd.Series(values, dtype=object, index=frame.index)
         return frame
 
-    def spent(self, run: str | None = None) -> dict[str, float]:
-        """Return the bill of a run, or of all: calls, failed calls, tokens and dollars."""
-        ((calls, prompt, completion, usd, failed),) = self._db.read(SUM, {"run = ?": run})
+    def spent(
+        self,
+        run: str | None = None,
+        caller: str | None = None,
+        since: str | datetime | None = None,
+    ) -> dict[str, float]:
+        """Return the bill: calls, failed calls, tokens and dollars.
+
+        Parameters
+        ----------
+        run, caller, since : optional
+            Only of this run, of this caller, from this time on.
+        """
+        where = {"run = ?": run, "caller = ?": caller, "time >= ?": since and utc(since)}
+        ((calls, prompt, completion, usd, failed),) = self._db.read(SUM, where)
         return {
             "calls": calls,
             "failed": int(failed),

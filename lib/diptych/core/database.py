@@ -41,8 +41,13 @@ CALLS = (
     "CREATE INDEX calls_by_request ON calls (request, repeat)",
     "CREATE INDEX calls_of_run ON calls (run, time)",
 )
-MIGRATIONS = (PREDICTIONS, CALLS)
-POSTGRES_MIGRATIONS = (CALLS,)
+CALLERS = (
+    "ALTER TABLE calls ADD COLUMN caller TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE calls ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX calls_of_caller ON calls (caller, time)",
+)
+MIGRATIONS = (PREDICTIONS, CALLS, CALLERS)
+POSTGRES_MIGRATIONS = (CALLS, CALLERS)
 
 APPLICATION = 0x44495054  # "DIPT" in the file's header tells a ledger from another SQLite file
 BUSY_S = 30.0

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+
+from diptych.core import progress as bars
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,6 @@ async def _drive(url, bodies, todo, concurrency, timeout_s, progress, headers) -
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, headers=headers
     ) as session:
-        with tqdm(total=n, unit="request", disable=not progress) as bar:
+        with bars.bar(n, "request", progress) as bar:
             await asyncio.gather(*(work(session, bar) for _ in range(concurrency)))
     return Load(start, latency, status, errors, answers, time.perf_counter() - began)

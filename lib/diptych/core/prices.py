@@ -14,10 +14,14 @@ class Price:
     provider : str
         As genai-prices names it; ``"free"`` costs nothing, "" is unknown.
     model : str
+    batch : bool
+        Asked in a batch, where the provider has a price for it: half, as OpenAI's Batch API FAQ
+        and Anthropic's page on batch processing say.
     """
 
     provider: str
     model: str
+    batch: bool = False
 
     def usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return the US dollars of one call, None where no price is known."""
@@ -28,8 +32,11 @@ class Price:
         from genai_prices import Usage, calc_price
 
         usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        context = {"processing": "batch"} if self.batch else None
         try:
-            found = calc_price(usage, model_ref=self.model, provider_id=self.provider)
+            found = calc_price(
+                usage, model_ref=self.model, provider_id=self.provider, price_context=context
+            )
         except LookupError:
             return None
         return float(found.total_price)

@@ -71,6 +71,11 @@ class Task:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def base(self) -> str:
+        """The name whatever the seed, under which its prompts lie."""
+        return self.name.removesuffix(f"-seed{self.seed}") if self.seed else self.name
+
+    @property
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
         return columns.schema(self.features)

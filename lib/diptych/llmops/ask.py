@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from diptych.core import progress as bars
 from diptych.core.calls import Calls
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget
@@ -82,16 +82,20 @@ def ask_many(requests: Iterable, **options) -> list[Answer]:
         Stream the answers, to measure the time to the first token.
     calls : Calls, str or Path, optional
         The ledger: open, or its path or URL; by default ``DIPTYCH_LEDGER`` or the workspace's.
-    run, prompt_version : str
+    run, prompt_version, caller : str
         Recorded with each call.
+    step : int
+        Recorded with each call: the endpoint's place in a fallback chain, see `chain`.
     budget : Budget, optional
         Stops before the call that could exceed it.
-    progress : bool
-        Show a bar.
+    progress : bool or bar
+        Show a bar, or move this one (`diptych.core.progress.bar`).
     timeout_s : float
         For one try of one call.
     max_retries : int
         After 408, 409, 429 and 5xx, a refused connection or a timeout.
+    deadline_s : float, optional
+        For one call with all its tries; by default none.
 
     Raises
     ------
@@ -126,22 +130,26 @@ async def ask_many_async(
     calls: Calls | str | Path | None = None,
     run: str = "",
     prompt_version: str = "",
+    caller: str = "",
+    step: int = 0,
     budget: Budget | None = None,
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
     max_retries: int = RETRIES,
+    deadline_s: float | None = None,
 ) -> list[Answer]:
     """As `ask_many`, to be awaited."""
     if concurrency < 1:
         raise ValueError(f"concurrency: {concurrency}; at least 1")
     plan = make_plan(requests, endpoint, model, parameters, server, key_env)
-    work = _Work(plan, budget or Budget(), stream)
+    work = _Work(plan, budget or Budget(), stream, deadline_s)
     with opened(calls) as book:
         found = await asyncio.to_thread(book.answered, plan.hashes, repeat)
-        work.answers |= {name: _replayed(row) for name, row in found.items()}
+        work.answers |= {name: replayed(row) for name, row in found.items()}
         if len(work.answers) < len(set(plan.hashes)):
-            facts = {"endpoint": plan.at.name, "run": run, "repeat": repeat}
-            recorder = _Recorder(book, facts | {"prompt_version": prompt_version})
+            facts = {"endpoint": plan.at.name, "run": run, "repeat": repeat, "caller": caller}
+            facts |= {"prompt_version": prompt_version, "step": step}
+            recorder = _Recorder(book, facts)
             # not in the loop: the local server may have to be started
             client = await asyncio.to_thread(plan.client, timeout_s, max_retries)
             async with client:
@@ -152,8 +160,8 @@ async def ask_many_async(
 class _Work:
     """Asks what is not yet answered, with bounded concurrency and within the budget."""
 
-    def __init__(self, plan: Plan, budget: Budget, stream: bool):
-        self.plan, self.budget = plan, budget
+    def __init__(self, plan: Plan, budget: Budget, stream: bool, deadline_s: float | None):
+        self.plan, self.budget, self.deadline_s = plan, budget, deadline_s
         self.call = wire.stream if stream else wire.complete
         self.answers: dict[str, Answer] = {}
         self.settled = asyncio.Event()
@@ -164,10 +172,11 @@ class _Work:
             for name, body in plan.named().items()
         }
 
-    async def run(self, client, recorder: "_Recorder", concurrency: int, progress: bool) -> None:
+    async def run(self, client, recorder: "_Recorder", concurrency: int, progress) -> None:
         todo = {h: b for h, b in self.plan.named().items() if h not in self.answers}
         queue = iter(todo.items())
-        with tqdm(total=len(todo), unit="call", disable=not progress) as bar:
+        given = nullcontext(progress) if hasattr(progress, "update") else None
+        with given or bars.bar(len(todo), "call", progress) as bar:
 
             async def worker() -> None:
                 for name, body in queue:
@@ -196,12 +205,15 @@ class _Work:
         began, reply, error, written = time.perf_counter(), None, "", (None, None)
         usd, sure = None, True
         try:
-            reply = await self.call(client, body)
+            async with asyncio.timeout(self.deadline_s):
+                reply = await self.call(client, body)
             written = wire.tokens(reply.response)
             if None not in written:
                 usd = self.plan.price(body).usd(*written)
         except wire.FAILURES as problem:
             error, sure = wire.explain(problem), wire.is_free(problem)
+        except TimeoutError:  # it may be answered, and paid, all the same
+            error, sure = "no answer in time", False
         except BaseException:
             sure = False  # cut off: it may have been paid
             raise
@@ -219,7 +231,7 @@ class _Work:
             retries=reply.retries if reply else client.max_retries if not sure else 0,
         )
         self.answers[name] = answer
-        return _row(name, body, answer)
+        return as_row(name, body, answer)
 
     def _settle(self, name: str, written: tuple, usd: float | None, charge: bool) -> None:
         """Count a call's cost; where the endpoint does not tell, what it can have been at most."""
@@ -258,7 +270,8 @@ class _Recorder:
             await self._write()
 
 
-def _row(name: str, body: dict, answer: Answer) -> dict:
+def as_row(name: str, body: Mapping, answer: Answer) -> dict:
+    """Return the ledger's row of a call, without what all calls of one run share."""
     return {
         "request": name,
         "model": body["model"],
@@ -276,7 +289,8 @@ def _row(name: str, body: dict, answer: Answer) -> dict:
     }
 
 
-def _replayed(row: Mapping) -> Answer:
+def replayed(row: Mapping) -> Answer:
+    """Return the answer that a row of the ledger holds."""
     names = ("response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
              "latency_ms", "retries")  # fmt: skip
     return Answer(row["output"], cached=True, **{name: row[name] for name in names})

@@ -221,8 +221,10 @@ def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
     parameters.cors_origins = "http://127.0.0.1"  # no page of another origin may read answers
     if token:
         parameters.api_keys = [token]
-    parameters.lora_init_without_apply = True  # a request names the adapter it wants
     parameters.lora_adapters = [_adapter(xllamacpp, path) for path in served.adapters.values()]
+    if served.adapters:
+        parameters.lora_init_without_apply = True
+        parameters.cache_ram_mib = 0  # its states do not know under which adapter they were made
     return parameters
 
 
@@ -230,7 +232,7 @@ def _adapter(xllamacpp, path: Path):
     if not path.is_file():
         raise ServeError(f"lora: {path} is not there; give a GGUF file")
     adapter = xllamacpp.CommonAdapterLoraInfo()
-    adapter.path, adapter.scale = str(path), 1.0
+    adapter.path, adapter.scale = str(path), 0.0  # a request names the adapter it wants
     return adapter
 
 

@@ -35,14 +35,21 @@ def _aimed(request: httpx2.Request, server: Server) -> httpx2.Request:
 
 
 def _with_adapter(content: bytes, adapters: list[str]) -> bytes:
-    """Turn an adapter's name given as the model into llama.cpp's choice of adapter."""
+    """Turn an adapter's name given as the model into llama.cpp's choice of adapter.
+
+    From an adapter to none llama.cpp keeps what it has read of an equal prompt, so a request
+    without one is read anew.
+    """
     try:
         body = json.loads(content)
     except ValueError:
         return content
-    if not isinstance(body, dict) or body.get("model") not in adapters or "lora" in body:
+    if not isinstance(body, dict) or "lora" in body:
         return content
-    body["lora"] = [{"id": adapters.index(body["model"]), "scale": 1.0}]
+    if body.get("model") in adapters:
+        body["lora"] = [{"id": adapters.index(body["model"]), "scale": 1.0}]
+    else:
+        body["cache_prompt"] = False
     return json.dumps(body).encode()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import stats
+from diptych.core import board, stats
 from diptych.core.tasks import Task
 from diptych.mlops import models
 from diptych.mlops.estimators import ESTIMATORS
@@ -41,11 +41,13 @@ class Scores:
     correct : ndarray of bool, shape (n,)
     confidence : ndarray of float, shape (n,)
         Probability of the predicted class.
+    predicted : ndarray of str, shape (n,)
     """
 
     accuracy: stats.Estimate
     correct: np.ndarray = field(repr=False)
     confidence: np.ndarray = field(repr=False)
+    predicted: np.ndarray = field(repr=False)
 
     @property
     def calibration_error(self) -> float:
@@ -133,7 +135,8 @@ def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
     probabilities = model.predict_proba(models.rows_of(rows, model.kind, model.features))
     predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
     correct = predicted == rows["label"].to_numpy(dtype=object)
-    return Scores(stats.wilson(correct.sum(), len(correct)), correct, probabilities.max(axis=1))
+    accuracy = stats.wilson(correct.sum(), len(correct))
+    return Scores(accuracy, correct, probabilities.max(axis=1), predicted)
 
 
 def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataFrame:
@@ -150,29 +153,29 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     -------
     DataFrame
         Best first: accuracy with its Wilson interval, paired difference to the best with its
-        bootstrap interval, exact McNemar p after Holm, and the verdict in words.
+        bootstrap interval, exact McNemar p after Holm, the verdict in words, and the rows needed
+        to see a difference of the margin; see `diptych.core.board.compare`.
     """
-    names = sorted(scores, key=lambda name: -scores[name].accuracy.value)
-    best = scores[names[0]]
-    p_values = [stats.mcnemar(scores[n].correct, best.correct) for n in names[1:]]
-    p_values = stats.holm(p_values) if p_values else []
-    rows = []
-    for name, p in zip(names, [None, *p_values], strict=True):
-        own = scores[name]
-        gap = stats.paired_difference(own.correct, best.correct, seed=seed)
-        rows.append(
-            {
-                "name": name,
-                "value": own.accuracy.value,
-                "low": own.accuracy.low,
-                "high": own.accuracy.high,
-                "calibration error": own.calibration_error,
-                "against the best": "the best" if p is None else str(gap),
-                "p (Holm)": p,
-                "verdict": "best" if p is None else stats.verdict(gap, margin),
-            }
-        )
-    return pd.DataFrame(rows)
+    found = board.shown(board.compare({n: s.correct for n, s in scores.items()}, margin, seed))
+    errors = [scores[name].calibration_error for name in found["name"]]
+    found.insert(found.columns.get_loc("high") + 1, "calibration error", errors)
+    return found
+
+
+def predictions(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what every model says of some rows, for the other panel to set its own beside it.
+
+    Returns
+    -------
+    DataFrame
+        ``family``, ``id``, ``predicted``, ``confidence``, ``correct``.
+    """
+    found = []
+    for name, model in tuned.items():
+        own = evaluate(model, rows)
+        said = {"predicted": own.predicted, "confidence": own.confidence, "correct": own.correct}
+        found.append(pd.DataFrame({"family": name, "id": rows["id"].to_numpy(), **said}))
+    return pd.concat(found, ignore_index=True)
 
 
 def learning_curve(
@@ -258,14 +261,6 @@ def by_model(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
     accuracies = {n: evaluate(m, rows).accuracy for n, m in tuned.items()} if len(rows) else {}
     found = [(name, a.value, a.low, a.high, a.n) for name, a in accuracies.items()]
     return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])
-
-
-def estimates(frame: pd.DataFrame, prefix: str) -> dict[str, stats.Estimate]:
-    """Turn lines of `by_model` back into estimates, named for the record."""
-    return {
-        prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
-        for row in frame.itertuples(index=False)
-    }
 
 
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:

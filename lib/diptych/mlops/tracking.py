@@ -1,69 +1,13 @@
-"""MLflow as the model registry: versions, aliases, and an audited history of promotions.
+"""MLflow as the model registry: a version is a saved model."""
 
-The store is ``mlflow.db`` (SQLite) in the workspace; no MLflow server runs and telemetry is off.
-"""
+from diptych.core import tracking
+from diptych.core.tracking import ROLLBACK, RegistryError, Version
 
-import functools
-import getpass
-import os
-import time
-import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlparse
-
-import pandas as pd
-from filelock import FileLock
-
-from diptych.core.ledger import Ledger
-from diptych.run import workspace
-
-CHAMPION, CHALLENGER = "champion", "challenger"
-ROLLBACK = {"rollback": True}  # what the audit holds in place of a gate
-LOCK_S = 60.0
+__all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
 
 
-class RegistryError(LookupError):
-    """The registry holds no such version; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One registered version: ``name/number`` and the folder its files lie in."""
-
-    name: str
-    number: int
-    folder: Path
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.number}"
-
-
-@functools.cache
-def _client(uri: str):
-    # all must be set before the first import, which starts the telemetry client and the logging
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    with warnings.catch_warnings():
-        # without ipywidgets, tqdm warns of it in every notebook that imports mlflow
-        warnings.filterwarnings("ignore", "IProgress not found")
-        from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"
-
-
-class Registry:
+class Registry(tracking.Registry):
     """Versions of one task's model.
-
-    Processes that register or promote at the same time wait for each other.
 
     Parameters
     ----------
@@ -71,141 +15,16 @@ class Registry:
         The task's name.
     """
 
-    def __init__(self, name: str):
-        self.name = name
-        self._lock = FileLock(workspace.home() / "registry.lock", timeout=LOCK_S)
-        with self._lock:  # the first client makes the store's tables
-            self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
+    KIND = "model"
 
-    def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
-        """Log a model's files as a new version with the alias challenger.
+    def _create(self, source: str, mlflow_run: str, new: bool) -> int:
+        if new:
+            self.client.create_registered_model(self.name)
+        made = self.client.create_model_version(self.name, source=source, run_id=mlflow_run)
+        return int(made.version)
 
-        Parameters
-        ----------
-        folder : Path
-            The saved model.
-        parameters, metrics : dict
-            What MLflow shows beside the version.
-        run_id : str
-            The notebook run it comes from.
-        """
-        from mlflow.entities import Metric, Param
+    def _source(self, number: int) -> str:
+        return self.client.get_model_version(self.name, str(number)).source
 
-        now = int(time.time() * 1000)
-        with self._lock:
-            run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
-            self.client.log_batch(
-                run.info.run_id,
-                metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
-                params=[Param(key, str(value)) for key, value in parameters.items()],
-            )
-            self.client.log_artifacts(run.info.run_id, str(folder), "model")
-            self.client.set_terminated(run.info.run_id)
-            if not self._models():
-                self.client.create_registered_model(self.name)
-            made = self.client.create_model_version(
-                self.name, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id
-            )
-            self.client.set_registered_model_alias(self.name, CHALLENGER, made.version)
-        return self._version(made)
-
-    def champion(self) -> Version | None:
-        """Return the version in service, or None before the first promotion."""
-        return self._aliased(CHAMPION)
-
-    def challenger(self) -> Version | None:
-        """Return the version registered last, or None if there is none."""
-        return self._aliased(CHALLENGER)
-
-    def version(self, number: int) -> Version:
-        """Return one version by number.
-
-        Raises
-        ------
-        RegistryError
-            If there is no such version.
-        """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self._version(self.client.get_model_version(self.name, str(number)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise RegistryError(f"version: {self.name} has no version {number}") from error
-
-    def promote(self, version: Version, why: str, gate: dict) -> None:
-        """Make `version` the champion, auditing who, when and why.
-
-        The audit row is committed before the alias moves: no promotion is without its row.
-
-        Raises
-        ------
-        RegistryError
-            If the version is not this registry's.
-        """
-        if version.name != self.name:
-            raise RegistryError(f"version: {version} is no version of {self.name}")
-        self.version(version.number)
-        with self._lock:
-            before = self.champion()
-            with Ledger(workspace.ledger_path()) as ledger:
-                ledger.promote(
-                    self.name,
-                    before and before.number,
-                    version.number,
-                    who=_who(),
-                    why=why,
-                    gate=gate,
-                )
-            self.client.set_registered_model_alias(self.name, CHAMPION, str(version.number))
-
-    def rollback(self, why: str) -> Version:
-        """Put back, in one step, the champion that the present one replaced.
-
-        Raises
-        ------
-        RegistryError
-            If the present champion replaced none.
-        """
-        with self._lock:
-            current = self.champion()
-            if current is None:
-                raise RegistryError(f"rollback: {self.name} has no champion yet")
-            number = str(current.number)
-            before = [
-                row.from_version
-                for row in self.history().itertuples()
-                # what a rollback replaced was found wanting, so it does not count
-                if row.to_version == number != row.from_version and row.gate != ROLLBACK
-            ]
-            if not before or pd.isna(before[-1]):
-                raise RegistryError(f"rollback: {current} replaced no other version")
-            version = self.version(int(before[-1]))
-            self.promote(version, why=f"rollback: {why}", gate=ROLLBACK)
-        return version
-
-    def history(self) -> pd.DataFrame:
-        """Return every promotion and rollback, oldest first."""
-        with Ledger(workspace.ledger_path()) as ledger:
-            return ledger.promotions(self.name)
-
-    def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.name)
-        if found:
-            return found.experiment_id
-        place = (workspace.home() / "mlartifacts" / self.name).as_uri()
-        return self.client.create_experiment(self.name, artifact_location=place)
-
-    def _models(self) -> list:
-        """Return this registry's model as MLflow has it, or nothing."""
-        return list(self.client.search_registered_models(f"name = '{self.name}'"))
-
-    def _aliased(self, alias: str) -> Version | None:
-        # asking for the alias itself would answer a broken store and a missing alias alike
-        numbers = [model.aliases[alias] for model in self._models() if alias in model.aliases]
-        return self.version(int(numbers[0])) if numbers else None
-
-    def _version(self, entity) -> Version:
-        folder = Path(unquote(urlparse(entity.source).path))
-        return Version(self.name, int(entity.version), folder)
+    def _point(self, alias: str, number: int) -> None:
+        self.client.set_registered_model_alias(self.name, alias, str(number))

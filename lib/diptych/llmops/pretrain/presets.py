@@ -48,6 +48,6 @@ PRESETS = {
         Stage("polarity", 256, 30 * M), Stage("labels", 256, 70 * M),
         Stage("everything", 512, 100 * M), Stage("grounding", 512, 150 * M)),
         batch_tokens=32_768, rate=2e-3, warmup=200, device="cuda"),
-    "demo": Preset(96, 3, 3, 256, 2048, (
-        Stage("polarity", 256, 1_500_000),), rate=4e-3, warmup=20),
+    "demo": Preset(192, 4, 6, 512, 2048, (
+        Stage("polarity", 128, 1_100_000),), batch_tokens=2048, warmup=40),
 }  # fmt: skip

@@ -1,0 +1,324 @@
+"""Stage 2, build: nothing is fitted; prompts, models and numbers of examples are compared."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.core import board
+from diptych.core import progress as bars
+from diptych.core.calls import Calls
+from diptych.core.records import Record, RecordError
+from diptych.llmops import scorers
+from diptych.llmops.ask import Answer, ask_many
+from diptych.llmops.budget import Budget
+from diptych.llmops.grid import Variant
+from diptych.llmops.plan import opened
+
+CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
+LEFT = " (left panel)"
+COSTS = ("failed", "unread", "p50 ms", "p95 ms", "first token ms", "tokens in", "tokens out",
+         "usd per 1,000", "usd per correct")  # fmt: skip
+NOTHING = "(none)"  # where an answer names no label
+COLUMNS = (
+    "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
+    "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
+)  # fmt: skip
+
+
+def evaluate(
+    variants: Sequence[Variant],
+    rows: pd.DataFrame,
+    *,
+    pool: Sequence[tuple[Mapping, str]] = (),
+    repeats: int = 1,
+    scorer: scorers.Scorer = scorers.by_label,
+    calls: Calls | str | Path | None = None,
+    run: str = "",
+    budget: Budget | None = None,
+    concurrency: int = 64,
+    stream: bool = False,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Ask every variant about every row and grade the answers.
+
+    A call that failed is a row with its ``error`` and counts as wrong. What was answered before is
+    read from the ledger and not paid again, so a run that was cut off goes on where it stopped.
+
+    Parameters
+    ----------
+    variants : sequence of Variant
+    rows : DataFrame, shape (n, ...)
+        With ``id``, ``label`` and what the prompts read.
+    pool : sequence of (dict, str)
+        Examples, see `diptych.llmops.data.pool`.
+    repeats : int
+        How often each question is asked; a repeat is not answered from an earlier one.
+    scorer : callable
+        See `diptych.llmops.scorers`.
+    calls, run, budget, concurrency, stream, progress
+        See `diptych.llmops.ask.ask_many`.
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1, ``correct`` where
+        it is 0.5 or more, ``confidence`` the probability of the answer, NaN where not told.
+
+    Raises
+    ------
+    ValueError
+        If something is wrong with what is asked; nothing is asked then.
+    EndpointError, BudgetError, LedgerError
+        See `ask_many`.
+    """
+    _check(variants, rows, pool, repeats)
+    frames, done = [], 0
+    with (
+        opened(calls) as book,
+        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
+    ):
+        for variant in variants:
+            for repeat in range(repeats):
+                for start in range(0, len(rows), CHUNK):
+                    some = rows.iloc[start : start + CHUNK].to_dict("records")
+                    answers = ask_many(
+                        variant.requests(some, pool), endpoint=variant.endpoint,
+                        model=variant.model, server=variant.server, repeat=repeat, calls=book,
+                        run=run, prompt_version=variant.prompt.version, budget=budget,
+                        concurrency=concurrency, stream=stream, progress=bar,
+                    )  # fmt: skip
+                    frames.append(_graded(variant, repeat, some, answers, scorer))
+                    done += len(some)
+                    bar.update(done - bar.n)  # those from the ledger too
+    return pd.concat(frames, ignore_index=True)
+
+
+def _check(variants: Sequence[Variant], rows: pd.DataFrame, pool: Sequence, repeats: int) -> None:
+    if not variants or rows.empty:
+        raise ValueError("variants, rows: there are none; give at least one of each")
+    if repeats < 1:
+        raise ValueError(f"repeats: {repeats}; at least 1")
+    for name, count in Counter(variant.name for variant in variants).items():
+        if count > 1:
+            raise ValueError(f"variants: {count} are called {name!r}; let them differ")
+    if (again := rows["id"].duplicated()).any():
+        raise ValueError(f"rows: id {rows['id'][again].iloc[0]} is there twice; ids must differ")
+    for variant in variants:
+        if variant.shots > len(pool):
+            told = f"the pool holds {len(pool)} examples; give more, or fewer shots"
+            raise ValueError(f"shots: {variant.name} needs {variant.shots}, and {told}")
+
+
+def _graded(variant, repeat: int, rows: list, answers: list[Answer], scorer) -> pd.DataFrame:
+    """Return the lines of one chunk."""
+    grades = scorer(variant.prompt, rows, [answer.text for answer in answers])
+    lines = [
+        (
+            variant.name, row["id"], repeat, answer.text, grade.predicted, row["label"],
+            grade.score, grade.score >= 0.5, confidence(answer), answer.error,
+            answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.first_token_ms,
+            answer.latency_ms, answer.cached,
+        )
+        for row, answer, grade in zip(rows, answers, grades, strict=True)
+    ]  # fmt: skip
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    numbers = [*COLUMNS[10:15], "score", "confidence"]
+    texts = ["output", "predicted", "expected", "error"]
+    return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
+
+
+def confidence(answer: Answer) -> float:
+    """Return the probability that the model gave to its answer, NaN if the endpoint told none."""
+    if answer.response is None:
+        return math.nan
+    told = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
+    known = [token["logprob"] for token in told if token.get("logprob") is not None]
+    return math.exp(min(sum(known), 0.0)) if known else math.nan
+
+
+def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
+    """Choose shots and temperature for each prompt and model, by the rows not used to judge.
+
+    Of equals the one with fewer tokens is taken.
+
+    Parameters
+    ----------
+    tried : DataFrame
+        What `evaluate` returned for these variants.
+
+    Returns
+    -------
+    variants : list of Variant
+        The best of each prompt and model, the best of all first.
+    trials : DataFrame
+        ``name``, ``prompt``, ``valid`` (score), ``tokens in`` and ``kept``.
+    """
+    groups = tried.groupby("variant")
+    table = pd.DataFrame({"name": [variant.name for variant in variants]})
+    table["prompt"] = [variant.prompt.name for variant in variants]
+    table["valid"] = table["name"].map(groups["score"].mean())
+    table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
+    whose = [(v.prompt.name, v.endpoint, v.model, str(v.server)) for v in variants]
+    order = table.assign(whose=whose).sort_values(
+        ["valid", "tokens in"], ascending=[False, True], kind="stable"
+    )
+    first = order[~order["whose"].duplicated()].index
+    table["kept"] = table.index.isin(first)
+    return [variants[i] for i in first], table
+
+
+def beside(
+    variants: Sequence[Variant], rows: pd.DataFrame, left: Record, **options
+) -> pd.DataFrame:
+    """Ask variants about rows and put what the left panel's models said of them below.
+
+    Without rows it has no lines; takes what `evaluate` and `from_left` take.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    asked = evaluate(variants, rows, **options)
+    return pd.concat([asked, from_left(left, rows)], ignore_index=True)
+
+
+def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) -> pd.DataFrame:
+    """Return what the left panel's models said of the same rows, as `evaluate` returns it.
+
+    Parameters
+    ----------
+    record : Record
+        A run of ``mlops/2_build``.
+    rows : DataFrame
+        With ``id``.
+    families : sequence of str
+        Only these; all by default.
+
+    Raises
+    ------
+    RecordError
+        If that run judged other rows, or none of these families.
+    """
+    said = record.table("test_predictions")
+    if families:
+        said = said[said["family"].isin(families)]
+    found = rows[["id", "label"]].merge(said, on="id", validate="one_to_many")
+    if found.empty or found.groupby("family").size().ne(len(rows)).any():
+        raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
+    found["variant"] = found["family"] + LEFT
+    found = found.rename(columns={"label": "expected"}).assign(
+        output=found["predicted"], score=found["correct"].astype(float), repeat=0, error="",
+        usd=0.0, cached=True,
+    )  # fmt: skip
+    return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
+
+
+def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the scores by variant, shape (rows, repeats), the rows in the order of their ids.
+
+    Raises
+    ------
+    ValueError
+        If the variants were not asked about the same rows.
+    """
+    found, ids = {}, None
+    for name, own in results.groupby("variant", sort=False):
+        wide = own.pivot(index="id", columns="repeat", values="score").sort_index()
+        ids = wide.index if ids is None else ids
+        if not wide.index.equals(ids) or wide.isna().any(axis=None):
+            raise ValueError(f"results: {name} has other rows than the variants before it")
+        found[name] = wide.to_numpy()
+    return found
+
+
+def leaderboard(
+    results: pd.DataFrame, margin: float, seed: int, baseline: str | None = None
+) -> pd.DataFrame:
+    """Compare every variant with the best one, or with `baseline`, on the same rows.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `evaluate` returns it.
+    margin : float
+        Differences within it are a tie (region of practical equivalence).
+
+    Returns
+    -------
+    DataFrame
+        The best first: as the left panel's leaderboard (`diptych.core.board.compare`), and the
+        columns of `costs`.
+    """
+    if results.empty:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
+    compared = board.compare(grades(results), margin, seed, baseline)
+    found = board.shown(compared, baseline or "the best")
+    return found.merge(costs(results), on="name", validate="one_to_one")
+
+
+def costs(results: pd.DataFrame) -> pd.DataFrame:
+    """Return what each variant cost, and how it failed.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``failed`` (calls), ``unread`` (answers without a label), ``p50 ms``, ``p95 ms``,
+        ``first token ms`` (median), ``tokens in``, ``tokens out`` (a call), ``usd per 1,000``
+        calls, ``usd per correct`` answer. Of an answer from the ledger it is what it cost when it
+        was made; NaN where not known.
+    """
+    lines = []
+    for name, own in results.groupby("variant", sort=False):
+        failed = own["error"] != ""
+        usd = own["usd"].sum(min_count=1)
+        lines.append(
+            {
+                "name": name,
+                "failed": int(failed.sum()),
+                "unread": int((own["predicted"].isna() & ~failed).sum()),
+                "p50 ms": own["latency_ms"][~failed].quantile(0.5),
+                "p95 ms": own["latency_ms"][~failed].quantile(0.95),
+                "first token ms": own["first_token_ms"].median(),
+                "tokens in": own["prompt_tokens"].mean(),
+                "tokens out": own["completion_tokens"].mean(),
+                "usd per 1,000": usd / len(own) * 1000,
+                "usd per correct": usd / own["correct"].sum() if own["correct"].any() else np.nan,
+            }
+        )
+    return pd.DataFrame(lines, columns=["name", *COSTS])
+
+
+def repeated(results: pd.DataFrame) -> pd.DataFrame:
+    """Return how much the repeats of each variant differ.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat, ``deviation`` between
+        repeats (NaN for one), ``changed``: the share of rows not always answered alike.
+    """
+    lines = []
+    for name, own in results.groupby("variant", sort=False):
+        each = own.groupby("repeat")["score"].mean()
+        answers = own.groupby("id")["output"].nunique(dropna=False)
+        lines.append((name, len(each), each.min(), each.max(), each.std(), (answers > 1).mean()))
+    names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows to which variants gave different labels, most divided first.
+
+    One column a variant, `NOTHING` where its answer has no label.
+    """
+    first = results[results["repeat"] == 0]
+    said = first.pivot(index="id", columns="variant", values="predicted")
+    said = said[list(first["variant"].unique())]
+    right = first.groupby("id")["score"].mean().reindex(said.index)
+    divided = said[said.nunique(axis=1) > 1]
+    order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
+    said = said.fillna(NOTHING)
+    shown = rows.set_index("id")[[*[c for c in ("text",) if c in rows], "label"]]
+    return shown.join(said.loc[order], how="right").reset_index()

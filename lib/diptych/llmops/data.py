@@ -1,0 +1,180 @@
+"""Stage 1, data: prompts are data too; examples and evaluation rows come from one data version."""
+
+import hashlib
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from diptych.core import splits
+from diptych.core.columns import FRAME
+from diptych.llmops import endpoint
+from diptych.llmops.budget import prompt_bytes
+from diptych.llmops.prompts import (
+    Prompt,
+    PromptError,
+    difference,
+    every,
+    parse,
+    read,
+    write,
+)
+
+__all__ = [
+    "Prompt", "PromptError", "as_text", "choose", "difference", "every", "inventory", "leaks",
+    "parse", "pool", "raise_if_leaked", "read", "sample", "shown", "tokens", "write",
+]  # fmt: skip
+
+
+def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Prompt]:
+    """Return a task's prompts by their names or paths, all if none is named.
+
+    Raises
+    ------
+    PromptError
+        If one is not there, two have one name, or one may not answer with a label of the data.
+    """
+    found = [read(task, name, labels) for name in names] or every(task, labels)
+    seen = [prompt.name for prompt in found]
+    for prompt in found:
+        if seen.count(prompt.name) > 1:
+            raise PromptError(f"prompts: two are called {prompt.name}; rename one")
+        if lost := set(labels) - set(prompt.labels):
+            told = f"the data also have {', '.join(sorted(lost))}; add them to its enum"
+            raise PromptError(f"{prompt.name}: output: allows {', '.join(prompt.labels)}, {told}")
+    return found
+
+
+def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Return rows with their features as one text, for a model that reads nothing else.
+
+    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``.
+    """
+    if list(features) == ["text"]:
+        return data
+    names = [name.replace("_", " ") for name in features]
+    rows = data[list(features)].itertuples(index=False, name=None)
+    said = [", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True)) for row in rows]
+    return data.drop(columns=list(features)).assign(text=said)
+
+
+def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[tuple[dict, str]]:
+    """Return `k` examples from the train rows, the labels in turn, the same for the same seed.
+
+    The first examples of a larger pool are those of a smaller one.
+
+    Raises
+    ------
+    PromptError
+        If the train rows do not hold so many.
+    """
+    train = data[data["split"] == "train"]
+    groups = [_shuffled(train[train["label"] == label], seed) for label in labels]
+    each = -(-k // len(labels)) if labels else 0
+    short = [f"{x} {len(g)}" for x, g in zip(labels, groups, strict=True) if len(g) < each]
+    if short or (k and not labels):
+        told = ", ".join(short) or "no labels"
+        raise PromptError(f"shots: {k} need {each} train rows of each label; there are {told}")
+    inputs = [name for name in data if name not in FRAME]
+    chosen = [group.iloc[i] for i in range(each) for group in groups][:k]
+    return [(row[inputs].to_dict(), row["label"]) for row in chosen]
+
+
+def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
+    """Return `n` rows of a split, its labels in the split's own shares; all if it has fewer.
+
+    Which rows are taken depends on their ids and the seed alone.
+    """
+    rows = data[data["split"] == split]
+    if n < len(rows):
+        order = _shuffled(rows, seed)
+        # the i-th row of a label with m rows stands at (i + 1/2) / m, so shares are kept
+        place = order.groupby("label").cumcount().add(0.5)
+        place /= order.groupby("label")["id"].transform("size")
+        rows = rows.loc[place.sort_values(kind="stable").index[:n]]
+    return rows.sort_values("id", ignore_index=True)
+
+
+def _shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return rows in an order that their ids and the seed give."""
+    keys = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in rows["id"]]
+    return rows.loc[pd.Series(keys, index=rows.index, dtype=object).sort_values().index]
+
+
+def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:
+    """Count the evaluation rows that repeat an example, or nearly (see `splits.near_copies`)."""
+    shown = pd.DataFrame([dict(inputs) for inputs, _ in examples])
+    inputs = [name for name in shown if name in rows]
+    if not inputs or rows.empty:
+        return 0
+    both = pd.concat([shown[inputs], rows[inputs]], ignore_index=True)
+    given = both.index < len(shown)
+    found = pd.Series(splits.content_hash(both, inputs))
+    same = found.isin(found[given]).to_numpy()
+    if inputs == ["text"]:
+        same = same | splits.near_copies(both["text"], given)
+    return int(same[~given].sum())
+
+
+def raise_if_leaked(count: int) -> None:
+    """Raise `PromptError` if rows repeat examples; takes what `leaks` counts."""
+    if count:
+        told = "take another seed, or other examples in the prompt's file"
+        raise PromptError(f"examples: {count} evaluation rows repeat one; {told}")
+
+
+def shown(examples: Sequence[tuple[Mapping, str]]) -> pd.DataFrame:
+    """Return examples as a table of their inputs and ``answer``."""
+    return pd.DataFrame([{**inputs, "answer": answer} for inputs, answer in examples])
+
+
+def inventory(
+    prompts: Sequence[Prompt], row: Mapping, examples: Sequence[tuple[Mapping, str]] = ()
+) -> pd.DataFrame:
+    """Return what there is of prompts, and how long each is with one row.
+
+    Returns
+    -------
+    DataFrame
+        ``prompt``, ``version``, ``parent``, ``answers``, ``examples``, ``tokens`` (counted by the
+        local model's own vocabulary), ``by 4 bytes`` (as forecasts guess them) and ``note``.
+
+    Raises
+    ------
+    EndpointError
+        If the local model's server cannot be started.
+    """
+    lines = []
+    for prompt in prompts:
+        messages = prompt.messages(row, examples)
+        lines.append(
+            {
+                "prompt": prompt.name,
+                "version": prompt.version,
+                "parent": prompt.parent,
+                "answers": "JSON" if prompt.output.get("type") == "object" else "a label"
+                if prompt.labels else "text",
+                "examples": len(prompt.examples),
+                "tokens": tokens(messages),
+                "by 4 bytes": prompt_bytes({"messages": messages}) // 4,
+                "note": prompt.note,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def tokens(messages: Sequence[Mapping], **server) -> int:
+    """Return how many tokens the local model reads of a chat; takes what `endpoint.start` takes."""
+    url = endpoint.start(**server).url
+
+    def ask(path: str, body: dict) -> dict:
+        request = urllib.request.Request(url + path, json.dumps(body).encode(), JSON)
+        with endpoint.DIRECT.open(request, timeout=60) as answer:
+            return json.load(answer)
+
+    text = ask("/apply-template", {"messages": list(messages)})["prompt"]
+    return len(ask("/tokenize", {"content": text, "add_special": True})["tokens"])
+
+
+JSON = {"Content-Type": "application/json"}

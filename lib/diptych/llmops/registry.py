@@ -1,0 +1,62 @@
+"""MLflow as the prompt registry: a version is a prompt with the model and parameters it runs with.
+
+It is the same store as the left panel's. MLflow's own pages show the messages, the schema and the
+settings; what is served is read from the version's files (`diptych.llmops.variants.load`).
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from diptych.core import tracking
+from diptych.core.tracking import ROLLBACK, RegistryError, Version
+from diptych.llmops import variants
+
+__all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
+
+SOURCE = "diptych.source"  # the tag with the place of a version's files; MLflow keeps none
+
+
+class Registry(tracking.Registry):
+    """Versions of one task's prompt.
+
+    Parameters
+    ----------
+    name : str
+        The task's name. In MLflow and in the audit it is ``<name>.prompt``, for a prompt and a
+        model cannot share a name.
+    """
+
+    KIND = "prompt"
+    FILTER = " AND tags.`mlflow.prompt.is_prompt` = 'true'"  # else MLflow finds models only
+
+    def __init__(self, name: str):
+        super().__init__(f"{name}.prompt")
+
+    def _create(self, source: str, mlflow_run: str, new: bool) -> int:
+        variant = variants.load(Path(unquote(urlparse(source).path)))
+        prompt = variant.prompt
+        if new:
+            self.client.create_prompt(self.name)
+        # register_prompt and link_prompt_version_to_run use MLflow's default store, not this one
+        made = self.client.create_prompt_version(
+            self.name,
+            prompt.messages({name: f"{{{{{name}}}}}" for name in prompt.inputs}),
+            description=prompt.note or None,
+            tags={
+                SOURCE: source,
+                "diptych.prompt": f"{prompt.name} {prompt.version}",
+                "diptych.mlflow_run": mlflow_run,
+            },
+            response_format=prompt.output or None,
+            model_config=variants.settings(variant),
+        )
+        return made.version
+
+    def _source(self, number: int) -> str:
+        found = self.client.get_prompt_version(self.name, number)
+        if found is None:  # so MLflow answers for a store that it cannot read
+            raise RuntimeError(f"registry: {self.name}/{number} cannot be read from MLflow's store")
+        return found.tags[SOURCE]
+
+    def _point(self, alias: str, number: int) -> None:
+        self.client.set_prompt_alias(self.name, alias, number)

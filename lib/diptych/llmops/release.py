@@ -1,0 +1,124 @@
+"""Stage 3, release: measure a candidate for the gate, write its card."""
+
+import numpy as np
+import pandas as pd
+
+from diptych.core import stats
+from diptych.core.gate import Candidate, Decision
+from diptych.core.prices import Price
+from diptych.llmops import build, endpoint, variants
+from diptych.llmops.ask import ask_many
+from diptych.llmops.build import Variant
+from diptych.llmops.load import fresh
+from diptych.llmops.prompts import Prompt
+from diptych.llmops.providers import provider
+
+UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
+
+
+def measure(
+    name: str,
+    variant: Variant,
+    rows: pd.DataFrame,
+    behaviour: pd.DataFrame | None = None,
+    **options,
+) -> Candidate:
+    """Measure what the gate asks of a prompt with its model and parameters.
+
+    Parameters
+    ----------
+    name : str
+        How reports call it.
+    rows : DataFrame
+        Canonical test rows; candidate and champion must be measured on the same ones.
+    behaviour : DataFrame, optional
+        From `diptych.llmops.behaviour.summary`; its failure rates go to the gate. Without it only
+        the rows are asked: of a champion the gate wants no more.
+    **options
+        As `build.evaluate` takes them.
+    """
+    found = build.evaluate([variant], rows, **options)
+    slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
+    if behaviour is None:
+        return Candidate.from_rows(name, found["correct"], slice_of=slices)
+    said = found[found["error"] == ""]
+    told = len(said) and said["confidence"].notna().all()  # without logprobs there is none
+    extra = {
+        UNREADABLE: float(found["predicted"].isna().mean()),
+        COST: 1000 * float(found["usd"].mean(skipna=False)),
+    }
+    return Candidate.from_rows(
+        name,
+        found["correct"],
+        slice_of=slices,
+        calibration_error=stats.calibration_error(said["confidence"], said["correct"])
+        if told
+        else None,
+        latency_p95_ms=latency_p95(variant, rows, **options),
+        size_mb=size_mb(variant),
+        extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
+    )
+
+
+def failing(behaviour: pd.DataFrame) -> list[str]:
+    """Return what the gate calls the failure rates of the families of a summary."""
+    return [f"share failing {name}" for name in behaviour["name"]]
+
+
+def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
+    """Return the 95th percentile in milliseconds of one request after the other, over the wire.
+
+    They are asked afresh in every run: an answer from the ledger has the latency of another day.
+    """
+    asked = variant.requests(rows.head(calls).to_dict("records"))
+    answers = ask_many(
+        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
+        concurrency=1, repeat=fresh(options.get("run", "")), prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ("calls", "run", "budget")},
+    )  # fmt: skip
+    return float(np.percentile([answer.latency_ms for answer in answers], 95))
+
+
+def size_mb(variant: Variant) -> float | None:
+    """Return the size of the model's file where it is served here, else None."""
+    if provider(variant.endpoint).name != "local":
+        return None
+    return endpoint.model_file(variant.server.get("model")).stat().st_size / 1e6
+
+
+def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: dict) -> str:
+    """Write the prompt card, after the model card (Mitchell et al. 2019), as Markdown."""
+    prompt, at = variant.prompt, provider(variant.endpoint)
+    price = Price(at.prices, variant.model or at.model).facts()
+    costs = "nothing, it runs here" if price["provider"] == "free" else (
+        f"{price['input_usd']} USD in, {price['output_usd']} USD out per million tokens"
+    )  # fmt: skip
+    runs = ", ".join(f"{key} = {value}" for key, value in variants.settings(variant).items()
+                     if key != "response_format")  # fmt: skip
+    lines = [
+        f"**Prompt** {prompt.name}, version {prompt.version}; {len(prompt.examples)} example(s)",
+        f"**Runs with** {runs}",
+        f"**Reads** {', '.join(prompt.inputs)}; **answers** {', '.join(prompt.labels) or 'text'}",
+        *(f"**{name}** {value}" for name, value in facts.items()),
+        f"**Price** {costs} ({price['source']})",
+        f"**Gate** {decision.reason}",
+        "**Not for** texts unlike those it was tested on: watch the reports of stage 5.",
+    ]
+    said = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in prompt.messages(_slots(prompt)))
+    quoted = "\n".join(f"    {line}" for line in said.splitlines())  # indented, it cannot end early
+    return "\n\n".join([
+        "\n".join(f"- {line}" for line in lines),
+        _markdown(decision.checks[["rule", "measured", "limit", "status"]]),
+        _markdown(behaviour.round(3)),
+        quoted,
+    ]) + "\n"  # fmt: skip
+
+
+def _slots(prompt: Prompt) -> dict[str, str]:
+    return {name: f"{{{name}}}" for name in prompt.inputs}
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    cells = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(x.replace('|', '&#124;') for x in row)} |" for row in cells)

@@ -1,0 +1,165 @@
+"""How an answer is judged: by its label, a pattern, a schema, a reference text, or another model.
+
+A scorer takes a prompt, rows and the answers to them (None where the call failed), and returns a
+`Grade` for each. A call that failed, or an answer that cannot be read, is graded 0.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from diptych.llmops.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What was read from an answer, None if nothing, and how good it is, from 0 to 1."""
+
+    predicted: str | None
+    score: float
+
+
+Scorer = Callable[[Prompt, Sequence[Mapping], Sequence[str | None]], list[Grade]]
+
+
+def label(text: str | None, labels: Sequence[str]) -> str | None:
+    """Return the one label that an answer names, None if it names none, several, or denies one.
+
+    Case, width, quotes, Markdown and words around it do not count; JSON is read too.
+    """
+    if text is None:
+        return None
+    said = _normal(_plain(text))
+    exact = {_normal(name): name for name in labels}
+    if (bare := said.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
+        return exact[bare]
+    found = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(said)}
+    if len(found) != 1:
+        return None
+    name, denied = found.pop()
+    return None if denied else exact[name]
+
+
+@lru_cache
+def _pattern(labels: tuple[str, ...]) -> re.Pattern:
+    # the longest first, so that "not worth it" is a label before it is a denial
+    one = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:({one})|(?:not|non|never|isn't)[\s-]+({one}))(?!\w)")
+
+
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _plain(text: str) -> str:
+    """Return the texts in an answer that is JSON, else the answer."""
+    try:
+        found = json.loads(re.sub(r"^\s*```\w*\n|\n?```\s*$", "", text))
+    except ValueError:
+        return text
+    values = found.values() if isinstance(found, dict) else [found]
+    return " ".join(value for value in values if isinstance(value, str)) or text
+
+
+def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade 1 where an answer names the row's label, see `label`."""
+    found = [label(text, prompt.labels) for text in texts]
+    return [
+        Grade(name, float(name is not None and name == row["label"]))
+        for row, name in zip(rows, found, strict=True)
+    ]
+
+
+def exact(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade 1 where an answer is the row's label, but for case and white space."""
+    return [
+        Grade(text, float(text is not None and _normal(text) == _normal(row["label"])))
+        for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def matches(pattern: str) -> Scorer:
+    """Return a scorer by a regular expression.
+
+    With a group, what the group finds is the prediction and is compared with the row's label;
+    without one, an answer in which the pattern is found is right.
+
+    Raises
+    ------
+    ValueError
+        If the pattern is no regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"pattern: {pattern!r} is no regular expression: {error}") from error
+
+    def grade(text: str | None, row: Mapping) -> Grade:
+        found = compiled.search(text or "")
+        if text is None or not found:
+            return Grade(None, 0.0)
+        if not compiled.groups:
+            return Grade(found[0], 1.0)
+        return Grade(found[1], float(found[1] is not None and found[1] == row["label"]))
+
+    return _each(grade)
+
+
+def valid_json(schema: Mapping) -> Scorer:
+    """Return a scorer that asks for JSON that keeps to a schema (JSON Schema, draft 2020-12).
+
+    Raises
+    ------
+    ValueError
+        If the schema is none.
+    """
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise ValueError(f"schema: {error.message}") from error
+    validator = jsonschema.Draft202012Validator(schema)
+
+    def grade(text: str | None, row: Mapping) -> Grade:
+        try:
+            return Grade(text, float(validator.is_valid(json.loads(text or ""))))
+        except (ValueError, RecursionError):
+            return Grade(None, 0.0)
+
+    return _each(grade)
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """Return the F1 of the longest common subsequence of two texts' words, from 0 to 1.
+
+    C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries" (2004), with beta 1. Words
+    are runs of letters and digits in lower case, without stemming.
+    """
+    said, wanted = (re.findall(r"\w+", _normal(x)) for x in (text, reference))
+    if not said or not wanted:
+        return 0.0
+    before = [0] * (len(wanted) + 1)
+    for word in said:
+        now = [0]
+        for i, other in enumerate(wanted):
+            now.append(before[i] + 1 if word == other else max(before[i + 1], now[i]))
+        before = now
+    return 2 * before[-1] / (len(said) + len(wanted))
+
+
+def by_rouge_l(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade by `rouge_l` against the row's label, which here is a reference text."""
+    return _each(lambda text, row: Grade(text, rouge_l(text or "", row["label"])))(
+        prompt, rows, texts
+    )
+
+
+def _each(grade: Callable[[str | None, Mapping], Grade]) -> Scorer:
+    def scorer(prompt, rows, texts):
+        return [grade(text, row) for row, text in zip(rows, texts, strict=True)]
+
+    return scorer
