@@ -130,4 +130,4 @@ def test_a_cell_exempt_from_comparison_says_why(path):
     for cell in code(read(path)):
         tags = set(cell.metadata.get("tags", []))
         if "nbval-ignore-output" in tags:
-            assert tags & {"versions", "timing", "dates", "training"}, cell.id
+            assert tags & {"versions", "timing", "dates", "training", "sampling"}, cell.id

@@ -12,6 +12,7 @@ from aiohttp import web
 
 KEY = "the-right-key"
 LONGEST = 2000  # characters of a prompt
+STALL_S = 1.0  # how long a stalled call takes
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Fake:
     troubles: list = field(default_factory=list)  # what the next calls meet, one each
     seen: list = field(default_factory=list)  # bodies
     times: list = field(default_factory=list)
+    answered: list = field(default_factory=list)  # prompts, each time an answer was made
     now: int = 0
     most: int = 0
     url: str = ""
@@ -112,6 +114,9 @@ class Fake:
         if trouble == "hang up":
             request.transport.abort()
             return web.Response()
+        if trouble == "stall":
+            await asyncio.sleep(STALL_S)
+        self.answered.append(body["messages"][-1]["content"])
         words = self.words(body)
         if body.get("stream"):
             return await self.stream(request, body, words, trouble)

@@ -14,7 +14,6 @@ from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
 from diptych.llmops import scorers
 from diptych.llmops.ask import Answer, ask_many
-from diptych.llmops.budget import Budget
 from diptych.llmops.grid import Variant
 from diptych.llmops.plan import opened
 
@@ -37,11 +36,8 @@ def evaluate(
     repeats: int = 1,
     scorer: scorers.Scorer = scorers.by_label,
     calls: Calls | str | Path | None = None,
-    run: str = "",
-    budget: Budget | None = None,
-    concurrency: int = 64,
-    stream: bool = False,
     progress: bool = False,
+    **options,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
@@ -59,8 +55,9 @@ def evaluate(
         How often each question is asked; a repeat is not answered from an earlier one.
     scorer : callable
         See `diptych.llmops.scorers`.
-    calls, run, budget, concurrency, stream, progress
-        See `diptych.llmops.ask.ask_many`.
+    calls, progress, **options
+        See `diptych.llmops.ask.ask_many`: ``run``, ``budget``, ``concurrency``, ``stream``,
+        ``key_env``, ``timeout_s``, ``max_retries``.
 
     Returns
     -------
@@ -88,8 +85,7 @@ def evaluate(
                     answers = ask_many(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
-                        run=run, prompt_version=variant.prompt.version, budget=budget,
-                        concurrency=concurrency, stream=stream, progress=bar,
+                        prompt_version=variant.prompt.version, progress=bar, **options,
                     )  # fmt: skip
                     frames.append(_graded(variant, repeat, some, answers, scorer))
                     done += len(some)

@@ -23,6 +23,7 @@ FIELDS = ("task", "inputs", "output", "parent", "note")
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
 LABELS = "labels"
+NEWLINE = re.compile("\r\n?")  # as reading a text file takes it
 SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")  # the braces of JSON hold quotes or spaces
 
 
@@ -195,7 +196,7 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
     def wrong(told: str) -> PromptError:
         return PromptError(f"{workspace.shown(path)}: {told}")
 
-    found = re.match(r"---\n(.*?\n)---\n(.*)", text.replace("\r\n", "\n"), re.DOTALL)
+    found = re.match(r"---\n(.*?\n)---\n(.*)", NEWLINE.sub("\n", text), re.DOTALL)
     if not found:
         raise wrong("has no front matter; begin with --- and end it with ---")
     try:

@@ -33,11 +33,11 @@ def label(text: str | None, labels: Sequence[str]) -> str | None:
     if text is None:
         return None
     said = _normal(_plain(text))
-    exact = {_normal(name): name for name in labels}
+    exact = {_normal(name): name for name in labels if name.strip()}
     if (bare := said.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
         return exact[bare]
     found = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(said)}
-    if len(found) != 1:
+    if not exact or len(found) != 1:
         return None
     name, denied = found.pop()
     return None if denied else exact[name]
@@ -58,7 +58,7 @@ def _plain(text: str) -> str:
     """Return the texts in an answer that is JSON, else the answer."""
     try:
         found = json.loads(re.sub(r"^\s*```\w*\n|\n?```\s*$", "", text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     values = found.values() if isinstance(found, dict) else [found]
     return " ".join(value for value in values if isinstance(value, str)) or text

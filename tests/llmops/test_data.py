@@ -1,0 +1,112 @@
+"""Examples and evaluation rows: pinned, balanced, and free of leaks."""
+
+import pandas as pd
+import pytest
+
+from diptych.core import tasks
+from diptych.llmops import data, endpoint
+from diptych.llmops.ask import ask
+from diptych.llmops.data import PromptError
+
+LABELS = ("negative", "positive")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return tasks.get("reviews").load()
+
+
+def test_a_sample_keeps_the_shares_of_its_split_and_depends_on_ids_and_seed_alone(rows):
+    found = data.sample(rows, "live", 300, 0)
+    shares = rows[rows["split"] == "live"]["label"].value_counts(normalize=True)
+    assert found["label"].value_counts(normalize=True).to_dict() == pytest.approx(
+        shares.to_dict(), abs=1 / 300
+    )
+    assert set(found["split"]) == {"live"}
+    shuffled = data.sample(rows.sample(frac=1, random_state=1), "live", 300, 0)
+    pd.testing.assert_frame_equal(found, shuffled)
+    assert set(data.sample(rows, "live", 300, 1)["id"]) != set(found["id"])
+
+
+def test_a_larger_sample_holds_the_smaller_one(rows):
+    small, large = (set(data.sample(rows, "test", n, 0)["id"]) for n in (50, 200))
+    assert small < large
+    assert len(data.sample(rows, "handwritten", 10_000, 0)) == 440
+    assert data.sample(rows, "nowhere", 10, 0).empty
+
+
+def test_the_pool_holds_train_rows_with_the_labels_in_turn(rows):
+    pool = data.pool(rows, 7, 0, LABELS)
+    assert [label for _, label in pool] == [*LABELS, *LABELS, *LABELS, "negative"]
+    train = rows[rows["split"] == "train"].set_index("text")["label"]
+    assert [train[inputs["text"]] for inputs, _ in pool] == [label for _, label in pool]
+    assert all(set(inputs) == {"text"} for inputs, _ in pool)
+    assert data.pool(rows, 3, 0, LABELS) == pool[:3]
+    assert data.pool(rows, 7, 1, LABELS) != pool
+    assert data.pool(rows, 0, 0, LABELS) == []
+
+
+def test_a_pool_too_large_is_refused(rows):
+    few = rows[(rows["split"] == "train")].head(30)
+    few = few[(few["label"] == "negative") | (few.index == few.index[0])]
+    with pytest.raises(PromptError, match=r"shots: 8 need 4 train rows of each label; there are"):
+        data.pool(few, 8, 0, LABELS)
+
+
+def test_a_leak_is_found_also_in_other_words_case_and_digits(rows):
+    test = data.sample(rows, "test", 40, 0)
+    pool = data.pool(rows, 8, 0, LABELS)
+    assert data.leaks(pool, test) == 0
+    assert data.leaks([], test) == 0
+    long = test["text"][test["text"].str.split().str.len().idxmax()]
+    assert data.leaks([*pool, ({"text": f"  {test['text'][0].upper()}"}, "x")], test) == 1
+    assert data.leaks([({"text": f"{long} 12"}, "x")], test) == 1
+    with pytest.raises(PromptError, match="1 evaluation rows repeat one; take another seed"):
+        data.raise_if_leaked(1)
+    data.raise_if_leaked(0)
+
+
+def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
+    names = [prompt.name for prompt in data.choose("reviews", [], LABELS)]
+    assert {"plain", "careful", "json", "vague"} <= set(names)
+    (one,) = data.choose("reviews", ["careful"], LABELS)
+    assert one.name == "careful"
+    with pytest.raises(PromptError, match="plain: output: allows negative, positive, the data "):
+        data.choose("reviews", ["plain"], [*LABELS, "mixed"])
+    with pytest.raises(PromptError, match="two are called plain"):
+        data.choose("reviews", ["plain", "plain"], LABELS)
+
+
+def test_numbers_are_told_as_text():
+    frame = pd.DataFrame({"id": ["a"], "label": ["x"], "mean_width": [1.25], "height": [30.0]})
+    told = data.as_text(frame, ["mean_width", "height"])
+    assert told["text"].tolist() == ["mean width 1.25, height 30"]
+    assert list(told) == ["id", "label", "text"]
+    same = pd.DataFrame({"text": ["x"]})
+    assert data.as_text(same, ["text"]) is same
+
+
+def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
+    (prompt,) = data.choose("reviews", ["few_shot"], LABELS)
+    messages = prompt.messages({"text": "Great soup, and it's <b>hot</b>."})
+    given = {"model": gguf, "slots": 2, "idle_s": 60}
+    answer = ask(messages, server=given, parameters={"max_tokens": 1, "temperature": 0})
+    assert data.tokens(messages, **given) == answer.prompt_tokens
+    endpoint.stop(gguf, slots=2)
+
+
+def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
+    monkeypatch.setattr("diptych.llmops.serve.SHIPPED", gguf)
+    monkeypatch.setattr("diptych.llmops.endpoint.SHIPPED", gguf)
+    found = data.inventory(data.choose("reviews", [], LABELS), {"text": "Great soup."})
+    found = found.set_index("prompt")
+    assert found.loc["few_shot", ["parent", "examples", "answers"]].tolist() == [
+        "plain",
+        4,
+        "a label",
+    ]
+    assert found.loc["json", "answers"] == "JSON"
+    assert found["tokens"].idxmax() == "few_shot"
+    assert (found["by 4 bytes"] > 0).all()
+    assert found["version"].is_unique
+    endpoint.stop(gguf)
