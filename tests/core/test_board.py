@@ -100,3 +100,13 @@ def test_a_leaderboard_reads_well(scores):
     assert found["against the best"].tolist()[0] == "the best"
     assert found["against the best"].tolist()[1].startswith("-0.")
     assert list(found)[-3:] == ["p (Holm)", "verdict", "rows needed"]
+
+
+def test_differences_and_estimates_are_the_lines_of_the_table(scores):
+    compared = board.compare(scores, 0.01, 0)
+    gaps = board.differences(compared)
+    assert gaps["name"].tolist() == ["weak", "coin"]
+    assert gaps["value"].tolist() == compared["difference"].dropna().tolist()
+    found = board.estimates(compared, "on test, ")
+    assert found["on test, weak"] == stats.wilson(int(scores["weak"].sum()), N)
+    assert board.estimates(compared.head(0)) == {}

@@ -12,7 +12,7 @@ from aiohttp import web
 
 KEY = "the-right-key"
 LONGEST = 2000  # characters of a prompt
-STALL_S = 1.0  # how long a stalled call takes
+STALL_S = 3.0  # how long a stalled call takes
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Fake:
     seen: list = field(default_factory=list)  # bodies
     times: list = field(default_factory=list)
     answered: list = field(default_factory=list)  # prompts, each time an answer was made
+    stalled: set = field(default_factory=set)  # prompts whose answer came late
     now: int = 0
     most: int = 0
     url: str = ""
@@ -115,6 +116,7 @@ class Fake:
             request.transport.abort()
             return web.Response()
         if trouble == "stall":
+            self.stalled.add(body["messages"][-1]["content"])
             await asyncio.sleep(STALL_S)
         self.answered.append(body["messages"][-1]["content"])
         words = self.words(body)

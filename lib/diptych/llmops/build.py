@@ -299,7 +299,8 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     for name, own in results.groupby("variant", sort=False):
         each = own.groupby("repeat")["score"].mean()
         answers = own.groupby("id")["output"].nunique(dropna=False)
-        lines.append((name, len(each), each.min(), each.max(), each.std(), (answers > 1).mean()))
+        deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
+        lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
     return pd.DataFrame(lines, columns=names)
 

@@ -1,0 +1,329 @@
+"""The evaluation of prompts, over the wire, with faults; and the tables made of it."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from diptych.core import stats
+from diptych.core.calls import Calls
+from diptych.core.records import Record, RecordError
+from diptych.llmops import build
+from diptych.llmops.ask import ask
+from diptych.llmops.budget import Budget, BudgetError
+from diptych.llmops.grid import Variant
+from diptych.llmops.prompts import Prompt
+from diptych.llmops.scorers import exact
+from llmops import fakes
+
+LABELS = {"type": "string", "enum": ["negative", "positive"]}
+PLAIN = Prompt("plain", "films", ("text",), "", "{text}", output=LABELS)
+SHOUT = Prompt("shout", "films", ("text",), "Shout.", "{text}!", output=LABELS)
+POOL = [({"text": "good"}, "positive"), ({"text": "bad"}, "negative")]
+
+
+def films(n):
+    """Return rows of which the fakes get every seventh wrong."""
+    said = ["bad" if i % 3 else "good" for i in range(n)]
+    truth = [("negative" if i % 3 else "positive") if i % 7 else "mixed" for i in range(n)]
+    texts = [f"a {word} film {i}" for i, word in enumerate(said)]
+    return pd.DataFrame({"id": [f"f{i:04d}" for i in range(n)], "text": texts, "label": truth})
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    with fakes.serving(fakes.make("openai")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def calls(tmp_path):
+    with Calls(tmp_path / "ledger.db") as calls:
+        yield calls
+
+
+def variant(fake, prompt=PLAIN, **more):
+    return Variant(prompt, fake.url, "m", **more)
+
+
+def asked(fake, variants, rows, calls, **options):
+    return build.evaluate(variants, rows, calls=calls, key_env="TEST_KEY", **options)
+
+
+def steady(results):
+    """Return what must not depend on when and in how many pieces it was asked."""
+    times = ["latency_ms", "first_token_ms", "cached"]
+    return results.drop(columns=times)
+
+
+def test_every_variant_is_asked_about_every_row(fake, calls):
+    rows, pool = films(40), POOL
+    variants = [variant(fake), variant(fake, SHOUT, shots=2)]
+    found = asked(fake, variants, rows, calls, pool=pool, run="r", concurrency=8, stream=True)
+    assert list(found) == list(build.COLUMNS)
+    assert len(found) == 80
+    assert found["id"].tolist() == rows["id"].tolist() * 2
+    assert found["expected"].tolist() == rows["label"].tolist() * 2
+    assert (found["correct"] == (found["predicted"] == found["expected"])).all()
+    assert (found["correct"] == (found["expected"] != "mixed")).all()
+    assert found["confidence"].tolist() == pytest.approx([math.exp(-1.5)] * 80)
+    assert (found["first_token_ms"] <= found["latency_ms"]).all()
+    assert (found["error"] == "").all()
+    shown = [len(body["messages"]) for body in fake.seen]
+    assert Counter(shown) == {1: 40, 6: 40}
+    ledger = calls.table(run="r")
+    assert set(ledger["prompt_version"]) == {PLAIN.version, SHOUT.version}
+    assert len(ledger) == 80
+
+
+def test_what_was_asked_is_not_asked_again_but_a_repeat_is(fake, calls):
+    first = asked(fake, [variant(fake)], films(10), calls)
+    again = asked(fake, [variant(fake)], films(12), calls, repeats=2)
+    assert len(fake.seen) == 24
+    kept = again[(again["repeat"] == 0) & again["cached"]]
+    pd.testing.assert_frame_equal(
+        kept.drop(columns="cached"), first.drop(columns="cached"), check_exact=True
+    )
+    assert again["cached"].sum() == 10
+
+
+def test_chunks_change_nothing(fake, calls, monkeypatch):
+    whole = asked(fake, [variant(fake)], films(25), calls)
+    monkeypatch.setattr(build, "CHUNK", 4)
+    again = asked(fake, [variant(fake)], films(25), calls, repeats=1)
+    pd.testing.assert_frame_equal(steady(whole), steady(again))
+
+
+def test_a_scorer_of_ones_own(fake, calls):
+    found = asked(fake, [variant(fake)], films(6), calls, scorer=exact)
+    assert not found["correct"].any()  # the fakes say more than the label
+    assert found["predicted"].str.contains("<b>").all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"variants": []}, "there are none"),
+        ({"rows": films(0)}, "there are none"),
+        ({"repeats": 0}, "repeats: 0; at least 1"),
+        ({"rows": pd.concat([films(2), films(1)])}, "id f0000 is there twice"),
+        ({"variants": [Variant(PLAIN)] * 2}, "2 are called 'plain'"),
+        ({"variants": [Variant(PLAIN, shots=3)], "pool": POOL}, "needs 3, and the pool holds 2"),
+        ({"rows": films(2).drop(columns="text")}, "plain: a row lacks text; it has id, label"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_asked(calls, options, told):
+    given = {"variants": [Variant(PLAIN)], "rows": films(2)} | options
+    with pytest.raises(ValueError, match=told):
+        build.evaluate(**given, calls=calls)
+    assert calls.table().empty
+
+
+def test_the_budget_holds_and_what_was_answered_is_kept(fake, calls):
+    rows = films(30)
+    with pytest.raises(BudgetError):
+        asked(fake, [variant(fake)], rows, calls, budget=Budget(max_tokens=400), concurrency=4)
+    paid = len(calls.table())
+    assert 0 < paid < 30
+    found = asked(fake, [variant(fake)], rows, calls)
+    assert found["cached"].sum() == paid
+    assert len(fake.seen) == 30
+
+
+TROUBLES = ["rate", "overloaded", "hang up", "stall", "html"]
+
+
+def troubled(n, share, seed):
+    """Return what each of n calls meets: every tenth or so a trouble."""
+    dice = random.Random(seed)
+    return [dice.choice(TROUBLES) if dice.random() < share else None for _ in range(n)]
+
+
+def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, calls):
+    rows = films(250)
+    fake.troubles = troubled(400, 0.1, 0)
+    found = asked(fake, [variant(fake)], rows, calls, concurrency=32, timeout_s=2)
+    assert found["id"].tolist() == rows["id"].tolist()
+    failed = found[found["error"] != ""]
+    assert "the endpoint's answer is not JSON" in set(failed["error"])  # no use to retry that
+    answered = found.drop(failed.index)
+    assert (answered["correct"] == (answered["expected"] != "mixed")).all()
+    assert not failed["correct"].any()
+    assert failed["predicted"].isna().all()
+    ledger = calls.table()
+    assert len(ledger) == len(rows)
+    assert (ledger["status"] == "failed").sum() == len(failed) < 25
+    unheard = set(rows["text"]) - set(fake.answered)
+    assert unheard <= set(rows.set_index("id").loc[failed["id"], "text"])
+    twice = {text for text, count in Counter(fake.answered).items() if count > 1}
+    assert twice <= fake.stalled  # an answer that came too late to be heard
+    fake.troubles = []
+    before = len(fake.seen)
+    again = asked(fake, [variant(fake)], rows, calls)
+    assert (again["error"] == "").all()
+    assert len(fake.seen) - before == len(failed)
+
+
+KILLED = """
+import sys
+from diptych.llmops import build
+from llmops.test_build import films, Variant, PLAIN, SHOUT
+url, ledger, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+asked = [Variant(prompt, url, "m") for prompt in (PLAIN, SHOUT)]
+build.evaluate(asked, films(n), calls=ledger, key_env="TEST_KEY", concurrency=16)
+"""
+
+
+def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_table(fake, tmp_path):
+    rows, n = films(150), 300
+    variants = [variant(fake), variant(fake, SHOUT)]
+    with Calls(tmp_path / "whole.db") as calls:
+        whole = asked(fake, variants, rows, calls)
+    fake.seen.clear()
+    fake.delay = 0.02
+    ledger = tmp_path / "cut.db"
+    after = random.Random(time.time_ns()).randint(1, n - 32)
+    code = [sys.executable, "-c", KILLED, fake.url, str(ledger), str(len(rows))]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(code, env=env)
+    while len(fake.seen) < after and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    with Calls(ledger) as calls:
+        kept, before = len(calls.table()), len(fake.seen)
+        assert kept < n
+        found = asked(fake, variants, rows, calls)
+        assert len(fake.seen) - before == n - kept  # no answer in the ledger is asked for again
+        assert found["cached"].sum() == kept
+        pd.testing.assert_frame_equal(steady(found), steady(whole))
+        assert len(calls.table()) == n
+
+
+def results(*variants, rows=60):
+    """Return made-up results: each variant right on a share of the rows."""
+    frames = []
+    for name, right, more in variants:
+        ids = [f"r{i:03d}" for i in range(rows)]
+        correct = [i < right * rows for i in range(rows)]
+        frame = pd.DataFrame({"variant": name, "id": ids, "repeat": 0, "correct": correct})
+        frame["score"] = frame["correct"].astype(float)
+        frame["expected"] = "yes"
+        frame["predicted"] = frame["output"] = ["yes" if x else "no" for x in correct]
+        frame["error"] = ""
+        frames.append(frame.reindex(columns=list(build.COLUMNS)).assign(error="", **more))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_the_leaderboard_compares_and_prices():
+    found = build.leaderboard(
+        results(
+            ("a", 0.5, {"usd": 0.001, "latency_ms": 10.0}),
+            ("b", 0.9, {"usd": 0.002, "latency_ms": 30.0, "first_token_ms": 5.0}),
+        ),
+        margin=0.02,
+        seed=0,
+    ).set_index("name")
+    assert found.index.tolist() == ["b", "a"]
+    assert found["verdict"].tolist() == ["best", "worse"]
+    own = stats.wilson(54, 60)
+    line = found.loc["b"]
+    assert (line["value"], line["low"], line["high"], line["n"]) == (
+        own.value,
+        own.low,
+        own.high,
+        60,
+    )
+    assert found["usd per 1,000"].tolist() == pytest.approx([2, 1])
+    assert found["usd per correct"].tolist() == pytest.approx([0.002 / 0.9, 0.002])
+    assert found["p50 ms"].tolist() == [30, 10]
+    assert found["first token ms"].tolist()[0] == 5
+    assert math.isnan(found["first token ms"].iloc[1])
+    assert build.leaderboard(results(("a", 0, {})), 0, 0)["usd per correct"].isna().all()
+    assert build.leaderboard(pd.DataFrame(columns=list(build.COLUMNS)), 0, 0).empty
+
+
+def test_failures_are_counted_apart_from_answers_that_name_no_label():
+    found = results(("a", 1.0, {"latency_ms": 1.0}))
+    found.loc[0, ["error", "predicted", "latency_ms"]] = ["HTTP 500", None, 9999.0]
+    found.loc[1:2, "predicted"] = None
+    line = build.costs(found).iloc[0]
+    assert (line["failed"], line["unread"], line["p95 ms"]) == (1, 2, 1.0)
+
+
+def test_variants_on_other_rows_are_not_compared():
+    both = results(("a", 0.5, {}), ("b", 0.5, {}))
+    with pytest.raises(ValueError, match="b has other rows than the variants before it"):
+        build.leaderboard(both.drop(both.index[-1]), 0, 0)
+
+
+def test_repeats_tell_how_much_answers_vary(fake, calls):
+    found = asked(fake, [variant(fake), variant(fake, temperature=0.9)], films(5), calls, repeats=3)
+    table = build.repeated(found).set_index("name")
+    calm, warm = table.index
+    assert table.loc[calm, ["repeats", "deviation", "changed"]].tolist() == [3, 0, 0]
+    assert table.loc[warm, "changed"] == 1
+
+
+def test_the_choice_is_made_on_the_rows_tried_and_of_equals_the_shorter_is_kept():
+    made = [Variant(PLAIN, shots=k) for k in (0, 2, 4)] + [Variant(SHOUT, shots=k) for k in (0, 2)]
+    shares = [0.5, 0.8, 0.8, 0.9, 0.4]
+    tried = results(
+        *((v.name, s, {"prompt_tokens": v.shots + 1.0}) for v, s in zip(made, shares, strict=True))
+    )
+    kept, table = build.pick(tried, made)
+    assert [v.name for v in kept] == ["shout", "plain · k=2"]
+    assert table["kept"].tolist() == [False, True, False, True, False]
+    assert table["valid"].tolist() == pytest.approx(shares)
+
+
+def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
+    both = results(("a", 0.5, {}), ("b", 0.9, {}), ("c", 0.95, {}), ("d", 0.5, {}), rows=20)
+    both.loc[(both["variant"] == "c") & (both["id"] == "r000"), "predicted"] = None
+    rows = pd.DataFrame(
+        {"id": [f"r{i:03d}" for i in range(20)], "text": "<script>", "label": "yes"}
+    )
+    found = build.disagreements(both, rows)
+    # r010 to r017 by two against two, r018 by one against three
+    assert found["id"].tolist() == [f"r{i:03d}" for i in range(10, 19)]
+    assert list(found) == ["id", "text", "label", "a", "b", "c", "d"]
+
+
+def left(folder, ids, families):
+    said = pd.DataFrame({"id": ids, "predicted": "yes", "confidence": 0.9, "correct": True})
+    both = pd.concat([said.assign(family=name) for name in families])
+    both.to_parquet(folder / "test_predictions.parquet")
+    return Record(folder, "mlops/2_build", {})
+
+
+def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
+    rows = pd.DataFrame({"id": ["r001", "r000"], "text": "x", "label": ["yes", "yes"]})
+    record = left(tmp_path, ["r000", "r001", "r002"], ("xgboost", "logistic"))
+    found = build.from_left(record, rows)
+    assert list(found) == list(build.COLUMNS)
+    assert found["variant"].unique().tolist() == ["logistic (left panel)", "xgboost (left panel)"]
+    assert found["id"].tolist() == ["r000", "r001"] * 2
+    assert len(build.from_left(record, rows, ["xgboost"])) == 2
+    board = build.leaderboard(
+        pd.concat([results(("a", 0.5, {"usd": 0.1}), rows=2), found]), margin=0, seed=0
+    )
+    assert set(board["name"]) == {"a", "xgboost (left panel)", "logistic (left panel)"}
+    strange = pd.DataFrame({"id": ["r000", "r999"], "label": "yes"})
+    with pytest.raises(RecordError, match="no predictions for these rows; run mlops/2_build"):
+        build.from_left(record, strange)
+    assert build.beside([], rows.head(0), record).empty
+
+
+def test_confidence_is_the_probability_of_the_answer(fake, calls):
+    given = {"calls": calls, "key_env": "TEST_KEY", "model": "m", "endpoint": fake.url}
+    told = ask("good", **given, parameters={"logprobs": True})
+    assert build.confidence(told) == pytest.approx(math.exp(-1.5))
+    assert math.isnan(build.confidence(ask("good", **given)))
