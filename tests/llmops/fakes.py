@@ -30,6 +30,7 @@ class Fake:
     truncates: bool = False  # a long prompt is cut without a word
     overloaded: int = 503
     delay: float = 0.0
+    pause: float = 0.0  # before each piece of a stream
     troubles: list = field(default_factory=list)  # what the next calls meet, one each
     seen: list = field(default_factory=list)  # bodies
     times: list = field(default_factory=list)
@@ -143,6 +144,7 @@ class Fake:
             if trouble == "cut" and i == 1:
                 request.transport.abort()
                 return answer
+            await asyncio.sleep(self.pause)
             await send(self.whole("chat.completion.chunk", [self.choice(body, [word], "delta")]))
         last = {"index": 0, "delta": {}, "finish_reason": "stop"}
         await send(self.whole("chat.completion.chunk", [last]))
