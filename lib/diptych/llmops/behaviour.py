@@ -64,11 +64,14 @@ def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0)
     Parameters
     ----------
     rows : DataFrame
-        Labelled rows with ``text``; invariance is tested on the first `n` of them.
+        Labelled rows; invariance is tested on the ``text`` of the first `n` of them. Without a
+        text there are no tests.
     labels : sequence of str
         Where they are not positive and negative, only invariance is tested: what an easy text or
         a negation is depends on the labels.
     """
+    if "text" not in rows or not labels:
+        return []
     rng = random.Random(f"behaviour {seed}")
     rows = rows[["text", "label"]].head(n).itertuples(index=False)
     texts = [(row.text, row.label) for row in rows]
@@ -98,6 +101,9 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
         One line per test: ``family``, ``text`` (the one that shows the failure, else the last),
         ``original`` ("" for one text), ``expected``, ``answer``, ``confidence``, ``passed``.
     """
+    names = ["family", "text", "original", "expected", "answer", "confidence", "passed"]
+    if not cases:
+        return pd.DataFrame(columns=names)
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
     found = build.evaluate([variant], rows, **options)
@@ -113,7 +119,6 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
         original = case.texts[0] if at else ""
         lines.append((case.family, shown, original, _expected(case, given), answers[shown],
                       sure[shown], case.passed(given)))  # fmt: skip
-    names = ["family", "text", "original", "expected", "answer", "confidence", "passed"]
     return pd.DataFrame(lines, columns=names)
 
 
@@ -138,7 +143,8 @@ def worst(tests: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     """Return failures, in turn of each family the one the model was surest of."""
     failed = tests[~tests["passed"]].sort_values("confidence", ascending=False, kind="stable")
     turn = failed.groupby("family").cumcount()
-    return failed.loc[turn.sort_values(kind="stable").index[:n]].drop(columns="passed")
+    shown = failed.loc[turn.sort_values(kind="stable").index[:n]]
+    return shown.drop(columns="passed").reset_index(drop=True)
 
 
 @cache

@@ -65,6 +65,22 @@ def failing(behaviour: pd.DataFrame) -> list[str]:
     return [f"share failing {name}" for name in behaviour["name"]]
 
 
+def limits(behaviour: pd.DataFrame, unreadable: float, usd: float, fails: float) -> dict:
+    """Return the highest share unreadable, USD per 1,000 answers and share failing each family."""
+    return {UNREADABLE: unreadable, COST: usd} | dict.fromkeys(failing(behaviour), fails)
+
+
+def figures(measured: Candidate) -> dict[str, float]:
+    """Return what was measured, as MLflow keeps it beside a version."""
+    found = {
+        "accuracy": measured.score.value,
+        "calibration error": measured.calibration_error,
+        "latency p95 ms": measured.latency_p95_ms,
+        **measured.extra,
+    }
+    return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
+
+
 def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
