@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from diptych.core import tasks
+from diptych.core import splits, tasks
 from diptych.core.gate import Limits, judge
-from diptych.mlops import build, improve, models, monitor, release
+from diptych.mlops import build, improve, models, release
 
 from .samples import fitted, sample
 
@@ -16,7 +16,7 @@ LIMITS = Limits(floor=0.5, max_calibration_error=0.5, max_latency_ms=None, max_s
 @pytest.fixture(scope="module")
 def windows():
     live = build.part(sample("reviews"), "live")
-    return monitor.stream(live, 6, 1_000, 0).set_index("id")["window"]
+    return splits.stream(live, 6, 1_000, 0).set_index("id")["window"]
 
 
 @pytest.fixture(scope="module")

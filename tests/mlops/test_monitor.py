@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diptych.core import splits
 from diptych.core.ledger import Ledger
 from diptych.core.stats import wilson
 from diptych.mlops import build, models, monitor, release
@@ -21,7 +22,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stream():
-    return monitor.stream(build.part(sample("reviews"), "live"), count=6, most=250, seed=0)
+    return splits.stream(build.part(sample("reviews"), "live"), count=6, most=250, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_a_window_is_a_month_in_the_order_of_time(stream):
 
 def test_rows_without_time_come_in_equal_batches():
     live = build.part(sample("tumours"), "live")
-    found = monitor.stream(live, count=5, most=10_000, seed=0)
+    found = splits.stream(live, count=5, most=10_000, seed=0)
     assert sorted(found["id"]) == sorted(live["id"])
     sizes = found.groupby("window").size()
     assert list(sizes.index) == [f"batch {i:02d}" for i in range(1, 6)]
@@ -87,13 +88,13 @@ def test_rows_without_time_come_in_equal_batches():
 
 def test_the_stream_is_seeded():
     live = build.part(sample("tumours"), "live")
-    one, same, other = (monitor.stream(live, 3, 10, seed)["id"].tolist() for seed in (1, 1, 2))
+    one, same, other = (splits.stream(live, 3, 10, seed)["id"].tolist() for seed in (1, 1, 2))
     assert one == same != other
 
 
 def test_no_live_rows_are_said():
     with pytest.raises(ValueError, match="no live rows"):
-        monitor.stream(sample("tumours").head(0), 3, 10, 0)
+        splits.stream(sample("tumours").head(0), 3, 10, 0)
 
 
 def test_texts_are_described_by_how_they_are_written():
@@ -218,7 +219,7 @@ def test_tables_are_watched_by_their_own_columns(tmp_path):
     folder = model.save(tmp_path / "model")
     data = sample("tumours")
     release.add_reference(model, folder, build.part(data, "test"), seed=0)
-    stream = monitor.stream(build.part(data, "live"), 2, 1_000, 0)
+    stream = splits.stream(build.part(data, "live"), 2, 1_000, 0)
     moved = stream["window"] == "batch 02"
     stream.loc[moved, "mean_texture"] += 40
     answer(model, stream, "serve")

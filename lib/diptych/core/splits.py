@@ -104,3 +104,29 @@ def near_copies(texts: pd.Series, of: np.ndarray) -> np.ndarray:
         alike = (minima[:, rows] == minima[:, others]).mean(axis=0) >= ALIKE
         near[long[rows[alike]]] = True
     return near
+
+
+def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
+    """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
+
+    A window is a month, or one of `count` equal batches where the rows have no time.
+
+    Raises
+    ------
+    ValueError
+        If there are no live rows.
+    """
+    if live.empty:
+        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
+    if live["time"].notna().all():
+        ordered = live.sort_values(["time", "id"])
+        window = ordered["time"].dt.strftime("%Y-%m")
+    else:
+        ordered = live.sample(frac=1, random_state=seed)
+        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
+    ordered = ordered.assign(window=window).reset_index(drop=True)
+    parts = [
+        group.sample(min(most, len(group)), random_state=seed).sort_index()
+        for _, group in ordered.groupby("window", sort=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
