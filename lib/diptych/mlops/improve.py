@@ -1,127 +1,22 @@
 """Stage 6, improve: retrain on the alarm, and let the gate choose on a later slice of time."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
+from diptych.core import windows as timeline
+from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan, training_rows
 from diptych.mlops import build
 from diptych.mlops.models import Model
 
-LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which windows a retraining may learn from, which decide, and which only show the outcome.
-
-    A challenger is judged on windows *later* than those it learnt from: on shuffled rows it
-    would look better than it will be in service.
-    """
-
-    alarm: str | None
-    learn: list[str]
-    decide: list[str]
-    after: list[str]
-
-    @property
-    def reason(self) -> str:
-        """Why to retrain, in words."""
-        return f"drift alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
-
-
-def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan:
-    """Lay out a retraining.
-
-    Parameters
-    ----------
-    windows : list of str
-        All live windows in order.
-    alarm : str or None
-        Window of the first alarm; without one the plan is a routine refresh in mid-stream.
-    learn, decide : int
-        Number of windows to learn from (the alarm's and the next ones) and to decide on.
-
-    Raises
-    ------
-    ValueError
-        If the alarm's window is unknown, or too few windows follow.
-    """
-    if alarm and alarm not in windows:
-        raise ValueError(f"alarm: {alarm!r} is none of the windows {', '.join(windows)}")
-    start = windows.index(alarm) if alarm else max(len(windows) // 2 - learn, 0)
-    cut = start + learn
-    if cut + decide > len(windows):
-        raise ValueError(
-            f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and there "
-            f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
-            "take fewer, or wait for more rows"
-        )
-    return Plan(alarm, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
-
-
-def training_rows(data: pd.DataFrame, windows: pd.Series, plan: Plan) -> pd.DataFrame:
-    """Return the champion's train rows and the live rows whose labels came in time."""
-    learnt = data["id"].map(windows).isin(plan.learn)
-    return data[(data["split"] == "train") | learnt]
-
-
-def in_windows(data: pd.DataFrame, windows: pd.Series, names: list[str]) -> pd.DataFrame:
-    """Return the live rows of some windows."""
-    return data[data["id"].map(windows).isin(names)]
+__all__ = ["LOSS", "Plan", "by_window", "in_windows", "outcome", "plan", "training_rows"]
 
 
 def by_window(
     models: dict[str, Model], data: pd.DataFrame, windows: pd.Series, names: list[str]
 ) -> pd.DataFrame:
-    """Score models on each window.
-
-    Returns
-    -------
-    DataFrame
-        ``window``, ``model``, ``value``, ``low``, ``high``, ``n``.
-    """
-    found = []
-    for window in names:
-        rows = in_windows(data, windows, [window])
-        for name, model in models.items():
-            accuracy = build.evaluate(model, rows).accuracy
-            found.append(
-                {
-                    "window": window,
-                    "model": name,
-                    "value": accuracy.value,
-                    "low": accuracy.low,
-                    "high": accuracy.high,
-                    "n": accuracy.n,
-                }
-            )
-    return pd.DataFrame(found)
-
-
-def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
-    """Return the accuracy on the windows after the decision, and how much of a loss came back.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        As `by_window` returns it for "champion" and "challenger".
-
-    Returns
-    -------
-    dict
-        Accuracy of both on windows neither the training nor the gate has seen; if the champion
-        lost at least `LOSS` against the windows before the alarm, also ``recovered``: the
-        challenger's gain as a share of that loss.
-    """
-    seen = {*plan.learn, *plan.decide, *plan.after}
-
-    def mean(model: str, windows) -> float | None:
-        rows = scores[(scores["model"] == model) & scores["window"].isin(windows)]
-        return float((rows["value"] * rows["n"]).sum() / rows["n"].sum()) if len(rows) else None
-
-    before = mean("champion", set(scores["window"]) - seen)
-    old, new = mean("champion", plan.after), mean("challenger", plan.after)
-    found = {"champion afterwards": old, "challenger afterwards": new}
-    if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
-        found["recovered"] = (new - old) / (before - old)
-    return {name: value for name, value in found.items() if value is not None}
+    """Score models on each window, see `diptych.core.windows.by_window`."""
+    rows = in_windows(data, windows, names)
+    correct = {
+        name: pd.Series(build.evaluate(model, rows).correct, index=rows["id"])
+        for name, model in models.items()
+    }
+    return timeline.by_window(correct, windows, names)

@@ -1,0 +1,153 @@
+"""Live rows in windows of time, and a challenger judged on windows later than those it learnt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from diptych.core import stats
+
+LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
+
+
+def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
+    """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
+
+    A window is a month, or one of `count` equal batches where the rows have no time.
+
+    Raises
+    ------
+    ValueError
+        If there are no live rows.
+    """
+    if live.empty:
+        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
+    if live["time"].notna().all():
+        ordered = live.sort_values(["time", "id"])
+        window = ordered["time"].dt.strftime("%Y-%m")
+    else:
+        ordered = live.sample(frac=1, random_state=seed)
+        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
+    ordered = ordered.assign(window=window).reset_index(drop=True)
+    parts = [
+        group.sample(min(most, len(group)), random_state=seed).sort_index()
+        for _, group in ordered.groupby("window", sort=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which windows a retraining may learn from, which decide, and which only show the outcome.
+
+    A challenger is judged on windows *later* than those it learnt from: on shuffled rows it
+    would look better than it will be in service.
+    """
+
+    alarm: str | None
+    learn: list[str]
+    decide: list[str]
+    after: list[str]
+
+    @property
+    def reason(self) -> str:
+        """Why to retrain, in words."""
+        return f"drift alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
+
+
+def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan:
+    """Lay out a retraining.
+
+    Parameters
+    ----------
+    windows : list of str
+        All live windows in order.
+    alarm : str or None
+        Window of the first alarm; without one the plan is a routine refresh in mid-stream.
+    learn, decide : int
+        Number of windows to learn from (the alarm's and the next ones) and to decide on.
+
+    Raises
+    ------
+    ValueError
+        If the alarm's window is unknown, or too few windows follow.
+    """
+    if alarm and alarm not in windows:
+        raise ValueError(f"alarm: {alarm!r} is none of the windows {', '.join(windows)}")
+    start = windows.index(alarm) if alarm else max(len(windows) // 2 - learn, 0)
+    cut = start + learn
+    if cut + decide > len(windows):
+        raise ValueError(
+            f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and there "
+            f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
+            "take fewer, or wait for more rows"
+        )
+    return Plan(alarm, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
+
+
+def training_rows(data: pd.DataFrame, windows: pd.Series, plan: Plan) -> pd.DataFrame:
+    """Return the champion's train rows and the live rows whose labels came in time."""
+    learnt = data["id"].map(windows).isin(plan.learn)
+    return data[(data["split"] == "train") | learnt]
+
+
+def in_windows(data: pd.DataFrame, windows: pd.Series, names: list[str]) -> pd.DataFrame:
+    """Return the live rows of some windows."""
+    return data[data["id"].map(windows).isin(names)]
+
+
+def by_window(
+    correct: Mapping[str, pd.Series], windows: pd.Series, names: Sequence[str]
+) -> pd.DataFrame:
+    """Score models on each window.
+
+    Parameters
+    ----------
+    correct : mapping of str to Series
+        By model: whether it is right, by row id.
+    windows : Series
+        Each live row's window, by row id.
+    names : sequence of str
+        The windows.
+
+    Returns
+    -------
+    DataFrame
+        ``window``, ``model``, ``value``, ``low``, ``high`` (Wilson), ``n``.
+    """
+    lines = []
+    for window in names:
+        for model, right in correct.items():
+            own = right[right.index.map(windows) == window]
+            found = stats.wilson(int(own.sum()), len(own))
+            lines.append((window, model, found.value, found.low, found.high, found.n))
+    return pd.DataFrame(lines, columns=["window", "model", "value", "low", "high", "n"])
+
+
+def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
+    """Return the accuracy on the windows after the decision, and how much of a loss came back.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `by_window` returns it for "champion" and "challenger".
+
+    Returns
+    -------
+    dict
+        Accuracy of both on windows neither the training nor the gate has seen; if the champion
+        lost at least `LOSS` against the windows before the alarm, also ``recovered``: the
+        challenger's gain as a share of that loss.
+    """
+    seen = {*plan.learn, *plan.decide, *plan.after}
+
+    def mean(model: str, windows) -> float | None:
+        rows = scores[(scores["model"] == model) & scores["window"].isin(windows)]
+        return float((rows["value"] * rows["n"]).sum() / rows["n"].sum()) if len(rows) else None
+
+    before = mean("champion", set(scores["window"]) - seen)
+    old, new = mean("champion", plan.after), mean("challenger", plan.after)
+    found = {"champion afterwards": old, "challenger afterwards": new}
+    if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
+        found["recovered"] = (new - old) / (before - old)
+    return {name: value for name, value in found.items() if value is not None}
