@@ -82,13 +82,13 @@ def figures(measured: Candidate) -> dict[str, float]:
     return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
 
 
-def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
+def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
     NaN where none was answered.
     """
-    asked = variant.requests(rows.head(calls).to_dict("records"))
+    asked = variant.requests(rows.head(n).to_dict("records"))
     answers = ask_many(
         asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
         concurrency=1, repeat=fresh(f"{options.get('run', '')} latency"),
