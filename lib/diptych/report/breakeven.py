@@ -188,4 +188,4 @@ def crossing_words(option: str, requests: float) -> str:
 
 def _round(value: float) -> int:
     """Return a number with two figures, which is all that the assumptions allow."""
-    return round(value, 1 - math.floor(math.log10(value))) if value >= 10 else round(value)
+    return int(round(value, 1 - math.floor(math.log10(value)))) if value >= 10 else round(value)

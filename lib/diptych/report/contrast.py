@@ -12,6 +12,7 @@ import yaml
 from diptych.core.prices import Price, dated
 from diptych.report import breakeven, dimensions, evidence, verdicts
 from diptych.report.breakeven import Plan
+from diptych.report.contrast_page import FILE
 from diptych.report.measures import Assumptions
 from diptych.report.scenario import Scenario, load, names_of_all
 from diptych.report.verdicts import Verdict
@@ -20,7 +21,6 @@ from diptych.run.errors import ParameterError
 from diptych.run.parameters import find_file, load_file
 from diptych.run.runs import Run, find_runs, load_run
 
-FILE = "contrast.json"
 UNKNOWN = "not known"
 
 
@@ -179,22 +179,6 @@ def write(found: Sequence[Contrast], given: Assumptions, plan: Plan, folder: Pat
     path = folder / FILE
     workspace.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False))
     return path
-
-
-def read(run: Run) -> dict:
-    """Return what `write` wrote into a run's folder.
-
-    Raises
-    ------
-    LookupError
-        If there is none, or it cannot be read.
-    """
-    try:
-        return json.loads((run.folder / FILE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise LookupError(
-            f"{run.id}: its {FILE} cannot be read ({error}). Run it again."
-        ) from error
 
 
 def _facts(one: Contrast) -> dict:

@@ -1,6 +1,7 @@
 """Run a scenario's notebooks as one pipeline and turn the runs into pages."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from diptych.run.declaration import read_parameters
 from diptych.run.errors import ParameterError
 from diptych.run.notebooks import all_files, find, find_notebook, nearest
 from diptych.run.parameters import load_file
-from diptych.run.runner import run_all
+from diptych.run.runner import Run, prepare, run_all, run_notebook
 
 FOLDER = "params/scenarios"
+CONTRAST = "contrast"  # the notebook that compares the panels, last
 KEYS = ("title", "question", "files", "notebooks")
 
 
@@ -76,7 +78,7 @@ def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
         name: {parameter.name for parameter in read_parameters(find_notebook(name))}
         for name in scenario.notebooks
     }
-    everywhere = set().union(*declared.values())
+    everywhere = _of_contrast().union(*declared.values())
     unknown = [o for o in overrides if o.partition("=")[0] not in everywhere]
     if unknown:
         raise ParameterError(
@@ -97,7 +99,7 @@ def report(
     site: Path | None = None,
     progress: bool = True,
 ) -> Path:
-    """Run scenarios (all, if none is named) and write the site.
+    """Run scenarios (all, if none is named), compare their panels and write the site.
 
     Parameters
     ----------
@@ -116,11 +118,30 @@ def report(
     ParameterError, NotebookFailed
         As the runner does. The pages of an earlier report stay as they are.
     """
-    overrides = list(overrides)
-    chosen = [load(name) for name in (tuple(names) or names_of_all())]
+    overrides, names = list(overrides), tuple(names) or tuple(names_of_all())
+    chosen = [load(name) for name in names]
     plans = [steps(scenario, overrides) for scenario in chosen]
+    own = [o for o in overrides if o.partition("=")[0] in _of_contrast()]
+    if own:
+        prepare(CONTRAST, (), own)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
         runs = run_all(plan, progress=progress)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    return pages.build(done, site or workspace.repo_root() / "site")
+    compared = _compare(names, done, own, progress)
+    return pages.build(done, site or workspace.repo_root() / "site", compared)
+
+
+def _of_contrast() -> set[str]:
+    """Return the parameters of the contrast; none in a repository without one."""
+    path = workspace.repo_root() / "notebooks" / f"{CONTRAST}.ipynb"
+    return {parameter.name for parameter in read_parameters(path)} if path.exists() else set()
+
+
+def _compare(names, done: Sequence[pages.ScenarioRuns], own: list[str], progress) -> Run | None:
+    """Run the contrast over exactly these runs."""
+    if not _of_contrast():
+        return None
+    runs = [f"{scenario.name}:{run.id}" for scenario in done for run in scenario.runs]
+    told = [f"scenarios={json.dumps(names)}", f"runs={json.dumps(runs)}"]
+    return run_notebook(CONTRAST, (), [*own, *told], progress=progress)

@@ -44,6 +44,7 @@ class Verdict:
             "key": own.key,
             "group": own.group,
             "name": own.name,
+            "when": own.when,
             "winner": self.winner,
             "why": self.why,
             "left": _facts(measured.left, own.unit),
@@ -112,13 +113,11 @@ def _by_ratio(dimension: Dimension, left: float, right: float, ratio: float) -> 
         return TIE, "neither reaches it" if math.isinf(low) else "the same"
     if high - low <= ratio * high and math.isfinite(high):
         return TIE, f"they differ by less than {ratio:.0%}"
-    wins = (left > right) == (dimension.better == HIGHER)
+    winner = MLOPS if (left > right) == (dimension.better == HIGHER) else LLMOPS
+    more, less = (MLOPS, LLMOPS) if left > right else (LLMOPS, MLOPS)
     if math.isinf(high):
-        return MLOPS if wins else LLMOPS, "the other never reaches it"
-    told = f"{_times(high / low)} as much" if low > 0 else "the other has none of it"
-    if low <= 0:
-        told = "one side has none"
-    return MLOPS if wins else LLMOPS, told
+        return winner, f"{more} never reaches it"
+    return winner, f"{more} has {_times(high / low)} as much" if low > 0 else f"{less} has none"
 
 
 def _times(factor: float) -> str:
