@@ -50,14 +50,16 @@ def _left(root: Path, wrong: int) -> list[Run]:
         _run(root, "mlops", "4_serve", served | {"cpu_ms_per_request": 1.0, "memory_mb": 200.0},
              {"parameters": {"concurrency": 16}}),
         _run(root, "mlops", "5_monitor", alarm, {"alarm": "2025-07"}),
-        _run(root, "mlops", "6_improve", {"challenger afterwards": 0.93}, {"promoted": True}),
+        _run(root, "mlops", "6_improve", {"challenger afterwards": 0.93, "labels": 800},
+             {"promoted": True}),
     ]  # fmt: skip
 
 
 def _right(root: Path, wrong: int, models: list[str], usd: float) -> list[Run]:
     said = _graded("variant", NAME, wrong, first=False)
     said = said.assign(score=said["correct"].astype(float), error="", usd=usd, cached=False,
-                       prompt_tokens=100.0, completion_tokens=2.0, latency_ms=200.0)  # fmt: skip
+                       prompt_tokens=100.0, completion_tokens=2.0, latency_ms=200.0,
+                       first_token_ms=150.0)  # fmt: skip
     by_hand = said.head(100).assign(id=[f"hw-{i}" for i in range(100)])
     facts = {"name": NAME, "shown": {NAME: 8}, "parameters": {"models": models, "concurrency": 8}}
     again = {"changed_when_asked_again": 0.0}
@@ -72,7 +74,8 @@ def _right(root: Path, wrong: int, models: list[str], usd: float) -> list[Run]:
         _run(root, "llmops", "4_serve", {"p50_ms": 100.0, "p95_ms": 200.0, "p99_ms": 300.0,
                                          "requests_per_s": 20.0}),
         _run(root, "llmops", "5_monitor", alarm),
-        _run(root, "llmops", "6_improve", {"challenger afterwards": 0.8}, {"promoted": False}),
+        _run(root, "llmops", "6_improve", {"challenger afterwards": 0.8, "labels": 40},
+             {"promoted": False}),
     ]  # fmt: skip
 
 

@@ -50,10 +50,12 @@ def test_each_side_wins_what_it_does_better(found):
         "p50": "MLOps",
         "p95": "MLOps",
         "p99": "MLOps",
+        "first-token": "MLOps",
         "throughput": "MLOps",
         "cost": "MLOps",
         "cost-correct": "MLOps",
         "labels": "MLOps",
+        "labels-again": "LLMOps",
         "first-version": "MLOps",
         "change": "MLOps",
         "size": "MLOps",
@@ -130,7 +132,7 @@ def test_a_missing_side_is_not_measured(found, side):
 
 
 def test_a_missing_stage_takes_only_what_it_measured(found):
-    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change"}}
+    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change", "labels-again"}}
     for notebook, expected in keys.items():
         left = [run for run in found if run.notebook != notebook]
         assert changed(winners(found), winners(left)) == expected

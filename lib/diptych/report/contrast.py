@@ -126,11 +126,12 @@ def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
     wanted = {}
     for file in scenario.files:
         wanted |= load_file(find_file(file))
+    wanted |= {text.partition("=")[0]: text.partition("=")[2] for text in scenario.parameters}
     found = []
     for notebook in scenario.notebooks:
         for run in known:
             task = run.result.get("task") or {}
-            same = all(task.get(name) == value for name, value in wanted.items() if name in task)
+            same = all(str(task[name]) == str(wanted[name]) for name in task if name in wanted)
             if run.notebook == notebook and run.result.get("complete") and task and same:
                 found.append(run)
                 break

@@ -210,6 +210,18 @@ def latency(share: int) -> Callable:
     return measure
 
 
+def first_word(left: Panel, right: Panel, given: Assumptions) -> Measured:
+    """Compare how long the first word takes; what does not stream shows it with its last."""
+    ours = left.value("4_serve", "first_token_p50_ms", "p50_ms", note="with the whole answer")
+    theirs = right.value("4_serve", "first_token_p50_ms")
+    said = right.said()
+    if theirs is None and said is not None and said["first_token_ms"].notna().all():
+        ids = (right.run("2_build").id,)
+        note = _at_once(right, "2_build") + ", while building"
+        theirs = Figure(float(said["first_token_ms"].median()), ids, note=note)
+    return Measured(ours, theirs)
+
+
 def _at_once(panel: Panel, stage: str) -> str:
     many = panel.parameter(stage, "concurrency")
     return f"{many} at once" if many else ""
