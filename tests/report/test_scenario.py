@@ -31,9 +31,9 @@ def test_each_parameter_reaches_the_notebooks_that_declare_it(mine):
 
 
 def test_an_override_wins_over_the_scenario(mine):
-    *_, (notebook, files, overrides) = steps(load(str(mine)), ["trials=3", "margin=0.5"])
+    *_, (notebook, files, overrides) = steps(load(str(mine)), ["trials=3", "margin=0.1"])
     values = prepare(notebook, files, overrides).values
-    assert (values["trials"], values["margin"]) == (3, 0.5)
+    assert (values["trials"], values["margin"]) == (3, 0.1)
     assert values["task"] == "mine.csv"
 
 

@@ -109,11 +109,11 @@ def memory_mb(variant: Variant) -> float | None:
     return usage(_server(variant).pid)["memory_mb"] if _is_local(variant) else None
 
 
-def cpu_ms(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float | None:
+def cpu_ms(variant: Variant, rows: pd.DataFrame, most: int = 40, **options) -> float | None:
     """Return the CPU milliseconds an answer takes of the server where it runs here, else None."""
     if not _is_local(variant):
         return None
-    asked = variant.requests(rows.head(calls).to_dict("records"))
+    asked = variant.requests(rows.head(most).to_dict("records"))
     pid = _server(variant).pid
     before = usage(pid)["cpu_s"]
     ask_many(
