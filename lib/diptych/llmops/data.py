@@ -49,13 +49,16 @@ def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Promp
 def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return rows with their features as one text, for a model that reads nothing else.
 
-    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``.
+    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``, and
+    says nothing of a missing value.
     """
     if list(features) == ["text"]:
         return data
     names = [name.replace("_", " ") for name in features]
     rows = data[list(features)].itertuples(index=False, name=None)
-    said = [", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True)) for row in rows]
+    said = [
+        ", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True) if v == v) for row in rows
+    ]
     return data.drop(columns=list(features)).assign(text=said)
 
 
