@@ -96,6 +96,7 @@ def report(
     *,
     site: Path | None = None,
     progress: bool = True,
+    force: bool = False,
 ) -> Path:
     """Run scenarios (all, if none is named) and write the site.
 
@@ -105,6 +106,8 @@ def report(
         Each for the notebooks that declare the parameter.
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
+    force : bool
+        Run also what has not changed.
 
     Returns
     -------
@@ -121,6 +124,6 @@ def report(
     plans = [steps(scenario, overrides) for scenario in chosen]
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress)
+        runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
     return pages.build(done, site or workspace.repo_root() / "site")

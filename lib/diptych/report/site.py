@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from diptych.report import fresh
 from diptych.report.panels import Side, pair_to_html
 from diptych.report.values import interval, label, with_unit
 from diptych.run.export import Nav, Step, notebook_to_html, provenance, render
@@ -113,10 +114,14 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path) -> Path:
     if not any(scenario.runs for scenario in scenarios):
         raise ValueError("scenarios: no run to show; run one first")
     _refuse_foreign(site)
+    made = fresh.made_from(scenarios)
+    if fresh.holds(site, made):
+        return site / "index.html"
     site.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{site.name}-", dir=site.parent) as beside:
         new = Path(beside) / "new"
         _write(scenarios, new)
+        fresh.mark(site, new, made)
         _swap(new, site, Path(beside))
     return site / "index.html"
 
