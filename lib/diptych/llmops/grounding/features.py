@@ -140,9 +140,7 @@ class _Marks:
                 word.content
                 and not word.number
                 and word.text[0].isupper()
-                and not re.search(
-                    r"(?:^|[.!?:*\n\"“])\s*$", answer[max(0, word.start - 3) : word.start]
-                )
+                and not re.search(r"(?:^|[.!?:*\n\"“])\s*$", answer[max(0, word.start - 3) : word.start])
                 for word in words
             ],
             bool,
@@ -318,9 +316,7 @@ def _form(words, own, content, part: str, number: int, count: int, length: int) 
         "function words": 1 - len(content) / max(1, len(own)),
         "ends in -ing": sum(text.endswith("ing") for text in texts),
         "ends in -ly": sum(text.endswith("ly") for text in texts),
-        "adjectives": sum(
-            text.endswith(("ful", "ous", "ive", "able", "al", "ic")) for text in texts
-        ),
+        "adjectives": sum(text.endswith(("ful", "ous", "ive", "able", "al", "ic")) for text in texts),
         **{name: len(cue.findall(part)) for name, cue in CUES.items()},
     }
 
@@ -342,8 +338,7 @@ def _answer(source: Source, marks: _Marks, rows: list[dict]) -> dict:
         "answer: cosine": sum(n * source.counts[s] for s, n in said.items()) / norm if norm else 1,
         "source: words": source.length,
         "source: sentences": len(source.sentences),
-        "source: of the question": len(source.question & source.held)
-        / max(1, len(source.question)),
+        "source: of the question": len(source.question & source.held) / max(1, len(source.question)),
     }
 
 
