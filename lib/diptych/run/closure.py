@@ -144,8 +144,8 @@ def _of_cell(source: str) -> Facts | None:
 
 
 def _facts(tree: ast.AST, module: str, is_package: bool) -> Facts:
-    imports, reads = {}, {}
-    for node in ast.walk(tree):
+    imports, reads, inner = {}, {}, set()
+    for node in ast.walk(tree):  # outer nodes come first
         if isinstance(node, ast.Import):
             imports |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -154,17 +154,17 @@ def _facts(tree: ast.AST, module: str, is_package: bool) -> Facts:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if MODULE.fullmatch(node.value):
                 imports[node.value] = None
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            if path := _literal_path(node):
-                reads[path] = None
+        elif isinstance(node, ast.BinOp) and node not in inner:
+            reads |= dict.fromkeys(filter(None, [_literal_path(node, inner)]))
     return Facts(tuple(imports), tuple(reads))
 
 
-def _literal_path(node: ast.BinOp) -> str:
-    """Return the literal part of ``x / "assets" / "a" / name`` from "assets" on."""
+def _literal_path(node: ast.BinOp, inner: set) -> str:
+    """Return the literal part of ``x / "assets" / "a" / name`` from "assets" on, or ""."""
     parts, at = [], node
     while isinstance(at, ast.BinOp) and isinstance(at.op, ast.Div):
         parts.append(at.right)
+        inner.add(at)
         at = at.left
     words = [
         part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else None
