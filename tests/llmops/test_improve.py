@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diptych.llmops import build, improve, prompts, wordings
+from diptych.llmops import build, prompts, search, wordings
 from diptych.llmops.budget import Budget, BudgetError
 from diptych.llmops.prompts import Prompt
 from llmops import fakes
@@ -33,48 +33,48 @@ def means(n=16, best=0.9, others=0.6):
 
 
 def test_the_best_arm_is_found_within_the_budget():
-    found = []
+    winners = []
     for seed in range(20):
         pull, pulled = arms(means(), 2_000, seed)
-        search = improve.successive_halving(list(means()), pull, 960, 2_000)
+        found = search.successive_halving(list(means()), pull, 960, 2_000)
         spent = sum(len(names) * (stop - start) for names, start, stop in pulled)
-        assert spent == search.pulls <= 960
-        found.append(search.winner)
-    assert found.count("arm 11") >= 19
+        assert spent == found.pulls <= 960
+        winners.append(found.winner)
+    assert winners.count("arm 11") >= 19
 
 
 def test_each_round_asks_the_better_half_about_rows_not_met_before():
     pull, pulled = arms(means(), 2_000)
-    search = improve.successive_halving(list(means()), pull, 960, 2_000)
+    found = search.successive_halving(list(means()), pull, 960, 2_000)
     assert [len(names) for names, *_ in pulled] == [16, 8, 4, 2]
     assert [start for _, start, _ in pulled] == [0, *(stop for *_, stop in pulled[:-1])]
     for number in range(1, 4):
-        table = search.rounds[search.rounds["round"] == number]
+        table = found.rounds[found.rounds["round"] == number]
         assert table["value"].is_monotonic_decreasing
         assert set(pulled[number][0]) == set(table["name"][table["kept"]])
         assert table["kept"].sum() == len(table) / 2
-    last = search.rounds[search.rounds["round"] == 4]
-    assert last["name"][last["kept"]].tolist() == [search.winner]
+    last = found.rounds[found.rounds["round"] == 4]
+    assert last["name"][last["kept"]].tolist() == [found.winner]
 
 
 def test_a_tie_goes_to_the_one_named_first():
     pull, _ = arms(dict.fromkeys("abc", 1.0), 100)
-    assert improve.successive_halving(list("abc"), pull, 60, 100).winner == "a"
+    assert search.successive_halving(list("abc"), pull, 60, 100).winner == "a"
     pull, _ = arms({"a": 0.5}, 100)
-    assert improve.successive_halving(["a"], pull, 10, 100).winner == "a"
+    assert search.successive_halving(["a"], pull, 10, 100).winner == "a"
 
 
 def test_rows_that_run_out_are_not_asked_twice():
     pull, pulled = arms(means(), 50)
-    search = improve.successive_halving(list(means()), pull, 100_000, 50)
+    found = search.successive_halving(list(means()), pull, 100_000, 50)
     assert max(stop for *_, stop in pulled) == 50
-    assert search.rounds["rows"].max() == 50
+    assert found.rounds["rows"].max() == 50
 
 
 def test_a_budget_too_small_is_refused_and_one_that_ends_keeps_the_best_so_far():
     pull, pulled = arms(means(), 100)
     with pytest.raises(ValueError, match="calls: 63 are too few for 16 prompts in 4 rounds; give"):
-        improve.successive_halving(list(means()), pull, 63, 100)
+        search.successive_halving(list(means()), pull, 63, 100)
     assert not pulled
 
     def poor(names, start, stop):
@@ -82,13 +82,13 @@ def test_a_budget_too_small_is_refused_and_one_that_ends_keeps_the_best_so_far()
             raise BudgetError("budget: max_usd is 1")
         return pull(names, start, stop)
 
-    search = improve.successive_halving(list(means()), poor, 640, 100)
-    assert search.stopped == "budget: max_usd is 1"
-    assert search.rounds["round"].max() == 2
-    assert search.winner == search.rounds[search.rounds["round"] == 2]["name"].iloc[0]
+    found = search.successive_halving(list(means()), poor, 640, 100)
+    assert found.stopped == "budget: max_usd is 1"
+    assert found.rounds["round"].max() == 2
+    assert found.winner == found.rounds[found.rounds["round"] == 2]["name"].iloc[0]
     pulled[:] = [None, None]
     with pytest.raises(BudgetError):
-        improve.successive_halving(list(means()), poor, 640, 100)
+        search.successive_halving(list(means()), poor, 640, 100)
 
 
 def test_wordings_change_the_words_and_nothing_else():
@@ -166,11 +166,11 @@ def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
     champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
     others = [*wordings.ours(PLAIN, 6, 0), *wordings.written(PLAIN, f"{writer.url}#m", 10)]
     others = [one for one in others if "Decide" not in one.user[1:]]
-    winner, search = improve.optimise(champion, others, ROWS, budget=200)
+    winner, found = search.optimise(champion, others, ROWS, budget=200)
     assert winner.user.startswith("Decide")
     assert winner.parent == "plain"
-    assert str(search.pulls) in winner.note
-    assert search.pulls <= 200
+    assert str(found.pulls) in winner.note
+    assert found.pulls <= 200
     path = prompts.write(winner, tmp_path / f"{winner.name}.md")
     assert prompts.parse(path.read_text(), path).version == winner.version
 
@@ -178,14 +178,20 @@ def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
 def test_a_champion_that_none_beats_stays_as_it_is(writer):
     best = Prompt("best", "reviews", ("text",), "", "Decide.\n{text}", output=PLAIN.output)
     champion = build.Variant(best, endpoint=writer.url, model="m")
-    winner, _ = improve.optimise(champion, wordings.ours(PLAIN, 3, 0), ROWS, budget=100)
+    winner, _ = search.optimise(champion, wordings.ours(PLAIN, 3, 0), ROWS, budget=100)
     assert winner == best
     assert not winner.parent
 
 
-def test_the_search_keeps_to_the_budget_of_tokens(writer):
+def test_the_search_keeps_to_the_budget_of_tokens(writer, tmp_path):
     champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
-    others, money = wordings.ours(PLAIN, 3, 0), Budget(max_tokens=12_000)
-    _, search = improve.optimise(champion, others, ROWS, budget=300, money=money)
-    assert "max_tokens is 12,000" in search.stopped
-    assert money.tokens <= 12_000
+    others, whole = wordings.ours(PLAIN, 3, 0), Budget(max_tokens=10**9)
+    rows = ROWS.assign(text=ROWS["id"] + ROWS["text"])  # equal questions are asked once
+    _, found = search.optimise(champion, others, rows, 300, money=whole, calls=tmp_path / "one")
+    assert not found.stopped
+    most = whole.tokens * 2 // 3  # the first of two rounds takes half
+    money = Budget(max_tokens=most)
+    _, poor = search.optimise(champion, others, rows, 300, money=money, calls=tmp_path / "two")
+    assert f"max_tokens is {most:,}" in poor.stopped
+    assert poor.pulls < found.pulls
+    assert money.tokens <= most

@@ -11,13 +11,12 @@ import pandas as pd
 from diptych.core import stats
 from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.ledger import Ledger
-from diptych.core.windows import stream
 from diptych.mlops.models import Model
 from diptych.run import workspace
 
 __all__ = [
     "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",
-    "predictions", "reference", "stream", "watch",
+    "predictions", "reference", "watch",
 ]  # fmt: skip
 
 WORD = re.compile(r"[\w']+")
