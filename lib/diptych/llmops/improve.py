@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from diptych.core import splits, stats
+from diptych.core import stats
 from diptych.core import windows as timeline
 from diptych.core.columns import FRAME
-from diptych.core.gate import Candidate
-from diptych.core.records import Record
+from diptych.core.gate import Candidate, Limits
 from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan
-from diptych.llmops import build, release, wordings
+from diptych.llmops import build, data, release, wordings
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
-from diptych.llmops.search import optimise
+from diptych.llmops.search import Search, optimise
 
 __all__ = [
-    "LOSS", "Lessons", "Plan", "bare", "best", "by_window", "compare", "gain", "in_windows",
-    "lessons", "measure", "optimise", "outcome", "plan", "proposals", "windows_of",
+    "LOSS", "LOST", "Lessons", "Plan", "bare", "best", "by_window", "compare", "gains",
+    "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground", "optimise",
+    "outcome", "plan", "proposals", "some",
 ]  # fmt: skip
 
 SHOWN = 40  # of the labelled rows, at most so many are examples to choose from
@@ -49,20 +49,29 @@ class Lessons:
     learn: pd.DataFrame
     choose: pd.DataFrame
 
+    @property
+    def labels(self) -> int:
+        """How many rows somebody had to label."""
+        return len(self.shown) + len(self.learn) + len(self.choose)
 
-def windows_of(rows: pd.DataFrame, served: Record, seed: int) -> pd.Series:
-    """Return the window of every live row, by id; the rows that were served lie in the same ones.
+    def table(self) -> pd.DataFrame:
+        """Return how many rows serve what."""
+        counts = {
+            "examples that prompts may show": len(self.shown),
+            "prompts are tried and models tuned on them": len(self.learn),
+            "the best challenger is chosen on them": len(self.choose),
+        }
+        return pd.DataFrame({"for": counts.keys(), "rows": counts.values()})
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Canonical rows.
-    served : Record
-        A run of ``llmops/4_serve``; how many windows it made of rows without time counts.
-    """
-    live = rows[rows["split"] == "live"]
-    count = served.facts["parameters"]["windows"]
-    return splits.stream(live, count, len(live), seed).set_index("id")["window"]
+    def with_old(self, rows: pd.DataFrame, replay: int, seed: int) -> pd.DataFrame:
+        """Return the rows to tune on: the new ones, and old train rows to keep the old ground."""
+        old = data.sample(rows, "train", replay, seed) if replay else rows.head(0)
+        return pd.concat([self.learn, old], ignore_index=True)
+
+
+def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Return `n` rows at random, all if there are fewer."""
+    return rows.sample(min(n, len(rows)), random_state=seed)
 
 
 def lessons(
@@ -75,12 +84,11 @@ def lessons(
     rows : DataFrame
         Canonical rows with what prompts read.
     windows : Series
-        See `windows_of`.
+        The window of every live row, by id.
     labels : int
         Rows at most.
     """
-    fresh = in_windows(rows, windows, planned.learn)
-    fresh = fresh.sample(min(labels, len(fresh)), random_state=seed)
+    fresh = some(in_windows(rows, windows, planned.learn), labels, seed)
     shown, held = min(SHOWN, len(fresh) // 10), round(HELD * len(fresh))
     inputs = [name for name in rows if name not in FRAME]
     examples = [(row[inputs].to_dict(), row["label"]) for _, row in fresh.head(shown).iterrows()]
@@ -96,18 +104,30 @@ def bare(variant: Variant) -> Variant:
     return replace(variant, prompt=prompt, shots=0)
 
 
-def proposals(champion: Variant, shown: Sequence, n: int, seed: int) -> list[Prompt]:
-    """Return `n` prompts to try: the champion's words and others, without and with new examples.
+def proposals(
+    champion: Variant, by_hand: Sequence[Prompt], shown: Sequence, n: int, seed: int
+) -> list[Prompt]:
+    """Return the prompts to try: those written by hand, and `n` in other words or with examples.
 
     Parameters
     ----------
+    by_hand : sequence of Prompt
+        The task's other prompt files.
     shown : sequence of (dict, str)
         Examples to choose from.
     """
     own = bare(champion).prompt
-    said = [own, *wordings.ours(own, n, seed)]
-    made = wordings.with_examples(said, shown, SHOTS, seed)
-    return [one for one in made if one.version != champion.prompt.version][:n]
+    made = wordings.with_examples([own, *wordings.ours(own, n, seed)], shown, SHOTS, seed)
+    new = [one for one in made if one.version != champion.prompt.version]
+    return [one for one in by_hand if one.name != champion.prompt.name] + new[:n]
+
+
+def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
+    """Return which of some prompts a search kept longest, and of these the best."""
+    named = {prompt.name: prompt for prompt in prompts}
+    rounds = search.rounds[search.rounds["name"].isin(named)]
+    order = rounds.sort_values(["round", "value"], ascending=False, kind="stable")
+    return named[order["name"].iloc[0]]
 
 
 def compare(ways: Mapping[str, Variant], rows: pd.DataFrame, **options) -> pd.DataFrame:
@@ -127,11 +147,62 @@ def best(results: pd.DataFrame) -> str:
     return scores.drop("champion").idxmax()
 
 
-def gain(results: pd.DataFrame, name: str, seed: int) -> stats.Estimate:
-    """Return by how much one scores more than the champion on the same rows, with its interval."""
-    found = build.grades(results)
-    one, champion = (found[key].mean(axis=1) for key in (name, "champion"))
-    return stats.paired_difference(one, champion, seed=seed)
+def new_ground(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what was answered to rows of slices that no train row is of.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `compare` returns it.
+    rows : DataFrame
+        Canonical rows, all of them.
+    """
+    known = rows.loc[rows["split"] == "train", "slice"].unique()
+    return results[results["id"].isin(rows.loc[~rows["slice"].isin(known), "id"])]
+
+
+def gains(grounds: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """Compare the challengers with the champion on the same rows, ground by ground.
+
+    Parameters
+    ----------
+    grounds : mapping of str to DataFrame
+        As `compare` returns them; one without rows is left out.
+
+    Returns
+    -------
+    DataFrame
+        ``name`` (such as "tuned model, old ground"), ``value``, ``low``, ``high`` (paired
+        bootstrap) and ``n``.
+    """
+    lines = []
+    for ground, results in grounds.items():
+        scores = {name: own.mean(axis=1) for name, own in build.grades(results).items()}
+        champion = scores.pop("champion", None)
+        for name, own in scores.items():
+            gap = stats.paired_difference(own, champion, seed=seed)
+            lines.append((f"{name}, {ground}", gap.value, gap.low, gap.high, gap.n))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+
+
+def lost(results: pd.DataFrame, name: str) -> float:
+    """Return the share of the old rows that one loses against the champion, less what it gains."""
+    score = results.groupby("variant")["score"].mean()
+    return float(score["champion"] - score[name])
+
+
+def limits(floor: float, max_calibration_error: float, max_lost: float) -> Limits:
+    """Return what a challenger must keep to; 0 asks for no calibration.
+
+    Latency and size were the release's to judge.
+    """
+    return Limits(
+        floor=floor,
+        max_calibration_error=max_calibration_error or None,
+        max_latency_ms=None,
+        max_size_mb=None,
+        extra={LOST: max_lost},
+    )
 
 
 def measure(results: pd.DataFrame, name: str, rows: pd.DataFrame, **extra: float) -> Candidate:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from diptych.llmops import endpoint
@@ -47,6 +48,13 @@ class Tuned:
     left_out: int
     seconds: float
     facts: dict
+
+    def __str__(self) -> str:
+        told = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
+        if not self.losses:
+            return told
+        first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
+        return f"{told}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
 def tune(
