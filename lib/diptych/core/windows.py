@@ -125,3 +125,27 @@ def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
     if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
         found["recovered"] = (new - old) / (before - old)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
+    """Pool the true and the estimated accuracy before the first alarm and from it on."""
+    found = {}
+    since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
+    for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
+        for kind, group in rows.groupby("kind", sort=True):
+            n = int(group["n"].sum())
+            right = round(float((group["value"] * group["n"]).sum()))
+            found[f"{kind} accuracy {name}"] = stats.wilson(right, n)
+    return found
+
+
+def as_row(window: str, kind: str, estimate: stats.Estimate) -> dict:
+    """Return the row of a table that says what a window's accuracy is, and how it is known."""
+    return {
+        "window": window,
+        "kind": kind,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+    }

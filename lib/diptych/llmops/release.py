@@ -14,6 +14,7 @@ from diptych.llmops.prompts import Prompt
 from diptych.llmops.providers import provider
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
+ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
 
 
 def measure(
@@ -43,7 +44,7 @@ def measure(
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
-        COST: 1000 * float(found["usd"].mean(skipna=False)),
+        COST: 1000 * float(said["usd"].mean(skipna=False)),
     }
     return Candidate.from_rows(
         name,
@@ -85,18 +86,21 @@ def figures(measured: Candidate) -> dict[str, float]:
     return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
 
 
-def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
+def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
+    NaN where none was answered.
     """
-    asked = variant.requests(rows.head(calls).to_dict("records"))
+    asked = variant.requests(rows.head(n).to_dict("records"))
     answers = ask_many(
         asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
-        concurrency=1, repeat=fresh(options.get("run", "")), prompt_version=variant.prompt.version,
-        **{k: v for k, v in options.items() if k in ("calls", "run", "budget")},
+        concurrency=1, repeat=fresh(f"{options.get('run', '')} latency"),
+        prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ASKED},
     )  # fmt: skip
-    return float(np.percentile([answer.latency_ms for answer in answers], 95))
+    taken = [answer.latency_ms for answer in answers if not answer.error]
+    return float(np.percentile(taken, 95)) if taken else np.nan
 
 
 def size_mb(variant: Variant) -> float | None:
