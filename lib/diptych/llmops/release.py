@@ -44,8 +44,6 @@ def measure(
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
-    said = found[found["error"] == ""]
-    told = len(said) and said["confidence"].notna().all()  # without logprobs there is none
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
         COST: 1000 * float(said["usd"].mean(skipna=False)),
@@ -54,13 +52,19 @@ def measure(
         name,
         found["correct"],
         slice_of=slices,
-        calibration_error=stats.calibration_error(said["confidence"], said["correct"])
-        if told
-        else None,
+        calibration_error=calibration_error(found),
         latency_p95_ms=latency_p95(variant, rows, **options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def calibration_error(found: pd.DataFrame) -> float | None:
+    """Return the calibration error of what `build.evaluate` returned, None without logprobs."""
+    said = found[found["error"] == ""]
+    if said.empty or said["confidence"].isna().any():
+        return None
+    return stats.calibration_error(said["confidence"], said["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
