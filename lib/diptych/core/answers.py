@@ -20,9 +20,7 @@ def contains(text: str, reference: str) -> float:
     """Return 1 if a text holds a reference as whole words, else 0; case and spaces do not count."""
     said = normal(text)
     wanted = (normal(one) for one in reference.splitlines())
-    return float(
-        any(one and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", said) for one in wanted)
-    )
+    return float(any(one and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", said) for one in wanted))
 
 
 def rouge(text: str, reference: str) -> float:
