@@ -11,10 +11,10 @@ from diptych.llmops.grounding import train
 from diptych.llmops.grounding.__main__ import main
 from diptych.llmops.grounding.detector import Detector
 
-PLACES = "castle harbour library bakery station theatre orchard lighthouse museum garden".split()  # noqa: SIM905
-ACTS = "opens closes stands sells shows keeps gathers repairs offers paints".split()  # noqa: SIM905
-THINGS = "bread boats books trains plays apples lamps statues roses bridges".split()  # noqa: SIM905
-OTHERS = "dragons wizards comets pirates robots volcanoes meteors unicorns".split()  # noqa: SIM905
+PLACES = "castle harbour library bakery station theatre orchard lighthouse museum garden".split()
+ACTS = "opens closes stands sells shows keeps gathers repairs offers paints".split()
+THINGS = "bread boats books trains plays apples lamps statues roses bridges".split()
+OTHERS = "dragons wizards comets pirates robots volcanoes meteors unicorns".split()
 
 
 def write(folder, count=60, seed=0):
