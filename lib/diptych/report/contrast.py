@@ -51,7 +51,7 @@ class Contrast:
                 for figure in (measured.left, measured.right)
             ]
             lines.append((own.group, own.name, told[0], verdict.winner, told[1], verdict.why))
-        names = ["", "dimension", "MLOps", "verdict", "LLMOps", "why"]
+        names = ["group", "dimension", "MLOps", "verdict", "LLMOps", "why"]
         return pd.DataFrame(lines, columns=names)
 
     def counts(self) -> dict[str, int]:
