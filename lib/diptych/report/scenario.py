@@ -110,6 +110,7 @@ def report(
     *,
     site: Path | None = None,
     progress: bool = True,
+    force: bool = False,
 ) -> Path:
     """Run scenarios (all, if none is named), compare their panels and write the site.
 
@@ -119,6 +120,8 @@ def report(
         Each for the notebooks that declare the parameter.
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
+    force : bool
+        Run also what has not changed.
 
     Returns
     -------
@@ -138,7 +141,7 @@ def report(
         prepare(CONTRAST, (), own)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress)
+        runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
     compared = _compare(names, done, own, progress)
     return pages.build(done, site or workspace.repo_root() / "site", compared)
