@@ -239,7 +239,9 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         raise wrong('output: is no JSON schema; quote labels such as "yes", or leave it out')
     graded, turns = front.get("graded", LABEL), front.get("turns", "")
     if graded not in (LABEL, *GRADES):
-        raise wrong(f"graded: {graded!r} is no way to grade; there are {LABEL}, {', '.join(GRADES)}")
+        raise wrong(
+            f"graded: {graded!r} is no way to grade; there are {LABEL}, {', '.join(GRADES)}"
+        )
     if turns not in ("", *TURNS):
         raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
     system, user, examples = _sections(found[2], inputs, wrong)

@@ -155,4 +155,6 @@ class Ranker:
 def said(texts: Sequence[str], places: Sequence[str]) -> list[str]:
     """Return the sentence at each text's place, its last where the text is shorter."""
     split = [sentences(text) for text in texts]
-    return [parts[min(int(place), len(parts)) - 1] for parts, place in zip(split, places, strict=True)]
+    return [
+        parts[min(int(place), len(parts)) - 1] for parts, place in zip(split, places, strict=True)
+    ]
