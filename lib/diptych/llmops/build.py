@@ -36,7 +36,7 @@ def evaluate(
     repeats: int = 1,
     scorer: scorers.Scorer = scorers.by_prompt,
     calls: Calls | str | Path | None = None,
-    progress: bool = False,
+    progress=False,
     **options,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
@@ -73,11 +73,12 @@ def evaluate(
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
-    frames, done = [], 0
+    frames = []
     with (
         opened(calls) as book,
-        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
+        bars.within(progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
+        done = bar.n
         for variant in variants:
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):

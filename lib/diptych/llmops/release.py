@@ -16,6 +16,7 @@ from diptych.llmops.providers import provider
 from diptych.llmops.serve import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
+ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
 
 
 def measure(
@@ -43,8 +44,6 @@ def measure(
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
-    said = found[found["error"] == ""]
-    told = len(said) and said["confidence"].notna().all()  # without logprobs there is none
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
         COST: 1000 * float(found["usd"].mean(skipna=False)),
@@ -53,13 +52,19 @@ def measure(
         name,
         found["correct"],
         slice_of=slices,
-        calibration_error=stats.calibration_error(said["confidence"], said["correct"])
-        if told
-        else None,
+        calibration_error=calibration_error(found),
         latency_p95_ms=latency_p95(variant, rows, **options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def calibration_error(found: pd.DataFrame) -> float | None:
+    """Return the calibration error of what `build.evaluate` returned, None without logprobs."""
+    said = found[found["error"] == ""]
+    if said.empty or said["confidence"].isna().any():
+        return None
+    return stats.calibration_error(said["confidence"], said["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
@@ -83,18 +88,21 @@ def figures(measured: Candidate) -> dict[str, float]:
     return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
 
 
-def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
+def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
+    NaN where none was answered.
     """
-    asked = variant.requests(rows.head(calls).to_dict("records"))
+    asked = variant.requests(rows.head(n).to_dict("records"))
     answers = ask_many(
         asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
-        concurrency=1, repeat=fresh(options.get("run", "")), prompt_version=variant.prompt.version,
-        **{k: v for k, v in options.items() if k in ("calls", "run", "budget")},
+        concurrency=1, repeat=fresh(f"{options.get('run', '')} latency"),
+        prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ASKED},
     )  # fmt: skip
-    return float(np.percentile([answer.latency_ms for answer in answers], 95))
+    taken = [answer.latency_ms for answer in answers if not answer.error]
+    return float(np.percentile(taken, 95)) if taken else np.nan
 
 
 def size_mb(variant: Variant) -> float | None:

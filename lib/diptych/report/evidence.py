@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 import pandas as pd
@@ -57,7 +58,7 @@ class Figure:
         if math.isinf(self.value):
             return "not reached"
         if unit in ("USD", "ms", "s", "MB") and 0 < abs(self.value) < 1:
-            return f"{self.value:.2g} {unit}"
+            return f"{Decimal(f'{self.value:.2g}'):f} {unit}"
         value = int(self.value) if unit in ("labels", "bytes") else self.value
         return number(value) + (f" {unit}" if unit else "")
 

@@ -118,6 +118,7 @@ def report(
     *,
     site: Path | None = None,
     progress: bool = True,
+    force: bool = False,
 ) -> Path:
     """Run scenarios (all, if none is named), compare their panels and write the site.
 
@@ -127,6 +128,8 @@ def report(
         Each for the notebooks that declare the parameter.
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
+    force : bool
+        Run also what has not changed.
 
     Returns
     -------
@@ -146,7 +149,7 @@ def report(
         prepare(CONTRAST, (), own)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress)
+        runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
     compared = _compare(names, done, own, progress)
     return pages.build(done, site or workspace.repo_root() / "site", compared)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from diptych.report import contrast_page
+from diptych.report import contrast_page, fresh
 from diptych.report.panels import Side, pair_to_html
 from diptych.report.swap import refuse_foreign, swap
 from diptych.report.values import interval, label, with_unit
@@ -117,10 +117,14 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path, contrast: Run | None = 
     if not any(scenario.runs for scenario in scenarios):
         raise ValueError("scenarios: no run to show; run one first")
     refuse_foreign(site)
+    made = fresh.made_from(scenarios, contrast)
+    if fresh.holds(site, made):
+        return site / "index.html"
     site.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{site.name}-", dir=site.parent) as beside:
         new = Path(beside) / "new"
         _write(scenarios, new, contrast)
+        fresh.mark(site, new, made)
         swap(new, site, Path(beside))
     return site / "index.html"
 

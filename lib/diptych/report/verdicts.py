@@ -12,6 +12,9 @@ from diptych.report.measures import Assumptions, Measured
 
 MLOPS, LLMOPS, TIE, UNMEASURED = WINNERS = ("MLOps", "LLMOps", "tie", "not measured")
 
+VERBS = {"ms": ("takes", "as long"), "s": ("takes", "as long"), "USD": ("costs", "as much"),
+         "labels": ("needs", "as many"), "": ("has", "as many")}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -94,7 +97,7 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     gap = measured.difference
     if gap is None:
         value = measured.left.value - measured.right.value
-        gap, told = Estimate(value, value, value, 0), f"a difference of {value:+.3f}, no interval"
+        gap, told = Estimate(value, value, value, 0), f"a difference of {value:+.3f} (no interval)"
     else:
         told = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
     read = stats.verdict(gap, margin)
@@ -117,7 +120,10 @@ def _by_ratio(dimension: Dimension, left: float, right: float, ratio: float) -> 
     more, less = (MLOPS, LLMOPS) if left > right else (LLMOPS, MLOPS)
     if math.isinf(high):
         return winner, f"{more} never reaches it"
-    return winner, f"{more} has {_times(high / low)} as much" if low > 0 else f"{less} has none"
+    if low <= 0:
+        return winner, f"{less} has none"
+    verb, kind = VERBS.get(dimension.unit, ("has", "as much"))
+    return winner, f"{more} {verb} {_times(high / low)} {kind}"
 
 
 def _times(factor: float) -> str:
