@@ -319,6 +319,7 @@ def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
 
 def left(folder, ids, families):
     said = pd.DataFrame({"id": ids, "predicted": "yes", "confidence": 0.9, "correct": True})
+    said = said.assign(output=said["predicted"], score=1.0)
     both = pd.concat([said.assign(family=name) for name in families])
     both.to_parquet(folder / "test_predictions.parquet")
     return Record(folder, "mlops/2_build", {})
@@ -347,3 +348,21 @@ def test_confidence_is_the_probability_of_the_answer(fake, calls):
     told = ask("good", **given, parameters={"logprobs": True})
     assert build.confidence(told) == pytest.approx(math.exp(-1.5))
     assert math.isnan(build.confidence(ask("good", **given)))
+
+
+def test_slices_and_faithfulness_are_those_of_the_rows():
+    rows = pd.DataFrame(
+        {"id": ["r0", "r1", "r2"], "text": "It leaks. Good box.", "slice": ["a", "b", "b"],
+         "label": "1"}
+    )  # fmt: skip
+    said = pd.DataFrame({"variant": ["x"] * 3 + ["y"] * 3, "id": ["r0", "r1", "r2"] * 2,
+                         "output": ["It leaks."] * 3 + ["It leaks.", "It broke.", None],
+                         "score": [1, 0, 1, 0.5, 0, 0]})  # fmt: skip
+    found = build.by_slice(said, rows).set_index("slice")
+    assert found.loc["a"].to_dict() == {"n": 1, "x": 1, "y": 0.5}
+    assert found.loc["b"].to_dict() == {"n": 2, "x": 0.5, "y": 0}
+    kept = build.faithful(said, rows, "rouge_l")
+    assert {name: share.value for name, share in kept.items()} == {
+        "faithful, x": 1.0, "faithful, y": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert build.faithful(said, rows, "label") == {}
