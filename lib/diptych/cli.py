@@ -19,6 +19,7 @@ VALUES = click.option(
     "-p", "--parameter", "overrides", multiple=True, metavar="NAME=VALUE",
     help="One parameter; wins over the files.",
 )  # fmt: skip
+FORCE = click.option("--force", is_flag=True, help="Run although nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -36,18 +37,75 @@ def cli():
     "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
+@FORCE
 @OPEN
-def run(notebook, files, overrides, output, open_page):
+def run(notebook, files, overrides, output, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
-    NOTEBOOK is a path, or a name such as mlops/2_build.
+    NOTEBOOK is a path, or a name such as mlops/2_build. If nothing it is made of has changed
+    since an earlier run, that one is linked; `diptych why` tells what has.
     """
     from diptych.run.runner import run_notebook
 
-    done = run_notebook(notebook, files, overrides, outputs_root=output)
+    done = run_notebook(notebook, files, overrides, outputs_root=output, force=force)
     click.echo(done.folder)
     if open_page:
         _open(done.folder / "notebook.html")
+
+
+@cli.command()
+@click.argument("notebook")
+@FILES
+@VALUES
+@click.option(
+    "--grid", multiple=True, metavar="NAME=A,B,C",
+    help="Values of a parameter to try, with all of the others; 1..9 are whole numbers.",
+)  # fmt: skip
+@click.option("--metric", metavar="NAME", help="The recorded value to compare points by.")
+@click.option("--minimize", is_flag=True, default=None, help="Less of the metric is better.")
+@click.option(
+    "--random", type=click.IntRange(1), metavar="N", help="Try N points drawn from the grid."
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of the draw (default: 0).")
+@click.option(
+    "--halving", default="", metavar="NAME=A,B,C",
+    help="Try all points at effort A of this parameter, the best at B, the best of those at C.",
+)  # fmt: skip
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), metavar="N",
+    help="Run N points at once, each with its share of the cores.",
+)  # fmt: skip
+@click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+@OPEN
+def sweep(notebook, files, overrides, workers, dask, open_page, **options):
+    """Run NOTEBOOK at many points and compare them.
+
+    The lists come from --grid, or from `sweep:` in a parameter file. A sweep that was stopped
+    goes on where it was: points that are done are linked. Exit code 1 if a point failed.
+    """
+    from diptych.run.space import plan
+    from diptych.run.sweep import sweep as run_sweep
+
+    done = run_sweep(plan(notebook, files, overrides, **options), workers=workers, dask=dask)
+    from diptych.report import sweeps  # what it draws with takes long to load
+
+    page = sweeps.write(done)
+    click.echo(page)
+    if open_page:
+        _open(page)
+    return 1 if done.failed else 0
+
+
+@cli.command()
+@click.argument("run")
+def why(run):
+    """Tell why RUN was made: what changed since the run of its notebook before it.
+
+    RUN is a run's id or folder, or a notebook's name for its latest run.
+    """
+    from diptych.run import cache, runs
+
+    click.echo(cache.why(runs.named(run)))
 
 
 @cli.command("list")
@@ -76,15 +134,17 @@ def list_(notebook, as_json):
     "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Write the report here (default: site/).",
 )  # fmt: skip
+@FORCE
 @OPEN
-def report(scenario, overrides, site, open_page):
+def report(scenario, overrides, site, force, open_page):
     """Run SCENARIO (default: all) and write the report.
 
-    Its notebooks run as one pipeline, each building on the run before it.
+    Its notebooks run as one pipeline, each building on the run before it; what has not changed
+    is linked.
     """
     from diptych.report import scenario as scenarios
 
-    page = scenarios.report(scenario, overrides, site=site, progress=True)
+    page = scenarios.report(scenario, overrides, site=site, progress=True, force=force)
     click.echo(page)
     if open_page:
         _open(page)

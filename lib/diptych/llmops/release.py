@@ -5,6 +5,7 @@ import pandas as pd
 
 from diptych.core import stats
 from diptych.core.gate import Candidate, Decision
+from diptych.core.load import usage
 from diptych.core.prices import Price
 from diptych.llmops import build, endpoint, variants
 from diptych.llmops.ask import ask_many
@@ -12,6 +13,7 @@ from diptych.llmops.build import Variant
 from diptych.llmops.load import fresh
 from diptych.llmops.prompts import Prompt
 from diptych.llmops.providers import provider
+from diptych.llmops.serve import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
 ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
@@ -44,7 +46,7 @@ def measure(
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
-        COST: 1000 * float(said["usd"].mean(skipna=False)),
+        COST: 1000 * float(found["usd"].mean(skipna=False)),
     }
     return Candidate.from_rows(
         name,
@@ -105,9 +107,37 @@ def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) ->
 
 def size_mb(variant: Variant) -> float | None:
     """Return the size of the model's file where it is served here, else None."""
-    if provider(variant.endpoint).name != "local":
+    if not _is_local(variant):
         return None
     return endpoint.model_file(variant.server.get("model")).stat().st_size / 1e6
+
+
+def memory_mb(variant: Variant) -> float | None:
+    """Return the memory that the model's server holds where it runs here, else None."""
+    return usage(_server(variant).pid)["memory_mb"] if _is_local(variant) else None
+
+
+def cpu_ms(variant: Variant, rows: pd.DataFrame, most: int = 40, **options) -> float | None:
+    """Return the CPU milliseconds an answer takes of the server where it runs here, else None."""
+    if not _is_local(variant):
+        return None
+    asked = variant.requests(rows.head(most).to_dict("records"))
+    pid = _server(variant).pid
+    before = usage(pid)["cpu_s"]
+    ask_many(
+        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
+        repeat=fresh(f"{options.get('run', '')} cpu"), prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ("calls", "run", "budget", "concurrency")},
+    )  # fmt: skip
+    return 1000 * (usage(pid)["cpu_s"] - before) / len(asked)
+
+
+def _is_local(variant: Variant) -> bool:
+    return provider(variant.endpoint).name == "local"
+
+
+def _server(variant: Variant) -> Server:
+    return endpoint.start(**variant.server)
 
 
 def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: dict) -> str:
