@@ -138,12 +138,11 @@ def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(s
 
 
 def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
-    both = runs(tmp_path / "a")
-    run = compared_into(tmp_path / "c", (SCENARIO, both))
+    left, run = run_of(tmp_path, "1_data"), run_of(tmp_path, "contrast", panel="", number=9)
     (run.folder / "contrast.json").write_text("{ half")
     before = (site / "index.html").read_bytes()
     with pytest.raises(LookupError, match=r"contrast\.json cannot be read"):
-        build([scenario_of(*both)], site, run)
+        build([scenario_of(left)], site, run)
     assert (site / "index.html").read_bytes() == before
 
 
@@ -166,13 +165,12 @@ def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(site):
 
 
 @needs_browser
-@pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing(site, dark):
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
+def test_axe_finds_nothing(site, width, dark):
     with browser.browser() as chromium:
         for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
-            for width in (1440, 390):
-                chromium.open(site / name, width, dark=dark)
-                assert axe.violations(chromium) == [], name
+            chromium.open(site / name, width, dark=dark)
+            assert axe.violations(chromium) == [], name
 
 
 @needs_browser
