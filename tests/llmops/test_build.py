@@ -15,11 +15,12 @@ import pytest
 from diptych.core import stats
 from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
-from diptych.llmops import build
+from diptych.llmops import build, wire
 from diptych.llmops.ask import ask
 from diptych.llmops.budget import Budget, BudgetError
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
+from diptych.llmops.providers import EndpointError
 from diptych.llmops.scorers import exact
 from llmops import fakes
 
@@ -138,7 +139,7 @@ def test_the_budget_holds_and_what_was_answered_is_kept(fake, calls):
     assert len(fake.seen) == 30
 
 
-TROUBLES = ["rate", "overloaded", "hang up", "stall", "html"]
+TROUBLES = ["rate", "broken", "overloaded", "hang up", "stall", "html"]
 
 
 def troubled(n, share, seed):
@@ -147,13 +148,16 @@ def troubled(n, share, seed):
     return [dice.choice(TROUBLES) if dice.random() < share else None for _ in range(n)]
 
 
-def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, calls):
+@pytest.mark.parametrize("stream", [False, True])
+def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, calls, stream):
     rows = films(250)
     fake.troubles = troubled(400, 0.1, 0)
-    found = asked(fake, [variant(fake)], rows, calls, concurrency=32, timeout_s=2)
+    options = {"concurrency": 32, "timeout_s": 2, "stream": stream}
+    found = asked(fake, [variant(fake)], rows, calls, **options)
     assert found["id"].tolist() == rows["id"].tolist()
     failed = found[found["error"] != ""]
-    assert "the endpoint's answer is not JSON" in set(failed["error"])  # no use to retry that
+    page = wire.NOT_STREAMED if stream else "the endpoint's answer is not JSON"
+    assert page in set(failed["error"])  # no use to retry that
     answered = found.drop(failed.index)
     assert (answered["correct"] == (answered["expected"] != "mixed")).all()
     assert not failed["correct"].any()
@@ -170,6 +174,22 @@ def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, cal
     again = asked(fake, [variant(fake)], rows, calls)
     assert (again["error"] == "").all()
     assert len(fake.seen) - before == len(failed)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "told"),
+    [("nobody", fakes.KEY, "model 'nobody' not found; give a model"),
+     ("m", "wrong", "invalid key; give a key that it takes"),
+     ("m", "", "TEST_KEY is not set; export it")],
+)  # fmt: skip
+def test_what_no_row_could_survive_ends_the_evaluation_in_one_sentence(
+    fake, calls, monkeypatch, model, key, told
+):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(EndpointError, match=told) as error:
+        asked(fake, [Variant(PLAIN, fake.url, model)], films(40), calls, concurrency=2)
+    assert "\n" not in str(error.value)
+    assert len(fake.seen) <= 4
 
 
 KILLED = """

@@ -41,8 +41,10 @@ def evaluate(
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
-    A call that failed is a row with its ``error`` and counts as wrong. What was answered before is
-    read from the ledger and not paid again, so a run that was cut off goes on where it stopped.
+    A call that failed is a row with its ``error`` and counts as wrong; a failure that every call
+    would meet (a wrong key, an unknown model, nobody there) ends it at once. What was answered
+    before is read from the ledger and not paid again, so a run that was cut off goes on where it
+    stopped.
 
     Parameters
     ----------
@@ -86,7 +88,8 @@ def evaluate(
                     said = ask_many(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
-                        prompt_version=variant.prompt.version, progress=bar, **options,
+                        prompt_version=variant.prompt.version, progress=bar, give_up=True,
+                        **options,
                     )  # fmt: skip
                     frames.append(_graded(variant, repeat, some, said, scorer))
                     done += len(some)

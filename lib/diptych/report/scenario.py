@@ -151,7 +151,7 @@ def report(
     for scenario, plan in zip(chosen, plans, strict=True):
         runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    compared = _compare(names, done, own, progress)
+    compared = _compare(names, done, own, progress=progress, force=force)
     return pages.build(done, site or workspace.repo_root() / "site", compared)
 
 
@@ -161,10 +161,12 @@ def _of_contrast() -> set[str]:
     return {parameter.name for parameter in read_parameters(path)} if path.exists() else set()
 
 
-def _compare(names, done: Sequence[pages.ScenarioRuns], own: list[str], progress) -> Run | None:
-    """Run the contrast over exactly these runs."""
+def _compare(
+    names: Iterable[str], done: Sequence[pages.ScenarioRuns], own: list[str], **options
+) -> Run | None:
+    """Run the contrast over exactly these runs; takes what `run_notebook` takes."""
     if not _of_contrast():
         return None
     runs = [f"{scenario.name}:{run.id}" for scenario in done for run in scenario.runs]
-    told = [f"scenarios={json.dumps(names)}", f"runs={json.dumps(runs)}"]
-    return run_notebook(CONTRAST, (), [*own, *told], progress=progress)
+    told = [f"scenarios={json.dumps(list(names))}", f"runs={json.dumps(runs)}"]
+    return run_notebook(CONTRAST, (), [*own, *told], **options)
