@@ -149,18 +149,20 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
     notebook : str
         Name of this notebook under ``notebooks/``, such as ``"mlops/2_build"``.
     namespace : dict
-        The notebook's ``globals()``, from which its parameters are read.
+        The notebook's ``globals()``, from which its parameters are read. One that belongs to no
+        task declares only some of `SHARED`.
     after : str, optional
         The notebook whose run this one builds on.
     """
-    task = {name: namespace[name] for name in SHARED}
+    task = {name: namespace[name] for name in SHARED if name in namespace}
     folder = _folder(notebook)
     upstream = find(after, task, namespace["upstream"]).id if after else None
     run = Recorder(folder, notebook, task, upstream=upstream)
     declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
     run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
     versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
-    print(f"seed {task['seed']} · data version {task['data_version']} · task {task['task']}")
+    named = {"seed": "seed", "data version": "data_version", "task": "task"}
+    print(" · ".join(f"{said} {task[key]}" for said, key in named.items() if key in task))
     print(f"Python {platform.python_version()} · {versions}")
     return run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import board
+from diptych.core import answers, board, stats
 from diptych.core import progress as bars
 from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
@@ -34,15 +34,17 @@ def evaluate(
     *,
     pool: Sequence[tuple[Mapping, str]] = (),
     repeats: int = 1,
-    scorer: scorers.Scorer = scorers.by_label,
+    scorer: scorers.Scorer = scorers.by_prompt,
     calls: Calls | str | Path | None = None,
-    progress: bool = False,
+    progress=False,
     **options,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
-    A call that failed is a row with its ``error`` and counts as wrong. What was answered before is
-    read from the ledger and not paid again, so a run that was cut off goes on where it stopped.
+    A call that failed is a row with its ``error`` and counts as wrong; a failure that every call
+    would meet (a wrong key, an unknown model, nobody there) ends it at once. What was answered
+    before is read from the ledger and not paid again, so a run that was cut off goes on where it
+    stopped.
 
     Parameters
     ----------
@@ -73,21 +75,23 @@ def evaluate(
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
-    frames, done = [], 0
+    frames = []
     with (
         opened(calls) as book,
-        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
+        bars.within(progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
+        done = bar.n
         for variant in variants:
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):
                     some = rows.iloc[start : start + CHUNK].to_dict("records")
-                    answers = ask_many(
+                    said = ask_many(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
-                        prompt_version=variant.prompt.version, progress=bar, **options,
+                        prompt_version=variant.prompt.version, progress=bar, give_up=True,
+                        **options,
                     )  # fmt: skip
-                    frames.append(_graded(variant, repeat, some, answers, scorer))
+                    frames.append(_graded(variant, repeat, some, said, scorer))
                     done += len(some)
                     bar.update(done - bar.n)  # those from the ledger too
     return pd.concat(frames, ignore_index=True)
@@ -109,17 +113,17 @@ def _check(variants: Sequence[Variant], rows: pd.DataFrame, pool: Sequence, repe
             raise ValueError(f"shots: {variant.name} needs {variant.shots}, and {told}")
 
 
-def _graded(variant, repeat: int, rows: list, answers: list[Answer], scorer) -> pd.DataFrame:
+def _graded(variant, repeat: int, rows: list, said: list[Answer], scorer) -> pd.DataFrame:
     """Return the lines of one chunk."""
-    grades = scorer(variant.prompt, rows, [answer.text for answer in answers])
+    grades = scorer(variant.prompt, rows, [answer.text for answer in said])
     lines = [
         (
-            variant.name, row["id"], repeat, answer.text, grade.predicted, row["label"],
+            variant.name, row["id"], repeat, answer.text, grade.predicted, scorers.wanted(row),
             grade.score, grade.score >= 0.5, confidence(answer), answer.error,
             answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.first_token_ms,
             answer.latency_ms, answer.cached,
         )
-        for row, answer, grade in zip(rows, answers, grades, strict=True)
+        for row, answer, grade in zip(rows, said, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     numbers = [*COLUMNS[10:15], "score", "confidence"]
@@ -200,14 +204,13 @@ def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) 
     said = record.table("test_predictions")
     if families:
         said = said[said["family"].isin(families)]
-    found = rows[["id", "label"]].merge(said, on="id", validate="one_to_many")
+    right = pd.Series([scorers.wanted(row) for row in rows.to_dict("records")], dtype="str")
+    found = rows[["id"]].assign(expected=right.to_numpy())
+    found = found.merge(said, on="id", validate="one_to_many")
     if found.empty or found.groupby("family").size().ne(len(rows)).any():
         raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
     found["variant"] = found["family"] + LEFT
-    found = found.rename(columns={"label": "expected"}).assign(
-        output=found["predicted"], score=found["correct"].astype(float), repeat=0, error="",
-        usd=0.0, cached=True,
-    )  # fmt: skip
+    found = found.assign(repeat=0, error="", usd=0.0, cached=True)
     return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 
 
@@ -303,6 +306,33 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
     return pd.DataFrame(lines, columns=names)
+
+
+def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean score of each variant on each slice of the rows, ``slice`` and ``n`` first.
+
+    Rows without slices are taken by their label.
+    """
+    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    part = results["id"].map(rows.set_index("id")[column]).rename("slice")
+    found = results.pivot_table(index=part, columns="variant", values="score", sort=False)
+    found = found[list(results["variant"].unique())].sort_index()
+    found.insert(0, "n", rows[column].value_counts())
+    return found.rename_axis(columns=None).reset_index()
+
+
+def faithful(results: pd.DataFrame, rows: pd.DataFrame, graded: str) -> dict[str, stats.Estimate]:
+    """Return of each variant the share of summaries whose every content word is in the text.
+
+    Empty where answers are not summaries, graded by ``"rouge_l"``. An extract is faithful by
+    construction. See `diptych.core.answers.faithful`.
+    """
+    if graded != "rouge_l":
+        return {}
+    source = results["id"].map(rows.set_index("id")["text"])
+    pairs = zip(results["output"].fillna(""), source, strict=True)
+    kept = pd.Series([answers.faithful(*pair) for pair in pairs]).groupby(results["variant"].array)
+    return {f"faithful, {name}": stats.wilson(int(k.sum()), len(k)) for name, k in kept}
 
 
 def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

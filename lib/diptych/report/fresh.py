@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.run import closure, digests, workspace
+from diptych.run.runs import Run
 
 
-def made_from(scenarios: Sequence) -> str:
+def made_from(scenarios: Sequence, contrast: Run | None = None) -> str:
     """Return one digest of all that pages are made of: runs, words, code and templates."""
     shown = [
         {
@@ -16,10 +17,12 @@ def made_from(scenarios: Sequence) -> str:
         }
         for scenario in scenarios
     ]
+    compared = digests.files_of(contrast.folder) if contrast else []
     code, _ = closure.used_by(["import diptych.report.site"])
     templates = [path for name in ("run", "report") for path in
                  digests.files_of(workspace.PACKAGE / name / "templates")]  # fmt: skip
-    return digests.of_json([shown, [digests.of_file(path) for path in [*code, *templates]]])
+    files = [*code, *templates, *compared]
+    return digests.of_json([shown, [digests.of_file(path) for path in files]])
 
 
 def mark(site: Path, new: Path, made: str) -> None:

@@ -151,7 +151,8 @@ def run_all(
     """Run notebooks one after another, each building on the one before; stop at a failure.
 
     All steps are checked before the first kernel starts. A notebook that declares ``upstream``
-    and is not given one gets the id of the run before it.
+    and is not given one gets the id of the run before it in its panel; the first of a panel finds
+    its own.
 
     Parameters
     ----------
@@ -178,11 +179,17 @@ def run_all(
     with Bar("notebooks", "notebook", show=progress and len(jobs) > 1, total=len(jobs)) as bar:
         for job in jobs:
             bar(len(done), len(jobs), job.name)
-            job = job.with_upstream(done[-1] if done else None)
+            job = job.with_upstream(_before(job, done))
             done.append(run_job(job, progress=progress, engine=engine, force=force))
             if on_run is not None:
                 on_run(done[-1])
     return done
+
+
+def _before(job: Job, done: list[Run]) -> Run | None:
+    """Return the last run of the same panel."""
+    panel = job.name.rpartition("/")[0]
+    return next((run for run in reversed(done) if run.notebook.rpartition("/")[0] == panel), None)
 
 
 def run_job(
