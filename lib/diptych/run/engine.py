@@ -1,9 +1,10 @@
-"""Execute one notebook. The seam: a faster engine takes the place of `PapermillEngine`."""
+"""Execute one notebook, in a kernel forked from a warm process or in one started afresh."""
 
 import asyncio
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from diptych.run.secrets import Redactor
 
 OnCell = Callable[[int, int, str], None]
 PATIENCE = 2.0  # seconds
+SOON = 0.5  # seconds
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -61,8 +63,16 @@ class Engine(Protocol):
 class PapermillEngine:
     """Papermill's injected cell and nbclient's kernel, in this process: what bare papermill does.
 
-    The notebook is written after each cell, so that a killed run shows how far it came.
+    The notebook is written while it runs, so that a killed run shows how far it came.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds a cell may take; it fails after that.
     """
+
+    def __init__(self, timeout: float | None = None):
+        self.timeout = timeout
 
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
@@ -75,20 +85,44 @@ class PapermillEngine:
         from nbclient import NotebookClient
 
         name = nb.metadata.get("kernelspec", {}).get("name", "python3")
-        client = NotebookClient(nb, kernel_name=name, timeout=None)
-        _save(nb, output, redactor)
+        client = NotebookClient(nb, kernel_name=name, timeout=self.timeout)
+        saver = _Saver(nb, output, redactor)
+        saver.now()
         with TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as sockets:
             try:
-                await _start(client, environment, cwd, sockets)
-                await self._execute_cells(client, output, on_cell, redactor)
+                await self._start(client, environment, cwd, sockets)
+                await self._execute_cells(client, saver, on_cell, redactor)
             except BaseException:
                 await _interrupt(client)
                 raise
             finally:
                 await _stop(client)
+                saver.now()
 
-    async def _execute_cells(self, client, output, on_cell, redactor) -> None:
-        from nbclient.exceptions import CellExecutionError, DeadKernelError
+    async def _start(self, client, environment, cwd, sockets: str) -> None:
+        """Start the kernel.
+
+        It talks over sockets in a folder of its own where the system has them. Nobody else on the
+        machine can reach those, and two starting kernels cannot race for a port. The folder's path
+        must be short: a socket's may have about 100 characters.
+        """
+        from jupyter_client.kernelspec import NoSuchKernel
+
+        manager = client.create_kernel_manager()
+        if os.name == "posix":
+            manager.transport = "ipc"
+            manager.connection_file = str(Path(sockets) / "kernel.json")
+        try:
+            await client.async_start_new_kernel(env=dict(environment), cwd=str(cwd))
+            await client.async_start_new_kernel_client()
+        except NoSuchKernel as error:
+            why = f"no kernel {error.name!r} is installed; `diptych doctor` says what is missing"
+            raise NotebookFailed(0, "NoSuchKernel", why, "") from None
+        except RuntimeError as error:
+            raise NotebookFailed(0, "KernelDied", f"it did not start ({error})", "") from None
+
+    async def _execute_cells(self, client, saver, on_cell, redactor) -> None:
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
         total = sum(cell.cell_type == "code" for cell in client.nb.cells)
         label = ""
@@ -104,16 +138,54 @@ class PapermillEngine:
                 text = redactor.text(COLOUR.sub("", text))
                 evalue = redactor.text(COLOUR.sub("", error.evalue))
                 raise NotebookFailed(index, error.ename, evalue, text, label) from None
+            except CellTimeoutError:
+                why = f"the cell was ended: it took longer than {self.timeout:g} s"
+                raise NotebookFailed(index, "CellTimeout", why, "", label) from None
             except DeadKernelError:
                 # nbclient turns a cancelled cell (Ctrl-C) into a dead kernel.
                 if asyncio.current_task().cancelling():
                     raise asyncio.CancelledError from None
-                why = "its process ended: killed, crashed, or out of memory"
+                why = told(await _returncode(client.km))
                 raise NotebookFailed(index, "KernelDied", why, "", label) from None
             finally:
                 _merge_streams(cell)
-                _save(client.nb, output, redactor)
+                saver.soon()
         on_cell(total, total, "")
+
+
+class WarmEngine(PapermillEngine):
+    """The same with a kernel forked from a warm process, which has imported the libraries.
+
+    Where none can be forked, a kernel is started afresh, and a line says why.
+    """
+
+    async def _start(self, client, environment, cwd, sockets) -> None:
+        from diptych.run.warm.client import Refused
+        from diptych.run.warm.notice import notice
+        from diptych.run.warm.pipe import PipeManager
+
+        usual, client.kernel_manager_class = client.kernel_manager_class, PipeManager
+        try:
+            return await super()._start(client, environment, cwd, sockets)
+        except Refused as refused:
+            notice(refused)
+            client.km, client.kernel_manager_class = None, usual
+            return await super()._start(client, environment, cwd, sockets)
+
+
+def told(returncode: int | None) -> str:
+    """Return in words how a kernel ended that should not have."""
+    if returncode is None or returncode == -signal.SIGKILL:
+        return "its process was killed: out of memory, or by someone"
+    if returncode < 0:
+        return f"its process crashed ({signal.Signals(-returncode).name})"
+    return f"its process ended itself with exit status {returncode}"
+
+
+async def _returncode(manager) -> int | None:
+    """Return how a kernel ended, None if nobody knows."""
+    process = manager if manager.provisioner is None else manager.provisioner
+    return await process.poll()
 
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):
@@ -131,28 +203,6 @@ def _injected(notebook: Path, parameters: Mapping[str, object]):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return nb
-
-
-async def _start(client, environment, cwd, sockets: str) -> None:
-    """Start the kernel, talking over sockets in a folder of its own where the system has them.
-
-    Nobody else on the machine can reach those, and two starting kernels cannot race for a port.
-    The folder's path must be short: a socket's may have about 100 characters.
-    """
-    from jupyter_client.kernelspec import NoSuchKernel
-
-    manager = client.create_kernel_manager()
-    if os.name == "posix":
-        manager.transport = "ipc"
-        manager.connection_file = str(Path(sockets) / "kernel.json")
-    try:
-        await client.async_start_new_kernel(env=dict(environment), cwd=str(cwd))
-        await client.async_start_new_kernel_client()
-    except NoSuchKernel as error:
-        why = f"no kernel {error.name!r} is installed; `diptych doctor` says what is missing"
-        raise NotebookFailed(0, "NoSuchKernel", why, "") from None
-    except RuntimeError as error:
-        raise NotebookFailed(0, "KernelDied", f"it did not start ({error})", "") from None
 
 
 async def _interrupt(client) -> None:
@@ -212,7 +262,21 @@ def _merge_streams(cell) -> None:
     cell.outputs = merged
 
 
-def _save(nb, output: Path, redactor: Redactor) -> None:
-    from nbformat.v4 import writes
+class _Saver:
+    """Writes the notebook soon after it changed, not at every change."""
 
-    workspace.write_atomic(output, writes(redactor.tree(nb)) + "\n")
+    def __init__(self, nb, output: Path, redactor: Redactor):
+        self._nb, self._output, self._redactor = nb, output, redactor
+        self._timer = None
+
+    def soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SOON, self.now)
+
+    def now(self) -> None:
+        from nbformat.v4 import writes
+
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        workspace.write_atomic(self._output, writes(self._redactor.tree(self._nb)) + "\n")
