@@ -93,10 +93,11 @@ class PapermillEngine:
                 await self._start(client, environment, cwd, sockets)
                 await self._execute_cells(client, saver, on_cell, redactor)
             except BaseException:
-                await _interrupt(client)
+                await _stop(client, now=not await _interrupt(client))
                 raise
-            finally:
+            else:
                 await _stop(client)
+            finally:
                 saver.now()
 
     async def _start(self, client, environment, cwd, sockets: str) -> None:
@@ -205,26 +206,28 @@ def _injected(notebook: Path, parameters: Mapping[str, object]):
     return nb
 
 
-async def _interrupt(client) -> None:
-    """Interrupt a cell in progress, so that it cleans up after itself."""
+async def _interrupt(client) -> bool:
+    """Interrupt a cell in progress, so that it cleans up after itself; say whether it ended."""
     channels, client.kc = client.kc, None
     # nbclient leaves its watchers behind; the loop is this run's own.
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     if channels is None:
-        return
+        return False
     try:
         if await client.km.is_alive():
             await client.km.interrupt_kernel()
-            # Answered when the cell has ended; a kernel that does not answer is killed later.
+            # Answered when the cell has ended.
             with contextlib.suppress(TimeoutError, RuntimeError):
                 await channels.kernel_info(reply=True, timeout=PATIENCE)
+                return True
     finally:
         channels.stop_channels()
+    return False
 
 
-async def _stop(client) -> None:
-    """End the kernel."""
+async def _stop(client, now: bool = False) -> None:
+    """End the kernel, without asking it to if need be."""
     from jupyter_client.utils import ensure_async
 
     manager, channels = client.km, client.kc
@@ -232,7 +235,7 @@ async def _stop(client) -> None:
     if channels is not None:
         channels.stop_channels()
     if manager is not None and manager.has_kernel:
-        await ensure_async(manager.shutdown_kernel())
+        await ensure_async(manager.shutdown_kernel(now=now))
 
 
 def _finish(coroutine) -> None:

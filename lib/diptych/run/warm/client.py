@@ -8,11 +8,12 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diptych.run.warm import place
+from diptych.run.warm import place, unavailable
 
 PATIENCE = 120.0  # seconds; a zygote answers when it has imported its libraries
 ATTEMPTS = 20  # a zygote that meets a library it cannot import ahead ends, to start without it
@@ -118,8 +119,7 @@ class Forked:
 
 
 def launch(
-    interpreter: Sequence[str],
-    arguments: Sequence[str],
+    command: Sequence[str],
     *,
     environment: Mapping[str, str],
     cwd: str | Path,
@@ -129,10 +129,8 @@ def launch(
 
     Parameters
     ----------
-    interpreter : sequence of str
-        Path and options of this Python.
-    arguments : sequence of str
-        Those of ``ipykernel_launcher``.
+    command : sequence of str
+        What would start it afresh: a kernelspec's ``argv`` and more arguments.
     environment, cwd
         The kernel's own.
     files : sequence of int
@@ -143,11 +141,14 @@ def launch(
     Refused
         If there can be no zygote, or it must not serve this kernel.
     """
-    request = {"arguments": list(arguments), "environment": dict(environment)}
-    request |= {"cwd": os.path.abspath(cwd)}
+    interpreter, arguments = _parts(list(command))
+    if why := unavailable():
+        raise Refused(why)
+    environment = {**environment, "JPY_PARENT_PID": str(os.getpid())}
+    request = {"arguments": arguments, "environment": environment, "cwd": os.path.abspath(cwd)}
     try:
         for _ in range(ATTEMPTS):
-            connection = _connect(list(interpreter), environment)
+            connection = _connect(interpreter, environment)
             answer, _, rest = _ask(connection, request, files).partition(b"\n")
             if answer:
                 break
@@ -167,9 +168,32 @@ def stop() -> int:
     """Let every zygote end with its last kernel, and return how many there were."""
     found = 0
     for path in place.folder().glob("*.sock"):
-        with contextlib.suppress(OSError, ValueError), _at(path) as connection:
-            found += bool(_ask(connection, {"stop": True}, ()))
+        try:
+            with _at(path) as connection:
+                found += bool(_ask(connection, {"stop": True}, ()))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)  # its zygote was killed
+        except OSError:
+            continue
     return found
+
+
+def _parts(command: list[str]) -> tuple[list[str], list[str]]:
+    """Return path and options of this Python, and the arguments of ipykernel.
+
+    Raises
+    ------
+    Foreign
+        If the command starts something else, or another Python: this one cannot fork that.
+    """
+    python, *rest = command
+    start = rest.index("-m") if "-m" in rest else len(rest)
+    bare = {"python", "python3", f"python3.{sys.version_info.minor}"}
+    if rest[start + 1 : start + 2] != ["ipykernel_launcher"]:
+        raise Foreign(f"{python} starts no IPython kernel")
+    if python not in bare and os.path.abspath(python) != sys.executable:
+        raise Foreign(f"{python} is another Python than {sys.executable}")
+    return [sys.executable, *rest[:start]], rest[start + 2 :]
 
 
 def _ask(connection: socket.socket, request: dict, files: Sequence[int]) -> bytes:

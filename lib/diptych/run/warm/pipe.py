@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping
 
@@ -18,27 +17,11 @@ from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
-from diptych.run.warm import client, unavailable, wire
+from diptych.run.warm import client, wire
 
-GRACE = 2.5  # seconds for a kernel to end when asked to, and again after SIGTERM
-
-
-def interpreter_of(argv: list[str]) -> list[str]:
-    """Return path and options of the Python that a kernelspec starts ipykernel with.
-
-    Raises
-    ------
-    Foreign
-        If it starts something else, or another Python: this one cannot fork that.
-    """
-    python, *rest = argv
-    start = rest.index("-m") if "-m" in rest else len(rest)
-    bare = {"python", "python3", f"python3.{sys.version_info.minor}"}
-    if rest[start + 1 : start + 2] != ["ipykernel_launcher"]:
-        raise client.Foreign(f"{python} starts no IPython kernel")
-    if python not in bare and os.path.abspath(python) != sys.executable:
-        raise client.Foreign(f"{python} is another Python than {sys.executable}")
-    return [sys.executable, *rest[:start]]
+GRACE = 2.5  # seconds
+# What a kernel gets that has not ended, and after how long; it listens when no cell runs.
+INSIST = ((0.2, signal.SIGINT), (5.0, signal.SIGTERM), (GRACE, signal.SIGKILL))
 
 
 class PipeManager(AsyncKernelManager):
@@ -69,19 +52,13 @@ class PipeManager(AsyncKernelManager):
             If none can be forked.
         """
         self.shutting_down = False
-        argv = self.kernel_spec.argv
-        interpreter = interpreter_of(argv)
-        if why := unavailable():
-            raise client.Refused(why)
-        arguments = argv[argv.index("ipykernel_launcher") + 1 :]
+        self.session.key = b""  # nobody else can reach the pipe
         environment = {**(os.environ if env is None else env), **self.kernel_spec.env}
-        environment["JPY_PARENT_PID"] = str(os.getpid())
         self._pipe, end = socket.socketpair()
         with end, open(os.devnull) as nothing:
             self._process = await asyncio.to_thread(
                 client.launch,
-                interpreter,
-                [*arguments, *extra_arguments],
+                [*self.kernel_spec.argv, *extra_arguments],
                 environment=environment,
                 cwd=cwd or os.getcwd(),
                 files=[nothing.fileno(), 1, 2, end.fileno()],
@@ -96,6 +73,8 @@ class PipeManager(AsyncKernelManager):
         """Say whether the kernel runs."""
         return self._process is not None and self._process.poll() is None
 
+    _async_is_alive = is_alive  # the name that clients call
+
     async def poll(self) -> int | None:
         """Return how a kernel ended that has just been seen to end."""
         await self._ended(GRACE)
@@ -106,19 +85,18 @@ class PipeManager(AsyncKernelManager):
         self._process.send_group(signal.SIGINT)
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        """End the kernel: interrupt what it does and ask it to end, then insist."""
+        """End the kernel: ask it to end, then insist."""
         self.shutting_down = True
         if self._process is None:
             return
         if not now:
-            self._process.send_group(signal.SIGINT)
-            self.session.key = b""
             frames = self.session.serialize(self.session.msg("shutdown_request", {"restart": False}))
             with contextlib.suppress(OSError):
                 self._pipe.sendall(wire.pack("control", frames))
-            if not await self._ended(GRACE):
-                self._process.send_group(signal.SIGTERM)
-        if now or not await self._ended(GRACE):
+            for patience, number in INSIST:
+                if not await self._ended(patience):
+                    self._process.send_group(number)
+        if not await self._ended(0):
             self._process.send_group(signal.SIGKILL)
             await self._ended(GRACE)
         self._process = None

@@ -26,7 +26,10 @@ PREFIXES = (
 )  # fmt: skip
 NAMES = ("LANG", "LANGUAGE", "TZ", "MPLBACKEND")
 # They differ from caller to caller, and a kernel reads them when it starts.
-PRIVATE = {"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT", "JPY_SESSION_NAME", "PYTEST_CURRENT_TEST"}
+PRIVATE = {
+    "DIPTYCH_KERNELS", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID", "JPY_SESSION_NAME",
+    "PYTEST_CURRENT_TEST", "TERM", "XDG_RUNTIME_DIR",
+}  # fmt: skip
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")
 HERE = Path(__file__).parent
 
@@ -53,13 +56,16 @@ class Learnt:
 def folder() -> Path:
     """Return the folder of the sockets, the user's own, made if it is not there.
 
+    It is ``$DIPTYCH_KERNELS`` if that is set.
+
     Raises
     ------
     PermissionError
         If it belongs to somebody else.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    path = Path(base, "diptych") if base else Path(tempfile.gettempdir(), f"diptych-{os.getuid()}")
+    given, base = os.environ.get("DIPTYCH_KERNELS"), os.environ.get("XDG_RUNTIME_DIR")
+    usual = Path(base, "diptych") if base else Path(tempfile.gettempdir(), f"diptych-{os.getuid()}")
+    path = Path(given) if given else usual
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.stat().st_uid != os.getuid():
         raise PermissionError(f"{path} belongs to another user")

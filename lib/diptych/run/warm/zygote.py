@@ -55,8 +55,9 @@ class Zygote:
     """
 
     def __init__(self, interpreter, listener, path, environment):
-        self.interpreter, self.listener, self.path = interpreter, listener, Path(path)
-        self.environment = environment
+        self.interpreter, self.environment = interpreter, environment
+        self.listener, self.path = listener, Path(path)
+        self.inode = self.path.stat().st_ino
         self.idle = float(environment.get("DIPTYCH_KERNEL_IDLE", IDLE))
         self.learnt = place.Learnt()
         self.tried: dict[str, None] = {}
@@ -79,11 +80,13 @@ class Zygote:
             If a package turned out not to bear it; it will not be tried again.
         """
         self.learnt = place.read(self.interpreter)
+        new = [name for name in self.learnt.modules if name not in self.tried]
+        if self.tried and not new:
+            return
+        self.tried.update(dict.fromkeys(new))
         with self.shell.builtin_trap:
-            for name in self.learnt.modules:
-                if name not in self.tried:
-                    self.tried[name] = None
-                    self._import(name)
+            for name in new:
+                self._import(name)
         gc.collect()
         gc.freeze()  # the collector must not touch, and so copy, what kernels share
         if Watched.read - set(self.learnt.variables):
@@ -91,8 +94,8 @@ class Zygote:
         path = place.socket(self.interpreter, self.environment, self.learnt)
         if path != self.path:
             with place.lock():
-                if path.exists():
-                    raise Unfit("this zygote")  # there is one already
+                if path.exists() or not self._is_mine(self.path):
+                    raise Unfit("this zygote")  # there is another
                 os.replace(self.path, path)
             self.path = path
 
@@ -133,7 +136,8 @@ class Zygote:
 
     def retire(self) -> None:
         """Take no more requests; the process ends with its last kernel."""
-        self.path.unlink(missing_ok=True)
+        if self._is_mine(self.path):
+            self.path.unlink(missing_ok=True)
         if self.selector.get_map():
             self.selector.unregister(self.listener)
         self.listener.close()
@@ -142,7 +146,12 @@ class Zygote:
     def _is_found(self) -> bool:
         """Say whether a caller would still come here: a package installed since makes it stale."""
         expected = place.socket(self.interpreter, self.environment, self.learnt)
-        return expected == self.path and self.path.exists()
+        return expected == self.path and self._is_mine(self.path)
+
+    def _is_mine(self, path: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return path.stat().st_ino == self.inode
+        return False
 
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -318,5 +327,4 @@ def main(interpreter: list[str], descriptor: int, path: str) -> None:
             zygote.serve()
     except Exception:
         traceback.print_exc()
-    finally:
-        zygote.path.unlink(missing_ok=True)
+        zygote.retire()
