@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from diptych.run import workspace
-from diptych.run.errors import NotebookFailed
+from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.notebooks import heading
 from diptych.run.secrets import Redactor
 
 OnCell = Callable[[int, int, str], None]
 PATIENCE = 2.0  # seconds
 SOON = 0.5  # seconds
+LAST_WORDS = 2000  # characters
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -88,24 +89,36 @@ class PapermillEngine:
         client = NotebookClient(nb, kernel_name=name, timeout=self.timeout)
         saver = _Saver(nb, output, redactor)
         saver.now()
-        with TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as sockets:
+        with (
+            TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as sockets,
+            Path(sockets, "words").open("w+b", buffering=0) as words,
+        ):
             try:
-                await self._start(client, environment, cwd, sockets)
+                await self._start(client, environment, cwd, sockets, words)
                 await self._execute_cells(client, saver, on_cell, redactor)
-            except BaseException:
+            except BaseException as error:
                 await _stop(client, now=not await _interrupt(client))
+                if isinstance(error, NotebookFailed) and error.ename == "KernelDied":
+                    text = redactor.text(_last(words))
+                    raise NotebookFailed(
+                        error.cell, error.ename, error.evalue, text, error.label
+                    ) from None
                 raise
             else:
                 await _stop(client)
             finally:
                 saver.now()
 
-    async def _start(self, client, environment, cwd, sockets: str) -> None:
+    async def _start(self, client, environment, cwd, sockets: str, words: BinaryIO) -> None:
         """Start the kernel.
 
         It talks over sockets in a folder of its own where the system has them. Nobody else on the
         machine can reach those, and two starting kernels cannot race for a port. The folder's path
         must be short: a socket's may have about 100 characters.
+
+        What its process writes past the notebook goes to a file. It matters when the process
+        dies; else it is mostly noise: ipykernel closes its sockets at its end while its thread
+        for control messages still publishes, and then reports "not a socket".
         """
         from jupyter_client.kernelspec import NoSuchKernel
 
@@ -114,7 +127,9 @@ class PapermillEngine:
             manager.transport = "ipc"
             manager.connection_file = str(Path(sockets) / "kernel.json")
         try:
-            await client.async_start_new_kernel(env=dict(environment), cwd=str(cwd))
+            await client.async_start_new_kernel(
+                env=dict(environment), cwd=str(cwd), stdout=words, stderr=words
+            )
             await client.async_start_new_kernel_client()
         except NoSuchKernel as error:
             why = f"no kernel {error.name!r} is installed; `diptych doctor` says what is missing"
@@ -160,23 +175,46 @@ class WarmEngine(PapermillEngine):
     Where none can be forked, a kernel is started afresh, and a line says why.
     """
 
-    async def _start(self, client, environment, cwd, sockets) -> None:
+    async def _start(self, client, environment, cwd, sockets, words) -> None:
+        from diptych.run.warm import unavailable
         from diptych.run.warm.client import Refused
         from diptych.run.warm.notice import notice
-        from diptych.run.warm.pipe import PipeManager
 
-        usual, client.kernel_manager_class = client.kernel_manager_class, PipeManager
+        usual = client.kernel_manager_class
         try:
-            return await super()._start(client, environment, cwd, sockets)
+            if why := unavailable():
+                raise Refused(why)
+            from diptych.run.warm.pipe import PipeManager
+
+            client.kernel_manager_class = PipeManager
+            return await super()._start(client, environment, cwd, sockets, words)
         except Refused as refused:
             notice(refused)
             client.km, client.kernel_manager_class = None, usual
-            return await super()._start(client, environment, cwd, sockets)
+            return await super()._start(client, environment, cwd, sockets, words)
+
+
+ENGINES = {"diptych": WarmEngine, "papermill": PapermillEngine}
+
+
+def usual() -> Engine:
+    """Return the engine that ``$DIPTYCH_ENGINE`` names, the warm one if it is not set.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such engine.
+    """
+    name = os.environ.get("DIPTYCH_ENGINE") or "diptych"
+    if name not in ENGINES:
+        known = " or ".join(ENGINES)
+        raise ParameterError(f"DIPTYCH_ENGINE: there is no engine {name!r}; choose {known}")
+    return ENGINES[name]()
 
 
 def told(returncode: int | None) -> str:
     """Return in words how a kernel ended that should not have."""
-    if returncode is None or returncode == -signal.SIGKILL:
+    if returncode in (None, -9):
         return "its process was killed: out of memory, or by someone"
     if returncode < 0:
         return f"its process crashed ({signal.Signals(-returncode).name})"
@@ -187,6 +225,12 @@ async def _returncode(manager) -> int | None:
     """Return how a kernel ended, None if nobody knows."""
     process = manager if manager.provisioner is None else manager.provisioner
     return await process.poll()
+
+
+def _last(words: BinaryIO) -> str:
+    """Return the last that a process wrote."""
+    words.seek(0)
+    return words.read().decode(errors="replace")[-LAST_WORDS:]
 
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from diptych.run import workspace
-from diptych.run.engine import Engine, WarmEngine
+from diptych.run.engine import Engine, usual
 from diptych.run.notebooks import all_files, read_notebook, short_name
 from diptych.run.progress import Bar, say
 
@@ -44,7 +44,7 @@ def refresh(
     notebooks : iterable of Path, optional
         In the order to run; all of ``notebooks/`` if not given.
     engine : Engine, optional
-        `WarmEngine` if not given.
+        That of `diptych.run.engine.usual` if not given.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def refresh(
             for number, path in enumerate(paths):
                 bar(number, len(paths), short_name(path))
                 output = Path(folder) / f"{number}.ipynb"
-                _execute(engine or WarmEngine(), path, output, Path(folder) / "home", progress)
+                _execute(engine or usual(), path, output, Path(folder) / "home", progress)
                 done.append(output)
         for path, output in zip(paths, done, strict=True):
             store(output, path)

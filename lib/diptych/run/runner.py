@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.run import host, workspace
-from diptych.run.engine import Engine, WarmEngine
+from diptych.run.engine import Engine, usual
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.notebooks import code_digest, find_notebook, read_notebook, short_name, title
 from diptych.run.parameters import Parameter, find_file, read_parameters, resolve
@@ -101,7 +101,7 @@ def run_notebook(
     progress : bool
         Say on stderr how each run ended, and show a bar a cell if that is a terminal.
     engine : Engine, optional
-        `WarmEngine` if not given.
+        That of `diptych.run.engine.usual` if not given.
     outputs_root : Path, optional
         Where the run folder goes instead of the workspace's; later stages do not look there.
 
@@ -170,7 +170,7 @@ def _run(
     environment = {"DIPTYCH_RUN": str(staged), "DIPTYCH_HOME": str(workspace.home())}
     try:
         with Bar(job.name, "cell", progress) as bar:
-            (engine or WarmEngine()).execute(
+            (engine or usual()).execute(
                 job.notebook,
                 staged / "notebook.ipynb",
                 job.injected,

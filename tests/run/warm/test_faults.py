@@ -12,7 +12,7 @@ from diptych.run.errors import NotebookFailed
 from .conftest import is_gone, pids, until, zygotes
 
 BEFORE = "print('before')"
-ALONE = "import os; os.getpid()"
+PARENT = "import os; print(os.getppid())"
 
 
 def fails(kernels, *sources, engine=None):
@@ -99,7 +99,7 @@ def test_the_zygote_killed_during_a_run_harms_neither_it_nor_the_next(kernels, o
     )
     assert texts[1:] == ["goes on\n", "2\n"]
     assert is_gone(int(texts[0]))
-    (other,) = kernels.run("import os; print(os.getppid())")
+    (other,) = kernels.run(PARENT)
     assert psutil.Process(int(other)) in zygotes(own_zygote)
 
 
@@ -117,8 +117,8 @@ def test_many_runs_leave_nothing_behind(kernels):
     def held():
         return len(os.listdir("/proc/self/fd"))
 
-    kernels.run("import os; print(os.getppid())")
-    (zygote,) = {psutil.Process(int(text)) for text in kernels.run("import os; print(os.getppid())")}
+    kernels.run(PARENT)
+    zygote = psutil.Process(int(kernels.run(PARENT)[0]))
     files, theirs = held(), zygote.num_fds()
     for _ in range(20):
         kernels.run("1")

@@ -7,6 +7,7 @@ package and never the user's own modules. Two doors lead to it: a pipe for runs
 (`diptych.run.warm.provisioner`).
 """
 
+import os
 import sys
 
 
@@ -15,4 +16,7 @@ def unavailable() -> str:
 
     Forking a process that has loaded system frameworks is not safe on macOS; Windows has no fork.
     """
-    return "" if sys.platform == "linux" else f"kernels are forked on Linux only, not {sys.platform}"
+    if sys.platform != "linux":
+        return f"kernels are forked on Linux only, not {sys.platform}"
+    able = hasattr(os, "fork") and hasattr(os, "pidfd_open")
+    return "" if able else "this Python cannot fork them"

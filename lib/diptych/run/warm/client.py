@@ -51,11 +51,9 @@ class Forked:
 
     def __init__(self, connection: socket.socket, pid: int, read: bytes):
         self.pid, self.returncode = pid, None
-        self._connection, self._read = connection, read
-        try:
+        self._connection, self._read, self._process = connection, read, None
+        with contextlib.suppress(ProcessLookupError):
             self._process = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._process = None
 
     def poll(self) -> int | None:
         """Return the exit status, None while it runs."""
@@ -149,8 +147,8 @@ def launch(
     try:
         for _ in range(ATTEMPTS):
             connection = _connect(interpreter, environment)
-            answer, _, rest = _ask(connection, request, files).partition(b"\n")
-            if answer:
+            answer, whole, rest = _ask(connection, request, files).partition(b"\n")
+            if whole:
                 break
             connection.close()
         else:

@@ -46,16 +46,20 @@ class EarlyStream(iostream.OutStream):
         self.name = name
 
     def write(self, text):
+        """Write to the process's stderr: a log."""
         EarlyStream.written += len(text)
         return sys.__stderr__.write(text)
 
     def flush(self):
+        """Write what is still held back."""
         sys.__stderr__.flush()
 
     def fileno(self):
+        """Return the descriptor that the name means."""
         return {"stdout": 1, "stderr": 2}[self.name]
 
     def isatty(self):
+        """Say that nobody watches."""
         return False
 
 

@@ -2,9 +2,9 @@
 
 from papermill.engines import NBClientEngine
 
+from diptych.run.warm import unavailable
 from diptych.run.warm.client import Refused
 from diptych.run.warm.notice import notice
-from diptych.run.warm.pipe import PipeManager
 
 
 class DiptychEngine(NBClientEngine):
@@ -19,6 +19,10 @@ class DiptychEngine(NBClientEngine):
         """Execute a notebook; see `papermill.engines.NBClientEngine`."""
         execute = super().execute_managed_notebook
         try:
+            if why := unavailable():
+                raise Refused(why)
+            from diptych.run.warm.pipe import PipeManager
+
             return execute(nb_man, kernel_name, kernel_manager_class=PipeManager, **options)
         except Refused as refused:
             notice(refused)

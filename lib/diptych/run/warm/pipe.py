@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from typing import BinaryIO
 
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
@@ -41,10 +42,12 @@ class PipeManager(AsyncKernelManager):
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
+        stdout: BinaryIO | None = None,
+        stderr: BinaryIO | None = None,
         extra_arguments: tuple[str, ...] = (),
         **_,
     ) -> None:
-        """Fork a kernel.
+        """Fork a kernel; its process writes to this one's stdout and stderr if not told otherwise.
 
         Raises
         ------
@@ -61,7 +64,12 @@ class PipeManager(AsyncKernelManager):
                 [*self.kernel_spec.argv, *extra_arguments],
                 environment=environment,
                 cwd=cwd or os.getcwd(),
-                files=[nothing.fileno(), 1, 2, end.fileno()],
+                files=[
+                    nothing.fileno(),
+                    1 if stdout is None else stdout.fileno(),
+                    2 if stderr is None else stderr.fileno(),
+                    end.fileno(),
+                ],
             )
 
     def client(self, **_) -> "PipeClient":
@@ -90,9 +98,11 @@ class PipeManager(AsyncKernelManager):
         if self._process is None:
             return
         if not now:
-            frames = self.session.serialize(self.session.msg("shutdown_request", {"restart": False}))
+            frames = self.session.serialize(
+                self.session.msg("shutdown_request", {"restart": False})
+            )
             with contextlib.suppress(OSError):
-                self._pipe.sendall(wire.pack("control", frames))
+                self._pipe.sendall(wire.pack("control", self.session.serialize(request)))
             for patience, number in INSIST:
                 if not await self._ended(patience):
                     self._process.send_group(number)

@@ -6,12 +6,12 @@ one of them finds no socket under that name and starts a zygote of its own, so n
 """
 
 import contextlib
-import fcntl
+import functools
 import hashlib
 import json
 import os
-import resource
 import site
+import stat
 import sys
 import sysconfig
 import tempfile
@@ -27,9 +27,10 @@ PREFIXES = (
 NAMES = ("LANG", "LANGUAGE", "TZ", "MPLBACKEND")
 # They differ from caller to caller, and a kernel reads them when it starts.
 PRIVATE = {
-    "DIPTYCH_KERNELS", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID", "JPY_SESSION_NAME",
-    "PYTEST_CURRENT_TEST", "TERM", "XDG_RUNTIME_DIR",
+    "DIPTYCH_HOME", "DIPTYCH_KERNELS", "DIPTYCH_RUN", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID",
+    "JPY_SESSION_NAME", "PYTEST_CURRENT_TEST", "TERM", "XDG_RUNTIME_DIR",
 }  # fmt: skip
+LONGEST = 100  # characters of a socket's path; the system refuses a few more
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")
 HERE = Path(__file__).parent
 
@@ -60,15 +61,18 @@ def folder() -> Path:
 
     Raises
     ------
-    PermissionError
-        If it belongs to somebody else.
+    OSError
+        If it belongs to somebody else, or sockets there would have too long paths.
     """
     given, base = os.environ.get("DIPTYCH_KERNELS"), os.environ.get("XDG_RUNTIME_DIR")
     usual = Path(base, "diptych") if base else Path(tempfile.gettempdir(), f"diptych-{os.getuid()}")
-    path = Path(given) if given else usual
+    path = Path(given).absolute() if given else usual
+    if len(os.fsencode(path / f"{_digest('')}.sock")) > LONGEST:
+        raise OSError(f"{path}: too long for sockets; set DIPTYCH_KERNELS to a shorter path")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user")
+    found = path.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{path} is no folder of this user's; set DIPTYCH_KERNELS to one")
     path.chmod(0o700)
     return path
 
@@ -76,6 +80,8 @@ def folder() -> Path:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """Let one process at a time start a zygote or write down what was learnt."""
+    import fcntl
+
     with (folder() / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -111,10 +117,10 @@ def socket(interpreter: Sequence[str], environment: Mapping[str, str], learnt: L
         sorted((name, environment.get(name)) for name in names - PRIVATE),
         _process(),
     ]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return folder() / f"{digest[:16]}.sock"
+    return folder() / f"{_digest(content)}.sock"
 
 
+@functools.cache
 def libraries() -> tuple[str, ...]:
     """Return the folders whose modules may be imported ahead: the installed packages."""
     paths = sysconfig.get_paths()
@@ -124,12 +130,17 @@ def libraries() -> tuple[str, ...]:
 
 
 def _path(interpreter: Sequence[str]) -> Path:
-    digest = hashlib.sha256(json.dumps([*interpreter, sys.version]).encode()).hexdigest()
-    return folder() / f"{digest[:16]}.json"
+    stamps = [_stamp(Path(path)) for path in libraries()]  # a new version may do better
+    return folder() / f"{_digest([interpreter, sys.version, stamps])}.json"
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _installed(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield what changes when packages come or go, when IPython is set up, or with this code."""
+    """Yield what changes with Python, with packages, with IPython's settings, with this code."""
+    yield Path(sys.executable).resolve()
     yield from map(Path, libraries())
     home = environment.get("IPYTHONDIR") or Path(environment.get("HOME", "~"), ".ipython")
     yield from (Path(home, "profile_default", name) for name in PROFILE)
@@ -146,6 +157,8 @@ def _stamp(path: Path) -> list | None:
 
 def _process() -> list:
     """Return what a forked process inherits and cannot give itself."""
+    import resource
+
     status = Path("/proc/self/status").read_text().splitlines()
     umask = [line for line in status if line.startswith("Umask")]
     limits = [getattr(resource, name) for name in sorted(vars(resource)) if name[:7] == "RLIMIT_"]

@@ -7,8 +7,6 @@ kernel ends with the connection. A zygote nobody needs for a while ends itself.
 """
 
 import contextlib
-import gc
-import importlib.util
 import json
 import os
 import selectors
@@ -20,24 +18,11 @@ import traceback
 from pathlib import Path
 
 from diptych.run.warm import kernel, place
+from diptych.run.warm.imports import Imports, Unfit, Watched
 
 IDLE = "600"  # seconds; DIPTYCH_KERNEL_IDLE sets another time
 PATIENCE = 5.0  # seconds, for a request to arrive whole
 MATPLOTLIB = "module://matplotlib_inline.backend_inline"  # as ipykernel sets it for a kernel
-
-
-class Unfit(RuntimeError):
-    """A package that cannot be imported ahead."""
-
-
-class Watched(type(os.environ)):
-    """The environment, noting which variables are read."""
-
-    read: set[str] = set()  # noqa: RUF012
-
-    def __getitem__(self, name):
-        self.read.add(name)
-        return super().__getitem__(name)
 
 
 class Zygote:
@@ -59,66 +44,17 @@ class Zygote:
         self.listener, self.path = listener, Path(path)
         self.inode = self.path.stat().st_ino
         self.idle = float(environment.get("DIPTYCH_KERNEL_IDLE", IDLE))
-        self.learnt = place.Learnt()
-        self.tried: dict[str, None] = {}
+        self.imports = Imports(interpreter)
         self.kernels: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
         self.used = time.monotonic()
 
     def prepare(self) -> None:
         """Make the shell, before any library can ask for it, and import what was learnt."""
+        self.imports.recover(self._trying)
         os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
-        self.shell = kernel.make_shell()
+        self.imports.shell = kernel.make_shell()
         self._learn_or_retire()
-
-    def learn(self) -> None:
-        """Import what the notebooks served so far have imported, and move to where that is found.
-
-        Raises
-        ------
-        Unfit
-            If a package turned out not to bear it; it will not be tried again.
-        """
-        self.learnt = place.read(self.interpreter)
-        new = [name for name in self.learnt.modules if name not in self.tried]
-        if self.tried and not new:
-            return
-        self.tried.update(dict.fromkeys(new))
-        with self.shell.builtin_trap:
-            for name in new:
-                self._import(name)
-        gc.collect()
-        gc.freeze()  # the collector must not touch, and so copy, what kernels share
-        if Watched.read - set(self.learnt.variables):
-            self.learnt = place.learn(self.interpreter, variables=sorted(Watched.read))
-        path = place.socket(self.interpreter, self.environment, self.learnt)
-        if path != self.path:
-            with place.lock():
-                if path.exists() or not self._is_mine(self.path):
-                    raise Unfit("this zygote")  # there is another
-                os.replace(self.path, path)
-            self.path = path
-
-    def _import(self, name: str) -> None:
-        package = name.partition(".")[0]
-        if name in sys.modules or package in self.learnt.refused or not _is_library(package):
-            return
-        before = self._traces()
-        with contextlib.suppress(Exception, SystemExit):
-            importlib.import_module(name)
-        if self._traces() != before or _threads_of_its_own():
-            place.learn(self.interpreter, refused=[package])
-            raise Unfit(package)
-
-    def _traces(self) -> tuple:
-        """Return what importing a library must leave alone: it would be shared, or out of place.
-
-        Files it opened, handlers in the shell, text it wrote while nobody could see it.
-        """
-        hooks = {name: len(found) for name, found in self.shell.events.callbacks.items()}
-        formatters = self.shell.display_formatter.formatters
-        printers = {name: len(found.type_printers) for name, found in formatters.items()}
-        return _open_files(), hooks, printers, kernel.EarlyStream.written
 
     def serve(self) -> None:
         """Answer requests until nobody needs this process."""
@@ -145,7 +81,7 @@ class Zygote:
 
     def _is_found(self) -> bool:
         """Say whether a caller would still come here: a package installed since makes it stale."""
-        expected = place.socket(self.interpreter, self.environment, self.learnt)
+        expected = place.socket(self.interpreter, self.environment, self.imports.learnt)
         return expected == self.path and self._is_mine(self.path)
 
     def _is_mine(self, path: Path) -> bool:
@@ -170,10 +106,25 @@ class Zygote:
 
     def _learn_or_retire(self) -> None:
         try:
-            self.learn()
+            if self.imports.learn(self._trying):
+                self._move()
         except Unfit as error:
             print(f"{error}: not imported ahead from now on", file=sys.stderr)
             self.retire()
+
+    def _move(self) -> None:
+        """Move to where callers look who know what was learnt."""
+        path = place.socket(self.interpreter, self.environment, self.imports.learnt)
+        if path != self.path:
+            with place.lock():
+                if path.exists() or not self._is_mine(self.path):
+                    raise Unfit("this zygote")  # there is another
+                os.replace(self.path, path)
+            self.path = path
+
+    @property
+    def _trying(self) -> Path:
+        return self.path.with_suffix(".trying")
 
     def _end(self, pid: int) -> None:
         """End a kernel and the processes it started."""
@@ -191,6 +142,9 @@ class Zygote:
                 _answer(connection, stopped=os.getpid())
             elif why := self._refusal(request):
                 _answer(connection, refused=why)
+            elif self.imports.are_edited():
+                self.retire()
+                connection.close()  # the caller asks again, and starts another
             else:
                 self._fork(request, files, connection)
         except (OSError, ValueError) as error:  # the caller is gone, or no caller of ours
@@ -208,8 +162,11 @@ class Zygote:
         folder = Path(request["cwd"])
         if (folder / "matplotlibrc").exists():
             return "a matplotlibrc lies in its folder"
-        for name in {name.partition(".")[0] for name in self.tried}:
-            if (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists():
+        for entry in os.listdir(folder):
+            name = entry.removesuffix(".py")
+            if name not in self.imports.packages:
+                continue
+            if name != entry or (folder / name / "__init__.py").exists():
                 return f"a module {name} of your own lies in its folder"
         return ""
 
@@ -223,7 +180,7 @@ class Zygote:
             self.listener.close()
             for other in self.kernels.values():
                 other.close()
-            kernel.run(self._complete(request), files, connection, self._report)
+            kernel.run(self._complete(request), files, connection, self.imports.report)
         self.kernels[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda _: self._hang_up(pid))
         _answer(connection, pid=pid)
@@ -238,13 +195,6 @@ class Zygote:
     def _hang_up(self, pid: int) -> None:
         self.selector.unregister(self.kernels[pid])
         self._end(pid)
-
-    def _report(self, before: set[str]) -> None:
-        """Write down, in a kernel about to end, which libraries its notebook imported."""
-        names = [name for name in sys.modules if name not in before and _comes_from_library(name)]
-        new = [n for n in names if n.partition(".")[0] not in self.learnt.refused]
-        if new:
-            place.learn(self.interpreter, modules=new)
 
 
 def _request(connection: socket.socket) -> tuple[dict, list[int]]:
@@ -261,49 +211,6 @@ def _answer(connection: socket.socket, **content) -> None:
         connection.sendall(json.dumps(content).encode() + b"\n")
     if "pid" not in content:
         connection.close()
-
-
-def _is_library(package: str) -> bool:
-    """Say whether a package would be found among those installed."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError, AttributeError):
-        return False
-    where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))
-    return bool(where) and where.startswith(place.libraries())
-
-
-def _comes_from_library(name: str) -> bool:
-    where = getattr(sys.modules[name], "__file__", None)
-    return isinstance(where, str) and where.startswith(place.libraries())
-
-
-def _open_files() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
-
-
-def _threads_of_its_own() -> bool:
-    """Say whether threads run that a fork would lose.
-
-    OpenBLAS ends its threads before a fork and starts them when they are needed; jemalloc's looks
-    after itself. Others are looked for after a trial fork, so that the former are gone.
-    """
-    if not _threads():
-        return False
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return bool(_threads())
-
-
-def _threads() -> list[str]:
-    names = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            names.append((task / "comm").read_text().strip())
-    names.remove(Path("/proc/self/comm").read_text().strip())  # the main thread
-    return [name for name in names if name != "jemalloc_bg_thd"]
 
 
 def _flush() -> None:
