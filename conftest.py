@@ -14,7 +14,8 @@ from nbval.plugin import IPyNbCell
 from xdist.scheduler import LoadFileScheduling
 
 from diptych.run.refresh import in_order
-from diptych.run.warm import client, provisioner
+from diptych.run.warm import client
+from diptych.run.warm.__main__ import install
 
 WORKSPACE = pytest.StashKey[str]()
 
@@ -38,7 +39,7 @@ def pytest_configure(config):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not hasattr(config, "workerinput"):  # xdist's workers inherit it
         os.environ["DIPTYCH_KERNELS"] = config.stash[WORKSPACE]
-        kernels = provisioner.install(config.stash[WORKSPACE]).parent
+        kernels = install(config.stash[WORKSPACE]).parent
         os.environ["JUPYTER_PATH"] = str(kernels.parent)
 
 

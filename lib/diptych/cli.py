@@ -19,6 +19,18 @@ VALUES = click.option(
     "-p", "--parameter", "overrides", multiple=True, metavar="NAME=VALUE",
     help="One parameter; wins over the files.",
 )  # fmt: skip
+
+
+def _choose(_, __, name: str | None) -> None:
+    if name:
+        os.environ["DIPTYCH_ENGINE"] = name
+
+
+ENGINE = click.option(
+    "--engine", type=click.Choice(["diptych", "papermill"]), callback=_choose, expose_value=False,
+    help="diptych: fork kernels from a warm process (default); papermill: start each afresh. "
+    "Also $DIPTYCH_ENGINE.",
+)  # fmt: skip
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -36,6 +48,7 @@ def cli():
     "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
+@ENGINE
 @OPEN
 def run(notebook, files, overrides, output, open_page):
     """Run NOTEBOOK with checked parameters.
@@ -76,6 +89,7 @@ def list_(notebook, as_json):
     "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Write the report here (default: site/).",
 )  # fmt: skip
+@ENGINE
 @OPEN
 def report(scenario, overrides, site, open_page):
     """Run SCENARIO (default: all) and write the report.
@@ -92,6 +106,7 @@ def report(scenario, overrides, site, open_page):
 
 @cli.command()
 @click.argument("notebook", nargs=-1)
+@ENGINE
 def notebooks(notebook):
     """Run NOTEBOOK (default: all) afresh and store its outputs.
 

@@ -51,6 +51,7 @@ def refresh(
     NotebookFailed
         If a cell raises; then no notebook is changed.
     """
+    engine = engine or usual()
     paths = list(notebooks) if notebooks is not None else in_order()
     with TemporaryDirectory(prefix="diptych-") as folder:
         done = []
@@ -58,7 +59,7 @@ def refresh(
             for number, path in enumerate(paths):
                 bar(number, len(paths), short_name(path))
                 output = Path(folder) / f"{number}.ipynb"
-                _execute(engine or usual(), path, output, Path(folder) / "home", progress)
+                _execute(engine, path, output, Path(folder) / "home", progress)
                 done.append(output)
         for path, output in zip(paths, done, strict=True):
             store(output, path)

@@ -112,7 +112,7 @@ def run_notebook(
     NotebookFailed
         If a cell raises; the folder is kept as ``<id>-failed``.
     """
-    return _run(prepare(notebook, files, overrides), progress, engine, outputs_root)
+    return _run(prepare(notebook, files, overrides), progress, engine or usual(), outputs_root)
 
 
 def run_all(
@@ -141,6 +141,7 @@ def run_all(
     ParameterError, NotebookFailed
         As `run_notebook` does.
     """
+    engine = engine or usual()
     jobs, problems, done = [], [], []
     for step in steps:
         try:
@@ -158,9 +159,7 @@ def run_all(
     return done
 
 
-def _run(
-    job: Job, progress: bool, engine: Engine | None = None, outputs_root: Path | None = None
-) -> Run:
+def _run(job: Job, progress: bool, engine: Engine, outputs_root: Path | None = None) -> Run:
     started = datetime.now(UTC)
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
     manifest = _manifest(job, started)
@@ -170,7 +169,7 @@ def _run(
     environment = {"DIPTYCH_RUN": str(staged), "DIPTYCH_HOME": str(workspace.home())}
     try:
         with Bar(job.name, "cell", progress) as bar:
-            (engine or usual()).execute(
+            engine.execute(
                 job.notebook,
                 staged / "notebook.ipynb",
                 job.injected,

@@ -68,16 +68,17 @@ class Kernels:
         )
         return self.outputs(output)
 
-    def launch(self, *sources):
+    def launch(self, *sources, python=sys.executable, before="", **options):
         """Start a process that runs cells as a notebook."""
         code = (
+            f"{before}\n"
             "from pathlib import Path\n"
             "from diptych.run.engine import WarmEngine\n"
             f"path = Path({str(self.write(*sources))!r})\n"
             "WarmEngine().execute(path, path.with_suffix('.out.ipynb'), {}, environment={},\n"
             "                     cwd=path.parent, on_cell=lambda *_: None)\n"
         )
-        return subprocess.Popen([sys.executable, "-c", code], cwd=self.folder)
+        return subprocess.Popen([python, "-c", code], cwd=self.folder, **options)
 
     def outputs(self, path=None):
         """Return the text that each cell showed, of the last notebook if none is given."""

@@ -57,8 +57,9 @@ class PipeManager(AsyncKernelManager):
         self.shutting_down = False
         self.session.key = b""  # nobody else can reach the pipe
         environment = {**(os.environ if env is None else env), **self.kernel_spec.env}
-        self._pipe, end = socket.socketpair()
-        with end, open(os.devnull) as nothing:
+        ours, end = socket.socketpair()
+        with end, open(os.devnull) as nothing, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             self._process = await asyncio.to_thread(
                 client.launch,
                 [*self.kernel_spec.argv, *extra_arguments],
@@ -71,6 +72,8 @@ class PipeManager(AsyncKernelManager):
                     end.fileno(),
                 ],
             )
+            undo.pop_all()
+        self._pipe = ours
 
     def client(self, **_) -> "PipeClient":
         """Return a client of the kernel; a second one would take the messages of the first."""
@@ -98,9 +101,7 @@ class PipeManager(AsyncKernelManager):
         if self._process is None:
             return
         if not now:
-            frames = self.session.serialize(
-                self.session.msg("shutdown_request", {"restart": False})
-            )
+            request = self.session.msg("shutdown_request", {"restart": False})
             with contextlib.suppress(OSError):
                 self._pipe.sendall(wire.pack("control", self.session.serialize(request)))
             for patience, number in INSIST:

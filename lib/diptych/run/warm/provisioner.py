@@ -1,13 +1,12 @@
 """Warm kernels behind Jupyter's usual sockets: the kernelspec "Diptych (warm)".
 
-JupyterLab, nbval and whatever else starts a kernel by its name get one forked from the zygote.
+JupyterLab, nbval and whatever else starts a kernel by its name get one forked from the zygote. The
+spec is `kernel.json` beside this module; ``python -m diptych.run.warm`` installs it.
 """
 
 import asyncio
-import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,14 +14,6 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from diptych.run.warm import client
 from diptych.run.warm.notice import notice
-
-NAME = "diptych"
-SPEC = {
-    "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-    "display_name": "Diptych (warm)",
-    "language": "python",
-    "metadata": {"debugger": True, "kernel_provisioner": {"provisioner_name": NAME}},
-}
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -58,17 +49,3 @@ async def _fork(command: list[str], options: dict) -> client.Forked:
             cwd=options.get("cwd") or os.getcwd(),
             files=files,
         )
-
-
-def install(prefix: str = sys.prefix) -> Path:
-    """Install the kernelspec and return its folder.
-
-    Parameters
-    ----------
-    prefix : str
-        The environment's folder.
-    """
-    folder = Path(prefix, "share", "jupyter", "kernels", NAME)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(SPEC, indent=1) + "\n")
-    return folder

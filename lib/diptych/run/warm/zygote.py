@@ -81,8 +81,10 @@ class Zygote:
 
     def _is_found(self) -> bool:
         """Say whether a caller would still come here: a package installed since makes it stale."""
-        expected = place.socket(self.interpreter, self.environment, self.imports.learnt)
-        return expected == self.path and self._is_mine(self.path)
+        return self._fits(self.environment) and self._is_mine(self.path)
+
+    def _fits(self, environment: dict) -> bool:
+        return place.socket(self.interpreter, environment, self.imports.learnt) == self.path
 
     def _is_mine(self, path: Path) -> bool:
         with contextlib.suppress(OSError):
@@ -142,6 +144,8 @@ class Zygote:
                 _answer(connection, stopped=os.getpid())
             elif why := self._refusal(request):
                 _answer(connection, refused=why)
+            elif not self._fits(request["environment"]):
+                connection.close()  # it came while something was learnt, and looks again
             elif self.imports.are_edited():
                 self.retire()
                 connection.close()  # the caller asks again, and starts another
