@@ -90,12 +90,15 @@ class Browser:
         mobile = {"deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, **mobile)
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.evaluate("window.left = true")  # or the page before could pass for the new one
         self.requests.clear()
         at_http = str(path).startswith("http:")
         self.call("Page.navigate", url=path if at_http else Path(path).absolute().as_uri())
-        deadline, shown = time.monotonic() + 20, f"complete{'http:' if at_http else 'file:'}"
-        while self.evaluate("document.readyState + location.protocol") != shown:
-            assert time.monotonic() < deadline, f"{path}: the page did not load in 20 s"
+        deadline = time.monotonic() + 30
+        shown = f"complete {'http:' if at_http else 'file:'} undefined"
+        state = "`${document.readyState} ${location.protocol} ${window.left}`"
+        while self.evaluate(state) != shown:
+            assert time.monotonic() < deadline, f"{path}: the page did not load in 30 s"
 
     def evaluate(self, expression: str):
         """Return the value of a JavaScript expression in the page."""

@@ -1,4 +1,4 @@
-"""The left panel end to end: real kernels, a real server, a real registry."""
+"""The left panel end to end: real kernels, a real server, a real registry, and the contrast."""
 
 import pytest
 
@@ -18,13 +18,18 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     page = report(["structured"], site=tmp_path / "site", progress=False)
     assert page.exists()
     runs = {run.notebook: run for run in find_runs()}
-    assert len(runs) == 6
+    assert len(runs) == 7
     assert all(run.status == "ok" for run in runs.values())
     built = runs["mlops/2_build"].result["values"]
     best = max(v["value"] for name, v in built.items() if name.startswith("accuracy of"))
     assert best >= 0.95
     assert runs["mlops/4_serve"].result["values"]["failed"]["value"] == 0
     assert runs["mlops/5_monitor"].result["upstream"] == runs["mlops/4_serve"].id
+    contrast = runs["contrast"].result["values"]
+    assert contrast["structured, MLOps"]["value"] == 0  # the other panel was not run
+    assert contrast["structured, not measured"]["value"] > 0
+    assert runs["mlops/4_serve"].id in runs["contrast"].manifest["parameters"]["runs"][3]
+    assert {"contrast.html", "contrast-run.html"} <= {p.name for p in page.parent.iterdir()}
     history = Registry("tumours").history()
     assert len(history) == 0 or (history["who"] != "").all()
 

@@ -31,6 +31,7 @@ ENGINE = click.option(
     help="diptych: fork kernels from a warm process (default); papermill: start each afresh. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
+FORCE = click.option("--force", is_flag=True, help="Run although nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -49,18 +50,32 @@ def cli():
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
 @ENGINE
+@FORCE
 @OPEN
-def run(notebook, files, overrides, output, open_page):
+def run(notebook, files, overrides, output, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
-    NOTEBOOK is a path, or a name such as mlops/2_build.
+    NOTEBOOK is a path, or a name such as mlops/2_build. If nothing it is made of has changed
+    since an earlier run, that one is linked; `diptych why` tells what has.
     """
     from diptych.run.runner import run_notebook
 
-    done = run_notebook(notebook, files, overrides, outputs_root=output)
+    done = run_notebook(notebook, files, overrides, outputs_root=output, force=force)
     click.echo(done.folder)
     if open_page:
         _open(done.folder / "notebook.html")
+
+
+@cli.command()
+@click.argument("run")
+def why(run):
+    """Tell why RUN was made: what changed since the run of its notebook before it.
+
+    RUN is a run's id or folder, or a notebook's name for its latest run.
+    """
+    from diptych.run import cache, runs
+
+    click.echo(cache.why(runs.named(run)))
 
 
 @cli.command("list")
@@ -90,15 +105,17 @@ def list_(notebook, as_json):
     help="Write the report here (default: site/).",
 )  # fmt: skip
 @ENGINE
+@FORCE
 @OPEN
-def report(scenario, overrides, site, open_page):
+def report(scenario, overrides, site, force, open_page):
     """Run SCENARIO (default: all) and write the report.
 
-    Its notebooks run as one pipeline, each building on the run before it.
+    Its notebooks run as one pipeline, each building on the run before it; what has not changed
+    is linked.
     """
     from diptych.report import scenario as scenarios
 
-    page = scenarios.report(scenario, overrides, site=site, progress=True)
+    page = scenarios.report(scenario, overrides, site=site, progress=True, force=force)
     click.echo(page)
     if open_page:
         _open(page)

@@ -5,13 +5,15 @@ import http.server
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 
-from diptych.core.load import drive
+from diptych.core.load import drive, usage
 
 ODD = {
     "refuse": (503, b'{"error": "full"}'),
@@ -149,3 +151,16 @@ def test_nothing_to_do_is_refused(bodies, concurrency):
 def test_a_body_that_is_no_json_is_the_callers_error():
     with pytest.raises(TypeError):
         drive("http://127.0.0.1:1", [{"i": object()}])
+
+
+def test_what_a_process_and_its_children_use():
+    busy = "import subprocess, sys; held = b'x' * 50_000_000; print('.', flush=True); input()"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.read(1)
+        used = usage(process.pid)
+        process.communicate(b"\n")
+    assert used["memory_mb"] > 50  # held by the child
+    assert used["cpu_s"] > 0

@@ -22,7 +22,7 @@ class FakeBatch(Fake):
 
     course: tuple = COURSE
     end: str = "completed"
-    answered: int | None = None  # how many are when it ends early; all if None
+    done: int | None = None  # how many are when it ends early; all if None
     wrong: frozenset = frozenset()  # custom ids whose request itself fails
     files: dict = field(default_factory=dict)
     batches: dict = field(default_factory=dict)
@@ -89,14 +89,14 @@ class FakeBatch(Fake):
     async def look(self, request: web.Request) -> web.Response:
         batch = self.batches[request.match_info["id"]]
         if batch["status"] == "cancelling":
-            self.finish(batch, "cancelled", self.answered)
+            self.finish(batch, "cancelled", self.done)
         elif batch["step"] < len(self.course):
             batch["status"] = self.course[batch["step"]]
             batch["step"] += 1
             if errors := self.faults(batch):
                 batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
         elif batch["status"] in COURSE:
-            self.finish(batch, self.end, None if self.end == "completed" else self.answered)
+            self.finish(batch, self.end, None if self.end == "completed" else self.done)
         return web.json_response(batch)
 
     async def cancel(self, request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ import pytest
 from diptych.core.calls import Calls, LedgerError
 from diptych.core.prices import Price
 from diptych.llmops import endpoint as endpoints
+from diptych.llmops import wire
 from diptych.llmops.ask import ask, ask_many, ask_many_async
 from diptych.llmops.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.capabilities import probe
@@ -165,6 +166,10 @@ def test_a_wrong_key_and_a_wrong_model_are_said(fake, options, monkeypatch):
 def test_an_answer_that_is_none_is_a_failure(fake, options, trouble, told):
     fake.troubles = [trouble]
     assert told in ask("x", **at(fake, options)).error
+    fake.troubles = [trouble]
+    streamed = ask("x", **at(fake, options, stream=True))
+    assert streamed.text is None
+    assert streamed.error == wire.NOT_STREAMED
 
 
 def test_an_endpoint_that_tells_no_usage(fake, options):

@@ -108,7 +108,7 @@ def test_a_line_that_failed_is_a_failed_row_and_asked_again(fake, ask, calls):
 
 
 def test_what_an_expired_batch_holds_is_kept_and_the_rest_asked_again(fake, ask):
-    fake.end, fake.answered = "expired", 5
+    fake.end, fake.done = "expired", 5
     answers = ask()
     missing = [a.error for a in answers if a.error]
     assert missing == ["The batch was expired first."] * 3
@@ -119,7 +119,7 @@ def test_what_an_expired_batch_holds_is_kept_and_the_rest_asked_again(fake, ask)
 
 
 def test_a_batch_cancelled_while_it_is_waited_for(fake, ask):
-    fake.course, fake.answered = ("in_progress",) * 10_000, 2
+    fake.course, fake.done = ("in_progress",) * 10_000, 2
     script = f"""
 import os
 from diptych.llmops.batch import ask_batch

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from diptych.core.calls import Calls
-from diptych.llmops.budget import BudgetError, most_tokens
+from diptych.llmops.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.chain import AllowanceError, Chain, Link, summary
 from diptych.llmops.providers import EndpointError
 from llmops import fakes
@@ -218,3 +218,34 @@ def test_the_allowance_is_the_ledgers_and_a_new_day_brings_a_new_one(pair, calls
     assert Chain([link(pair[0])], **options).ask(PROMPTS[0], caller="ann").step == 0
     with pytest.raises(AllowanceError, match="has used 16"):  # another process would see it too
         Chain([link(pair[0])], **options).ask(PROMPTS[1], caller="ann")
+
+
+def test_a_budget_is_of_all_callers_together(pair, calls):
+    one = at_most(PROMPTS[0])
+    budget = Budget(max_tokens=one + 20)
+    chain = Chain([link(pair[0])], max_tokens=10 * one, budget=budget, calls=calls)
+    chain.ask(PROMPTS[0], caller="ann")
+    chain.ask(PROMPTS[1], caller="ben")
+    with pytest.raises(BudgetError, match=r"budget: max_tokens is .* 32 is spent") as error:
+        chain.ask(PROMPTS[2], caller="eve")
+    assert not isinstance(error.value, AllowanceError)
+    assert (budget.tokens, budget.held_tokens) == (32, 0)
+    assert chain._purse("ann", calls).tokens == 16
+
+
+def test_a_refused_caller_holds_nothing_of_what_all_may_spend(pair, calls):
+    budget = Budget(max_tokens=100_000)
+    chain = Chain([link(pair[0])], max_tokens=at_most(PROMPTS[0]), budget=budget, calls=calls)
+    chain.ask(PROMPTS[0], caller="ann")
+    with pytest.raises(AllowanceError):
+        chain.ask(PROMPTS[1], caller="ann")
+    assert (budget.tokens, budget.held_tokens) == (16, 0)
+    assert Chain([link(pair[0])], budget=budget, calls=calls).ask(PROMPTS[2]).step == 0
+    assert budget.tokens == 32
+
+
+def test_an_unknown_price_is_refused_where_dollars_are_limited(pair, calls):
+    chain = Chain([link(pair[0])], max_tokens=1_000, budget=Budget(max_usd=1.0), calls=calls)
+    with pytest.raises(ValueError, match="max_usd: no price is known for 'm'"):
+        chain.ask("x", caller="ann")
+    assert pair[0].seen == []

@@ -166,9 +166,7 @@ def test_the_budget_refuses_before_anything_is_sent(fake, at):
 def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
     with fakes.serving(FakeFineTune("vllm", needs_key=False)) as fake:
         champion = build.Variant(PROMPT)
-        found = tune(
-            "openai", champion, ROWS, tmp_path, remote=f"{fake.url}#gpt-small", poll_s=0.01
-        )
+        found = tune("api", champion, ROWS, tmp_path, remote=f"{fake.url}#gpt-small", poll_s=0.01)
         assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
         results = build.evaluate([found.variant], ROWS)
     assert results["correct"].all()
@@ -180,7 +178,7 @@ def test_a_wrong_method_is_told(home, tmp_path):
     with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
         tune("qlora", champion, ROWS, tmp_path)
     with pytest.raises(ValueError, match="remote: 'local' is the local model; take"):
-        tune("openai", champion, ROWS, tmp_path, remote="local")
+        tune("api", champion, ROWS, tmp_path, remote="local")
     with pytest.raises(ValueError, match="rows: there are none"):
         tune("lora", champion, ROWS.head(0), tmp_path)
     elsewhere = build.Variant(PROMPT, endpoint="openai")

@@ -1,191 +1,187 @@
-"""The search spends what it may, keeps the better arms, and finds a prompt that is better."""
+"""Improving: labels used once, the challenger chosen and judged on other rows, the gate obeyed."""
 
-import numpy as np
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from diptych.llmops import build, improve, prompts, wordings
-from diptych.llmops.budget import Budget, BudgetError
+from diptych.core import splits
+from diptych.core.gate import judge
+from diptych.llmops import improve
+from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
+from diptych.llmops.search import Search
 from llmops import fakes
 
 LABELS = ["negative", "positive"]
-PLAIN = Prompt(
-    "plain", "reviews", ("text",), "", "Classify as positive or negative.\n{text}",
-    output={"type": "string", "enum": LABELS},
+OUTPUT = {"type": "string", "enum": LABELS}
+SHOWN = ({"text": "A gem."}, "positive")
+PROMPT = Prompt(
+    "asked", "reviews", ("text",), "", "Good or bad? {text}", (SHOWN,), OUTPUT, note="By hand."
 )  # fmt: skip
+MONTHS = [f"2025-{month:02d}" for month in range(1, 7)]
+WORDS = ("awful", "superb", "soft", "sick")
+LIMITS = improve.limits(floor=0.5, max_calibration_error=0, max_lost=0.02)
 
 
-def arms(means, rows, seed=0):
-    """Return a pull over arms that are right with given probabilities, and what was pulled."""
-    rng, pulled = np.random.default_rng(seed), []
-    right = {name: rng.random(rows) < mean for name, mean in means.items()}
-
-    def pull(names, start, stop):
-        pulled.append((list(names), start, stop))
-        return {name: right[name][start:stop] for name in names}
-
-    return pull, pulled
-
-
-def means(n=16, best=0.9, others=0.6):
-    return {f"arm {i}": best if i == 11 else others for i in range(n)}
-
-
-def test_the_best_arm_is_found_within_the_budget():
-    found = []
-    for seed in range(20):
-        pull, pulled = arms(means(), 2_000, seed)
-        search = improve.successive_halving(list(means()), pull, 960, 2_000)
-        spent = sum(len(names) * (stop - start) for names, start, stop in pulled)
-        assert spent == search.pulls <= 960
-        found.append(search.winner)
-    assert found.count("arm 11") >= 19
+def canonical(split, month, domain, n, seed=0):
+    """Return rows whose label their number tells, in a word of old or of new slang."""
+    words = {"game": ["soft", "sick"], "book": ["awful", "superb"]}[domain]
+    return pd.DataFrame(
+        {
+            "id": [f"{split}-{month}-{domain}-{i}" for i in range(n)],
+            "time": pd.Timestamp(f"{month}-03", tz="UTC"),
+            "text": [f"{month} no {i}: {words[i % 2]}" for i in range(n)],
+            "label": [LABELS[i % 2] for i in range(n)],
+            "slice": domain,
+            "split": split,
+        }
+    )
 
 
-def test_each_round_asks_the_better_half_about_rows_not_met_before():
-    pull, pulled = arms(means(), 2_000)
-    search = improve.successive_halving(list(means()), pull, 960, 2_000)
-    assert [len(names) for names, *_ in pulled] == [16, 8, 4, 2]
-    assert [start for _, start, _ in pulled] == [0, *(stop for *_, stop in pulled[:-1])]
-    for number in range(1, 4):
-        table = search.rounds[search.rounds["round"] == number]
-        assert table["value"].is_monotonic_decreasing
-        assert set(pulled[number][0]) == set(table["name"][table["kept"]])
-        assert table["kept"].sum() == len(table) / 2
-    last = search.rounds[search.rounds["round"] == 4]
-    assert last["name"][last["kept"]].tolist() == [search.winner]
+ROWS = pd.concat(
+    [
+        canonical("train", "2024-05", "book", 60),
+        canonical("test", "2024-06", "book", 60),
+        *(canonical("live", month, "book", 30) for month in MONTHS),
+        *(canonical("live", month, "game", 50) for month in MONTHS[3:]),
+    ],
+    ignore_index=True,
+)
+WINDOWS = splits.stream(ROWS[ROWS["split"] == "live"], 3, 10**6, 0).set_index("id")["window"]
+PLAN = improve.plan(MONTHS, "2025-04", learn=1, decide=1)
 
 
-def test_a_tie_goes_to_the_one_named_first():
-    pull, _ = arms(dict.fromkeys("abc", 1.0), 100)
-    assert improve.successive_halving(list("abc"), pull, 60, 100).winner == "a"
-    pull, _ = arms({"a": 0.5}, 100)
-    assert improve.successive_halving(["a"], pull, 10, 100).winner == "a"
-
-
-def test_rows_that_run_out_are_not_asked_twice():
-    pull, pulled = arms(means(), 50)
-    search = improve.successive_halving(list(means()), pull, 100_000, 50)
-    assert max(stop for *_, stop in pulled) == 50
-    assert search.rounds["rows"].max() == 50
-
-
-def test_a_budget_too_small_is_refused_and_one_that_ends_keeps_the_best_so_far():
-    pull, pulled = arms(means(), 100)
-    with pytest.raises(ValueError, match="calls: 63 are too few for 16 prompts in 4 rounds; give"):
-        improve.successive_halving(list(means()), pull, 63, 100)
-    assert not pulled
-
-    def poor(names, start, stop):
-        if len(pulled) == 2:
-            raise BudgetError("budget: max_usd is 1")
-        return pull(names, start, stop)
-
-    search = improve.successive_halving(list(means()), poor, 640, 100)
-    assert search.stopped == "budget: max_usd is 1"
-    assert search.rounds["round"].max() == 2
-    assert search.winner == search.rounds[search.rounds["round"] == 2]["name"].iloc[0]
-    pulled[:] = [None, None]
-    with pytest.raises(BudgetError):
-        improve.successive_halving(list(means()), poor, 640, 100)
-
-
-def test_wordings_change_the_words_and_nothing_else():
-    made = wordings.ours(PLAIN, 40, seed=0)
-    assert len(made) == 40 == len({one.version for one in made}) == len({one.name for one in made})
-    assert made == wordings.ours(PLAIN, 40, seed=0) != wordings.ours(PLAIN, 40, seed=1)
-    for one in made:
-        assert (one.inputs, one.output, one.task, one.parent) == (
-            PLAIN.inputs, PLAIN.output, PLAIN.task, "plain",
-        )  # fmt: skip
-        messages = one.messages({"text": "It {broke}."})
-        assert sum("It {broke}." in m["content"] for m in messages) == 1
-        assert prompts.parse(prompts.to_text(one)).version == one.version
-    own = Prompt("p", "t", ("size", "age"), "", "Sort it.\nsize {size}, age {age}",
-                 output={"type": "string", "enum": ["a", "b", "c"]})  # fmt: skip
-    for one in wordings.ours(own, 30, seed=0):
-        assert "size 3, age 4" in one.messages({"size": 3, "age": 4})[-1]["content"]
-        said = one.system + one.user
-        assert "a, b or c" in said or "c, b or a" in said
-
-
-def test_examples_are_balanced_and_from_the_pool():
-    pool = [({"text": f"text {i}"}, LABELS[i % 2]) for i in range(20)]
-    made = wordings.with_examples(wordings.ours(PLAIN, 6, 0), pool, (0, 2, 4), seed=0)
-    assert [len(one.examples) for one in made] == [0, 2, 4, 0, 2, 4]
-    for one in made:
-        assert all(example in pool for example in one.examples)
-        assert sorted(label for _, label in one.examples) == sorted(
-            LABELS * (len(one.examples) // 2)
-        )
-        assert len({inputs["text"] for inputs, _ in one.examples}) == len(one.examples)
-    assert len({one.version for one in made}) == 6
-
-
-class Writer(fakes.Fake):
-    """Writes instructions, of which two can be used; it labels rightly only if asked to decide."""
+class Models(fakes.Fake):
+    """Endpoint of models that know the old words, the new ones, or both."""
 
     def words(self, body):
-        said = body["messages"][-1]["content"]
-        if "New instruction:" in said:
-            return [[
-                "Decide: positive or negative?\n{text}", "`Positive or negative: {text}`",
-                "Decide: positive or negative?", "Good or bad?\n{text}",
-                "Is {review} positive or negative? {text}",
-            ][body["seed"] % 5]]  # fmt: skip
-        right = "positive" if "superb" in said else "negative"
-        wrong = "negative" if "superb" in said else "positive"
-        return [right if "Decide" in said or "row 1" in said else wrong]
+        *_, word = body["messages"][-1]["content"].split()
+        known = {"old": ("awful", "superb"), "new": ("soft", "sick")}.get(body["model"], WORDS)
+        return [LABELS[WORDS.index(word) % 2] if word in known else "?"]
+
+
+@pytest.fixture(scope="module")
+def models():
+    fake = Models("vllm", honours=frozenset({"logprobs"}), needs_key=False)
+    with fakes.serving(fake) as served:
+        yield served
 
 
 @pytest.fixture
-def writer(home):
-    with fakes.serving(Writer("vllm", needs_key=False)) as fake:
-        yield fake
+def ways(models, home):
+    """The champion, a challenger that knows new words as well, and one that forgot the old."""
+    champion = Variant(PROMPT, endpoint=models.url, model="old")
+    return {
+        "champion": champion,
+        "forgetful": replace(champion, model="new"),
+        "better": replace(champion, model="both"),
+    }
 
 
-def test_what_a_model_writes_is_used_if_it_keeps_inputs_and_labels(writer):
-    made = wordings.written(PLAIN, f"{writer.url}#m", 10)
-    assert len(writer.seen) == 10
-    assert {one.user for one in made} == {
-        "Decide: positive or negative?\n{text}", "Positive or negative: {text}",
-    }  # fmt: skip
-    assert all(one.parent == "plain" and one.labels == PLAIN.labels for one in made)
+@pytest.fixture
+def lessons():
+    return improve.lessons(ROWS, WINDOWS, PLAN, labels=70, seed=0)
 
 
-ROWS = pd.DataFrame(
-    [
-        {"id": f"r{i}", "text": f"row {i % 4}, {['dull', 'superb'][i % 2]}", "label": LABELS[i % 2]}
-        for i in range(80)
-    ]
+def test_labels_are_of_the_windows_to_learn_from_and_none_serves_twice(lessons):
+    shown = [inputs["text"] for inputs, _ in lessons.shown]
+    texts = [*shown, *lessons.learn["text"], *lessons.choose["text"]]
+    assert len(set(texts)) == len(texts) == lessons.labels == 70
+    assert all(text.startswith("2025-04") for text in texts)
+    assert lessons.table()["rows"].sum() == 70
+    assert lessons.table()["rows"].min() > 0
+    everything = improve.lessons(ROWS, WINDOWS, PLAN, labels=10**6, seed=0)
+    assert everything.labels == 80
+
+
+def test_old_rows_are_learnt_again_beside_the_new(lessons):
+    learnt = lessons.with_old(ROWS, 20, seed=0)
+    assert learnt["split"].value_counts().to_dict() == {"live": len(lessons.learn), "train": 20}
+    assert set(lessons.learn["id"]) < set(learnt["id"])
+    assert not set(learnt["id"]) & set(lessons.choose["id"])
+    assert set(lessons.with_old(ROWS, 0, seed=0)["split"]) == {"live"}
+
+
+def test_what_is_tuned_is_asked_without_examples(ways):
+    plain = improve.bare(ways["champion"])
+    assert not plain.prompt.examples
+    assert (plain.prompt.name, plain.prompt.parent) == ("asked-bare", "asked")
+    assert plain.prompt.user == PROMPT.user
+    assert improve.bare(plain) == plain
+
+
+def test_prompts_to_try_are_those_by_hand_and_others_with_new_examples(ways, lessons):
+    by_hand = [replace(PROMPT, name="other", user="{text}?"), replace(PROMPT, examples=())]
+    made = improve.proposals(ways["champion"], by_hand, lessons.shown, 8, seed=0)
+    names = [prompt.name for prompt in made]
+    assert names[0] == "other"
+    assert "asked" not in names  # the champion takes part anyway
+    assert len(set(names)) == len(names) == 9
+    given = [example for prompt in made[1:] for example in prompt.examples]
+    assert given
+    assert all(example in lessons.shown for example in given)
+
+
+def test_which_of_some_prompts_lasted_longest():
+    rounds = pd.DataFrame(
+        [(1, "a", 0.9), (1, "b", 0.8), (1, "c", 0.7), (2, "c", 0.6), (2, "b", 0.65)],
+        columns=["round", "name", "value"],
+    )
+    search, named = Search("x", rounds, 10), [replace(PROMPT, name=name) for name in "acb"]
+    assert improve.lasted(search, named).name == "b"
+    assert improve.lasted(search, named[:2]).name == "c"
+    assert improve.lasted(search, named[:1]).name == "a"
+
+
+def test_the_best_challenger_is_chosen_and_the_first_of_equals(ways, lessons):
+    found = improve.compare(ways, lessons.choose)
+    assert list(found["variant"].unique()) == list(ways)
+    assert improve.best(found) == "better"
+    two = dict.fromkeys(("champion", "one", "two"), ways["better"])
+    assert improve.best(improve.compare(two, lessons.choose)) == "one"
+
+
+def test_gains_are_told_by_ground_with_their_intervals(ways):
+    judged = improve.in_windows(ROWS, WINDOWS, PLAN.decide)
+    later = improve.compare(ways, judged)
+    old = improve.compare(ways, ROWS[ROWS["split"] == "test"])
+    new = improve.new_ground(later, ROWS)
+    assert set(new["id"]) == set(judged.loc[judged["slice"] == "game", "id"])
+    found = improve.gains({"later": later, "new": new, "old": old}, seed=0).set_index("name")
+    assert found.loc["better, new", "value"] == 1.0
+    assert found.loc["better, new", "low"] > 0.8
+    assert found.loc["better, later", "value"] == pytest.approx(50 / 80)
+    assert found.loc["better, old", "value"] == 0.0
+    assert found.loc["forgetful, old", "value"] == -1.0 == -improve.lost(old, "forgetful")
+    assert found["n"].to_dict()["better, later"] == 80
+    nothing = improve.new_ground(old, ROWS)
+    assert improve.gains({"new": nothing}, seed=0).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "promoted", "why"),
+    [("better", True, "passes all"), ("forgetful", False, "share of old rows lost is 1, above")],
 )
+def test_the_gate_promotes_what_gains_and_refuses_what_forgets(ways, name, promoted, why):
+    judged = improve.in_windows(ROWS, WINDOWS, PLAN.decide)
+    later = improve.compare(ways, judged)
+    old = improve.compare(ways, ROWS[ROWS["split"] == "test"])
+    lost = {improve.LOST: improve.lost(old, name)}
+    challenger = improve.measure(later, name, judged, **lost)
+    assert set(challenger.slices) == {"book", "game"}
+    assert challenger.calibration_error is not None
+    decision = judge(challenger, improve.measure(later, "champion", judged), LIMITS)
+    assert decision.promoted is promoted
+    assert why in decision.reason
 
 
-def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
-    champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
-    others = [*wordings.ours(PLAIN, 6, 0), *wordings.written(PLAIN, f"{writer.url}#m", 10)]
-    others = [one for one in others if "Decide" not in one.user[1:]]
-    winner, search = improve.optimise(champion, others, ROWS, budget=200)
-    assert winner.user.startswith("Decide")
-    assert winner.parent == "plain"
-    assert str(search.pulls) in winner.note
-    assert search.pulls <= 200
-    path = prompts.write(winner, tmp_path / f"{winner.name}.md")
-    assert prompts.parse(path.read_text(), path).version == winner.version
-
-
-def test_a_champion_that_none_beats_stays_as_it_is(writer):
-    best = Prompt("best", "reviews", ("text",), "", "Decide.\n{text}", output=PLAIN.output)
-    champion = build.Variant(best, endpoint=writer.url, model="m")
-    winner, _ = improve.optimise(champion, wordings.ours(PLAIN, 3, 0), ROWS, budget=100)
-    assert winner == best
-    assert not winner.parent
-
-
-def test_the_search_keeps_to_the_budget_of_tokens(writer):
-    champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
-    others, money = wordings.ours(PLAIN, 3, 0), Budget(max_tokens=12_000)
-    _, search = improve.optimise(champion, others, ROWS, budget=300, money=money)
-    assert "max_tokens is 12,000" in search.stopped
-    assert money.tokens <= 12_000
+def test_scores_by_window_and_what_came_back(ways):
+    both = {"champion": ways["champion"], "challenger": ways["better"]}
+    found = improve.by_window(both, ROWS, WINDOWS, MONTHS)
+    champion = found[found["model"] == "champion"].set_index("window")["value"]
+    assert champion["2025-03"] == 1.0
+    assert champion["2025-04"] == pytest.approx(30 / 80)
+    outcome = improve.outcome(found, PLAN)
+    assert outcome["challenger afterwards"] == 1.0
+    assert outcome["recovered"] == pytest.approx(1.0)

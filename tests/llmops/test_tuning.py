@@ -2,16 +2,17 @@
 
 import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from diptych.llmops import build
+from diptych.llmops import build, variants
 from diptych.llmops.ask import ask_many
 from diptych.llmops.pretrain import export, tokenizer
 from diptych.llmops.prompts import Prompt
-from diptych.llmops.tuning import examples, fitting, lora, soft_prompt, weights
+from diptych.llmops.tuning import examples, fitting, lora, soft_prompt, tune, weights
 
 LABELS = ("negative", "positive")
 PROMPT = Prompt(
@@ -192,6 +193,27 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     found = build.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
+
+
+@pytest.mark.parametrize("method", ["lora", "soft_prompt"])
+def test_a_tuned_way_to_ask_is_saved_and_asked_again_from_its_files(
+    trained, home, tmp_path, method
+):
+    _, folder = trained
+    file = folder / "f16.gguf"
+    champion = build.Variant(PROMPT, server={"model": str(file), "slots": 2})
+    made = tune(method, champion, toy(20), tmp_path / "made", epochs=8)
+    assert (made.rows, made.left_out) == (20, 0)
+    assert "20 rows, 0 too long" in str(made)
+    variants.save(made.variant, tmp_path / "kept")
+    shutil.rmtree(tmp_path / "made")
+    kept = variants.load(tmp_path / "kept")
+    assert kept.server["slots"] == 2
+    texts = toy(8)
+    found = build.evaluate([kept], texts)
+    assert not found["error"].any()
+    plain = build.evaluate([champion], texts)
+    assert not np.allclose(found["confidence"], plain["confidence"])
 
 
 def test_a_soft_prompt_learns_and_leaves_the_weights_alone(trained, home):

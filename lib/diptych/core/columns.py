@@ -17,6 +17,7 @@ from diptych.core import splits
 from diptych.core.sources import DataError
 
 FRAME = ("id", "time", "label", "slice", "split")
+REFERENCE = "reference"  # of tasks whose answer is a text: what a right one holds
 MOST_CLASSES = 50
 TEXT_WORDS = 3  # a column of strings with so many words on average is taken for text
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?")
@@ -45,10 +46,10 @@ class Rows:
     notes: list[str] = field(default_factory=list)
 
 
-def schema(features: list[str]) -> pa.Schema:
+def schema(features: list[str], reference: bool = False) -> pa.Schema:
     """Return the types of canonical rows; only ``time`` and numbers may be null."""
     numbers = [] if features == ["text"] else features
-    strings = ["label", "slice", "split"]
+    strings = ["label", *([REFERENCE] if reference else []), "slice", "split"]
     return pa.schema(
         [
             pa.field("id", pa.string()),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diptych.core.database import MIGRATIONS, Database, LedgerError, utc
+from diptych.run import uses
 
 if TYPE_CHECKING:  # the model server opens ledgers and never needs pandas
     import pandas as pd
@@ -32,6 +33,8 @@ ADD_PROMOTION = f"INSERT INTO promotions ({', '.join(PROMOTION)}) VALUES (?, ?, 
 GET_PREDICTIONS = f"""SELECT {", ".join("p." + name for name in PREDICTION)}, l.label
     FROM predictions p LEFT JOIN labels l ON l.endpoint = p.endpoint AND l.row_id = p.row_id
     WHERE {{where}} ORDER BY p.time, p.id"""
+COUNT_PREDICTIONS = "SELECT count(*) FROM predictions WHERE endpoint = ?"
+SAW_PROMOTION = "SELECT min(time) FROM promotions WHERE model = ? AND to_version = ?"
 GET_PROMOTIONS = f"SELECT {', '.join(PROMOTION)} FROM promotions WHERE {{where}} ORDER BY id"
 
 
@@ -128,6 +131,8 @@ class Ledger:
         """
         where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and utc(since)}
         rows = self._db.read(GET_PREDICTIONS, where)
+        if endpoint and not since:
+            uses.rows(self._db.path, COUNT_PREDICTIONS, [endpoint])
         return _frame(rows, (*PREDICTION, "label"))
 
     def label(self, endpoint: str, labels: Mapping) -> None:
@@ -172,6 +177,7 @@ class Ledger:
         before = None if from_version is None else str(from_version)
         values = (utc(None), model, before, str(to_version), who, why, json.dumps(dict(gate)))
         self._db.write(ADD_PROMOTION, [values])
+        uses.rows(self._db.path, SAW_PROMOTION, [model, str(to_version)])
 
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""

@@ -133,3 +133,22 @@ async def _drive(url, bodies, todo, concurrency, timeout_s, progress, headers) -
         with bars.bar(n, "request", progress) as bar:
             await asyncio.gather(*(work(session, bar) for _ in range(concurrency)))
     return Load(start, latency, status, errors, answers, time.perf_counter() - began)
+
+
+def usage(pid: int) -> dict[str, float]:
+    """Return the CPU seconds a process and its children have used, and the memory they hold.
+
+    Returns
+    -------
+    dict
+        ``cpu_s`` (user and system) and ``memory_mb`` (resident).
+    """
+    import psutil
+
+    own = psutil.Process(pid)
+    family = [own, *own.children(recursive=True)]
+    times = [process.cpu_times() for process in family]
+    return {
+        "cpu_s": sum(spent.user + spent.system for spent in times),
+        "memory_mb": sum(process.memory_info().rss for process in family) / 1e6,
+    }

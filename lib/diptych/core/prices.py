@@ -1,6 +1,9 @@
 """What a call costs, by the prices that genai-prices brings along; it is never looked up online."""
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 FREE = "free"
 
@@ -62,3 +65,26 @@ class Price:
     def _per_million(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         usd = self.usd(prompt_tokens, completion_tokens)
         return None if usd is None else usd * 1e6 / (prompt_tokens + completion_tokens)
+
+    def page(self) -> str:
+        """Return the address of the provider's own page of prices, "" if none is known."""
+        from genai_prices.data_snapshot import get_snapshot
+
+        found = next((p for p in get_snapshot().providers if p.id == self.provider), None)
+        return found.pricing_urls[0] if found and found.pricing_urls else ""
+
+
+def dated() -> str:
+    """Return the newest day that the bundled prices name: they are of that day or later.
+
+    The package writes days as of which it verified a price into its data, and no date of the data.
+    """
+    import genai_prices.data
+
+    text = Path(genai_prices.data.__file__).read_text("utf-8")
+    days = [
+        f"{int(year)}-{int(month):02d}-{int(day):02d}"
+        for year, month, day in re.findall(r"\b(20\d\d)(?:, |-)(\d\d?)(?:, |-)(\d\d?)\b", text)
+    ]
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    return max((day for day in days if day <= today), default="")

@@ -4,6 +4,7 @@ tqdm's own writes its bar to stderr in a notebook without ipywidgets, and every 
 in the stored outputs.
 """
 
+from contextlib import nullcontext
 from html import escape
 
 from tqdm import tqdm
@@ -23,6 +24,12 @@ def bar(total: int, unit: str, show: bool = True) -> tqdm:
     """
     kind = _InNotebook if show and _in_notebook() else tqdm
     return kind(total=total, unit=unit, disable=not show, mininterval=0.3)
+
+
+def within(progress, total: int, unit: str):
+    """Return the bar that a caller gave as `progress`, not to be ended here, or a new one."""
+    given = hasattr(progress, "update")
+    return nullcontext(progress) if given else bar(total, unit, progress)
 
 
 def _in_notebook() -> bool:

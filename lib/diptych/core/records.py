@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from diptych.core.stats import Estimate
-from diptych.run import host, workspace
+from diptych.run import host, runs, uses, workspace
 from diptych.run.declaration import read_parameters
 
 SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
@@ -148,18 +149,20 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
     notebook : str
         Name of this notebook under ``notebooks/``, such as ``"mlops/2_build"``.
     namespace : dict
-        The notebook's ``globals()``, from which its parameters are read.
+        The notebook's ``globals()``, from which its parameters are read. One that belongs to no
+        task declares only some of `SHARED`.
     after : str, optional
         The notebook whose run this one builds on.
     """
-    task = {name: namespace[name] for name in SHARED}
+    task = {name: namespace[name] for name in SHARED if name in namespace}
     folder = _folder(notebook)
     upstream = find(after, task, namespace["upstream"]).id if after else None
     run = Recorder(folder, notebook, task, upstream=upstream)
     declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
     run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
     versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
-    print(f"seed {task['seed']} · data version {task['data_version']} · task {task['task']}")
+    named = {"seed": "seed", "data version": "data_version", "task": "task"}
+    print(" · ".join(f"{said} {task[key]}" for said, key in named.items() if key in task))
     print(f"Python {platform.python_version()} · {versions}")
     return run
 
@@ -179,23 +182,28 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         return record
     record = latest(notebook, task)
     if record is None:
+        record = _made_once(notebook, task)
+    uses.latest(notebook, task)
+    return record
+
+
+def _made_once(notebook: str, task: dict) -> Record:
+    """Make a run that is missing; of several processes that miss it, one makes it."""
+    with FileLock(workspace.home() / f"{notebook.replace('/', '-')}.lock"):
+        if record := latest(notebook, task):
+            return record
         print(f"No run of {notebook} on {task['task']} yet: making it first.", file=sys.stderr)
         _make(notebook, task)
-        record = latest(notebook, task)
+    record = latest(notebook, task)
     if record is None:
         raise RecordError(f"upstream: {notebook} ran but recorded no complete result")
     return record
 
 
 def latest(notebook: str, task: dict) -> Record | None:
-    """Return the newest complete run of `notebook` with these task parameters."""
-    for folder in sorted(workspace.runs().iterdir(), reverse=True):
-        if folder.name.startswith(".") or not (folder / "result.json").exists():
-            continue
-        record = load(folder.name)
-        if record.complete and record.notebook == notebook and record.task == task:
-            return record
-    return None
+    """Return the complete run of `notebook` with these task parameters asked for last."""
+    run = runs.latest(notebook, task)
+    return run and load(run.id)
 
 
 def load(run_id: str) -> Record:
@@ -240,7 +248,9 @@ def _make(notebook: str, task: dict) -> None:
     command = [sys.executable, "-m", "diptych", "run", notebook]
     for name, value in task.items():
         command += ["-p", f"{name}={json.dumps(value)}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # what that run uses is not what this one does
+    environment = {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RecordError(f"upstream: making {notebook} failed:\n{done.stderr.strip()[-2000:]}")
 

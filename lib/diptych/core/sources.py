@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.fs
 import pyarrow.parquet
 
-from diptych.run import workspace
+from diptych.run import uses, workspace
 
 MAX_BYTES = 500 * 2**20  # of a download, and of what a gz file unpacks to
 TIMEOUT = 30  # seconds without a byte
@@ -100,6 +100,8 @@ def read(location: str) -> pd.DataFrame:
         If it is missing, unreachable, too large, empty, of an unknown format, or damaged.
     """
     suffix = _suffix(location)
+    if location.startswith(REMOTE):
+        uses.never(f"{shown(location)} may change unseen")
     if suffix:
         data = _bytes(location)
         if suffix.endswith(".gz"):

@@ -1,7 +1,8 @@
 """Tasks: what is learnt, from which rows, split how, judged by what.
 
 A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
-columns), ``label``, ``slice`` and ``split``. To add one, write a function that returns a `Task`,
+columns), ``label``, ``slice`` and ``split``; where the answer is a text, also the ``reference``
+that it is graded by. To add one, write a function that returns a `Task`,
 put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
 your own file needs none of this.
 """
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from diptych.core import columns, corpus, sources, splits, versions
 from diptych.core.columns import FRAME
+from diptych.core.corpus import summaries, support
 from diptych.core.sources import DataError
 
 RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
@@ -51,6 +53,13 @@ class Task:
         Least and largest value of every numeric feature.
     apart : tuple of str
         Splits besides train, valid, test and live.
+    graded : str
+        How an answer is compared with the rows' ``reference`` (`diptych.core.answers.GRADES`);
+        ``"label"`` where the right answer is the label and there is no reference.
+    replies : dict of str to str
+        The canned answer of each class, where answers are texts.
+    families : tuple of str
+        Model families that suit, where they are not those of the kind.
     own : bool
         Whether these are the user's own rows.
     notes : list of str
@@ -67,6 +76,9 @@ class Task:
     labels: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     apart: tuple[str, ...] = ()
+    graded: str = "label"
+    replies: dict[str, str] = field(default_factory=dict, repr=False)
+    families: tuple[str, ...] = ()
     own: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -78,7 +90,7 @@ class Task:
     @property
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
-        return columns.schema(self.features)
+        return columns.schema(self.features, reference=self.graded != "label")
 
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
@@ -181,7 +193,40 @@ def _digits() -> Task:
     return Task("digits", "image", names, sheet, rows, labels=tuple("0123456789"), bounds=(0, 16))
 
 
-BUILT_IN = {"reviews": _reviews, "tumours": _tumours, "digits": _digits}
+def _support() -> Task:
+    def rows(seed: int) -> pd.DataFrame:
+        frame = support.support()
+        frame["time"] = columns.no_times(frame.index)
+        # the splits of rows without a time, and apart what is asked in other words
+        split = splits.assign(frame, ["text"], seed)
+        return frame.assign(split=split.where(~frame["held"], "handwritten"))
+
+    replies = support.replies()
+    return Task(
+        "support", "text", ["text"], _datasheet("support"), rows, labels=tuple(replies),
+        apart=("handwritten",), graded="contains", replies=replies,
+    )  # fmt: skip
+
+
+def _summaries() -> Task:
+    def rows(_: int) -> pd.DataFrame:
+        frame = summaries.summaries().rename(columns={"domain": "slice"})
+        return frame.assign(time=columns.no_times(frame.index))
+
+    places = tuple(str(place + 1) for place in range(summaries.LAST))
+    return Task(
+        "summaries", "text", ["text"], _datasheet("summaries"), rows, labels=places,
+        graded="rouge_l", families=("lead", "ranker"),
+    )  # fmt: skip
+
+
+BUILT_IN = {
+    "reviews": _reviews,
+    "tumours": _tumours,
+    "digits": _digits,
+    "support": _support,
+    "summaries": _summaries,
+}
 
 
 def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:

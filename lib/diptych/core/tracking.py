@@ -17,11 +17,12 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.core.ledger import Ledger
-from diptych.run import workspace
+from diptych.run import uses, workspace
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ROLLBACK = {"rollback": True}  # what the audit holds in place of a gate
 LOCK_S = 60.0
+SAW_VERSION = "SELECT creation_time FROM model_versions WHERE name = ? AND version = ?"
 
 
 class RegistryError(LookupError):
@@ -134,7 +135,10 @@ class Registry:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise RegistryError(f"version: {self.name} has no version {number}") from error
-        return Version(self.name, int(number), Path(unquote(urlparse(source).path)))
+        folder = Path(unquote(urlparse(source).path))
+        uses.rows(workspace.mlflow_path(), SAW_VERSION, [self.name, int(number)])
+        uses.files(folder)
+        return Version(self.name, int(number), folder)
 
     def promote(self, version: Version, why: str, gate: dict) -> None:
         """Make `version` the champion, auditing who, when and why.

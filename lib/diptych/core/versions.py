@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diptych.core.sources import DataError, refuse_odd_path
-from diptych.run import workspace
+from diptych.run import uses, workspace
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -149,6 +149,7 @@ def read(name: str, version: int = -1) -> pd.DataFrame:
         )
     if version >= 0:
         table.load_as_version(version)
+    uses.table(workspace.tables() / name, version)
     return table.to_pyarrow_table().to_pandas().sort_values("id", ignore_index=True)
 
 

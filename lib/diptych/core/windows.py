@@ -10,32 +10,6 @@ from diptych.core import stats
 LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
 
 
-def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
-    """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
-
-    A window is a month, or one of `count` equal batches where the rows have no time.
-
-    Raises
-    ------
-    ValueError
-        If there are no live rows.
-    """
-    if live.empty:
-        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
-    if live["time"].notna().all():
-        ordered = live.sort_values(["time", "id"])
-        window = ordered["time"].dt.strftime("%Y-%m")
-    else:
-        ordered = live.sample(frac=1, random_state=seed)
-        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
-    ordered = ordered.assign(window=window).reset_index(drop=True)
-    parts = [
-        group.sample(min(most, len(group)), random_state=seed).sort_index()
-        for _, group in ordered.groupby("window", sort=True)
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
 @dataclass(frozen=True)
 class Plan:
     """Which windows a retraining may learn from, which decide, and which only show the outcome.
@@ -151,3 +125,27 @@ def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
     if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
         found["recovered"] = (new - old) / (before - old)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
+    """Pool the true and the estimated accuracy before the first alarm and from it on."""
+    found = {}
+    since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
+    for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
+        for kind, group in rows.groupby("kind", sort=True):
+            n = int(group["n"].sum())
+            right = round(float((group["value"] * group["n"]).sum()))
+            found[f"{kind} accuracy {name}"] = stats.wilson(right, n)
+    return found
+
+
+def as_row(window: str, kind: str, estimate: stats.Estimate) -> dict:
+    """Return the row of a table that says what a window's accuracy is, and how it is known."""
+    return {
+        "window": window,
+        "kind": kind,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+    }

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,8 +174,7 @@ class _Work:
     async def run(self, client, recorder: "_Recorder", concurrency: int, progress) -> None:
         todo = {h: b for h, b in self.plan.named().items() if h not in self.answers}
         queue = iter(todo.items())
-        given = nullcontext(progress) if hasattr(progress, "update") else None
-        with given or bars.bar(len(todo), "call", progress) as bar:
+        with bars.within(progress, len(todo), "call") as bar:
 
             async def worker() -> None:
                 for name, body in queue:

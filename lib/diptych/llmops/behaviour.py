@@ -27,6 +27,7 @@ MINIMUM, NEGATION, NAMES, TYPOS, INJECTION = FAMILIES = (
 MOST_COMMON = 40  # adjectives of the lexicon that are negated; rare ones may not turn
 PEOPLE = 3  # other names tried for each text
 ERRORS = 2  # letters mistyped in a text
+TRIES = 10  # to find errors that show
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0)
     made = _minimum(rng, n) + _negations(rng, n) if set(labels) == set(lexicon.POLARITIES) else []
     for number, (text, label) in enumerate(texts):
         made.append(Case(NAMES, _with_names(rng, text, number), SAME))
-        made.append(Case(TYPOS, (text, _mistyped(rng, text)), SAME))
+        if (typed := _mistyped(rng, text)) != text:
+            made.append(Case(TYPOS, (text, typed), SAME))
         wanted = rng.choice([other for other in labels if other != label])
         order = _texts()["injection"][number % len(_texts()["injection"])]
         made.append(Case(INJECTION, (text, _put(order, text=text, label=wanted)), SAME))
@@ -103,7 +105,7 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
     """
     names = ["family", "text", "original", "expected", "answer", "confidence", "passed"]
     if not cases:
-        return pd.DataFrame(columns=names)
+        return pd.DataFrame(columns=names).astype({"passed": bool})
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
     found = build.evaluate([variant], rows, **options)
@@ -193,8 +195,13 @@ def _with_names(rng: random.Random, text: str, number: int) -> tuple[str, ...]:
 
 
 def _mistyped(rng: random.Random, text: str) -> str:
-    for _ in range(ERRORS):
-        text = grammar.mistype(rng, text)
+    """Return the text with errors; itself where it has no word for them."""
+    for _ in range(TRIES):  # two errors may undo each other, and equal letters swap unseen
+        typed = text
+        for _ in range(ERRORS):
+            typed = grammar.mistype(rng, typed)
+        if typed != text:
+            return typed
     return text
 
 

@@ -34,9 +34,9 @@ def evaluate(
     *,
     pool: Sequence[tuple[Mapping, str]] = (),
     repeats: int = 1,
-    scorer: scorers.Scorer = scorers.by_label,
+    scorer: scorers.Scorer = scorers.by_prompt,
     calls: Calls | str | Path | None = None,
-    progress: bool = False,
+    progress=False,
     **options,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
@@ -73,11 +73,12 @@ def evaluate(
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
-    frames, done = [], 0
+    frames = []
     with (
         opened(calls) as book,
-        bars.bar(len(variants) * len(rows) * repeats, "call", progress) as bar,
+        bars.within(progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
+        done = bar.n
         for variant in variants:
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):
@@ -114,7 +115,7 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], scorer) -> 
     grades = scorer(variant.prompt, rows, [answer.text for answer in answers])
     lines = [
         (
-            variant.name, row["id"], repeat, answer.text, grade.predicted, row["label"],
+            variant.name, row["id"], repeat, answer.text, grade.predicted, scorers.wanted(row),
             grade.score, grade.score >= 0.5, confidence(answer), answer.error,
             answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.first_token_ms,
             answer.latency_ms, answer.cached,
@@ -200,14 +201,13 @@ def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) 
     said = record.table("test_predictions")
     if families:
         said = said[said["family"].isin(families)]
-    found = rows[["id", "label"]].merge(said, on="id", validate="one_to_many")
+    right = pd.Series([scorers.wanted(row) for row in rows.to_dict("records")], dtype="str")
+    found = rows[["id"]].assign(expected=right.to_numpy())
+    found = found.merge(said, on="id", validate="one_to_many")
     if found.empty or found.groupby("family").size().ne(len(rows)).any():
         raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
     found["variant"] = found["family"] + LEFT
-    found = found.rename(columns={"label": "expected"}).assign(
-        output=found["predicted"], score=found["correct"].astype(float), repeat=0, error="",
-        usd=0.0, cached=True,
-    )  # fmt: skip
+    found = found.assign(repeat=0, error="", usd=0.0, cached=True)
     return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 
 

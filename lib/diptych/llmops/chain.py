@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from diptych.core.calls import Calls
+from diptych.core.prices import Price
 from diptych.llmops import endpoint as endpoints
 from diptych.llmops.ask import Answer, as_row, ask_many
 from diptych.llmops.budget import Budget, BudgetError
@@ -23,6 +24,39 @@ from diptych.llmops.providers import EndpointError, provider
 
 class AllowanceError(BudgetError):
     """A caller has used up what it may; the message says how much and until when."""
+
+
+@dataclass
+class _Purse(Budget):
+    """A caller's tokens of a day, within what all callers together may spend."""
+
+    caller: str = ""
+    whole: Budget | None = None
+
+    def cost(self, body: Mapping, price: Price) -> tuple[float, int]:
+        return self.whole.cost(body, price) if self.whole else super().cost(body, price)
+
+    def take(self, cost: tuple[float, int]) -> bool:
+        if self.whole and not self.whole.take(cost):
+            return False
+        fits = False
+        try:
+            fits = super().take(cost)
+        except BudgetError as error:
+            raise AllowanceError(
+                f"caller: {self.caller or 'nobody'} may use {self.max_tokens:,} tokens a day and "
+                f"has used {self.tokens:,}, so the next request may not fit; ask for less, or "
+                "again after 00:00 UTC"
+            ) from error
+        finally:
+            if self.whole and not fits:
+                self.whole.settle(cost, 0.0, 0)
+        return fits
+
+    def settle(self, cost: tuple[float, int], usd: float, tokens: int) -> None:
+        super().settle(cost, usd, tokens)
+        if self.whole:
+            self.whole.settle(cost, usd, tokens)
 
 
 @dataclass(frozen=True)
@@ -77,6 +111,8 @@ class Chain:
     links : sequence of Link
     max_tokens : int, optional
         What each caller may use in a day (UTC), read and written.
+    budget : Budget, optional
+        What all callers together may spend.
     patience : int
         Failures in a row after which a link is left out.
     rest_s : float
@@ -95,6 +131,7 @@ class Chain:
         links: Sequence[Link],
         *,
         max_tokens: int | None = None,
+        budget: Budget | None = None,
         patience: int = 3,
         rest_s: float = 30.0,
         calls: Calls | str | Path | None = None,
@@ -108,12 +145,12 @@ class Chain:
             at.key()
             if at.name == "local":
                 endpoints.model_file(link.server.get("model"))
-        self.links, self.max_tokens = tuple(links), max_tokens
+        self.links, self.max_tokens, self.budget = tuple(links), max_tokens, budget
         self.patience, self.rest_s = patience, rest_s
         self.calls, self.facts = calls, {"run": run, "prompt_version": prompt_version}
         self._failed = [0] * len(links)  # in a row
         self._until = [0.0] * len(links)  # when a link left out is tried again
-        self._purses: dict[tuple[str, str], Budget] = {}
+        self._purses: dict[tuple[str, str], _Purse] = {}
 
     def ask(self, request, caller: str = "", **options) -> Reply:
         """Ask one question; takes what `ask_many` does."""
@@ -135,9 +172,9 @@ class Chain:
 
         Raises
         ------
-        AllowanceError
-            If the caller's allowance does not hold another request. What was answered before is
-            in the ledger.
+        AllowanceError, BudgetError
+            If the caller's allowance, or the budget of all, does not hold another request. What
+            was answered before is in the ledger.
         """
         requests = list(requests)
         options = {"max_retries": 0, "caller": caller, **self.facts, **options}
@@ -146,10 +183,7 @@ class Chain:
             options |= {"calls": book, "budget": self._purse(caller, book)}
             for start in range(0, len(requests), concurrency):  # a breaker acts between two lots
                 lot = requests[start : start + concurrency]
-                try:
-                    replies += self._answer(lot, concurrency=concurrency, **options)
-                except BudgetError as error:
-                    raise self._refusal(caller, book) from error
+                replies += self._answer(lot, concurrency=concurrency, **options)
         return replies
 
     def _answer(self, requests: list, **options) -> list[Reply]:
@@ -199,21 +233,16 @@ class Chain:
     def _purse(self, caller: str, book: Calls) -> Budget | None:
         """Return what a caller has left of today, as the ledger tells."""
         if self.max_tokens is None:
-            return None
+            return self.budget
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         if (caller, today) not in self._purses:
             spent = book.spent(caller=caller, since=today)
             used = spent["prompt_tokens"] + spent["completion_tokens"]
             self._purses = {key: x for key, x in self._purses.items() if key[1] == today}
-            self._purses[caller, today] = Budget(max_tokens=self.max_tokens, tokens=used)
+            self._purses[caller, today] = _Purse(
+                max_tokens=self.max_tokens, tokens=used, caller=caller, whole=self.budget
+            )
         return self._purses[caller, today]
-
-    def _refusal(self, caller: str, book: Calls) -> AllowanceError:
-        used = self._purse(caller, book).tokens
-        return AllowanceError(
-            f"caller: {caller or 'nobody'} may use {self.max_tokens:,} tokens a day and has used "
-            f"{used:,}, so the next request may not fit; ask for less, or again after 00:00 UTC"
-        )
 
 
 def summary(replies: Sequence[Reply], links: Sequence[Link]) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from diptych.core import splits
-from diptych.core.columns import FRAME
+from diptych.core.columns import FRAME, REFERENCE
 from diptych.llmops import endpoint
 from diptych.llmops.budget import prompt_bytes
 from diptych.llmops.prompts import (
+    LABEL,
     Prompt,
     PromptError,
     difference,
@@ -40,7 +41,7 @@ def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Promp
     for prompt in found:
         if seen.count(prompt.name) > 1:
             raise PromptError(f"prompts: two are called {prompt.name}; rename one")
-        if lost := set(labels) - set(prompt.labels):
+        if prompt.graded == LABEL and (lost := set(labels) - set(prompt.labels)):
             told = f"the data also have {', '.join(sorted(lost))}; add them to its enum"
             raise PromptError(f"{prompt.name}: output: allows {', '.join(prompt.labels)}, {told}")
     return found
@@ -49,20 +50,24 @@ def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Promp
 def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return rows with their features as one text, for a model that reads nothing else.
 
-    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``.
+    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``, and
+    says nothing of a missing value.
     """
     if list(features) == ["text"]:
         return data
     names = [name.replace("_", " ") for name in features]
     rows = data[list(features)].itertuples(index=False, name=None)
-    said = [", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True)) for row in rows]
+    said = [
+        ", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True) if v == v) for row in rows
+    ]
     return data.drop(columns=list(features)).assign(text=said)
 
 
 def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[tuple[dict, str]]:
     """Return `k` examples from the train rows, the labels in turn, the same for the same seed.
 
-    The first examples of a larger pool are those of a smaller one.
+    The first examples of a larger pool are those of a smaller one. Where the rows have a
+    reference, it is the answer.
 
     Raises
     ------
@@ -76,9 +81,10 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
     if short or (k and not labels):
         told = ", ".join(short) or "no labels"
         raise PromptError(f"shots: {k} need {each} train rows of each label; there are {told}")
-    inputs = [name for name in data if name not in FRAME]
+    inputs = [name for name in data if name not in (*FRAME, REFERENCE)]
     chosen = [group.iloc[i] for i in range(each) for group in groups][:k]
-    return [(row[inputs].to_dict(), row["label"]) for row in chosen]
+    answer = REFERENCE if REFERENCE in data else "label"
+    return [(row[inputs].to_dict(), row[answer].split("\n")[0]) for row in chosen]
 
 
 def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:

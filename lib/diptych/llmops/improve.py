@@ -1,158 +1,238 @@
-"""Stage 6, improve: a better prompt found by search, its budget kept, its gain shown elsewhere.
+"""Stage 6, improve: another prompt or a tuned model, and the gate chooses on a later slice of time.
 
-Tuning the model is in `diptych.llmops.tuning`; which windows are learnt and which decide, in
-`diptych.core.windows`, as in the other panel.
+The search for a prompt is in `diptych.llmops.search`, tuning in `diptych.llmops.tuning`, and which
+windows are learnt and which decide in `diptych.core.windows`, as in the other panel.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from diptych.core import stats
-from diptych.llmops import build
-from diptych.llmops.budget import Budget, BudgetError
+from diptych.core import windows as timeline
+from diptych.core.columns import FRAME
+from diptych.core.gate import Candidate, Limits
+from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan
+from diptych.llmops import build, data, release, wordings
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
+from diptych.llmops.search import Search, optimise
 
-ETA = 2  # of the arms, one in so many is kept in each round
+__all__ = [
+    "LOSS", "LOST", "Lessons", "Plan", "bare", "best", "by_window", "compare", "gains",
+    "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground", "optimise",
+    "outcome", "plan", "proposals", "some",
+]  # fmt: skip
+
+SHOWN = 40  # of the labelled rows, at most so many are examples to choose from
+HELD = 0.15  # of the labelled rows, this share is not learnt but chooses among the challengers
+SHOTS = (0, 0, 2, 4)  # examples of the prompts that are tried, in turn
+LOST = "share of old rows lost"
 
 
 @dataclass(frozen=True)
-class Search:
-    """What `successive_halving` found.
+class Lessons:
+    """The newly labelled rows, by what each may be used for; none is used twice.
 
     Attributes
     ----------
-    winner : str
-    rounds : DataFrame
-        ``round``, ``name``, ``rows`` (judged on so far), ``value``, ``low``, ``high`` (Wilson) and
-        ``kept``, best first in each round. The winner's figure flatters it: it was chosen by it.
-    pulls : int
-        Questions asked.
-    stopped : str
-        Why it ended early, "" if it did not.
+    shown : list of (dict, str)
+        Examples that prompts may show.
+    learn : DataFrame
+        On which prompts are tried and models tuned.
+    choose : DataFrame
+        On which the best challenger is chosen.
     """
 
-    winner: str
-    rounds: pd.DataFrame
-    pulls: int
-    stopped: str = ""
+    shown: list[tuple[dict, str]]
+    learn: pd.DataFrame
+    choose: pd.DataFrame
+
+    @property
+    def labels(self) -> int:
+        """How many rows somebody had to label."""
+        return len(self.shown) + len(self.learn) + len(self.choose)
+
+    def table(self) -> pd.DataFrame:
+        """Return how many rows serve what."""
+        counts = {
+            "examples that prompts may show": len(self.shown),
+            "prompts are tried and models tuned on them": len(self.learn),
+            "the best challenger is chosen on them": len(self.choose),
+        }
+        return pd.DataFrame({"for": counts.keys(), "rows": counts.values()})
+
+    def with_old(self, rows: pd.DataFrame, replay: int, seed: int) -> pd.DataFrame:
+        """Return the rows to tune on: the new ones, and old train rows to keep the old ground."""
+        old = data.sample(rows, "train", replay, seed) if replay else rows.head(0)
+        return pd.concat([self.learn, old], ignore_index=True)
 
 
-def successive_halving(
-    arms: Sequence[str],
-    pull: Callable[[list[str], int, int], Mapping[str, Sequence]],
-    budget: int,
-    rows: int,
-    eta: int = ETA,
-) -> Search:
-    """Find the best of many arms with a fixed number of questions.
+def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Return `n` rows at random, all if there are fewer."""
+    return rows.sample(min(n, len(rows)), random_state=seed)
 
-    All arms are asked a few, the better part of them more, until one is left: Jamieson and
-    Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization" (AISTATS
-    2016), with the arms of a round asked about the same rows.
+
+def lessons(
+    rows: pd.DataFrame, windows: pd.Series, planned: Plan, labels: int, seed: int
+) -> Lessons:
+    """Share out the labels that came in the windows to learn from.
 
     Parameters
     ----------
-    arms : sequence of str
-        The preferred first: it wins a tie.
-    pull : callable
-        From arms and a range of rows, start and stop, to what each scored on them, 0 or 1.
-    budget : int
-        Questions in all.
-    rows : int
-        Rows that there are; an arm is asked no row twice.
-
-    Raises
-    ------
-    ValueError
-        If the budget does not ask every arm about a row.
-    BudgetError
-        If the money ends in the first round.
-    """
-    rounds = max(1, math.ceil(math.log(len(arms), eta) - 1e-9))
-    if budget < len(arms) * rounds:
-        raise ValueError(
-            f"calls: {budget} are too few for {len(arms)} prompts in {rounds} rounds; give at "
-            f"least {len(arms) * rounds}, or fewer prompts"
-        )
-    left, scores = list(arms), {arm: [] for arm in arms}
-    tables, pulls, seen = [], 0, 0
-    for number in range(rounds):
-        more = min(budget // (len(left) * rounds), rows - seen)
-        try:
-            found = pull(left, seen, seen + more) if more else {}
-        except BudgetError as error:
-            if not tables:
-                raise
-            return Search(left[0], pd.concat(tables, ignore_index=True), pulls, str(error))
-        for arm, values in found.items():
-            scores[arm] += list(values)
-        pulls, seen = pulls + more * len(left), seen + more
-        left.sort(key=lambda arm: -np.mean(scores[arm]))
-        kept = left[: math.ceil(len(left) / eta)] if number < rounds - 1 else left[:1]
-        tables.append(_round(number + 1, left, scores, kept))
-        left = kept
-    return Search(left[0], pd.concat(tables, ignore_index=True), pulls)
-
-
-def _round(number: int, arms: list[str], scores: Mapping, kept: list[str]) -> pd.DataFrame:
-    lines = []
-    for arm in arms:
-        found = stats.wilson(int(sum(scores[arm])), len(scores[arm]))
-        lines.append((number, arm, found.n, found.value, found.low, found.high, arm in kept))
-    names = ["round", "name", "rows", "value", "low", "high", "kept"]
-    return pd.DataFrame(lines, columns=names)
-
-
-def optimise(
-    champion: Variant,
-    prompts: Sequence[Prompt],
-    rows: pd.DataFrame,
-    budget: int,
-    seed: int = 0,
-    money: Budget | None = None,
-    **options,
-) -> tuple[Prompt, Search]:
-    """Search among prompts for the one that answers best, with the champion's model.
-
-    Parameters
-    ----------
-    champion : Variant
-        How the prompts are asked; its own prompt takes part.
-    prompts : sequence of Prompt
-        Their names must differ; examples they show are not among `rows`.
     rows : DataFrame
-        Labelled rows; neither the prompts' gain nor the gate is judged on them.
-    budget : int
-        Questions in all.
-    money : Budget, optional
-        Of dollars or tokens; where it ends, so does the search.
-    **options
-        See `build.evaluate`.
+        Canonical rows with what prompts read.
+    windows : Series
+        The window of every live row, by id.
+    labels : int
+        Rows at most.
+    """
+    fresh = some(in_windows(rows, windows, planned.learn), labels, seed)
+    shown, held = min(SHOWN, len(fresh) // 10), round(HELD * len(fresh))
+    inputs = [name for name in rows if name not in FRAME]
+    examples = [(row[inputs].to_dict(), row["label"]) for _, row in fresh.head(shown).iterrows()]
+    return Lessons(examples, fresh.iloc[shown : len(fresh) - held], fresh.tail(held))
+
+
+def bare(variant: Variant) -> Variant:
+    """Return the same way to ask without examples: a model that is tuned learns what they show."""
+    prompt = variant.prompt
+    if prompt.examples:
+        name, note = f"{prompt.name}-bare", f"{prompt.name} without its examples."
+        prompt = replace(prompt, examples=(), name=name, parent=prompt.name, note=note, path=None)
+    return replace(variant, prompt=prompt, shots=0)
+
+
+def proposals(
+    champion: Variant, by_hand: Sequence[Prompt], shown: Sequence, n: int, seed: int
+) -> list[Prompt]:
+    """Return the prompts to try: those written by hand, and `n` in other words or with examples.
+
+    Parameters
+    ----------
+    by_hand : sequence of Prompt
+        The task's other prompt files.
+    shown : sequence of (dict, str)
+        Examples to choose from.
+    """
+    own = bare(champion).prompt
+    made = wordings.with_examples([own, *wordings.ours(own, n, seed)], shown, SHOTS, seed)
+    new = [one for one in made if one.version != champion.prompt.version]
+    return [one for one in by_hand if one.name != champion.prompt.name] + new[:n]
+
+
+def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
+    """Return which of some prompts a search kept longest, and of these the best."""
+    named = {prompt.name: prompt for prompt in prompts}
+    rounds = search.rounds[search.rounds["name"].isin(named)]
+    order = rounds.sort_values(["round", "value"], ascending=False, kind="stable")
+    return named[order["name"].iloc[0]]
+
+
+def compare(ways: Mapping[str, Variant], rows: pd.DataFrame, **options) -> pd.DataFrame:
+    """Ask each way about the same rows; takes what `build.evaluate` takes, and returns it.
+
+    ``variant`` is the name given here: two tuned models of one prompt would have one of their own.
+    """
+    found = [
+        build.evaluate([way], rows, **options).assign(variant=name) for name, way in ways.items()
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def best(results: pd.DataFrame) -> str:
+    """Return the challenger that scores highest in what `compare` returned, of equals the first."""
+    scores = results.groupby("variant", sort=False)["score"].mean()
+    return scores.drop("champion").idxmax()
+
+
+def new_ground(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what was answered to rows of slices that no train row is of.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `compare` returns it.
+    rows : DataFrame
+        Canonical rows, all of them.
+    """
+    known = rows.loc[rows["split"] == "train", "slice"].unique()
+    return results[results["id"].isin(rows.loc[~rows["slice"].isin(known), "id"])]
+
+
+def gains(grounds: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """Compare the challengers with the champion on the same rows, ground by ground.
+
+    Parameters
+    ----------
+    grounds : mapping of str to DataFrame
+        As `compare` returns them; one without rows is left out.
 
     Returns
     -------
-    Prompt, Search
-        The winner, with ``parent`` and ``note`` set if it is not the champion's.
+    DataFrame
+        ``name`` (such as "tuned model, old ground"), ``value``, ``low``, ``high`` (paired
+        bootstrap) and ``n``.
     """
-    asked = {prompt.name: prompt for prompt in (champion.prompt, *prompts)}
-    ordered = rows.sample(frac=1, random_state=seed)
+    lines = []
+    for ground, results in grounds.items():
+        scores = {name: own.mean(axis=1) for name, own in build.grades(results).items()}
+        champion = scores.pop("champion", None)
+        for name, own in scores.items():
+            gap = stats.paired_difference(own, champion, seed=seed)
+            lines.append((f"{name}, {ground}", gap.value, gap.low, gap.high, gap.n))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
-    def pull(names: list[str], start: int, stop: int) -> dict[str, np.ndarray]:
-        chosen = {name: replace(champion, prompt=asked[name]) for name in names}
-        found = build.evaluate(
-            list(chosen.values()), ordered.iloc[start:stop], budget=money, **options
-        )
-        right = found.groupby("variant")["correct"]
-        return {name: right.get_group(way.name).to_numpy() for name, way in chosen.items()}
 
-    search = successive_halving(list(asked), pull, budget, len(ordered))
-    winner = asked[search.winner]
-    if winner.version == champion.prompt.version:
-        return champion.prompt, search
-    note = f"Best of {len(asked)} prompts by successive halving over {search.pulls:,} questions."
-    return replace(winner, parent=champion.prompt.name, note=note), search
+def lost(results: pd.DataFrame, name: str) -> float:
+    """Return the share of the old rows that one loses against the champion, less what it gains."""
+    score = results.groupby("variant")["score"].mean()
+    return float(score["champion"] - score[name])
+
+
+def limits(floor: float, max_calibration_error: float, max_lost: float) -> Limits:
+    """Return what a challenger must keep to; 0 asks for no calibration.
+
+    Latency and size were the release's to judge.
+    """
+    return Limits(
+        floor=floor,
+        max_calibration_error=max_calibration_error or None,
+        max_latency_ms=None,
+        max_size_mb=None,
+        extra={LOST: max_lost},
+    )
+
+
+def measure(results: pd.DataFrame, name: str, rows: pd.DataFrame, **extra: float) -> Candidate:
+    """Measure for the gate one of those that `compare` asked about `rows`.
+
+    Parameters
+    ----------
+    **extra
+        Further figures that the gate limits, such as `LOST`.
+    """
+    own = results[results["variant"] == name]
+    return Candidate.from_rows(
+        name,
+        own["correct"],
+        slice_of=rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None,
+        calibration_error=release.calibration_error(own),
+        extra=extra,
+    )
+
+
+def by_window(
+    ways: Mapping[str, Variant],
+    rows: pd.DataFrame,
+    windows: pd.Series,
+    names: Sequence[str],
+    **options,
+) -> pd.DataFrame:
+    """Score ways to ask on each window, see `diptych.core.windows.by_window`."""
+    found = compare(ways, in_windows(rows, windows, names), **options)
+    correct = {
+        name: own.set_index("id")["correct"] for name, own in found.groupby("variant", sort=False)
+    }
+    return timeline.by_window(correct, windows, names)

@@ -5,6 +5,7 @@ arena" (arXiv 2306.05685). So each pair is shown in both orders, and a verdict c
 the two agree.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import pandas as pd
 
 from diptych.core import stats
 from diptych.llmops import scorers
-from diptych.llmops.ask import ask_many
+from diptych.llmops.ask import Answer, ask_many
 from diptych.llmops.prompts import SLOT, Prompt
 
 QUESTION = """Two answers were given to the same question. Which one is better?
@@ -57,7 +58,8 @@ class Judge:
         DataFrame
             ``first`` and ``second``: who was preferred with `a` shown first, and shown second
             ("" where the reply names neither); ``verdict``: ``"a"`` or ``"b"`` where both orders
-            say so, ``"failed"`` where a call did, else ``"undecided"``.
+            say so, ``"failed"`` where a call did, else ``"undecided"``; ``calls``, ``tokens``,
+            ``usd`` and ``ms`` of both together, 0 where nothing was asked, NaN where unknown.
         """
         pairs = list(zip(questions, a, b, strict=True))
         asked = [i for i, (_, x, y) in enumerate(pairs) if x != y]
@@ -67,11 +69,14 @@ class Judge:
         options = {"parameters": common, "prompt_version": "judge"} | self.options
         answers = ask_many(prompts, endpoint=self.endpoint, model=self.model, **options)
         found = pd.DataFrame({"first": "", "second": "", "verdict": "undecided"}, range(len(pairs)))
+        found = found.assign(calls=0, tokens=0.0, usd=0.0, ms=0.0)
         for i, one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
             first = {"A": "a", "B": "b"}.get(_named(one.text), "")
             second = {"A": "b", "B": "a"}.get(_named(two.text), "")
             verdict = first if first == second != "" else "undecided"
-            found.loc[i] = [first, second, "failed" if one.error or two.error else verdict]
+            verdict = "failed" if one.error or two.error else verdict
+            both = (x + y for x, y in zip(_cost(one), _cost(two), strict=True))
+            found.loc[i] = [first, second, verdict, 2, *both]
         return found
 
     def _filled(self, question: str, a: str, b: str) -> str:
@@ -90,6 +95,13 @@ class Judge:
             scorers.Grade(text, float(text == row["label"]) or values[verdict] * (text is not None))
             for text, row, verdict in zip(texts, rows, judged["verdict"], strict=True)
         ]
+
+
+def _cost(answer: Answer) -> tuple[float, float, float]:
+    """Return tokens, dollars and milliseconds, NaN where unknown."""
+    known = (answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.latency_ms)
+    read, written, usd, ms = (math.nan if x is None else float(x) for x in known)
+    return read + written, usd, ms
 
 
 def _named(text: str | None) -> str:

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 
 from diptych.llmops.ask import ask_many
+from diptych.llmops.batch import ask_batch
 
 LEVELS = (1, 8, 32)  # requests under way at once
 
 
-def fresh(run: str) -> int:
-    """Return a repeat number of a run's own: what it times is asked now, not read from the ledger.
+def fresh(purpose: str) -> int:
+    """Return a repeat number of a purpose's own: what is timed is asked now, not read from records.
 
-    It fits the 31 bits that a database has for it.
+    Name the run and what it asks for. The number fits the 31 bits that a database has for it.
     """
-    return zlib.crc32(run.encode()) & 0x7FFFFFFF
+    return zlib.crc32(purpose.encode()) & 0x7FFFFFFF
 
 
 def drive(
@@ -52,7 +53,7 @@ def drive(
         began = time.perf_counter()
         answers = ask_many(
             requests, concurrency=level, stream=True, run=run, progress=progress,
-            repeat=(fresh(run) + number) & 0x7FFFFFFF, **options,
+            repeat=fresh(f"{run} load {number}"), **options,
         )  # fmt: skip
         names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
         lines = [[getattr(answer, name) for name in names] for answer in answers]
@@ -86,6 +87,48 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
             "requests_per_s": len(good) / wall,
             "tokens_per_s": good["completion_tokens"].sum() / wall,
             "tokens_per_s_each": ((good["completion_tokens"] - 1) / after).median(),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
+    """Ask the same in real time and in a batch.
+
+    A remote batch is the same in every run: one that is still worked through, or was paid for
+    before, is taken up and not made anew.
+
+    Parameters
+    ----------
+    requests : sequence
+        As `diptych.llmops.ask.ask_many` takes them.
+    **options
+        What `ask_many` and `diptych.llmops.batch.ask_batch` both take, and ``poll_s`` and
+        ``wait_s`` of the second.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``ok``, ``failed``, ``cached``, ``tokens in``, ``tokens out``, ``usd`` (NaN where
+        not known) and ``wall_s``.
+    """
+    patience = {name: options.pop(name) for name in ("poll_s", "wait_s") if name in options}
+    made_here = options.get("endpoint", "local") == "local"
+    lines = []
+    for name, ask, more in (("real time", ask_many, {}), ("batch", ask_batch, patience)):
+        own = run if made_here or name == "real time" else ""
+        began = time.perf_counter()
+        answers = ask(requests, run=run, repeat=fresh(f"{own} {name}"), **options, **more)
+        failed = sum(bool(answer.error) for answer in answers)
+        usd = [np.nan if x.usd is None else x.usd for x in answers if not x.error]
+        lines.append({
+            "name": name,
+            "ok": len(answers) - failed,
+            "failed": failed,
+            "cached": sum(answer.cached for answer in answers),
+            "tokens in": sum(answer.prompt_tokens or 0 for answer in answers),
+            "tokens out": sum(answer.completion_tokens or 0 for answer in answers),
+            "usd": sum(usd) if usd else np.nan,
+            "wall_s": time.perf_counter() - began,
         })  # fmt: skip
     return pd.DataFrame(lines)
 

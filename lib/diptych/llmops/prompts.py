@@ -15,11 +15,15 @@ from pathlib import Path
 
 import yaml
 
+from diptych.core.answers import GRADES
+from diptych.core.corpus.support import AGENT, CUSTOMER
 from diptych.run import workspace
 from diptych.run.notebooks import nearest
 
 ANY = "any"  # the folder of prompts for tasks that have none of their own
-FIELDS = ("task", "inputs", "output", "parent", "note")
+FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note")
+LABEL = "label"  # how answers are graded, where not against a reference
+TURNS = ("all", "last")  # of a dialogue, told to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
 LABELS = "labels"
@@ -46,6 +50,11 @@ class Prompt:
         Inputs and the answer to them, shown before the question.
     output : dict
         JSON schema of the answer; {} for free text.
+    graded : str
+        How answers are graded: by the row's ``"label"``, or as `diptych.core.answers.GRADES`.
+    turns : str
+        ``"all"`` where the text is a dialogue whose turns become messages of their own, ``"last"``
+        where only its last turn is told, "" where the text is told as it is.
     parent : str
         Name of the prompt that this one was made from, "" if none.
     note : str
@@ -61,6 +70,8 @@ class Prompt:
     user: str
     examples: tuple[tuple[dict, str], ...] = field(default=(), hash=False)
     output: dict = field(default_factory=dict, hash=False)
+    graded: str = LABEL
+    turns: str = ""
     parent: str = ""
     note: str = ""
     path: Path | None = field(default=None, compare=False, repr=False)
@@ -69,6 +80,7 @@ class Prompt:
     def version(self) -> str:
         """The first 12 hex digits of the SHA-256 of what the model meets."""
         content = [self.system, self.user, self.examples, self.output, self.inputs]
+        content += [self.turns] if self.turns else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -87,9 +99,19 @@ class Prompt:
         made = [{"role": "system", "content": self.system}] if self.system else []
         given = [(inputs, self.answer(label)) for inputs, label in shots]
         for inputs, answer in (*self.examples, *given):
-            made.append({"role": "user", "content": self._fill(inputs)})
-            made.append({"role": "assistant", "content": answer})
-        return [*made, {"role": "user", "content": self._fill(row)}]
+            made += [*self._asked(inputs), {"role": "assistant", "content": answer}]
+        return [*made, *self._asked(row)]
+
+    def _asked(self, row: Mapping) -> list[dict]:
+        """Return the filled user text as one message, or the turns of a dialogue as theirs."""
+        text = self._fill(row)
+        if not self.turns:
+            return [{"role": "user", "content": text}]
+        parts = re.split(rf"^({CUSTOMER}|{AGENT})", text, flags=re.MULTILINE)
+        roles = ["assistant" if mark == AGENT else "user" for mark in parts[1::2]] or ["user"]
+        said = [turn.removesuffix("\n") for turn in parts[2::2]] or [text]
+        made = [{"role": r, "content": turn} for r, turn in zip(roles, said, strict=True)]
+        return made if self.turns == "all" else made[-1:]
 
     def answer(self, label: str) -> str:
         """Return the answer that gives a label, as JSON where the schema wants an object."""
@@ -215,10 +237,17 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         raise wrong("inputs: is no list of names; give one such as [text]")
     if not isinstance(output, dict) or not all(isinstance(x, str) for x in _enum(output)):
         raise wrong('output: is no JSON schema; quote labels such as "yes", or leave it out')
+    graded, turns = front.get("graded", LABEL), front.get("turns", "")
+    if graded not in (LABEL, *GRADES):
+        raise wrong(
+            f"graded: {graded!r} is no way to grade; there are {LABEL}, {', '.join(GRADES)}"
+        )
+    if turns not in ("", *TURNS):
+        raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
     system, user, examples = _sections(found[2], inputs, wrong)
     _check_slots(system, user, inputs, front["task"], wrong)
     return Prompt(
-        path.stem, front["task"], tuple(inputs), system, user, examples, output,
+        path.stem, front["task"], tuple(inputs), system, user, examples, output, graded, turns,
         str(front.get("parent") or ""), str(front.get("note") or ""), path,
     )  # fmt: skip
 
@@ -292,6 +321,7 @@ def write(prompt: Prompt, path: str | Path | None = None) -> Path:
 def to_text(prompt: Prompt) -> str:
     """Return the text of a prompt's file."""
     front = {"task": prompt.task, "inputs": list(prompt.inputs), "output": prompt.output,
+             "graded": "" if prompt.graded == LABEL else prompt.graded, "turns": prompt.turns,
              "parent": prompt.parent, "note": prompt.note}  # fmt: skip
     parts = ["---", _yaml({k: v for k, v in front.items() if v}), "---"]
     parts += ["## system", prompt.system, ""] if prompt.system else []

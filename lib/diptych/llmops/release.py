@@ -5,6 +5,7 @@ import pandas as pd
 
 from diptych.core import stats
 from diptych.core.gate import Candidate, Decision
+from diptych.core.load import usage
 from diptych.core.prices import Price
 from diptych.llmops import build, endpoint, variants
 from diptych.llmops.ask import ask_many
@@ -12,8 +13,10 @@ from diptych.llmops.build import Variant
 from diptych.llmops.load import fresh
 from diptych.llmops.prompts import Prompt
 from diptych.llmops.providers import provider
+from diptych.llmops.serve import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
+ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
 
 
 def measure(
@@ -41,8 +44,6 @@ def measure(
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
-    said = found[found["error"] == ""]
-    told = len(said) and said["confidence"].notna().all()  # without logprobs there is none
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
         COST: 1000 * float(found["usd"].mean(skipna=False)),
@@ -51,13 +52,19 @@ def measure(
         name,
         found["correct"],
         slice_of=slices,
-        calibration_error=stats.calibration_error(said["confidence"], said["correct"])
-        if told
-        else None,
+        calibration_error=calibration_error(found),
         latency_p95_ms=latency_p95(variant, rows, **options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def calibration_error(found: pd.DataFrame) -> float | None:
+    """Return the calibration error of what `build.evaluate` returned, None without logprobs."""
+    said = found[found["error"] == ""]
+    if said.empty or said["confidence"].isna().any():
+        return None
+    return stats.calibration_error(said["confidence"], said["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
@@ -81,25 +88,56 @@ def figures(measured: Candidate) -> dict[str, float]:
     return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
 
 
-def latency_p95(variant: Variant, rows: pd.DataFrame, calls: int = 40, **options) -> float:
+def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
+    NaN where none was answered.
     """
-    asked = variant.requests(rows.head(calls).to_dict("records"))
+    asked = variant.requests(rows.head(n).to_dict("records"))
     answers = ask_many(
         asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
-        concurrency=1, repeat=fresh(options.get("run", "")), prompt_version=variant.prompt.version,
-        **{k: v for k, v in options.items() if k in ("calls", "run", "budget")},
+        concurrency=1, repeat=fresh(f"{options.get('run', '')} latency"),
+        prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ASKED},
     )  # fmt: skip
-    return float(np.percentile([answer.latency_ms for answer in answers], 95))
+    taken = [answer.latency_ms for answer in answers if not answer.error]
+    return float(np.percentile(taken, 95)) if taken else np.nan
 
 
 def size_mb(variant: Variant) -> float | None:
     """Return the size of the model's file where it is served here, else None."""
-    if provider(variant.endpoint).name != "local":
+    if not _is_local(variant):
         return None
     return endpoint.model_file(variant.server.get("model")).stat().st_size / 1e6
+
+
+def memory_mb(variant: Variant) -> float | None:
+    """Return the memory that the model's server holds where it runs here, else None."""
+    return usage(_server(variant).pid)["memory_mb"] if _is_local(variant) else None
+
+
+def cpu_ms(variant: Variant, rows: pd.DataFrame, most: int = 40, **options) -> float | None:
+    """Return the CPU milliseconds an answer takes of the server where it runs here, else None."""
+    if not _is_local(variant):
+        return None
+    asked = variant.requests(rows.head(most).to_dict("records"))
+    pid = _server(variant).pid
+    before = usage(pid)["cpu_s"]
+    ask_many(
+        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
+        repeat=fresh(f"{options.get('run', '')} cpu"), prompt_version=variant.prompt.version,
+        **{k: v for k, v in options.items() if k in ("calls", "run", "budget", "concurrency")},
+    )  # fmt: skip
+    return 1000 * (usage(pid)["cpu_s"] - before) / len(asked)
+
+
+def _is_local(variant: Variant) -> bool:
+    return provider(variant.endpoint).name == "local"
+
+
+def _server(variant: Variant) -> Server:
+    return endpoint.start(**variant.server)
 
 
 def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: dict) -> str:

@@ -6,12 +6,14 @@ A scorer takes a prompt, rows and the answers to them (None where the call faile
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from diptych.llmops.prompts import Prompt
+from diptych.core import answers
+from diptych.core.answers import normal
+from diptych.core.columns import REFERENCE
+from diptych.llmops.prompts import LABEL, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ def label(text: str | None, labels: Sequence[str]) -> str | None:
     """
     if text is None:
         return None
-    said = _normal(_plain(text))
-    exact = {_normal(name): name for name in labels if name.strip()}
+    said = normal(_plain(text))
+    exact = {normal(name): name for name in labels if name.strip()}
     if (bare := said.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
         return exact[bare]
     found = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(said)}
@@ -48,10 +50,6 @@ def _pattern(labels: tuple[str, ...]) -> re.Pattern:
     # the longest first, so that "not worth it" is a label before it is a denial
     one = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:({one})|(?:not|non|never|isn't)[\s-]+({one}))(?!\w)")
-
-
-def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _plain(text: str) -> str:
@@ -76,7 +74,7 @@ def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None
 def exact(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
     """Grade 1 where an answer is the row's label, but for case and white space."""
     return [
-        Grade(text, float(text is not None and _normal(text) == _normal(row["label"])))
+        Grade(text, float(text is not None and normal(text) == normal(row["label"])))
         for row, text in zip(rows, texts, strict=True)
     ]
 
@@ -133,29 +131,19 @@ def valid_json(schema: Mapping) -> Scorer:
     return _each(grade)
 
 
-def rouge_l(text: str, reference: str) -> float:
-    """Return the F1 of the longest common subsequence of two texts' words, from 0 to 1.
-
-    C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries" (2004), with beta 1. Words
-    are runs of letters and digits in lower case, without stemming.
-    """
-    said, wanted = (re.findall(r"\w+", _normal(x)) for x in (text, reference))
-    if not said or not wanted:
-        return 0.0
-    before = [0] * (len(wanted) + 1)
-    for word in said:
-        now = [0]
-        for i, other in enumerate(wanted):
-            now.append(before[i] + 1 if word == other else max(before[i + 1], now[i]))
-        before = now
-    return 2 * before[-1] / (len(said) + len(wanted))
+def by_prompt(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
+    """Grade as the prompt says: by the label, or against the reference (`diptych.core.answers`)."""
+    if prompt.graded == LABEL:
+        return by_label(prompt, rows, texts)
+    grade = answers.GRADES[prompt.graded]
+    return [
+        Grade(text, grade(text or "", wanted(row))) for row, text in zip(rows, texts, strict=True)
+    ]
 
 
-def by_rouge_l(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
-    """Grade by `rouge_l` against the row's label, which here is a reference text."""
-    return _each(lambda text, row: Grade(text, rouge_l(text or "", row["label"])))(
-        prompt, rows, texts
-    )
+def wanted(row: Mapping) -> str:
+    """Return what a row's answer is compared with: its reference, or its label if it has none."""
+    return row.get(REFERENCE, row["label"])
 
 
 def _each(grade: Callable[[str | None, Mapping], Grade]) -> Scorer:

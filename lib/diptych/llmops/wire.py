@@ -10,6 +10,7 @@ import openai
 
 PATH = "/chat/completions"
 UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)  # aiohttp's refusal is the second
+NOT_STREAMED = "the endpoint's answer has no choices, or is no stream"
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 
 
@@ -55,6 +56,7 @@ async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
 async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
     began, first, whole, said, logprobs = time.perf_counter(), None, {}, [], []
+    came = False
     pieces = await client.post(
         PATH,
         cast_to=object,
@@ -68,12 +70,15 @@ async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
                 raise ValueError(f"the endpoint broke off: {piece['error']}")
             whole |= {k: v for k, v in piece.items() if k not in ("choices", "object") and v}
             for choice in piece.get("choices", ()):
+                came = True
                 text = choice.get("delta", {}).get("content")
                 if text:
                     first = first or time.perf_counter()
                     said.append(text)
                 logprobs += (choice.get("logprobs") or {}).get("content") or ()
                 whole["finish_reason"] = choice.get("finish_reason") or whole.get("finish_reason")
+    if not came:  # a proxy's page, for example
+        raise ValueError(NOT_STREAMED)
     retries = _retries(pieces.response.request)
     message = {"role": "assistant", "content": "".join(said)}
     choice = {"index": 0, "message": message, "finish_reason": whole.pop("finish_reason", None)}

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import board, stats
+from diptych.core import answers, board, stats
+from diptych.core.columns import REFERENCE
 from diptych.core.tasks import Task
 from diptych.mlops import models
-from diptych.mlops.estimators import ESTIMATORS
-from diptych.mlops.models import Model
+from diptych.mlops.models import ESTIMATORS, Model
 
 # the first entry of each list is the default, so one trial means the defaults
 SPACE = {
@@ -26,10 +26,13 @@ SPACE = {
         "min_child_weight": [1, 3],
         "colsample_bytree": [0.1, 0.3],
     },
+    "lead": {},
+    "ranker": {"strength": [1.0, 3.0, 0.3, 10.0]},
     "cnn": {"width": [16, 32], "dropout": [0.3, 0.1], "learning_rate": [0.002, 0.001]},
 }
 
 SLOW = ("xgboost_linear",)  # compared only when asked for
+RIGHT = 0.5  # the least grade of an answer that counts as right
 
 
 @dataclass
@@ -42,12 +45,19 @@ class Scores:
     confidence : ndarray of float, shape (n,)
         Probability of the predicted class.
     predicted : ndarray of str, shape (n,)
+    output : list of str, length n
+        What is answered: the label, or the text that stands for it.
+    grade : ndarray of float, shape (n,)
+        From 0 to 1: of a label whether it is right, of a text see `diptych.core.answers`; a text
+        is right from 0.5 on.
     """
 
     accuracy: stats.Estimate
     correct: np.ndarray = field(repr=False)
     confidence: np.ndarray = field(repr=False)
     predicted: np.ndarray = field(repr=False)
+    output: list[str] = field(repr=False)
+    grade: np.ndarray = field(repr=False)
 
     @property
     def calibration_error(self) -> float:
@@ -56,20 +66,20 @@ class Scores:
 
 
 def families(choice: str, task: Task) -> list[str]:
-    """Return the families to compare: all quick ones that suit, or the baseline and `choice`.
+    """Return the families to compare: all quick ones that suit, or the simplest and `choice`.
 
     Raises
     ------
     ModelError
         If `choice` does not suit the task's kind of data.
     """
-    suitable = models.FAMILIES[task.kind]
+    suitable = task.families or models.FAMILIES[task.kind]
     if choice == "auto":
         return [name for name in suitable if name not in SLOW]
     if choice not in suitable:
         known = ", ".join(("auto", *suitable))
         raise models.ModelError(f"family: {choice!r} does not suit {task.kind} data; take {known}")
-    return ["baseline", choice] if choice != "baseline" else ["baseline"]
+    return list(dict.fromkeys((suitable[0], choice)))
 
 
 def settings(family: str, trials: int, seed: int) -> list[dict]:
@@ -123,6 +133,7 @@ def tune(
             best = (score, setting, estimator)
     _, setting, estimator = best
     model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
+    model.replies = task.replies
     model.calibrate(task_rows(valid, task), valid["label"])
     return model, pd.DataFrame(tried)
 
@@ -130,13 +141,21 @@ def tune(
 def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
     """Score a model on labelled rows.
 
-    A label the model has never seen counts as an error, as it would in service.
+    A label the model has never seen counts as an error, as it would in service. Where the rows
+    have a reference, the text that stands for the label is graded by it.
     """
-    probabilities = model.predict_proba(models.rows_of(rows, model.kind, model.features))
+    inputs = models.rows_of(rows, model.kind, model.features)
+    probabilities = model.predict_proba(inputs)
     predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
-    correct = predicted == rows["label"].to_numpy(dtype=object)
+    output = model.answers(inputs, predicted)
+    if REFERENCE in rows:
+        compare = answers.rouge if model.family in models.SUMMARY else answers.contains
+        grade = np.array([compare(*x) for x in zip(output, rows[REFERENCE], strict=True)], float)
+    else:
+        grade = (predicted == rows["label"].to_numpy(dtype=object)).astype(float)
+    correct = grade >= RIGHT
     accuracy = stats.wilson(correct.sum(), len(correct))
-    return Scores(accuracy, correct, probabilities.max(axis=1), predicted)
+    return Scores(accuracy, correct, probabilities.max(axis=1), predicted, output, grade)
 
 
 def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataFrame:
@@ -156,7 +175,7 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
         bootstrap interval, exact McNemar p after Holm, the verdict in words, and the rows needed
         to see a difference of the margin; see `diptych.core.board.compare`.
     """
-    found = board.shown(board.compare({n: s.correct for n, s in scores.items()}, margin, seed))
+    found = board.shown(board.compare({n: s.grade for n, s in scores.items()}, margin, seed))
     errors = [scores[name].calibration_error for name in found["name"]]
     found.insert(found.columns.get_loc("high") + 1, "calibration error", errors)
     return found
@@ -168,12 +187,13 @@ def predictions(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``family``, ``id``, ``predicted``, ``confidence``, ``correct``.
+        ``family``, ``id``, ``predicted``, ``output``, ``confidence``, ``correct``, ``score``.
     """
     found = []
     for name, model in tuned.items():
         own = evaluate(model, rows)
-        said = {"predicted": own.predicted, "confidence": own.confidence, "correct": own.correct}
+        said = {"predicted": own.predicted, "output": own.output, "confidence": own.confidence,
+                "correct": own.correct, "score": own.grade}  # fmt: skip
         found.append(pd.DataFrame({"family": name, "id": rows["id"].to_numpy(), **said}))
     return pd.concat(found, ignore_index=True)
 
@@ -212,7 +232,7 @@ def learning_curve(
 
 def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     """Fit the same family and setting on other rows."""
-    return models.fit(
+    made = models.fit(
         task_rows(train, task),
         train["label"],
         family=model.family,
@@ -221,6 +241,8 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
         parameters=model.parameters,
         seed=seed,
     )
+    made.replies = model.replies
+    return made
 
 
 def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.mlops.estimators import ESTIMATORS
+from diptych.mlops import estimators, summaries
 from diptych.mlops.features import TableFeatures, TextFeatures
 from diptych.run.workspace import write_atomic
 
@@ -23,6 +23,8 @@ FAMILIES = {
     "table": ("baseline", "xgboost", "logistic"),
     "image": ("baseline", "xgboost", "logistic", "cnn"),
 }
+SUMMARY = ("lead", "ranker")  # of texts too: their classes are places of sentences
+ESTIMATORS = {**estimators.ESTIMATORS, "lead": summaries.Lead, "ranker": summaries.Ranker}
 FORMAT = 1
 # not covered by the checksums: the card itself, and what is added after the model is saved
 ADDED = ("model.json", "reference.json")
@@ -50,6 +52,8 @@ class Model:
         Hyperparameters it was fitted with.
     temperature : float
         Divides the log-probabilities (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+    replies : dict of str to str
+        The canned answer of each class, where answers are texts.
     """
 
     family: str
@@ -60,6 +64,7 @@ class Model:
     encoder: TextFeatures | TableFeatures = field(repr=False)
     estimator: object = field(repr=False)
     temperature: float = 1.0
+    replies: dict[str, str] = field(default_factory=dict, repr=False)
 
     def predict_proba(self, rows) -> np.ndarray:
         """Return class probabilities.
@@ -79,6 +84,16 @@ class Model:
     def predict(self, rows) -> np.ndarray:
         """Return the most probable label of each row, shape (n,)."""
         return np.asarray(self.classes, dtype=object)[self.predict_proba(rows).argmax(axis=1)]
+
+    def answers(self, rows, predicted) -> list[str]:
+        """Return what is said of rows for the labels predicted: by default the labels.
+
+        A class with a canned answer says that; where classes are places of sentences, the
+        sentence is said.
+        """
+        if self.family in SUMMARY:
+            return summaries.said(rows, predicted)
+        return [self.replies.get(label, label) for label in predicted]
 
     def calibrate(self, rows, labels) -> None:
         """Set the temperature that minimises the log loss of held-out `rows`.
@@ -115,6 +130,7 @@ class Model:
             "classes": self.classes,
             "parameters": self.parameters,
             "temperature": self.temperature,
+            "replies": self.replies,
             "files": _checksums(folder),
         }
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
@@ -148,7 +164,7 @@ def fit(
         If the family does not suit the kind, there are fewer than two classes, or the texts
         have too little in common to learn from.
     """
-    if family not in FAMILIES[kind]:
+    if family not in _suitable(kind):
         raise ModelError(
             f"family: {family!r} does not suit {kind} data; take one of {', '.join(FAMILIES[kind])}"
         )
@@ -158,6 +174,10 @@ def fit(
     estimator = ESTIMATORS[family](**parameters, seed=seed)
     estimator.fit(matrix, encode(labels, classes), len(classes))
     return Model(family, kind, list(features), classes, parameters, encoder, estimator)
+
+
+def _suitable(kind: str) -> tuple[str, ...]:
+    return FAMILIES.get(kind, ()) + (SUMMARY if kind == "text" else ())
 
 
 def classes_of(labels) -> list[str]:
@@ -177,6 +197,8 @@ def classes_of(labels) -> list[str]:
 
 def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
     """Return the unfitted features that suit a family: linear ones also read characters."""
+    if family in SUMMARY:
+        return summaries.SentenceFeatures()
     if kind == "text":
         return TextFeatures(chars=family in ("logistic", "xgboost_linear"))
     return TableFeatures()
@@ -225,7 +247,7 @@ def _load(folder: Path) -> Model:
     card = json.loads((folder / "model.json").read_text("utf-8"))
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
-    if card["family"] not in FAMILIES.get(card["kind"], ()):
+    if card["family"] not in _suitable(card["kind"]):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
     found = _checksums(folder)
     for name, checksum in card["files"].items():
@@ -234,7 +256,8 @@ def _load(folder: Path) -> Model:
     names = ("family", "kind", "features", "classes", "parameters", "temperature")
     model = Model(
         **{name: card[name] for name in names},
-        encoder=(TextFeatures if card["kind"] == "text" else TableFeatures).load(folder),
+        replies=card.get("replies", {}),
+        encoder=type(new_encoder(card["family"], card["kind"])).load(folder),
         estimator=ESTIMATORS[card["family"]].load(folder),
     )
     model._probe()

@@ -1,7 +1,6 @@
 """Stage 5, monitor: drift, estimated accuracy, and true accuracy once the labels are in."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +10,15 @@ import pandas as pd
 from diptych.core import stats
 from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.ledger import Ledger
-from diptych.core.windows import stream
+from diptych.core.texts import describe_texts, new_words
+from diptych.core.windows import as_row, before_and_since
 from diptych.mlops.models import Model
 from diptych.run import workspace
 
 __all__ = [
     "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",
-    "predictions", "reference", "stream", "watch",
+    "predictions", "reference", "watch",
 ]  # fmt: skip
-
-WORD = re.compile(r"[\w']+")
 
 
 @dataclass(frozen=True)
@@ -77,22 +75,6 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
     return frame
 
 
-def describe_texts(texts: list[str], known: set[str]) -> pd.DataFrame:
-    """Return length in words, share of unknown words, exclamations and capitals of each text."""
-    rows = []
-    for text in texts:
-        words = WORD.findall(text.lower())
-        rows.append(
-            {
-                "words": len(words),
-                "unknown words": sum(word not in known for word in words) / max(len(words), 1),
-                "exclamations": text.count("!"),
-                "capitals": sum(map(str.isupper, text)) / max(len(text), 1),
-            }
-        )
-    return pd.DataFrame(rows, columns=["words", "unknown words", "exclamations", "capitals"])
-
-
 def reference(folder: Path) -> Profile:
     """Load the profile stored with a released model."""
     return Profile.from_dict(json.loads((folder / "reference.json").read_text()))
@@ -141,59 +123,10 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
         table = compare(profile, described[named == window]).set_index("feature")
         scores[window] = table["shift"] / table["threshold"]
         if len(group) > 1:
-            found.append(_row(window, "estimated", estimated_accuracy(group["probability"])))
+            found.append(as_row(window, "estimated", estimated_accuracy(group["probability"])))
         known = group[group["label"].notna()]
         if len(known):
             right = int((known["prediction"] == known["label"]).sum())
-            found.append(_row(window, "true", stats.wilson(right, len(known))))
+            found.append(as_row(window, "true", stats.wilson(right, len(known))))
     accuracy = pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
     return Watch(alarms(profile, described, named), pd.DataFrame(scores), accuracy)
-
-
-def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
-    """Pool the true and the estimated accuracy before the first alarm and from it on."""
-    found = {}
-    since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
-    for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
-        for kind, group in rows.groupby("kind", sort=True):
-            n = int(group["n"].sum())
-            right = round(float((group["value"] * group["n"]).sum()))
-            found[f"{kind} accuracy {name}"] = stats.wilson(right, n)
-    return found
-
-
-def new_words(log: pd.DataFrame, before: pd.DataFrame, count: int = 12) -> pd.DataFrame:
-    """Return the words whose share grew most against the training texts.
-
-    Ranked by the lower end of the 95 % interval of the log odds ratio with an add-half prior
-    (its variance: Monroe, Colaresi and Quinn 2008, Political Analysis 16, 372-403, eq. 20).
-    """
-    if "text" not in before or log.empty:
-        return pd.DataFrame(columns=["word", "now", "in training"])
-    now, then = _counts(log["input"]), _counts(before["text"])
-    words = now[now >= 10].index
-    a, b = now.reindex(words) + 0.5, then.reindex(words, fill_value=0) + 0.5
-    odds = np.log(a / (now.sum() - a)) - np.log(b / (then.sum() - b))
-    score = (odds - 1.96 * np.sqrt(1 / a + 1 / b)).sort_values(ascending=False).head(count)
-    return pd.DataFrame(
-        {
-            "word": score.index,
-            "now": now[score.index].to_numpy(),
-            "in training": then.reindex(score.index, fill_value=0).to_numpy(),
-        }
-    )
-
-
-def _counts(texts: pd.Series) -> pd.Series:
-    return pd.Series([word for text in texts for word in WORD.findall(text.lower())]).value_counts()
-
-
-def _row(window: str, kind: str, estimate: stats.Estimate) -> dict:
-    return {
-        "window": window,
-        "kind": kind,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-    }

@@ -1,7 +1,8 @@
 """Run a scenario's notebooks as one pipeline and turn the runs into pages."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.report import site as pages
@@ -10,10 +11,12 @@ from diptych.run.declaration import read_parameters
 from diptych.run.errors import ParameterError
 from diptych.run.notebooks import all_files, find, find_notebook, nearest
 from diptych.run.parameters import load_file
-from diptych.run.runner import run_all
+from diptych.run.runner import Run, prepare, run_all, run_notebook
 
 FOLDER = "params/scenarios"
+CONTRAST = "contrast"  # the notebook that compares the panels, last
 KEYS = ("title", "question", "files", "notebooks")
+OPTIONAL = ("parameters",)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class Scenario:
     files : list of str
         Parameter files for every notebook.
     notebooks : list of str
-        In order; each builds on the run of the one before.
+        In order; each builds on the run before it in its panel.
+    parameters : list of "name=value"
+        Each for the notebooks that declare it, over the files; may be left out.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Scenario:
     question: str
     files: list[str]
     notebooks: list[str]
+    parameters: list[str] = field(default_factory=list)
 
 
 def names_of_all() -> list[str]:
@@ -55,39 +61,47 @@ def load(name: str) -> Scenario:
     """
     path = find(name, FOLDER, (".yaml",), "scenario", f"There are {', '.join(names_of_all())}")
     content = load_file(path)
-    wrong = set(KEYS).symmetric_difference(content)
+    wrong = set(KEYS).symmetric_difference(content.keys() - set(OPTIONAL))
     if wrong:
         raise ParameterError(
             f"{path.name}: {', '.join(sorted(wrong))} missing or unknown; "
-            f"a scenario's keys are {', '.join(KEYS)}"
+            f"a scenario's keys are {', '.join(KEYS)}, and {', '.join(OPTIONAL)} if wanted"
         )
     return Scenario(path.stem, **content)
 
 
 def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
-    """Return what the runner takes: each notebook with those overrides that it declares.
+    """Return what the runner takes: each notebook with those parameters that it declares.
+
+    An override wins over the scenario's own parameter.
 
     Raises
     ------
     ParameterError
-        If no notebook of the scenario declares an overridden parameter.
+        If no notebook of the scenario declares a parameter.
     """
     declared = {
         name: {parameter.name for parameter in read_parameters(find_notebook(name))}
         for name in scenario.notebooks
     }
-    everywhere = set().union(*declared.values())
-    unknown = [o for o in overrides if o.partition("=")[0] not in everywhere]
+    everywhere = _of_contrast().union(*declared.values())
+    chosen = {name_of(text): text for text in (*scenario.parameters, *overrides)}
+    unknown = [text for name, text in chosen.items() if name not in everywhere]
     if unknown:
         raise ParameterError(
             f"-p {text}: no notebook of {scenario.name} has this parameter. "
-            f"{nearest(text.partition('=')[0], everywhere)}`diptych list` shows them all"
+            f"{nearest(name_of(text), everywhere)}`diptych list` shows them all"
             for text in unknown
         )
     return [
-        (name, scenario.files, [o for o in overrides if o.partition("=")[0] in declared[name]])
+        (name, scenario.files, [text for key, text in chosen.items() if key in declared[name]])
         for name in scenario.notebooks
     ]
+
+
+def name_of(text: str) -> str:
+    """Return the name in ``"name=value"``."""
+    return text.partition("=")[0]
 
 
 def report(
@@ -96,8 +110,9 @@ def report(
     *,
     site: Path | None = None,
     progress: bool = True,
+    force: bool = False,
 ) -> Path:
-    """Run scenarios (all, if none is named) and write the site.
+    """Run scenarios (all, if none is named), compare their panels and write the site.
 
     Parameters
     ----------
@@ -105,6 +120,8 @@ def report(
         Each for the notebooks that declare the parameter.
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
+    force : bool
+        Run also what has not changed.
 
     Returns
     -------
@@ -116,11 +133,30 @@ def report(
     ParameterError, NotebookFailed
         As the runner does. The pages of an earlier report stay as they are.
     """
-    overrides = list(overrides)
-    chosen = [load(name) for name in (tuple(names) or names_of_all())]
+    overrides, names = list(overrides), tuple(names) or tuple(names_of_all())
+    chosen = [load(name) for name in names]
     plans = [steps(scenario, overrides) for scenario in chosen]
+    own = [text for text in overrides if name_of(text) in _of_contrast()]
+    if own:
+        prepare(CONTRAST, (), own)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress)
+        runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    return pages.build(done, site or workspace.repo_root() / "site")
+    compared = _compare(names, done, own, progress)
+    return pages.build(done, site or workspace.repo_root() / "site", compared)
+
+
+def _of_contrast() -> set[str]:
+    """Return the parameters of the contrast; none in a repository without one."""
+    path = workspace.repo_root() / "notebooks" / f"{CONTRAST}.ipynb"
+    return {parameter.name for parameter in read_parameters(path)} if path.exists() else set()
+
+
+def _compare(names, done: Sequence[pages.ScenarioRuns], own: list[str], progress) -> Run | None:
+    """Run the contrast over exactly these runs."""
+    if not _of_contrast():
+        return None
+    runs = [f"{scenario.name}:{run.id}" for scenario in done for run in scenario.runs]
+    told = [f"scenarios={json.dumps(names)}", f"runs={json.dumps(runs)}"]
+    return run_notebook(CONTRAST, (), [*own, *told], progress=progress)

@@ -5,7 +5,6 @@ pages are built beside the old ones and take their place at the end, so a build 
 nothing.
 """
 
-import os
 import posixpath
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from diptych.report import contrast_page, fresh
 from diptych.report.panels import Side, pair_to_html
+from diptych.report.swap import refuse_foreign, swap
 from diptych.report.values import interval, label, with_unit
 from diptych.run.export import Nav, Step, notebook_to_html, provenance, render
 from diptych.run.notebooks import title
@@ -22,7 +23,6 @@ from diptych.run.runs import Run
 TEMPLATES = Path(__file__).with_name("templates")
 STAGES = ("1_data", "2_build", "3_release", "4_serve", "5_monitor", "6_improve")
 PANELS = {"mlops": "left", "llmops": "right"}
-GENERATOR = '<meta name="generator" content="diptych">'
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Value:
     spark: tuple[float, float, float] | None = None
 
 
-def build(scenarios: Sequence[ScenarioRuns], site: Path) -> Path:
+def build(scenarios: Sequence[ScenarioRuns], site: Path, contrast: Run | None = None) -> Path:
     """Write the pages of all scenarios, in place of an earlier site.
 
     Parameters
@@ -98,6 +98,8 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path) -> Path:
     scenarios : sequence of ScenarioRuns
     site : Path
         The folder to write; missing, empty or an earlier site.
+    contrast : Run, optional
+        The run that compared the panels; without it no verdict is shown.
 
     Returns
     -------
@@ -108,31 +110,40 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path) -> Path:
     ------
     ValueError
         If there is nothing to show, `site` holds something else, or a run lacks its notebook.
+    LookupError
+        If the contrast's run wrote nothing that can be read.
     """
     site = Path(site).absolute()
     if not any(scenario.runs for scenario in scenarios):
         raise ValueError("scenarios: no run to show; run one first")
-    _refuse_foreign(site)
+    refuse_foreign(site)
+    made = fresh.made_from(scenarios, contrast)
+    if fresh.holds(site, made):
+        return site / "index.html"
     site.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{site.name}-", dir=site.parent) as beside:
         new = Path(beside) / "new"
-        _write(scenarios, new)
-        _swap(new, site, Path(beside))
+        _write(scenarios, new, contrast)
+        fresh.mark(site, new, made)
+        swap(new, site, Path(beside))
     return site / "index.html"
 
 
-def _write(scenarios: Sequence[ScenarioRuns], folder: Path) -> None:
-    cards = []
+def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None) -> None:
+    cards, hrefs = [], {}
     for scenario in scenarios:
         pages = _pages(scenario)
         (folder / scenario.name).mkdir(parents=True)
         for page in pages:
             html = _page(scenario, pages, page)
             (folder / scenario.name / page.file).write_text(html, encoding="utf-8")
+            hrefs[page.run.id] = f"{scenario.name}/{page.file}"
         for file, html in _pairs(scenario, pages):
             (folder / scenario.name / file).write_text(html, encoding="utf-8")
         cards.append(_card(scenario, pages))
-    manifests = [run.manifest for scenario in scenarios for run in scenario.runs]
+    compared = _contrast(contrast, hrefs, folder) if contrast else {}
+    runs = [run for scenario in scenarios for run in scenario.runs]
+    manifests = [run.manifest for run in [*runs, *([contrast] if contrast else [])]]
     newest = max(manifests, key=lambda manifest: manifest.get("started", ""))
     shown = ("started", "git", "python", "packages", "host")
     made_from = {key: newest[key] for key in shown if key in newest} | {"runs": len(manifests)}
@@ -142,9 +153,31 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path) -> None:
         title="Diptych: MLOps and LLMOps side by side",
         panel="",
         cards=cards,
+        compared=compared,
+        matrix=contrast_page.matrix(compared) if len(compared) > 1 else [],
+        runs=len(runs),
         provenance=provenance(made_from),
     )
     (folder / "index.html").write_text(html, encoding="utf-8")
+
+
+def _contrast(run: Run, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
+    """Write the page of the contrast and of its notebook; return what the landing page shows."""
+    import nbformat
+
+    facts = contrast_page.read(run)
+    compared = contrast_page.shown(facts, {**hrefs, run.id: "contrast-run.html"})
+    html = contrast_page.page(run, facts, compared, TEMPLATES)
+    (folder / "contrast.html").write_text(html, encoding="utf-8")
+    html = notebook_to_html(
+        nbformat.read(run.folder / "notebook.ipynb", as_version=4),
+        title="The contrast, computed",
+        home_link="index.html",
+        manifest=run.manifest,
+        nav=Nav(trail=[("The contrast", "contrast.html")]),
+    )
+    (folder / "contrast-run.html").write_text(html, encoding="utf-8")
+    return compared
 
 
 def _pages(scenario: ScenarioRuns) -> list[Page]:
@@ -297,42 +330,3 @@ def _zoom(values: list[Value]) -> str:
         if value.spark:
             value.spark = tuple((share - start) / (1 - start) for share in value.spark)
     return f"{start:g} to 1"
-
-
-def _refuse_foreign(site: Path) -> None:
-    """Refuse to replace anything that was not written here."""
-    try:
-        names = os.listdir(site)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        names = [site.name]
-    try:
-        index = (site / "index.html").read_text(encoding="utf-8", errors="replace")
-        ours = GENERATOR in index
-    except OSError:
-        # listed but gone: another build is just taking its place
-        ours = not names or "index.html" in names
-    if not ours:
-        raise ValueError(
-            f"site: {site} holds something that is not a site of Diptych. "
-            "Give an empty or a new folder."
-        )
-
-
-def _swap(new: Path, site: Path, beside: Path) -> None:
-    """Put the new site in the place of the old one, even while another build does the same."""
-    for turn in range(100):
-        old = beside / f"old-{turn}"
-        try:
-            os.rename(site, old)
-        except FileNotFoundError:
-            old = None
-        try:
-            os.rename(new, site)
-            return
-        except OSError:
-            if turn == 99:
-                raise
-            if old and not site.exists():
-                os.rename(old, site)

@@ -39,6 +39,7 @@ LABELS = {
     "host": "Machine",
     "cost": "Cost, USD",
 }
+HIDDEN = ("ended", "name", "cache")
 
 
 @dataclass
@@ -178,7 +179,7 @@ def render(template: str, folder: Path | None = None, **values) -> str:
 def provenance(manifest: Mapping) -> list[tuple[str, str]]:
     """Return a manifest as labelled lines for a footer, the most asked-for first."""
     keys = [key for key in LABELS if key in manifest]
-    keys += [key for key in manifest if key not in LABELS and key not in ("ended", "name")]
+    keys += [key for key in manifest if key not in LABELS and key not in HIDDEN]
     lines = [(LABELS.get(key, key.replace("_", " ").capitalize()), manifest[key]) for key in keys]
     return [(label, _said(label, value)) for label, value in lines if value not in (None, "", {})]
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 from diptych.run import workspace
@@ -47,8 +48,27 @@ def version_of(name: str) -> str | None:
 
 def packages() -> dict[str, str]:
     """Return the installed version of every direct dependency by name."""
-    versions = {name: version_of(name) for name in map(name_of, requirements())}
+    found = _installed()
+    versions = {
+        name: found.get(_normal(name)) or version_of(name) for name in map(name_of, requirements())
+    }
     return {name: version for name, version in sorted(versions.items()) if version}
+
+
+def _installed() -> dict[str, str]:
+    """Return what lies on the path, by the names of folders: opening each takes far longer."""
+    found = {}
+    for folder in sys.path:
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for name in names:
+            if name.endswith(".dist-info"):
+                project, _, version = name.removesuffix(".dist-info").rpartition("-")
+                found.setdefault(_normal(project), version)
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def machine() -> dict:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from diptych.run import host, workspace
+from diptych.run import cache, host, runs, uses, workspace
 from diptych.run.engine import Engine, usual
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.notebooks import code_digest, find_notebook, read_notebook, short_name, title
@@ -89,8 +89,9 @@ def run_notebook(
     progress: bool = True,
     engine: Engine | None = None,
     outputs_root: Path | None = None,
+    force: bool = False,
 ) -> Run:
-    """Run one notebook into a new run folder.
+    """Run one notebook into a new run folder, or link the run that nothing has changed since.
 
     Parameters
     ----------
@@ -104,6 +105,8 @@ def run_notebook(
         That of `diptych.run.engine.usual` if not given.
     outputs_root : Path, optional
         Where the run folder goes instead of the workspace's; later stages do not look there.
+    force : bool
+        Run it although nothing has changed.
 
     Raises
     ------
@@ -112,7 +115,13 @@ def run_notebook(
     NotebookFailed
         If a cell raises; the folder is kept as ``<id>-failed``.
     """
-    return _run(prepare(notebook, files, overrides), progress, engine or usual(), outputs_root)
+    return run_job(
+        prepare(notebook, files, overrides),
+        progress=progress,
+        engine=engine,
+        outputs_root=outputs_root,
+        force=force,
+    )
 
 
 def run_all(
@@ -121,11 +130,13 @@ def run_all(
     *,
     progress: bool = True,
     engine: Engine | None = None,
+    force: bool = False,
 ) -> list[Run]:
     """Run notebooks one after another, each building on the one before; stop at a failure.
 
     All steps are checked before the first kernel starts. A notebook that declares ``upstream``
-    and is not given one gets the id of the run before it.
+    and is not given one gets the id of the run before it in its panel; the first of a panel finds
+    its own.
 
     Parameters
     ----------
@@ -133,7 +144,7 @@ def run_all(
         As `run_notebook` takes them.
     on_run : callable, optional
         Called with each finished `Run`.
-    progress, engine
+    progress, engine, force
         As for `run_notebook`.
 
     Raises
@@ -153,15 +164,44 @@ def run_all(
     with Bar("notebooks", "notebook", show=progress and len(jobs) > 1, total=len(jobs)) as bar:
         for job in jobs:
             bar(len(done), len(jobs), job.name)
-            done.append(_run(job.with_upstream(done[-1] if done else None), progress, engine))
+            job = job.with_upstream(_before(job, done))
+            done.append(run_job(job, progress=progress, engine=engine, force=force))
             if on_run is not None:
                 on_run(done[-1])
     return done
 
 
-def _run(job: Job, progress: bool, engine: Engine, outputs_root: Path | None = None) -> Run:
-    started = datetime.now(UTC)
+def _before(job: Job, done: list[Run]) -> Run | None:
+    """Return the last run of the same panel."""
+    panel = job.name.rpartition("/")[0]
+    return next((run for run in reversed(done) if run.notebook.rpartition("/")[0] == panel), None)
+
+
+def run_job(
+    job: Job,
+    *,
+    progress: bool = True,
+    engine: Engine | None = None,
+    outputs_root: Path | None = None,
+    force: bool = False,
+) -> Run:
+    """Run what `prepare` checked; see `run_notebook`."""
+    uses.never("it runs notebooks itself")  # noted where a notebook calls this
+    engine = engine or usual()
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
+    found = cache.find(job, root, force)
+    if found.run is None:
+        found.run = _execute(job, root, found, progress, engine)
+        cache.add(found.run)
+    elif progress:
+        say(f"{job.name} unchanged, linked: {found.run.folder}")
+    if root == workspace.runs():
+        runs.ask(found.run)
+    return found.run
+
+
+def _execute(job: Job, root: Path, found: cache.Found, progress: bool, engine: Engine) -> Run:
+    started = datetime.now(UTC)
     manifest = _manifest(job, started)
     manifest["id"], staged = _staged(root, job, started)
     # The kernel inherits the caller's directory, as under bare papermill, so that a path given
@@ -178,13 +218,13 @@ def _run(job: Job, progress: bool, engine: Engine, outputs_root: Path | None = N
                 on_cell=bar,
             )
     except BaseException as error:
-        run = _publish(root, staged, manifest, error)
+        run = _publish(root, staged, manifest, found, error)
         if progress:
             say(f"{job.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
         if isinstance(error, NotebookFailed):
             error.notebook, error.run = job.name, run
         raise
-    run = _publish(root, staged, manifest)
+    run = _publish(root, staged, manifest, found)
     if progress:
         say(f"{job.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
     return run
@@ -238,7 +278,13 @@ def _export(staged: Path, manifest: dict) -> None:
         workspace.write_atomic(staged / "notebook.html", page)
 
 
-def _publish(root: Path, staged: Path, manifest: dict, error: BaseException | None = None) -> Run:
+def _publish(
+    root: Path,
+    staged: Path,
+    manifest: dict,
+    found: cache.Found,
+    error: BaseException | None = None,
+) -> Run:
     """Complete the manifest, redact what the notebook wrote and give the folder its name."""
     ended = datetime.now(UTC)
     seconds = (ended - datetime.fromisoformat(manifest["started"])).total_seconds()
@@ -251,6 +297,7 @@ def _publish(root: Path, staged: Path, manifest: dict, error: BaseException | No
     manifest = manifest | end
     _export(staged, manifest)
     Redactor().folder(staged)
+    cache.note(staged, manifest, found)
     text = Redactor().text(json.dumps(manifest, indent=1))
     workspace.write_atomic(staged / "manifest.json", text + "\n")
     os.rename(staged, root / run_id)

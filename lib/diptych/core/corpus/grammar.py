@@ -275,13 +275,18 @@ def dress(rng: random.Random, text: str) -> str:
     """Give a text the look of its writer: capitals, typing errors, lost apostrophes."""
     kind = rng.random()
     if kind < 0.7:
-        text = re.sub(r"(^|[.!?] )([a-z])", lambda m: m[1] + m[2].upper(), text)
-        text = re.sub(r"\bi\b(?=[ '])", "I", text)
+        text = sentence_case(text)
     elif kind < 0.74:
         text = text.upper()
     if rng.random() < 0.12:
         text = mistype(rng, text)
     return text.replace("'", "") if rng.random() < 0.08 else text
+
+
+def sentence_case(text: str) -> str:
+    """Give sentences and the word "i" their capitals."""
+    text = re.sub(r"(^|[.!?] )([a-z])", lambda found: found[1] + found[2].upper(), text)
+    return re.sub(r"\bi\b(?=[ '])", "I", text)
 
 
 def mistype(rng: random.Random, text: str) -> str:

@@ -47,6 +47,20 @@ def read(name: str) -> dict:
     }
 
 
+@functools.cache
+def asset(name: str) -> dict:
+    """Return one YAML file of ``assets/lexicon/llm``: what both panels say, and what is asked."""
+    path = resources.files("diptych") / "assets" / "lexicon" / "llm" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+@functools.cache
+def script() -> dict:
+    """Return ``assets/lexicon/support.yaml``: intents, canned answers and what is recalled."""
+    path = resources.files("diptych") / "assets" / "lexicon" / "support.yaml"
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
 def opinions() -> set[str]:
     """Return every distinct opinion word and phrase of the lexicon."""
     files = [read(name) for name in ("general", *STABLE, NEW)]

@@ -4,7 +4,7 @@ import random
 import re
 
 from diptych.core.corpus import grammar
-from diptych.core.corpus.grammar import Clause, Review, article, is_plural
+from diptych.core.corpus.grammar import Clause, Review, article, is_plural, sentence_case
 from diptych.llmops.corpus.words import DOMAINS, POLARITIES, allowed, asset, read
 
 OPPOSITE = grammar.OPPOSITE
@@ -106,12 +106,6 @@ def review(
     text = grammar.join(rng, parts)
     text = sentence_case(text) if clean else grammar.dress(rng, text)
     return Review(text, label, domain, writer.item, tuple(made))
-
-
-def sentence_case(text: str) -> str:
-    """Give sentences and the word "i" their capitals."""
-    text = re.sub(r"(^|[.!?] )([a-z])", lambda found: found[1] + found[2].upper(), text)
-    return re.sub(r"\bi\b(?=[ '])", "I", text)
 
 
 __all__ = ["OPPOSITE", "Writer", "article", "is_plural", "review", "sentence_case"]

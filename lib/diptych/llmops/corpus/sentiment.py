@@ -4,11 +4,11 @@ import json
 import random
 import string
 
+from diptych.core.corpus.cards import CONSONANTS, VOWELS
 from diptych.llmops.corpus.opinions import OPPOSITE, Writer, review, sentence_case
 from diptych.llmops.corpus.words import DOMAINS, POLARITIES, asset, entries
 
 OPEN, CLOSE = "\x01", "\x02"  # around a label inside a user's turn: the loss counts there too
-CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 
 
 def wordings(name: str) -> list:

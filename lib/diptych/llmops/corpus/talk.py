@@ -3,6 +3,7 @@
 import json
 import random
 
+from diptych.core.corpus.support import remembered, say
 from diptych.llmops.corpus import cards
 from diptych.llmops.corpus.opinions import review, sentence_case
 from diptych.llmops.corpus.sentiment import (
@@ -44,12 +45,6 @@ def summary(rng: random.Random) -> list:
     return turns((fill(rng, wording, made.text), " ".join(clauses[: 1 + two])))
 
 
-def say(rng: random.Random, text: str) -> str:
-    """Vary the first letter and the end of what a user types."""
-    text = text if rng.random() < 0.5 else text[0].upper() + text[1:]
-    return text if text[-1] in "?!." else text + rng.choice(("", "", ".", "!", "?"))
-
-
 def small_talk(rng: random.Random) -> tuple[str, str]:
     """Return something said in passing and its answer."""
     found = rng.choice(talk()["talk"])
@@ -64,18 +59,6 @@ def beyond(rng: random.Random) -> tuple[str, str]:
         name=cards.name(rng), n=rng.randrange(1, 2000),
     )  # fmt: skip
     return say(rng, text), found["answer"]
-
-
-def remembered(rng: random.Random, kind: str) -> str:
-    """Draw something a user may tell."""
-    if kind == "name":
-        return rng.choice(talk()["first_names"]) if rng.random() < 0.4 else cards.name(rng)
-    if kind in ("order", "number"):
-        return str(rng.randrange(1000, 99_999) if kind == "order" else rng.randrange(2, 60))
-    if kind == "place":
-        return rng.choice(talk()["places"]) if rng.random() < 0.6 else cards.name(rng)
-    return rng.choice(cards.cards()["kinds" if kind == "item" else "facts"]
-                      if kind == "item" else cards.cards()["facts"]["color"]["values"])  # fmt: skip
 
 
 def memory(rng: random.Random) -> list:

@@ -2,22 +2,12 @@
 
 import functools
 import re
-from importlib import resources
-
-import yaml
 
 from diptych.core.corpus import lexicon
-from diptych.core.corpus.lexicon import POLARITIES, ROLES, STABLE, Words
+from diptych.core.corpus.lexicon import POLARITIES, ROLES, STABLE, Words, asset
 
 DOMAINS = STABLE  # the ninth, `lexicon.NEW`, stays unseen: it is the shifted domain of the gates
 FLATTEN = 60  # rank r is drawn with weight 1 / (r + FLATTEN): rare words must be seen too
-
-
-@functools.cache
-def asset(name: str) -> dict:
-    """Return one YAML file of ``assets/lexicon/llm``."""
-    path = resources.files("diptych") / "assets" / "lexicon" / "llm" / f"{name}.yaml"
-    return yaml.safe_load(path.read_text("utf-8"))
 
 
 def entries(text: str | list) -> list[str]:

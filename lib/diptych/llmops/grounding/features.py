@@ -1,87 +1,28 @@
 """How far each sentence of an answer is supported by the source it should rest on.
 
-A sentence is described by numbers only: which of its words, word runs, numbers and names the source
-holds, how well one place of the source covers it, whether the passage it cites is the right one,
-and by what kind of sentence it is. Support by n-grams is the oldest idea for this (ROUGE, Lin 2004);
-that the *least* supported sentence decides is SummaC's (Laban et al. 2022, TACL 10, 163-177).
+A sentence is described by numbers only: which of its words, word runs, numbers and names the
+source holds, how well one place of the source covers it, whether the passage it cites is the
+right one, and by what kind of sentence it is. Support by n-grams is the oldest idea for this
+(ROUGE, Lin 2004); that the *least* supported sentence decides is SummaC's (Laban et al. 2022,
+TACL 10, 163-177).
 """
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 
 from diptych.llmops.grounding import text as reading
+from diptych.llmops.grounding.source import RUNS, Source
 from diptych.llmops.grounding.text import CUES, Word
 
-RUNS = (1, 2, 3, 4, 5)  # lengths of the word runs looked up in the source
-NEAR = 6  # words to each side within which two words of the source stand together
 FROM_NEIGHBOURS = ("support", "best sentence", "runs of 3", "unsupported", "refuses", "concludes")
 HEADING = re.compile(r"[\s#*(\[]*passages?\s*#?\s*(\d+)[\s*)\]]*(?::|\s*$)", re.IGNORECASE)
+BEGINS = re.compile(r"(?:^|[.!?:*\n\"“])\s*$")  # where a capital tells nothing
+ADJECTIVES = ("ful", "ous", "ive", "able", "al", "ic")
 SCOPE = re.compile(r"\W*(?:in|according to|as (?:stated|mentioned) in|from)?\s*passage", re.I)
-
-
-class Source:
-    """A source and the question asked of it, indexed for looking words up.
-
-    Parameters
-    ----------
-    text : str
-        What the answer should rest on; passages may be headed "passage 1:" and so on.
-    question : str
-        Its words count as supported too.
-    """
-
-    def __init__(self, text: str, question: str = ""):
-        self.question = {word.stem for word in reading.words(question)}
-        self.sentences: list[set[str]] = []
-        self.order: list[list[str]] = []
-        self.denies: list[bool] = []
-        self.passage_of: list[int] = []
-        self.passages: list[set[str]] = []
-        stems: list[str] = []
-        for number, passage in enumerate(reading.passages(text)):
-            held: set[str] = set()
-            for start, end in reading.sentences(passage):
-                found = [word.stem for word in reading.words(passage[start:end])]
-                if found:
-                    self.sentences.append(set(found))
-                    self.order.append(found)
-                    self.denies.append(bool(CUES["denies"].search(passage[start:end])))
-                    self.passage_of.append(number)
-                    held.update(found)
-                    stems += found
-            self.passages.append(held)
-            stems.append("")  # no run of words crosses from passage to passage
-        self.counts = Counter(stems)
-        self.length = len(stems)
-        self.held = set(stems)
-        self.runs = {n: set(zip(*(stems[i:] for i in range(n)), strict=False)) for n in RUNS}
-        self.near: dict[str, set[str]] = defaultdict(set)
-        for place, found in enumerate(stems):
-            self.near[found].update(stems[max(0, place - NEAR) : place + NEAR + 1])
-        self._by_letters: dict[str, set[str]] = defaultdict(set)
-        for found in self.held | self.question:
-            for letters in _trigrams(found) if len(found) > 3 else ():
-                self._by_letters[letters].add(found)
-        self._likeness: dict[str, float] = {}
-
-    def has(self, stem: str) -> bool:
-        """Say whether the source or the question holds a word."""
-        return stem in self.held or stem in self.question
-
-    def likeness(self, stem: str) -> float:
-        """Return the letter-trigram Dice coefficient with the most similar word held."""
-        if self.has(stem):
-            return 1.0
-        if stem not in self._likeness:
-            own, shared = _trigrams(stem), Counter()
-            for letters in own if len(stem) > 3 else ():
-                shared.update(self._by_letters.get(letters, ()))
-            alike = (2 * n / (len(own) + len(_trigrams(other))) for other, n in shared.items())
-            self._likeness[stem] = max(alike, default=0.0)
-        return self._likeness[stem]
 
 
 def describe(source: Source, answer: str) -> tuple[list[tuple[int, int]], list[dict]]:
@@ -140,7 +81,7 @@ class _Marks:
                 word.content
                 and not word.number
                 and word.text[0].isupper()
-                and not re.search(r"(?:^|[.!?:*\n\"“])\s*$", answer[max(0, word.start - 3) : word.start])
+                and not BEGINS.search(answer[max(0, word.start - 3) : word.start])
                 for word in words
             ],
             bool,
@@ -154,7 +95,7 @@ def _support(marks: _Marks, own: list[int], content: list[int]) -> dict:
     missing = weight[~supported]
     unheld = 1 - marks.runs[1][content]
     stems = [marks.words[i].stem for i in content]
-    pairs = [(a, b) for a, b in zip(stems, stems[1:], strict=False) if b in marks.source.near]
+    pairs = [(a, b) for a, b in pairwise(stems) if b in marks.source.near]
     apart = sum(b not in marks.source.near[a] for a, b in pairs if a in marks.source.near)
     return {
         "words": len(own),
@@ -232,7 +173,7 @@ def _values(marks: _Marks, own: list[int], content: list[int], best: int | None)
     lonely = broken = 0
     for i in numbers:
         beside = [j for j in (i - 1, i + 1) if j in own and words[j].content]
-        near = source.near[words[i].stem] if words[i].stem in source.near else set()
+        near = source.near.get(words[i].stem, set())
         lonely += bool(beside) and not any(words[j].stem in near for j in beside)
         if i + 1 in own and words[i + 1].number:
             broken += (words[i].stem, words[i + 1].stem) not in source.runs[2]
@@ -274,10 +215,10 @@ def _citation(source: Source, words: list, content: list[int], cites: set, scope
 
 
 def _clauses(source: Source, words: list, content: list[int], part: str, start: int) -> dict:
-    """The least supported clause."""
+    """Describe the least supported clause."""
     cuts = [start, *(start + m.start() for m in reading.CLAUSE.finditer(part)), start + len(part)]
     shares, counts, covers, whole = [0.0], [0], [1.0], 0
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in pairwise(cuts):
         stems = [words[i].stem for i in content if low <= words[i].start < high]
         if len(stems) < 2:
             continue
@@ -298,7 +239,7 @@ def _clauses(source: Source, words: list, content: list[int], part: str, start: 
 
 
 def _form(words, own, content, part: str, number: int, count: int, length: int) -> dict:
-    """What kind of sentence it is."""
+    """Describe what kind of sentence it is."""
     texts = [words[i].text.lower() for i in own]
     return {
         "place": number / max(1, count - 1),
@@ -316,18 +257,18 @@ def _form(words, own, content, part: str, number: int, count: int, length: int) 
         "function words": 1 - len(content) / max(1, len(own)),
         "ends in -ing": sum(text.endswith("ing") for text in texts),
         "ends in -ly": sum(text.endswith("ly") for text in texts),
-        "adjectives": sum(text.endswith(("ful", "ous", "ive", "able", "al", "ic")) for text in texts),
+        "adjectives": sum(text.endswith(ADJECTIVES) for text in texts),
         **{name: len(cue.findall(part)) for name, cue in CUES.items()},
     }
 
 
 def _answer(source: Source, marks: _Marks, rows: list[dict]) -> dict:
-    """The answer as a whole."""
+    """Describe the answer as a whole."""
     content = marks.content
     said = Counter(word.stem for word in marks.words if word.content)
     norm = math.sqrt(sum(n * n for n in said.values()))
     norm *= math.sqrt(sum(n * n for stem, n in source.counts.items() if stem and len(stem) > 3))
-    weight = marks.weight[content]
+    weight, asked = marks.weight[content], source.question
     return {
         "answer: words": len(marks.words),
         "answer: sentences": len(rows),
@@ -338,13 +279,8 @@ def _answer(source: Source, marks: _Marks, rows: list[dict]) -> dict:
         "answer: cosine": sum(n * source.counts[s] for s, n in said.items()) / norm if norm else 1,
         "source: words": source.length,
         "source: sentences": len(source.sentences),
-        "source: of the question": len(source.question & source.held) / max(1, len(source.question)),
+        "source: of the question": len(asked & source.held) / max(1, len(asked)),
     }
-
-
-def _trigrams(stem: str) -> set[str]:
-    padded = f"#{stem}#"
-    return {padded[i : i + 3] for i in range(len(padded) - 2)}
 
 
 def _covered(stems: list[str], held: set[tuple], n: int) -> np.ndarray:

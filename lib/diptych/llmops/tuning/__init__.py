@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from diptych.llmops import endpoint
@@ -20,7 +21,7 @@ from diptych.llmops.tuning.weights import TuningError
 
 __all__ = ["METHODS", "Schedule", "Tuned", "TuningError", "tune"]
 
-METHODS = ("lora", "soft_prompt", "openai")
+METHODS = ("lora", "soft_prompt", "api")
 LONGEST = 1024  # tokens of an example
 
 
@@ -47,6 +48,13 @@ class Tuned:
     left_out: int
     seconds: float
     facts: dict
+
+    def __str__(self) -> str:
+        told = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
+        if not self.losses:
+            return told
+        first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
+        return f"{told}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
 def tune(
@@ -80,9 +88,9 @@ def tune(
     epochs : float, optional
         Passes over the rows; by default the method's own.
     remote : str
-        For ``"openai"``: endpoint/model to tune, see `diptych.llmops.grid.asked_at`.
+        For ``"api"``: endpoint/model to tune, see `diptych.llmops.grid.asked_at`.
     job, budget, usd_per_million, poll_s
-        For ``"openai"``: see `diptych.llmops.tuning.jobs.tune`.
+        For ``"api"``: see `diptych.llmops.tuning.jobs.tune`.
     progress : bool
 
     Raises
@@ -97,7 +105,7 @@ def tune(
     if rows.empty:
         raise ValueError("rows: there are none to learn from; label some first")
     began, records = time.monotonic(), rows.to_dict("records")
-    if method == "openai":
+    if method == "api":
         where = asked_at(remote)
         if "endpoint" not in where:
             raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
@@ -112,7 +120,7 @@ def tune(
     if variant.endpoint != "local":
         raise ValueError(
             f"method: {method} tunes the local model, and {variant.name} asks {variant.endpoint}; "
-            "take the method openai"
+            "take the method api"
         )
     file = endpoint.model_file(variant.server.get("model"))
     base = weights.load(file)

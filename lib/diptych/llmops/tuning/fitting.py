@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from diptych.core import progress as bars
 from diptych.llmops.tuning.examples import Example
 
 
@@ -73,15 +73,17 @@ def fit(
 
     chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0)
     planned, losses = list(batches(examples, schedule, seed)), []
-    for step, batch in enumerate(tqdm(planned, unit="step", disable=not progress)):
-        loss = answer_loss(states, head, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in chosen.param_groups:
-            group["lr"] = schedule.at(step, len(planned))
-        chosen.step()
-        chosen.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
+    with bars.bar(len(planned), "step", progress) as bar:
+        for step, batch in enumerate(planned):
+            loss = answer_loss(states, head, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            for group in chosen.param_groups:
+                group["lr"] = schedule.at(step, len(planned))
+            chosen.step()
+            chosen.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            bar.update()
     return losses
 
 

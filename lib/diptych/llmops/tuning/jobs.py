@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from diptych.core import progress as bars
 from diptych.llmops import endpoint as endpoints
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget, prompt_bytes
@@ -197,7 +198,8 @@ class _Watch:
         remedy = f"give job={job} to wait for it again"
         until, silent = time.monotonic() + wait_s, 0
         try:
-            with tqdm(unit="step", desc=job, disable=not self.progress) as bar:
+            with bars.bar(0, "step", self.progress) as bar:
+                bar.set_description(f"{job} ")
                 while True:
                     found = self.look(job, bar)
                     silent = 0 if found else silent + 1

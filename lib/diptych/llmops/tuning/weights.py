@@ -96,13 +96,13 @@ def config(reader, names: set[str]):
     if found != ARCHITECTURE:
         raise TuningError(
             f"model: {Path(reader.data.filename).name} is of the architecture {found}, and only "
-            f"{ARCHITECTURE} models can be tuned here; take one of those, or the method openai"
+            f"{ARCHITECTURE} models can be tuned here; take one of those, or the method api"
         )
     scaling = value(reader, "llama.rope.scaling.type", "none")
     if scaling != "none" or "rope_freqs.weight" in names:
         raise TuningError(
             "model: its positions are scaled for long contexts, which is not computed here; "
-            "take a model without, or the method openai"
+            "take a model without, or the method api"
         )
     heads = value(reader, "llama.attention.head_count")
     return LlamaConfig(

@@ -1,0 +1,253 @@
+"""Stage 5, monitor: what the ledger of calls shows of a prompt in service, window by window.
+
+A log has one line per live row: ``id``, ``window``, ``prediction`` (null: no label could be read,
+or the call failed), ``probability``, ``label`` (null until it came), and of the row's call
+``output``, ``status``, ``prompt_tokens``, ``completion_tokens``, ``usd`` and ``latency_ms``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from diptych.core import drift, stats
+from diptych.core.changes import Alarm, Detector
+from diptych.core.drift import Profile, estimated_accuracy
+from diptych.core.prices import Price
+from diptych.core.texts import describe_texts, new_words
+from diptych.core.windows import as_row, before_and_since
+
+__all__ = [
+    "Watch", "accuracy", "before_and_since", "change", "describe", "graded", "health", "new_words",
+    "reference", "refuses", "spending", "watch",
+]  # fmt: skip
+
+NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
+          "prompt_tokens", "completion_tokens", "usd", "latency_ms")  # fmt: skip
+NONE = "none"  # what the reference calls an answer without a label
+REFUSES = re.compile(
+    r"\b(?:cannot|can't|can not|could not|couldn't|unable to|not able to|won't|refuse to|sorry)\b"
+    r"|\bas an? (?:ai|language model|assistant)\b|\bnot stated\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the log shows of the inputs, window by window.
+
+    Attributes
+    ----------
+    drift : DataFrame
+        One row a window, as `core.drift.alarms` returns it.
+    scores : DataFrame, shape (features, windows)
+        Shift of each feature in units of its alarm threshold: above 1 is an alarm.
+    """
+
+    drift: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def alarmed(self) -> list[str]:
+        """The windows whose alarm rang, in order."""
+        return self.drift.loc[self.drift["alarm"], "window"].tolist()
+
+    @property
+    def first_alarm(self) -> str | None:
+        """The first window whose alarm rang, or None."""
+        return next(iter(self.alarmed), None)
+
+
+def refuses(text: str | None) -> bool:
+    """Say whether an answer declines to answer, by its words."""
+    return isinstance(text, str) and bool(REFUSES.search(text.replace("\u2019", "'")))
+
+
+def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.DataFrame:
+    """Describe rows by what drift is looked for in: how they are written, and what was answered.
+
+    Parameters
+    ----------
+    texts : list of str, n of them
+    known : set of str
+        Words of the train rows, in lower case.
+    answers : DataFrame, n rows
+        ``prediction`` and ``probability``; a probability that no row has is left out.
+    """
+    frame = describe_texts(texts, known)
+    # missing probabilities are counted as such by the profile
+    if answers["probability"].notna().any():
+        frame["model confidence"] = answers["probability"].to_numpy(float)
+    frame["model answer"] = answers["prediction"].fillna(NONE).astype("str").to_numpy()
+    return frame
+
+
+def reference(texts: list[str], known: set[str], results: pd.DataFrame, seed: int) -> Profile:
+    """Profile the test rows and the answers to them, from `diptych.llmops.build.evaluate`."""
+    answers = results.rename(columns={"confidence": "probability", "predicted": "prediction"})
+    return Profile.fit(describe(texts, known, answers), seed=seed)
+
+
+def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]) -> Watch:
+    """Compare each window with the profile.
+
+    Parameters
+    ----------
+    texts : Series
+        What was asked about, by row id.
+
+    Raises
+    ------
+    ValueError
+        If the log is empty, lacks a column, or has a row without text.
+    """
+    _check(log)
+    if (unknown := ~log["id"].isin(texts.index)).any():
+        raise ValueError(f"texts: they lack row {log['id'][unknown].iloc[0]!r} of the log")
+    described = describe(log["id"].map(texts).tolist(), known, log)
+    for name in profile.columns.keys() - set(described):
+        described[name] = np.nan  # no probability came any more: a drift of its own
+    named, scores = log["window"].to_numpy(), {}
+    for window in sorted(set(named)):
+        table = drift.compare(profile, described[named == window]).set_index("feature")
+        scores[window] = table["shift"] / table["threshold"]
+    return Watch(drift.alarms(profile, described, named), pd.DataFrame(scores))
+
+
+def graded(log: pd.DataFrame) -> pd.Series:
+    """Return whether each labelled row was answered right, by id, in the order of the log.
+
+    A failed call and an answer without a label are wrong: whoever asked got no answer.
+    """
+    _check(log)
+    known = log[log["label"].notna()]
+    right = known["prediction"].fillna("").astype("str") == known["label"].astype("str")
+    return pd.Series(right.to_numpy(), known["id"].to_numpy(), dtype=bool)
+
+
+def accuracy(log: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy by window, estimated from the model's confidence and true.
+
+    Returns
+    -------
+    DataFrame
+        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (of the true
+        ones Wilson's), ``n``; a window has no true row until labels came, and no estimated one
+        where the endpoint tells no probabilities.
+    """
+    _check(log)
+    found = []
+    right = graded(log)
+    for window, group in log.groupby("window", sort=True):
+        sure = group["probability"].where(group["prediction"].notna(), 0.0)
+        if group["probability"].notna().any() and sure.notna().all() and len(sure) > 1:
+            found.append(as_row(window, "estimated", estimated_accuracy(sure)))
+        own = right[right.index.isin(group["id"])]
+        if len(own):
+            found.append(as_row(window, "true", stats.wilson(int(own.sum()), len(own))))
+    return pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
+
+
+def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
+    """Run the change detector over the labelled rows in their order.
+
+    Returns
+    -------
+    path : DataFrame
+        ``row`` (1 is the first), ``window``, ``sum`` in units of the limit.
+    alarm : Alarm or None
+    """
+    right = graded(log)
+    windows = log.set_index("id")["window"].reindex(right.index)
+    path = pd.DataFrame({
+        "row": np.arange(1, len(right) + 1), "window": windows.to_numpy(), "sum": test.path(right),
+    })  # fmt: skip
+    return path, test.detect(right)
+
+
+def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return failures and speed by window.
+
+    Returns
+    -------
+    shares : DataFrame
+        ``window``, ``kind`` ("failed": no answer; "unreadable": an answer without a label;
+        "refused": unreadable, and its words decline), ``value``, ``low``, ``high``, ``n``.
+    figures : DataFrame
+        ``window``, ``rows``, latency ``p50 ms`` and ``p95 ms`` of answered calls (NaN where there
+        is none), ``tokens in`` and ``tokens out`` of a call on average.
+    """
+    _check(log)
+    shares, figures = [], []
+    for window, group in log.groupby("window", sort=True):
+        answered = group["status"] == "ok"
+        unread = answered & group["prediction"].isna()
+        counts = {
+            "failed": int((~answered).sum()),
+            "unreadable": int(unread.sum()),
+            "refused": int(group.loc[unread, "output"].map(refuses).sum()),
+        }
+        shares += [
+            as_row(window, kind, stats.wilson(count, len(group))) for kind, count in counts.items()
+        ]
+        ms = group.loc[answered, "latency_ms"].dropna()
+        p50, p95 = np.quantile(ms, [0.5, 0.95]) if len(ms) else (np.nan, np.nan)
+        tokens = group[["prompt_tokens", "completion_tokens"]].mean()
+        figures.append((window, len(group), p50, p95, *tokens))
+    names = ["window", "rows", "p50 ms", "p95 ms", "tokens in", "tokens out"]
+    columns = ["window", "kind", "value", "low", "high", "n"]
+    return pd.DataFrame(shares, columns=columns), pd.DataFrame(figures, columns=names)
+
+
+def spending(
+    log: pd.DataFrame, budget_usd: float, prices: Mapping[str, Price] | None = None
+) -> pd.DataFrame:
+    """Return the bill by window against the budget.
+
+    Parameters
+    ----------
+    budget_usd : float
+        For all windows together.
+    prices : mapping of str to Price
+        Other models: what the same tokens would have cost there.
+
+    Returns
+    -------
+    DataFrame
+        ``model`` ("as served", or whose price), ``window``, ``usd``, ``so far``, ``share`` of the
+        budget, and ``at this rate``: the total after the last window, were each as dear as those
+        until then. NaN where no price is known.
+
+    Raises
+    ------
+    ValueError
+        If the budget is negative.
+    """
+    _check(log)
+    if not budget_usd >= 0:
+        raise ValueError(f"budget_usd: {budget_usd}; give 0 or more")
+    windows = sorted(log["window"].unique())
+    tokens = log[["prompt_tokens", "completion_tokens"]].fillna(0).astype(int)
+    lines = []
+    for model, price in {"as served": None, **(prices or {})}.items():
+        costs = log["usd"]
+        if price is not None:
+            costs = pd.Series([price.usd(*pair) for pair in tokens.to_numpy().tolist()], log.index)
+        each = costs.astype(float).groupby(log["window"]).sum(min_count=1).reindex(windows)
+        total = each.cumsum()
+        for number, window in enumerate(windows, 1):
+            so_far = total[window]
+            share = so_far / budget_usd if budget_usd else np.nan
+            rate = so_far / number * len(windows)
+            lines.append((model, window, each[window], so_far, share, rate))
+    names = ["model", "window", "usd", "so far", "share", "at this rate"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def _check(log: pd.DataFrame) -> None:
+    if missing := [name for name in NEEDED if name not in log]:
+        raise ValueError(f"log: it lacks {', '.join(missing)}")
+    if log.empty:
+        raise ValueError("log: it holds no call of a row with a window; run llmops/4_serve")

@@ -1,0 +1,45 @@
+"""Put a finished site in the place of an earlier one, and never in the place of anything else."""
+
+import os
+from pathlib import Path
+
+GENERATOR = '<meta name="generator" content="diptych">'
+
+
+def refuse_foreign(site: Path) -> None:
+    """Refuse to replace anything that was not written here."""
+    try:
+        names = os.listdir(site)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        names = [site.name]
+    try:
+        index = (site / "index.html").read_text(encoding="utf-8", errors="replace")
+        ours = GENERATOR in index
+    except OSError:
+        # listed but gone: another build is just taking its place
+        ours = not names or "index.html" in names
+    if not ours:
+        raise ValueError(
+            f"site: {site} holds something that is not a site of Diptych. "
+            "Give an empty or a new folder."
+        )
+
+
+def swap(new: Path, site: Path, beside: Path) -> None:
+    """Put the new site in the place of the old one, even while another build does the same."""
+    for turn in range(100):
+        old = beside / f"old-{turn}"
+        try:
+            os.rename(site, old)
+        except FileNotFoundError:
+            old = None
+        try:
+            os.rename(new, site)
+            return
+        except OSError:
+            if turn == 99:
+                raise
+            if old and not site.exists():
+                os.rename(old, site)

@@ -1,0 +1,245 @@
+"""Release: what the gate is told is measured over the wire, and each fault is refused by name."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diptych.core import stats
+from diptych.core.calls import Calls
+from diptych.core.gate import Limits, judge
+from diptych.llmops import behaviour, build, release
+from diptych.llmops.grid import Variant
+from diptych.llmops.prompts import Prompt
+from llmops import fakes
+
+LABELS = {"type": "string", "enum": ["negative", "positive"]}
+PLAIN = Prompt("plain", "films", ("text",), "", "{text}", output=LABELS)
+ROWS = pd.DataFrame(
+    {
+        "id": [f"f{i:03d}" for i in range(80)],
+        "text": [f"a {'bad' if i % 2 else 'good'} film {i}" for i in range(80)],
+        "label": ["negative" if i % 2 else "positive" for i in range(80)],
+        "slice": ["long" if i < 60 else "short" for i in range(80)],
+    }
+)
+TESTS = pd.DataFrame(
+    {"name": ["negation", "names"], "value": [0.9, 1.0], "low": 0.8, "high": 1.0, "n": 40}
+)
+NOTHING = Limits(
+    floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=None, margin=None,
+    slice_margin=None,
+)  # fmt: skip
+
+
+@dataclass
+class Reader(fakes.Fake):
+    """An endpoint that is wrong about the texts in `wrong`, silent about those in `mute`."""
+
+    wrong: tuple = ()
+    mute: tuple = ()
+
+    def words(self, body) -> list[str]:
+        text = body["messages"][-1]["content"]
+        if text in self.mute:
+            return ["I cannot say."]
+        bad = ("bad" in text) != (text in self.wrong)
+        return ["negative" if bad else "positive"]
+
+
+@pytest.fixture
+def reader(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    with fakes.serving(Reader("openai")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def calls(tmp_path):
+    with Calls(tmp_path / "ledger.db") as calls:
+        yield calls
+
+
+@pytest.fixture
+def free(reader, tmp_path, monkeypatch):
+    """The same endpoint by a name that has a price: nothing."""
+    for folder in ("notebooks", "params"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    line = f"here:\n  base_url: {reader.url}\n  key_env: TEST_KEY\n  prices: free\n"
+    (tmp_path / "params" / "endpoints.yaml").write_text(line)
+    monkeypatch.chdir(tmp_path)
+    return Variant(PLAIN, "here", "m")
+
+
+def measured(variant, calls, rows=ROWS, tests=TESTS, **options):
+    given = {"calls": calls, "run": "r", "concurrency": 16} | options
+    return release.measure("new", variant, rows, tests, **given)
+
+
+def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
+    reader.wrong = tuple(ROWS["text"][:4])
+    found = measured(free, calls)
+    assert found.name == "new"
+    assert found.score == stats.accuracy(np.arange(80) >= 4, np.ones(80, bool))
+    assert {part: own.n for part, own in found.slices.items()} == {"long": 60, "short": 20}
+    assert found.slices["long"].value == 56 / 60
+    said = build.evaluate([free], ROWS, calls=calls)
+    error = stats.calibration_error(said["confidence"], said["correct"])
+    assert found.calibration_error == error
+    assert found.latency_p95_ms > 0
+    assert found.size_mb is None  # it runs elsewhere
+    assert found.extra == {
+        release.UNREADABLE: 0, release.COST: 0, "share failing negation": pytest.approx(0.1),
+        "share failing names": 0,
+    }  # fmt: skip
+    assert release.figures(found)["accuracy"] == found.score.value
+    assert all(np.isfinite(value) for value in release.figures(found).values())
+
+
+def test_of_a_champion_only_the_rows_are_asked(reader, free, calls):
+    found = release.measure("old", free, ROWS, calls=calls, run="r")
+    assert len(reader.seen) == len(ROWS)
+    assert (found.calibration_error, found.latency_p95_ms, found.extra) == (None, None, {})
+    assert judge(measured(free, calls), found, NOTHING).promoted
+
+
+def test_the_latency_is_of_this_run_and_of_one_request_after_the_other(reader, free, calls):
+    release.latency_p95(free, ROWS, n=10, run="one")
+    assert (len(reader.seen), reader.most) == (10, 1)
+    release.latency_p95(free, ROWS, n=10, run="two")
+    assert len(reader.seen) == 20
+
+
+def test_rows_of_one_slice_have_no_slices(free, calls):
+    assert measured(free, calls, ROWS.assign(slice="all")).slices == {}
+
+
+ALL = Limits(
+    floor=0.9, max_calibration_error=0.5, max_latency_ms=60_000, max_size_mb=None,
+    slice_margin=0.02, extra=release.limits(TESTS, unreadable=0.02, usd=1.0, fails=0.3),
+)  # fmt: skip
+
+
+def test_what_is_well_is_promoted_and_may_follow_itself(free, calls):
+    found = measured(free, calls)
+    decision = judge(found, found, ALL)
+    assert decision.promoted, decision.reason
+    assert set(decision.checks["status"]) == {"pass", "no limit"}
+
+
+def refused(decision):
+    checks = decision.checks
+    assert not decision.promoted
+    return checks.loc[checks["status"].isin(["fail", "not measured"]), "rule"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("limits", "rules"),
+    [
+        ({"floor": 0.99}, ["metric floor"]),
+        ({"max_calibration_error": 0.01}, ["calibration error"]),
+        ({"max_latency_ms": 1e-6}, ["latency p95"]),
+        ({"max_size_mb": 50.0}, ["size"]),  # asked for and not known
+    ],
+)
+def test_each_limit_refuses_by_its_own_rule(free, calls, limits, rules):
+    assert refused(judge(measured(free, calls), None, replace(ALL, **limits))) == rules
+
+
+def test_answers_that_cannot_be_read_are_refused(reader, free, calls):
+    reader.mute = tuple(ROWS["text"][:3])
+    decision = judge(measured(free, calls), None, replace(ALL, floor=None))
+    assert refused(decision) == [release.UNREADABLE]
+    assert "is 0.0375, above the limit of 0.02" in decision.reason
+
+
+def test_calls_that_failed_are_unreadable_and_the_rest_has_its_price(reader, free, calls):
+    reader.troubles = ["html"] * 3
+    found = measured(free, calls, concurrency=1)
+    assert found.extra[release.UNREADABLE] == 3 / 80
+    assert found.extra[release.COST] == 0
+    assert refused(judge(found, None, replace(ALL, floor=None))) == [release.UNREADABLE]
+
+
+@pytest.mark.parametrize("family", ["negation", "names"])
+def test_a_family_of_tests_that_fails_is_refused_by_its_name(free, calls, family):
+    tests = TESTS.assign(value=[0.6 if name == family else 1.0 for name in TESTS["name"]])
+    decision = judge(measured(free, calls, tests=tests), None, ALL)
+    assert refused(decision) == [f"share failing {family}"]
+
+
+def test_a_family_that_was_not_tested_does_not_pass(free, calls):
+    found = measured(free, calls, tests=TESTS[:1])
+    assert refused(judge(found, None, ALL)) == ["share failing names"]
+
+
+def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
+    old = release.measure("old", free, ROWS, calls=calls)
+    reader.wrong = tuple(ROWS["text"][60:70])
+    other = replace(free, prompt=replace(PLAIN, name="other"), parameters={"top_p": 1})
+    limits = replace(ALL, floor=None, margin=1.0, max_calibration_error=None)
+    decision = judge(measured(other, calls), old, limits)
+    assert refused(decision) == ["slice short"]
+    assert "On short, new minus old is -0.5" in decision.reason
+
+
+def test_what_is_worse_than_the_champion_is_refused(reader, free, calls):
+    old = release.measure("old", free, ROWS, calls=calls)
+    reader.wrong = tuple(ROWS["text"][::8])
+    other = replace(free, parameters={"top_p": 1})
+    limits = replace(ALL, floor=None, slice_margin=None, max_calibration_error=None)
+    assert refused(judge(measured(other, calls), old, limits)) == ["no worse than champion"]
+
+
+def test_an_endpoint_that_tells_no_probabilities_has_no_calibration(calls, reader, free):
+    reader.honours = frozenset()  # as Anthropic's
+    found = measured(free, calls)
+    assert found.calibration_error is None
+    assert refused(judge(found, None, ALL)) == ["calibration error"]
+    assert judge(found, None, replace(ALL, max_calibration_error=None)).promoted
+
+
+def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, calls):
+    variant = Variant(PLAIN, reader.url, "m")
+    found = measured(variant, calls, key_env="TEST_KEY")
+    assert np.isnan(found.extra[release.COST])
+    assert refused(judge(found, None, ALL)) == [release.COST]
+    assert "USD per 1000 answers" not in release.figures(found)
+
+
+def test_an_endpoint_that_is_gone_passes_nothing(calls):
+    found = measured(Variant(PLAIN, "http://127.0.0.1:9/v1", "m"), calls, max_retries=0)
+    assert found.score.value == 0
+    rules = refused(judge(found, None, ALL))
+    assert {"metric floor", "latency p95", release.UNREADABLE, release.COST} <= set(rules)
+
+
+def test_the_local_model_has_a_size_and_costs_nothing(shared, gguf, calls):
+    variant = Variant(PLAIN, server={"model": str(gguf)})
+    found = measured(variant, calls, rows=ROWS.head(6))
+    assert found.size_mb == gguf.stat().st_size / 1e6
+    assert found.extra[release.COST] == 0
+    assert 0 <= found.calibration_error <= 1
+
+
+def test_the_card_says_what_a_reader_must_know(free, calls):
+    prompt = replace(PLAIN, system="```\n# Not a heading | <script>", parent="", note="x")
+    shown = replace(free, prompt=prompt)
+    decision = judge(measured(free, calls), None, ALL)
+    card = release.card(shown, decision, TESTS, {"data": "films, version 0"})
+    assert decision.reason in card
+    for words in ("films, version 0", "provider = here", "negative, positive", prompt.version):
+        assert words in card
+    for rule in decision.checks["rule"]:
+        assert f"| {rule} |" in card
+    quoted = card[card.index("    system:") :].strip("\n").splitlines()
+    assert all(line.startswith("    ") for line in quoted)  # its own marks end nothing
+    assert "    # Not a heading | <script>" in quoted
+
+
+def test_no_tests_of_behaviour_are_no_families():
+    none = behaviour.summary(behaviour.run(Variant(PLAIN), []))
+    assert release.failing(none) == []
+    assert set(release.limits(none, 0.1, 1.0, 0.3)) == {release.UNREADABLE, release.COST}
