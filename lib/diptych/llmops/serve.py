@@ -28,6 +28,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "model" / "diptych.gg
 PAGE = Path(__file__).resolve().parent / "templates" / "chat"
 CONTEXT = 4096  # tokens of one conversation, unless the model was trained for fewer
 GRACE_S = 10.0  # for answers under way at SIGTERM
+PROMPT_CACHE_MIB = 256  # llama.cpp keeps states of earlier prompts: 8 GiB of them, if not told
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
     parameters.cors_origins = "http://127.0.0.1"  # no page of another origin may read answers
     if token:
         parameters.api_keys = [token]
+    parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.lora_adapters = [_adapter(xllamacpp, path) for path in served.adapters.values()]
     if served.adapters:
         parameters.lora_init_without_apply = True
