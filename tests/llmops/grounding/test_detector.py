@@ -1,7 +1,10 @@
 """The detector: what it flags and cannot see, rates that differ, a script that stays text."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -60,6 +63,25 @@ def test_nothing_said_is_nothing_invented(shipped):
     assert shipped.sentences(SOURCE, "") == []
     # no source: nothing supports anything, and nothing fails
     assert 0 < shipped.score("", "Anything goes. \u00e4 \U0001f600 12") < 1
+
+
+def test_a_score_does_not_depend_on_the_order_of_sets():
+    """Two sentences fit equally well, and sets are ordered anew in every process."""
+    script = (
+        "from diptych.llmops.grounding.source import Source\n"
+        "from diptych.llmops.grounding.features import describe\n"
+        "a = 'The grey museum opens on warm evenings.'\n"
+        "b = 'On warm evenings no museum opens grey.'\n"
+        "print(describe(Source(f'{a} {b}'), 'Grey museum opens warm evenings.'))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in (1, 2, 3)
+    }  # fmt: skip
+    assert len(said) == 1
 
 
 class Reader(HTMLParser):

@@ -132,13 +132,14 @@ def _support(marks: _Marks, own: list[int], content: list[int]) -> dict:
 def _alignment(source: Source, words: list, content: list[int], part: str, support: float) -> dict:
     """How much of a sentence one place of the source covers."""
     weight = {words[i].stem: words[i].weight for i in content}
-    total = sum(weight.values())
+    total = math.fsum(weight.values())
     if not total or not source.sentences:
         ones = ("best sentence", "best two in a row", "best two", "best passage", "in order")
         return dict.fromkeys(ones, 1.0) | {"scattered": 0.0, "denial differs": 0.0, "best": None}
 
     def share(held: set[str]) -> float:
-        return sum(weight[stem] for stem in weight.keys() & held) / total
+        # exact whatever the order of a set, so that of two equal sentences the first is best
+        return math.fsum(weight[stem] for stem in weight.keys() & held) / total
 
     shares = [share(held) for held in source.sentences]
     best = int(np.argmax(shares))
@@ -149,7 +150,7 @@ def _alignment(source: Source, words: list, content: list[int], part: str, suppo
         if source.passage_of[i] == source.passage_of[i + 1]
     ]
     rest = weight.keys() - source.sentences[best]
-    more = max(sum(weight[stem] for stem in rest & held) for held in source.sentences) / total
+    more = max(share(rest & held) for held in source.sentences)
     said = [words[i].stem for i in content]
     order = _common([stem for stem in source.order[best] if stem in weight], said)
     return {
