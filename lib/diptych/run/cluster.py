@@ -72,7 +72,7 @@ class Cluster:
             content = job.notebook.read_bytes()
             futures.append(self.client.submit(run_parcel, job, content, pure=False))
             sent[futures[-1].key] = (number, found)
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=self.client.loop):
             number, found = sent[future.key]
             try:
                 # a worker that dies with a result not yet fetched has it made again elsewhere

@@ -157,9 +157,10 @@ def _from_files(files: tuple, problems: list[str]) -> _Asked:
                 hint = nearest(str(name), known)
                 problems.append(f"{where}: unknown. {hint}It takes {', '.join(known)}.")
             elif name in kinds:
-                if type(value) is not kinds[name]:
+                if type(value) is kinds[name]:
+                    setattr(asked, name, value)
+                else:
                     problems.append(f"{where} = {value!r}: not {kinds[name].__name__}.")
-                setattr(asked, name, value)
             elif not isinstance(value, dict):
                 problems.append(f"{where}: no mapping. Write `name: [a, b]` below it.")
             else:
@@ -205,13 +206,14 @@ def _values(
         if not isinstance(values, list) or not values:
             problems.append(f"{part}: {name}: no values. Write a list such as [1, 2].")
             continue
-        good[name] = []
+        good[name], seen = [], set()
         for value in values:
             try:
                 value = checked(declared, name, value)
-                if value in good[name]:
+                if repr(value) in seen:
                     raise ValueError("given twice. Leave one out")
                 good[name].append(value)
+                seen.add(repr(value))
             except ValueError as error:
                 problems.append(f"{part}: {name} = {display(name, value)}: {error}.")
     return good
