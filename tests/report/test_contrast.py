@@ -252,5 +252,5 @@ def test_the_table_has_a_line_per_dimension(found):
     table = made.table()
     assert len(table) == len(made.verdicts)
     assert NAME not in table.to_string()
-    assert table.set_index("dimension").loc["right on the test rows", "MLOps"] == "0.970"
+    assert table.set_index("dimension").loc["quality on the test rows", "MLOps"] == "0.970"
     assert made.counts()["sentiment, tie"] == sum(table["verdict"] == "tie")

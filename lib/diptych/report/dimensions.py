@@ -52,18 +52,17 @@ def of(left: Panel, right: Panel) -> list[Dimension]:
 
 
 ALWAYS = [
-    Dimension("quality", "Quality", "right on the test rows", "", HIGHER, SHARE,
+    Dimension("quality", "Quality", "quality on the test rows", "", HIGHER, SHARE,
               "it must be right on rows like those of the task", measures.quality),
-    Dimension("by-hand", "Quality", "right on rows written by hand", "", HIGHER, SHARE,
+    Dimension("by-hand", "Quality", "quality on rows written by hand", "", HIGHER, SHARE,
               "rows are unlike those of the task", measures.by_hand),
     Dimension("calibration", "Quality", "calibration error", "", LOWER, SHARE,
               "its confidence must mean something",
               measures.recorded("3_release", "calibration_error")),
     Dimension("drift", "Under stress", "loss since the drift alarm", "", LOWER, SHARE,
               "rows change and nobody reacts yet", measures.drift),
-    Dimension("afterwards", "Under stress", "right after the reaction to drift", "", HIGHER, SHARE,
-              "rows change and somebody reacts",
-              measures.afterwards),
+    Dimension("afterwards", "Under stress", "quality after the reaction to drift", "", HIGHER,
+              SHARE, "rows change and somebody reacts", measures.afterwards),
     Dimension("asked-again", "Under stress", "answers that change when asked again", "", LOWER,
               SHARE, "the same question must get the same answer",
               measures.recorded("2_build", "changed_when_asked_again")),
