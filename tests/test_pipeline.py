@@ -9,7 +9,7 @@ from diptych.mlops.tracking import Registry
 from diptych.report.scenario import report
 from diptych.run import cache, workspace
 from diptych.run.notebooks import find_notebook
-from diptych.run.runner import prepare
+from diptych.run.runner import prepare, run_notebook
 from diptych.run.runs import find_runs
 
 
@@ -18,8 +18,18 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
 
 
+LEFT = """
+title: Tumours
+question: Benign or malignant?
+files: [tasks/tumours]
+notebooks: [mlops/1_data, mlops/2_build, mlops/3_release, mlops/4_serve, mlops/5_monitor,
+            mlops/6_improve]
+"""
+
+
 def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
-    page = report(["structured"], site=tmp_path / "site", progress=False)
+    (tmp_path / "structured.yaml").write_text(LEFT)
+    page = report([str(tmp_path / "structured.yaml")], site=tmp_path / "site", progress=False)
     assert page.exists()
     runs = {run.notebook: run for run in find_runs()}
     assert len(runs) == 7
@@ -42,7 +52,8 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
 
 def _an_unchanged_report_runs_and_writes_nothing(page, tmp_path):
     before, written = [run.id for run in find_runs()], page.stat().st_mtime_ns
-    assert report(["structured"], site=tmp_path / "site", progress=False) == page
+    own = str(tmp_path / "structured.yaml")
+    assert report([own], site=tmp_path / "site", progress=False) == page
     assert [run.id for run in find_runs()] == before
     assert page.stat().st_mtime_ns == written
 
@@ -87,3 +98,16 @@ def test_bare_papermill_runs_a_notebook_and_it_makes_the_runs_it_lacks(tmp_path)
     made = load(runs["mlops/2_build"]["upstream"])
     assert made.notebook == "mlops/1_data"
     assert made.task["task"] == "tumours"
+
+
+def test_summaries_go_through_both_panels_over_the_same_rows():
+    few = {"task": "summaries", "rows": 16, "valid_rows": 4, "shots": [0], "repeats": 1}
+    run_notebook("mlops/1_data", (), {"task": "summaries"}, progress=False)
+    run_notebook("mlops/2_build", (), {"task": "summaries", "trials": 1}, progress=False)
+    run = run_notebook("llmops/2_build", (), few, progress=False)
+    values = run.result["values"]
+    ranked = values["accuracy of ranker (left panel)"]["value"]
+    assert ranked > values["accuracy of lead (left panel)"]["value"]
+    assert values["faithful, ranker (left panel)"]["value"] == 1
+    assert 0 < values["accuracy of one_line"]["value"] < 1
+    assert "lost to typos, ranker (left panel)" in values

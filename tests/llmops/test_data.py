@@ -66,6 +66,27 @@ def test_a_leak_is_found_also_in_other_words_case_and_digits(rows):
     data.raise_if_leaked(0)
 
 
+@pytest.mark.parametrize("name", ["tumours", "digits"])
+def test_rows_of_numbers_with_the_same_names_are_no_leak_and_true_repeats_are(name):
+    task = tasks.get(name)
+    told = data.as_text(task.load(), task.features)
+    test = data.sample(told, "test", 40, 0)
+    pool = data.pool(told, 4, 0, sorted(told["label"].unique())[:2])
+    assert data.leaks(pool, test) == 0
+    assert data.leaks([*pool, ({"text": test["text"][3]}, "x")], test) == 1
+
+
+def test_a_missing_value_is_not_told():
+    rows = pd.DataFrame({"wide": [1.5, None], "high": [None, 2.0], "id": ["a", "b"]})
+    assert data.as_text(rows, ["wide", "high"])["text"].tolist() == ["wide 1.5", "high 2"]
+
+
+def test_an_example_of_a_row_with_a_reference_answers_with_it():
+    rows = pd.DataFrame({"id": ["a"], "text": ["Hi"], "label": ["greeting"], "split": ["train"],
+                         "reference": ["help\nassist"]})  # fmt: skip
+    assert data.pool(rows, 1, 0, ["greeting"]) == [({"text": "Hi"}, "help")]
+
+
 def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
     names = [prompt.name for prompt in data.choose("reviews", [], LABELS)]
     assert {"plain", "careful", "json", "vague"} <= set(names)

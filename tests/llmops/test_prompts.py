@@ -175,3 +175,36 @@ def test_a_file_of_another_task_is_refused(tmp_path):
     (tmp_path / "x.md").write_text(GOOD)
     with pytest.raises(PromptError, match="task: is reviews, and films is asked"):
         prompts.read("films", str(tmp_path / "x.md"), ["a", "b"])
+
+
+ASKED = "a card\nprice: 3\nwhat is it?"
+DIALOGUE = "Customer: hi\nAgent: Hello!\nCustomer: a card\nprice: 3\nwhat is it?"
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ("all", [("user", "hi"), ("assistant", "Hello!"), ("user", ASKED)]),
+        ("last", [("user", ASKED)]),
+        ("", [("user", DIALOGUE)]),
+    ],
+)  # fmt: skip
+def test_a_dialogue_is_told_turn_by_turn(turns, said):
+    front = f"task: support\ninputs: [text]\ngraded: contains\nturns: '{turns}'"
+    prompt = prompts.parse(f"---\n{front}\n---\n## user\n{{text}}\n", "p.md")
+    found = prompt.messages({"text": DIALOGUE})
+    assert [(m["role"], m["content"]) for m in found] == said
+    assert prompts.parse(prompts.to_text(prompt), "p.md") == prompt
+    assert [m["content"] for m in prompt.messages({"text": "no turns"})] == ["no turns"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("graded: rouge", "graded: 'rouge' is no way to grade"),
+        ("turns: some", "turns: 'some'; there are all, last"),
+    ],
+)
+def test_a_wrong_grading_or_turns_is_refused(line, told):
+    with pytest.raises(PromptError, match=told):
+        prompts.parse(f"---\ntask: x\ninputs: [text]\n{line}\n---\n## user\n{{text}}\n", "p.md")

@@ -109,7 +109,10 @@ def _shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:
-    """Count the evaluation rows that repeat an example, or nearly (see `splits.near_copies`)."""
+    """Count the evaluation rows that repeat an example, or nearly (see `splits.near_copies`).
+
+    Where numbers tell rows apart, as in tables written as text, only true repeats count.
+    """
     shown = pd.DataFrame([dict(inputs) for inputs, _ in examples])
     inputs = [name for name in shown if name in rows]
     if not inputs or rows.empty:
@@ -118,9 +121,14 @@ def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:
     given = both.index < len(shown)
     found = pd.Series(splits.content_hash(both, inputs))
     same = found.isin(found[given]).to_numpy()
-    if inputs == ["text"]:
+    if inputs == ["text"] and _numbers(both["text"]) < NUMBERS:
         same = same | splits.near_copies(both["text"], given)
     return int(same[~given].sum())
+
+
+def _numbers(texts: pd.Series) -> float:
+    """Return the share of words that begin with a digit."""
+    return texts.str.count(r"(?<!\S)\d").sum() / max(texts.str.split().str.len().sum(), 1)
 
 
 def raise_if_leaked(count: int) -> None:
@@ -183,4 +191,5 @@ def tokens(messages: Sequence[Mapping], **server) -> int:
     return len(ask("/tokenize", {"content": text, "add_special": True})["tokens"])
 
 
+NUMBERS = 0.2  # share of numbers from which on the other words of a text tell little
 JSON = {"Content-Type": "application/json"}
