@@ -1,5 +1,7 @@
 """All tests share one workspace of their own, so that no run of the user is touched.
 
+They share one zygote of their own too, which ends with them; nbval's kernels are forked from it.
+
 The notebooks run in order on one worker: each builds on the runs of those before it.
 """
 
@@ -12,6 +14,8 @@ from nbval.plugin import IPyNbCell
 from xdist.scheduler import LoadFileScheduling
 
 from diptych.run.refresh import in_order
+from diptych.run.warm import client
+from diptych.run.warm.__main__ import install
 
 WORKSPACE = pytest.StashKey[str]()
 
@@ -33,9 +37,15 @@ def pytest_configure(config):
     os.environ["DIPTYCH_HOME"] = config.stash[WORKSPACE]
     # threads of one process wait for each other by spinning: with a test beside it, all stand still
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit it
+        os.environ["DIPTYCH_KERNELS"] = config.stash[WORKSPACE]
+        kernels = install(config.stash[WORKSPACE]).parent
+        os.environ["JUPYTER_PATH"] = str(kernels.parent)
 
 
 def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        client.stop()
     shutil.rmtree(config.stash[WORKSPACE], ignore_errors=True)
 
 

@@ -19,6 +19,18 @@ VALUES = click.option(
     "-p", "--parameter", "overrides", multiple=True, metavar="NAME=VALUE",
     help="One parameter; wins over the files.",
 )  # fmt: skip
+
+
+def _choose(_, __, name: str | None) -> None:
+    if name:
+        os.environ["DIPTYCH_ENGINE"] = name
+
+
+ENGINE = click.option(
+    "--engine", type=click.Choice(["diptych", "papermill"]), callback=_choose, expose_value=False,
+    help="diptych: fork kernels from a warm process (default); papermill: start each afresh. "
+    "Also $DIPTYCH_ENGINE.",
+)  # fmt: skip
 FORCE = click.option("--force", is_flag=True, help="Run although nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
@@ -37,6 +49,7 @@ def cli():
     "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
+@ENGINE
 @FORCE
 @OPEN
 def run(notebook, files, overrides, output, force, open_page):
@@ -134,6 +147,7 @@ def list_(notebook, as_json):
     "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Write the report here (default: site/).",
 )  # fmt: skip
+@ENGINE
 @FORCE
 @OPEN
 def report(scenario, overrides, site, force, open_page):
@@ -152,6 +166,7 @@ def report(scenario, overrides, site, force, open_page):
 
 @cli.command()
 @click.argument("notebook", nargs=-1)
+@ENGINE
 def notebooks(notebook):
     """Run NOTEBOOK (default: all) afresh and store its outputs.
 

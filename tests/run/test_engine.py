@@ -1,12 +1,13 @@
 import asyncio
 import json
+import sys
 import tempfile
 
 import nbformat
 import papermill
 import pytest
 
-from diptych.run.engine import PapermillEngine, _merge_streams
+from diptych.run.engine import PapermillEngine, WarmEngine, _merge_streams
 from diptych.run.errors import NotebookFailed
 
 GIVEN = {"depth": 7, "task": 'say "hi"\n\\ é', "names": ["c"], "rate": 1e-07, "shuffle": False}
@@ -22,10 +23,10 @@ def outputs(path):
     ]
 
 
-def execute(notebook, folder, parameters=(), on_cell=lambda *_: None):
+def execute(notebook, folder, parameters=(), on_cell=lambda *_: None, engine=None):
     """Run a notebook with our engine and return where it was written."""
     output = folder / "notebook.ipynb"
-    PapermillEngine().execute(
+    (engine or PapermillEngine()).execute(
         notebook,
         output,
         dict(parameters),
@@ -60,7 +61,31 @@ def test_a_kernel_that_dies_fails_the_cell(notebooks, tmp_path):
     with pytest.raises(NotebookFailed) as failed:
         execute(notebooks / "dies.ipynb", tmp_path)
     assert (failed.value.cell, failed.value.ename) == (2, "KernelDied")
-    assert "out of memory" in str(failed.value)
+    assert failed.value.evalue == "its process ended itself with exit status 9"
+
+
+def test_a_kernel_that_does_not_start_tells_why(notebooks, tmp_path, monkeypatch):
+    folder = tmp_path / "kernels" / "missing-kernel"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, "-c", "import sys; sys.exit('a library is missing')"]
+    spec = {"argv": argv, "display_name": "Broken", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with pytest.raises(NotebookFailed) as failed:
+        execute(notebooks / "no_kernel.ipynb", tmp_path)
+    assert failed.value.ename == "KernelDied"
+    assert failed.value.traceback == "a library is missing\n"
+
+
+@pytest.mark.parametrize("engine", [PapermillEngine, WarmEngine])
+def test_what_a_kernel_writes_past_its_notebook_stays_in_its_run(engine, tmp_path, capfd):
+    # where pytest is, ipykernel leaves the descriptors alone
+    past = "import os; os.write(1, b'noise'), os.write(2, b'noise')"
+    notebook = tmp_path / "noisy.ipynb"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(past)])
+    nbformat.write(nb, notebook)
+    execute(notebook, tmp_path, engine=engine())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_kernel_is_named_also_where_a_loop_runs(notebooks, tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from diptych.core import progress as bars
 from diptych.core import stats
 from diptych.core import windows as timeline
 from diptych.core.columns import FRAME
@@ -136,14 +137,18 @@ def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
     return named[order["name"].iloc[0]]
 
 
-def compare(ways: Mapping[str, Variant], rows: pd.DataFrame, **options) -> pd.DataFrame:
+def compare(
+    ways: Mapping[str, Variant], rows: pd.DataFrame, progress=False, **options
+) -> pd.DataFrame:
     """Ask each way about the same rows; takes what `build.evaluate` takes, and returns it.
 
     ``variant`` is the name given here: two tuned models of one prompt would have one of their own.
     """
-    found = [
-        build.evaluate([way], rows, **options).assign(variant=name) for name, way in ways.items()
-    ]
+    with bars.within(progress, len(ways) * len(rows), "call") as bar:
+        found = [
+            build.evaluate([way], rows, progress=bar, **options).assign(variant=name)
+            for name, way in ways.items()
+        ]
     return pd.concat(found, ignore_index=True)
 
 

@@ -38,6 +38,7 @@ def examine() -> Iterator[Finding]:
     yield _python()
     yield from _dependencies()
     yield _kernel()
+    yield _warm()
     yield from _machine()
     yield from _workspace()
     yield _browser()
@@ -95,6 +96,21 @@ def _kernel() -> Finding:
     if shutil.which(interpreter) is None:
         return Finding(False, f"kernel python3 points to {interpreter}, which is gone", remedy)
     return Finding(True, f"kernel python3 ({spec.resource_dir})")
+
+
+def _warm() -> Finding:
+    from diptych.run.warm import unavailable
+
+    if why := unavailable():
+        return Finding(None, f"notebooks start cold: {why}")
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+        spec = KernelSpecManager().get_kernel_spec("diptych")
+    except (ImportError, NoSuchKernel):
+        remedy = "for JupyterLab and nbval run `make setup`, or `python -m diptych.run.warm`"
+        return Finding(None, "no kernel `diptych`; runs start warm without it", remedy)
+    return Finding(True, f"kernel diptych, warm ({spec.resource_dir})")
 
 
 def _machine() -> Iterator[Finding]:

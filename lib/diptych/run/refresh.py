@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from diptych.run import workspace
-from diptych.run.engine import Engine, PapermillEngine
+from diptych.run.engine import Engine, usual
 from diptych.run.notebooks import all_files, read_notebook, short_name
 from diptych.run.progress import Bar, say
 
@@ -44,13 +44,14 @@ def refresh(
     notebooks : iterable of Path, optional
         In the order to run; all of ``notebooks/`` if not given.
     engine : Engine, optional
-        `PapermillEngine` if not given.
+        That of `diptych.run.engine.usual` if not given.
 
     Raises
     ------
     NotebookFailed
         If a cell raises; then no notebook is changed.
     """
+    engine = engine or usual()
     paths = list(notebooks) if notebooks is not None else in_order()
     with TemporaryDirectory(prefix="diptych-") as folder:
         done = []
@@ -58,7 +59,7 @@ def refresh(
             for number, path in enumerate(paths):
                 bar(number, len(paths), short_name(path))
                 output = Path(folder) / f"{number}.ipynb"
-                _execute(engine or PapermillEngine(), path, output, Path(folder) / "home", progress)
+                _execute(engine, path, output, Path(folder) / "home", progress)
                 done.append(output)
         for path, output in zip(paths, done, strict=True):
             store(output, path)

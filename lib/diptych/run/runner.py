@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.run import cache, host, runs, uses, workspace
-from diptych.run.engine import Engine, PapermillEngine
+from diptych.run.engine import Engine, usual
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.notebooks import code_digest, find_notebook, read_notebook, short_name, title
 from diptych.run.parameters import Parameter, find_file, read_parameters, resolve
@@ -118,7 +118,7 @@ def run_notebook(
     progress : bool
         Say on stderr how each run ended, and show a bar a cell if that is a terminal.
     engine : Engine, optional
-        `PapermillEngine` if not given.
+        That of `diptych.run.engine.usual` if not given.
     outputs_root : Path, optional
         Where the run folder goes instead of the workspace's; later stages do not look there.
     force : bool
@@ -168,6 +168,7 @@ def run_all(
     ParameterError, NotebookFailed
         As `run_notebook` does.
     """
+    engine = engine or usual()
     jobs, problems, done = [], [], []
     for step in steps:
         try:
@@ -202,6 +203,7 @@ def run_job(
 ) -> Run:
     """Run what `prepare` checked; see `run_notebook`."""
     uses.never("it runs notebooks itself")  # noted where a notebook calls this
+    engine = engine or usual()
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
     found = cache.find(job, root, force)
     if found.run is None:
@@ -216,9 +218,7 @@ def run_job(
     return found.run
 
 
-def _execute(
-    job: Job, root: Path, found: cache.Found, progress: bool, engine: Engine | None
-) -> Run:
+def _execute(job: Job, root: Path, found: cache.Found, progress: bool, engine: Engine) -> Run:
     started = datetime.now(UTC)
     manifest = _manifest(job, started)
     manifest["id"], staged = _staged(root, job, started)
@@ -227,7 +227,7 @@ def _execute(
     environment = {"DIPTYCH_RUN": str(staged), "DIPTYCH_HOME": str(workspace.home())}
     try:
         with Bar(job.name, "cell", progress) as bar:
-            (engine or PapermillEngine()).execute(
+            engine.execute(
                 job.notebook,
                 staged / "notebook.ipynb",
                 job.injected,

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import binom
 
 from diptych.llmops.grounding import train
 from diptych.llmops.grounding.__main__ import main
@@ -62,13 +63,15 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_the_command_writes_a_detector_that_learnt(made):
+def test_the_command_writes_a_detector_that_learnt(made, tmp_path):
     own = Detector.load(made / "detector.json")
     assert own.rate == pytest.approx(0.5)
-    source = "The garden keeps roses at 40. The museum shows lamps at 7."
-    good = own.score(source, "The museum shows lamps at 7.")
-    bad = own.score(source, "The museum shows lamps at 7. Meteors attack pirates in 1503.")
-    assert good < 0.5 < bad
+    fresh = train.ragtruth(*write(tmp_path, 20, seed=7))
+    odds = train.scored(own, fresh)
+    assert train.auroc(fresh.bad, odds, fresh.groups).low > 0.8
+    # calibrated: about half of them, as there are
+    probable = (own.slope * odds + own.offset > 0).sum()
+    assert binom.ppf(0.001, 40, 0.5) <= probable <= binom.ppf(0.999, 40, 0.5)
 
 
 def test_the_card_tells_of_this_training(made):

@@ -1,0 +1,115 @@
+import os
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from diptych.run.engine import WarmEngine
+from diptych.run.warm import client
+
+PATIENCE = 60  # seconds, for a process to come to a point; a machine may be busy
+
+
+def until(condition):
+    """Wait until a condition holds and return its value."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def is_gone(pid):
+    """Say whether a process has ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def zygotes(folder):
+    """Return the processes that fork, of those whose sockets lie in a folder."""
+    found = psutil.process_iter(["cmdline"])
+    here = [p for p in found if f"'{folder}/" in " ".join(p.info["cmdline"] or ())]
+    return [p for p in here if p.parent() is None or p.parent() not in here]
+
+
+class Kernels:
+    """Runs cells as notebooks, in warm kernels."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.count = 0
+
+    def write(self, *sources):
+        """Write a notebook with these cells."""
+        nb = new_notebook(cells=[new_code_cell(source) for source in sources])
+        nb.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
+        self.count += 1
+        path = self.folder / f"{self.count}.ipynb"
+        nbformat.write(nb, path)
+        return path
+
+    def run(self, *sources, engine=None, **environment):
+        """Run cells as a notebook and return the text that each of them showed."""
+        path = self.write(*sources)
+        output = path.with_suffix(".out.ipynb")
+        (engine or WarmEngine()).execute(
+            path,
+            output,
+            {},
+            environment=environment,
+            cwd=self.folder,
+            on_cell=lambda *_: None,
+        )
+        return self.outputs(output)
+
+    def launch(self, *sources, python=sys.executable, before="", **options):
+        """Start a process that runs cells as a notebook."""
+        code = (
+            f"{before}\n"
+            "from pathlib import Path\n"
+            "from diptych.run.engine import WarmEngine\n"
+            f"path = Path({str(self.write(*sources))!r})\n"
+            "WarmEngine().execute(path, path.with_suffix('.out.ipynb'), {}, environment={},\n"
+            "                     cwd=path.parent, on_cell=lambda *_: None)\n"
+        )
+        return subprocess.Popen([python, "-c", code], cwd=self.folder, **options)
+
+    def outputs(self, path=None):
+        """Return the text that each cell showed, of the last notebook if none is given."""
+        nb = nbformat.read(path or self.folder / f"{self.count}.out.ipynb", as_version=4)
+        return ["".join(o.get("text", "") for o in cell.outputs) for cell in nb.cells]
+
+
+@pytest.fixture
+def kernels(tmp_path):
+    """Kernels in a folder of the test's own, forked from the zygote that all tests share."""
+    return Kernels(tmp_path)
+
+
+@pytest.fixture
+def own_zygote(tmp_path, monkeypatch):
+    """A folder for the zygotes of this test alone, which end with it."""
+    folder = tmp_path / "z"
+    monkeypatch.setenv("DIPTYCH_KERNELS", str(folder))
+    yield folder
+    client.stop()
+    until(lambda: not zygotes(folder))
+    assert not list(folder.glob("*.sock"))
+
+
+def pids(folder):
+    """Return the processes whose working directory is in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.cwd().startswith(str(folder)):
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
