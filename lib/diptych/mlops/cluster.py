@@ -34,7 +34,7 @@ def train(address: str, parameters: dict, matrix, codes: np.ndarray, rounds: int
     from diptych.run.cluster import connect
     from diptych.run.errors import ParameterError
 
-    with connect(address) as client:
+    with connect(address) as client, client.as_current():
         workers = list(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise ParameterError(f"dask = {address}: it has no workers. Start one: dask worker.")
