@@ -59,8 +59,8 @@ lab: setup  ## open the notebooks in JupyterLab
 notebooks: setup  ## run every notebook in order, afresh, and store the outputs
 	@$(IN_ROOT) $(PY) -m diptych notebooks
 
-bench: setup  ## measure drift detection, serving and the client against peers, side by side
-	@$(IN_ROOT) for name in drift serving client; do $(PY) benchmarks/$$name.py || exit 1; done
+bench: setup  ## measure drift detection, serving, client and evaluation against peers, side by side
+	@$(IN_ROOT) for name in drift serving client evaluation; do $(PY) benchmarks/$$name.py || exit 1; done
 
 lock: setup  ## pin what is installed now
 	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock

@@ -1,11 +1,15 @@
 """The left panel end to end: real kernels, a real server, a real registry, and the contrast."""
 
+import shutil
+
 import pytest
 
 from diptych.core.records import load
 from diptych.mlops.tracking import Registry
 from diptych.report.scenario import report
+from diptych.run import cache, workspace
 from diptych.run.notebooks import find_notebook
+from diptych.run.runner import prepare
 from diptych.run.runs import find_runs
 
 
@@ -32,6 +36,40 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     assert {"contrast.html", "contrast-run.html"} <= {p.name for p in page.parent.iterdir()}
     history = Registry("tumours").history()
     assert len(history) == 0 or (history["who"] != "").all()
+    _an_unchanged_report_runs_and_writes_nothing(page, tmp_path)
+    _a_stage_whose_state_is_gone_is_not_linked(runs)
+
+
+def _an_unchanged_report_runs_and_writes_nothing(page, tmp_path):
+    before, written = [run.id for run in find_runs()], page.stat().st_mtime_ns
+    assert report(["structured"], site=tmp_path / "site", progress=False) == page
+    assert [run.id for run in find_runs()] == before
+    assert page.stat().st_mtime_ns == written
+
+
+def _a_stage_whose_state_is_gone_is_not_linked(runs):
+    def why(name):
+        run = runs[f"mlops/{name}"]
+        given = run.manifest["parameters"]
+        found = cache.find(prepare(run.notebook, (), given), workspace.runs())
+        assert (found.run is None) == bool(found.why)
+        return found.why
+
+    stages = ("1_data", "2_build", "3_release", "4_serve", "5_monitor", "6_improve")
+    assert not any(map(why, stages))
+    workspace.ledger_path().rename(workspace.home() / "away.db")
+    for suffix in ("-wal", "-shm"):
+        workspace.ledger_path().with_name(f"ledger.db{suffix}").unlink(missing_ok=True)
+    gone = "ledger.db no longer holds"
+    assert [gone in why(name) for name in ("2_build", "4_serve", "5_monitor")] == [
+        False,
+        True,
+        True,
+    ]
+    shutil.rmtree(workspace.home() / "mlartifacts")
+    assert "mlartifacts" in why("3_release")
+    shutil.rmtree(workspace.tables())
+    assert why("1_data") == "the data table tumours is not what it was"
 
 
 def test_bare_papermill_runs_a_notebook_and_it_makes_the_runs_it_lacks(tmp_path):

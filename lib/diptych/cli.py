@@ -67,6 +67,49 @@ def run(notebook, files, overrides, output, force, open_page):
 
 
 @cli.command()
+@click.argument("notebook")
+@FILES
+@VALUES
+@click.option(
+    "--grid", multiple=True, metavar="NAME=A,B,C",
+    help="Values of a parameter to try, with all of the others; 1..9 are whole numbers.",
+)  # fmt: skip
+@click.option("--metric", metavar="NAME", help="The recorded value to compare points by.")
+@click.option("--minimize", is_flag=True, default=None, help="Less of the metric is better.")
+@click.option(
+    "--random", type=click.IntRange(1), metavar="N", help="Try N points drawn from the grid."
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of the draw (default: 0).")
+@click.option(
+    "--halving", default="", metavar="NAME=A,B,C",
+    help="Try all points at effort A of this parameter, the best at B, the best of those at C.",
+)  # fmt: skip
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), metavar="N",
+    help="Run N points at once, each with its share of the cores.",
+)  # fmt: skip
+@click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+@OPEN
+def sweep(notebook, files, overrides, workers, dask, open_page, **options):
+    """Run NOTEBOOK at many points and compare them.
+
+    The lists come from --grid, or from `sweep:` in a parameter file. A sweep that was stopped
+    goes on where it was: points that are done are linked. Exit code 1 if a point failed.
+    """
+    from diptych.run.space import plan
+    from diptych.run.sweep import sweep as run_sweep
+
+    done = run_sweep(plan(notebook, files, overrides, **options), workers=workers, dask=dask)
+    from diptych.report import sweeps  # what it draws with takes long to load
+
+    page = sweeps.write(done)
+    click.echo(page)
+    if open_page:
+        _open(page)
+    return 1 if done.failed else 0
+
+
+@cli.command()
 @click.argument("run")
 def why(run):
     """Tell why RUN was made: what changed since the run of its notebook before it.

@@ -56,9 +56,12 @@ def test_the_sum_starts_anew_and_tells_where_the_fall_began():
     test = changes.detector(95, 100, 0.2, 200)
     correct = np.r_[np.ones(120), np.zeros(60)]
     path, alarm = test.path(correct), test.detect(correct)
-    assert (path[:120] == 0).all() and (np.diff(path[119:]) > 0).all()
-    assert alarm.began == 120 <= alarm.row and path[alarm.row] > 1 >= path[alarm.row - 1]
-    assert test.detect(np.ones(200)) is None and test.detect([]) is None
+    assert (path[:120] == 0).all()
+    assert (np.diff(path[119:]) > 0).all()
+    assert alarm.began == 120 <= alarm.row
+    assert path[alarm.row] > 1 >= path[alarm.row - 1]
+    assert test.detect(np.ones(200)) is None
+    assert test.detect([]) is None
 
 
 def test_fewer_reference_rows_give_a_higher_limit():
@@ -88,5 +91,5 @@ def test_wrong_streams_are_refused():
         test.detect([0.5])
     with pytest.raises(ValueError, match="holds for 10"):
         test.detect(np.ones(11))
-    with pytest.raises(ValueError, match="share is 0.05"):
+    with pytest.raises(ValueError, match=r"share is 0\.05"):
         changes.rehearse(0.05, 10, 0.1, 10)

@@ -48,3 +48,15 @@ def test_elsewhere_it_writes_to_stderr_or_nothing(show, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert ("2/2" in said.err) == show
+
+
+def test_a_bar_that_was_given_is_moved_and_not_ended():
+    with progress.bar(10, "call") as outer:
+        with progress.within(outer, 4, "call") as inner:
+            inner.update(4)
+        assert inner is outer
+        outer.update(6)
+        assert outer.n == 10
+    with progress.within(False, 4, "call") as own:
+        own.update(4)
+        assert own.disable

@@ -109,6 +109,8 @@ class Fake:
             return self.error(429, "slow down", "rate_limit_error", headers=headers)
         if trouble == "overloaded":
             return self.error(self.overloaded, "Overloaded", "overloaded_error")
+        if trouble == "broken":
+            return self.error(500, "Internal error", "server_error")
         if trouble == "html":
             return web.Response(text="<html>a proxy's page</html>", content_type="text/html")
         if trouble == "empty":

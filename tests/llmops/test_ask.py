@@ -160,6 +160,69 @@ def test_a_wrong_key_and_a_wrong_model_are_said(fake, options, monkeypatch):
     assert answer.error == ("HTTP 401: invalid key" if fake.needs_key else "")
 
 
+def told_once(error, *words):
+    text = str(error.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+def test_what_every_call_would_meet_ends_them_at_once_where_that_is_wanted(
+    fake, options, calls, monkeypatch
+):
+    options |= {"give_up": True, "concurrency": 2}
+    with pytest.raises(EndpointError) as error:
+        ask_many(PROMPTS, **at(fake, options, model="nobody"))
+    told_once(error, fake.url, "HTTP 404: model 'nobody' not found", "give a model that it has")
+    assert len(fake.seen) <= 4
+    failed = calls.table()
+    assert failed["status"].eq("failed").all()  # on record all the same
+    assert 1 <= len(failed) <= 2
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    if fake.needs_key:
+        with pytest.raises(EndpointError) as error:
+            ask_many(PROMPTS, **at(fake, options, stream=True))
+        told_once(error, "HTTP 401: invalid key; give a key that it takes")
+    monkeypatch.delenv("TEST_KEY")
+    with pytest.raises(EndpointError) as error:
+        ask_many(PROMPTS, **at(fake, options))
+    told_once(error, "TEST_KEY is not set; export it with your key")
+    assert calls.spent()["usd"] == 0
+
+
+def test_nobody_there_is_told_after_one_call_and_its_retries(options, calls, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "any")
+    options |= {"endpoint": "http://127.0.0.1:9/v1", "max_retries": 1, "concurrency": 1}
+    with pytest.raises(EndpointError) as error:
+        ask_many(PROMPTS, **options, give_up=True)
+    told_once(error, "no connection", "start it, or give another endpoint")
+    assert len(calls.table()) == 1
+
+
+def test_a_prompt_too_long_or_a_busy_hour_ends_nothing(fake, options):
+    fake.troubles = ["overloaded", "html"]
+    found = ask_many(
+        [*PROMPTS[:4], "good " * 1000],
+        **at(fake, options, give_up=True, max_retries=0, concurrency=1),
+    )
+    errors = [answer.error for answer in found]
+    assert list(map(bool, errors)) == [True, True, False, False, not fake.truncates]
+    assert fake.truncates or "maximum context length is 2000" in errors[-1]
+
+
+def test_an_exhausted_budget_is_one_sentence(fake, options):
+    with pytest.raises(BudgetError) as error:
+        ask_many(PROMPTS, **at(fake, options, budget=Budget(max_tokens=90), stream=True))
+    told_once(error, "budget: max_tokens is 90", "is spent", "raise max_tokens or ask for less")
+
+
+def test_the_local_model_tells_what_is_wrong_too(shared, gguf, calls):
+    long = ask("good " * 5000, server={"model": gguf}, parameters=PLAIN, calls=calls)
+    assert long.error.startswith("HTTP 400: ")
+    assert "context" in long.error
+    assert "\n" not in long.error
+    assert ask("good", server={"model": gguf}, parameters=PLAIN, calls=calls).error == ""
+
+
 @pytest.mark.parametrize(
     ("trouble", "told"), [("html", "is not JSON"), ("empty", "answer has no choices")]
 )

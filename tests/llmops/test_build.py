@@ -15,11 +15,12 @@ import pytest
 from diptych.core import stats
 from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
-from diptych.llmops import build
+from diptych.llmops import build, wire
 from diptych.llmops.ask import ask
 from diptych.llmops.budget import Budget, BudgetError
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
+from diptych.llmops.providers import EndpointError
 from diptych.llmops.scorers import exact
 from llmops import fakes
 
@@ -138,7 +139,7 @@ def test_the_budget_holds_and_what_was_answered_is_kept(fake, calls):
     assert len(fake.seen) == 30
 
 
-TROUBLES = ["rate", "overloaded", "hang up", "stall", "html"]
+TROUBLES = ["rate", "broken", "overloaded", "hang up", "stall", "html"]
 
 
 def troubled(n, share, seed):
@@ -147,13 +148,16 @@ def troubled(n, share, seed):
     return [dice.choice(TROUBLES) if dice.random() < share else None for _ in range(n)]
 
 
-def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, calls):
+@pytest.mark.parametrize("stream", [False, True])
+def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, calls, stream):
     rows = films(250)
     fake.troubles = troubled(400, 0.1, 0)
-    found = asked(fake, [variant(fake)], rows, calls, concurrency=32, timeout_s=2)
+    options = {"concurrency": 32, "timeout_s": 2, "stream": stream}
+    found = asked(fake, [variant(fake)], rows, calls, **options)
     assert found["id"].tolist() == rows["id"].tolist()
     failed = found[found["error"] != ""]
-    assert "the endpoint's answer is not JSON" in set(failed["error"])  # no use to retry that
+    page = wire.NOT_STREAMED if stream else "the endpoint's answer is not JSON"
+    assert page in set(failed["error"])  # no use to retry that
     answered = found.drop(failed.index)
     assert (answered["correct"] == (answered["expected"] != "mixed")).all()
     assert not failed["correct"].any()
@@ -170,6 +174,22 @@ def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, cal
     again = asked(fake, [variant(fake)], rows, calls)
     assert (again["error"] == "").all()
     assert len(fake.seen) - before == len(failed)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "told"),
+    [("nobody", fakes.KEY, "model 'nobody' not found; give a model"),
+     ("m", "wrong", "invalid key; give a key that it takes"),
+     ("m", "", "TEST_KEY is not set; export it")],
+)  # fmt: skip
+def test_what_no_row_could_survive_ends_the_evaluation_in_one_sentence(
+    fake, calls, monkeypatch, model, key, told
+):
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(EndpointError, match=told) as error:
+        asked(fake, [Variant(PLAIN, fake.url, model)], films(40), calls, concurrency=2)
+    assert "\n" not in str(error.value)
+    assert len(fake.seen) <= 4
 
 
 KILLED = """
@@ -299,6 +319,7 @@ def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
 
 def left(folder, ids, families):
     said = pd.DataFrame({"id": ids, "predicted": "yes", "confidence": 0.9, "correct": True})
+    said = said.assign(output=said["predicted"], score=1.0)
     both = pd.concat([said.assign(family=name) for name in families])
     both.to_parquet(folder / "test_predictions.parquet")
     return Record(folder, "mlops/2_build", {})
@@ -327,3 +348,21 @@ def test_confidence_is_the_probability_of_the_answer(fake, calls):
     told = ask("good", **given, parameters={"logprobs": True})
     assert build.confidence(told) == pytest.approx(math.exp(-1.5))
     assert math.isnan(build.confidence(ask("good", **given)))
+
+
+def test_slices_and_faithfulness_are_those_of_the_rows():
+    rows = pd.DataFrame(
+        {"id": ["r0", "r1", "r2"], "text": "It leaks. Good box.", "slice": ["a", "b", "b"],
+         "label": "1"}
+    )  # fmt: skip
+    said = pd.DataFrame({"variant": ["x"] * 3 + ["y"] * 3, "id": ["r0", "r1", "r2"] * 2,
+                         "output": ["It leaks."] * 3 + ["It leaks.", "It broke.", None],
+                         "score": [1, 0, 1, 0.5, 0, 0]})  # fmt: skip
+    found = build.by_slice(said, rows).set_index("slice")
+    assert found.loc["a"].to_dict() == {"n": 1, "x": 1, "y": 0.5}
+    assert found.loc["b"].to_dict() == {"n": 2, "x": 0.5, "y": 0}
+    kept = build.faithful(said, rows, "rouge_l")
+    assert {name: share.value for name, share in kept.items()} == {
+        "faithful, x": 1.0, "faithful, y": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert build.faithful(said, rows, "label") == {}

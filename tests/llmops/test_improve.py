@@ -7,6 +7,7 @@ import pytest
 
 from diptych.core import splits
 from diptych.core.gate import judge
+from diptych.core.records import Record
 from diptych.llmops import improve
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
@@ -84,6 +85,18 @@ def lessons():
     return improve.lessons(ROWS, WINDOWS, PLAN, labels=70, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("facts", "window"),
+    [
+        ({"alarm": "2025-05", "drift": "2025-04"}, "2025-05"),
+        ({"alarm": None, "drift": "2025-04"}, "2025-04"),
+        ({"alarm": None}, None),
+    ],
+)
+def test_a_fall_is_the_alarm_and_else_the_drift(tmp_path, facts, window):
+    assert improve.alarm(Record(tmp_path, "llmops/5_monitor", {}, facts=facts)) == window
+
+
 def test_labels_are_of_the_windows_to_learn_from_and_none_serves_twice(lessons):
     shown = [inputs["text"] for inputs, _ in lessons.shown]
     texts = [*shown, *lessons.learn["text"], *lessons.choose["text"]]
@@ -137,6 +150,7 @@ def test_which_of_some_prompts_lasted_longest():
 def test_the_best_challenger_is_chosen_and_the_first_of_equals(ways, lessons):
     found = improve.compare(ways, lessons.choose)
     assert list(found["variant"].unique()) == list(ways)
+    assert found.groupby("variant")["id"].nunique().eq(len(lessons.choose)).all()
     assert improve.best(found) == "better"
     two = dict.fromkeys(("champion", "one", "two"), ways["better"])
     assert improve.best(improve.compare(two, lessons.choose)) == "one"

@@ -128,6 +128,25 @@ def test_failures_of_a_batch_are_counted(fake, options):
     assert found.loc["batch", ["ok", "failed"]].tolist() == [10, 2]
 
 
+def test_an_endpoint_without_batches_is_told_and_ends_nothing(options, home, monkeypatch):
+    with fakes.serving(fakes.make("anthropic")) as other:
+        found = load.beside_batch(PROMPTS, run="r", **options | {"endpoint": other.url})
+    assert found["ok"].tolist() == [12, 0]
+    assert found["note"][0] == ""
+    assert "has it the Batch API?" in found["note"][1]
+
+
+def test_a_batch_that_takes_longer_is_told_and_taken_up_again(fake, options):
+    course, fake.course = fake.course, ("in_progress",) * 10_000
+    options |= {"poll_s": 0.01}
+    found = load.beside_batch(PROMPTS, run="r", wait_s=0.05, **options)
+    assert "ask the same again later" in found["note"][1]
+    fake.course = course
+    again = load.beside_batch(PROMPTS, run="another", wait_s=60, **options)
+    assert again["ok"].tolist() == [12, 12]
+    assert len(fake.batches) == 1
+
+
 def test_a_batch_of_the_local_model(shared, gguf, calls):
     found = load.beside_batch(
         PROMPTS[:3], run="r", calls=calls, server={"model": gguf}, parameters=PLAIN

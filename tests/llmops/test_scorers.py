@@ -1,5 +1,7 @@
 """What is read from an answer, and how it is graded."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,26 +86,13 @@ def test_json_keeps_to_its_schema_or_not():
         scorers.valid_json({"type": "objekt"})
 
 
-def test_rouge_l_by_hand():
-    # longest common subsequence "police killed the gunman": 4 of 4 and 4 of 5 words
-    assert scorers.rouge_l("Police killed the gunman.", "police have killed the gunman") == (
-        pytest.approx(2 * 4 / 9)
-    )
-    assert scorers.rouge_l("the gunman police killed", "police killed the gunman") == 0.5
-    assert scorers.rouge_l("", "x") == scorers.rouge_l("x", "") == 0
-    rows = [{"label": "a b c"}] * 2
-    assert [g.score for g in scorers.by_rouge_l(PROMPT, rows, ["a b c", None])] == [1, 0]
-
-
-words = st.lists(st.sampled_from("abcd"), max_size=12)
-
-
-@given(words, words)
-def test_rouge_l_is_symmetric_and_counts_common_words_at_most(a, b):
-    one, other = (
-        scorers.rouge_l(" ".join(a), " ".join(b)),
-        scorers.rouge_l(" ".join(b), " ".join(a)),
-    )
-    assert one == pytest.approx(other)
-    common = sum(min(a.count(x), b.count(x)) for x in set(a))
-    assert one <= 2 * common / max(len(a) + len(b), 1) + 1e-9
+@pytest.mark.parametrize(
+    ("graded", "text", "score"),
+    [("label", "positive", 1), ("label", "so good", 0), ("contains", "It is So Good.", 1),
+     ("contains", "positive", 0), ("contains", None, 0), ("rouge_l", "good", 2 / 3),
+     ("rouge_l", None, 0)],
+)  # fmt: skip
+def test_a_prompt_says_how_its_answers_are_graded(graded, text, score):
+    rows = [{"label": "positive", "reference": "so good\nso bad"}]
+    (grade,) = scorers.by_prompt(replace(PROMPT, graded=graded), rows, [text])
+    assert grade.score == pytest.approx(score)

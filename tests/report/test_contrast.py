@@ -16,12 +16,16 @@ from diptych.run.errors import ParameterError
 
 GIVEN = Assumptions()
 API = ("openai/gpt-4o",)
+DONE: dict = {}
 SHARES = {d.key for d in dimensions.ALWAYS if d.kind == "share"} | {"harder-typos"}
 
 
-def judged(found, given=GIVEN, **options) -> dict:
-    made = contrast.contrast(SCENARIO, found, given, **options)
-    return {verdict.dimension.key: verdict for verdict in made.verdicts}
+def judged(found, given=GIVEN) -> dict:
+    """Every verdict by its key; of the same runs and assumptions computed once."""
+    key = (tuple(run.folder for run in found), given)
+    if key not in DONE:
+        DONE[key] = contrast.contrast(SCENARIO, found, given).verdicts
+    return {verdict.dimension.key: verdict for verdict in DONE[key]}
 
 
 def winners(found, given=GIVEN) -> dict[str, str]:
@@ -72,6 +76,7 @@ def test_quality_is_paired_on_the_rows_that_both_judged(found):
     assert quality.right.estimate == stats.wilson(ROWS - 100, ROWS)
     assert quality.difference == stats.paired_difference(left, right)
     assert quality.p == stats.mcnemar(left, right)
+    assert judged(found)["quality"].why.endswith("McNemar p < 0.001")
 
 
 def test_a_row_made_harder_is_compared_with_itself(found):

@@ -82,6 +82,18 @@ def test_every_figure_leads_to_the_page_of_its_run(site, name):
         assert sorted(said for _, said in links) == sorted(fact["said"] for fact in facts)
 
 
+def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
+    html = (site / "sentiment" / "both-2_build.html").read_text()
+    (table,) = re.findall(r'<table class="hinge">.*?</table>', html, re.DOTALL)
+    rows = [words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+    assert "0.970 0.951 to 0.982right on the test rows MLOps 0.800 0.763 to 0.833" in rows
+    assert "0.000answers that change when asked again tie 0.000" in rows
+    assert not [row for row in rows if "changed when asked again" in row]  # told once
+    served = words((site / "sentiment" / "both-4_serve.html").read_text())
+    assert "latency, half of the requests MLOps" in served
+    assert "right on the test rows" not in served
+
+
 def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
     text = words((site / "index.html").read_text())
     assert "no run of LLMOps recorded it" in text
@@ -126,12 +138,11 @@ def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(s
 
 
 def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
-    both = runs(tmp_path / "a")
-    run = compared_into(tmp_path / "c", (SCENARIO, both))
+    left, run = run_of(tmp_path, "1_data"), run_of(tmp_path, "contrast", panel="", number=9)
     (run.folder / "contrast.json").write_text("{ half")
     before = (site / "index.html").read_bytes()
     with pytest.raises(LookupError, match=r"contrast\.json cannot be read"):
-        build([scenario_of(*both)], site, run)
+        build([scenario_of(left)], site, run)
     assert (site / "index.html").read_bytes() == before
 
 
@@ -154,13 +165,12 @@ def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(site):
 
 
 @needs_browser
-@pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing(site, dark):
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
+def test_axe_finds_nothing(site, width, dark):
     with browser.browser() as chromium:
         for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
-            for width in (1440, 390):
-                chromium.open(site / name, width, dark=dark)
-                assert axe.violations(chromium) == [], name
+            chromium.open(site / name, width, dark=dark)
+            assert axe.violations(chromium) == [], name
 
 
 @needs_browser

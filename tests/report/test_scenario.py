@@ -37,6 +37,28 @@ def test_an_override_wins_over_the_scenario(mine):
     assert values["task"] == "mine.csv"
 
 
+def test_a_step_has_files_and_parameters_of_its_own(mine):
+    step = "mlops/2_build tasks/digits family=cnn trials=2"
+    mine.write_text(MINE.replace("mlops/2_build]", f"{step}, mlops/2_build]"))
+    found = steps(load(str(mine)), [])
+    assert [name for name, *_ in found] == ["mlops/1_data", "mlops/2_build", "mlops/2_build"]
+    assert [files for _, files, _ in found] == [[], ["tasks/digits"], []]
+    assert found[1][2] == ["task=mine.csv", "text_column=sentence", "trials=2", "family=cnn"]
+    assert found[2][2] == ["task=mine.csv", "text_column=sentence", "trials=1"]
+    *_, (_, _, told), _ = steps(load(str(mine)), ["trials=5"])
+    assert told == ["task=mine.csv", "text_column=sentence", "trials=5", "family=cnn"]
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [("mlops/2_build trails=2", "trails"), ("mlops/2_build task/dgits", "dgits")],
+)
+def test_a_step_with_a_wrong_word_is_refused_before_anything_runs(mine, step, problem):
+    mine.write_text(MINE.replace("mlops/2_build]", f"{step}]"))
+    with pytest.raises(ParameterError, match=problem):
+        prepare(*steps(load(str(mine)), [])[-1])
+
+
 def test_what_only_the_contrast_declares_is_known_and_given_to_no_other(mine):
     for _, _, overrides in steps(load(str(mine)), ["usd_per_label=2"]):
         assert "usd_per_label=2" not in overrides

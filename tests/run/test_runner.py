@@ -246,6 +246,16 @@ def test_each_step_builds_on_the_one_before_unless_told(repository, echo):
     assert [run.result.get("upstream") for run in runs] == upstreams
 
 
+def test_a_panel_builds_on_its_own_runs(repository, echo):
+    own = repository / "notebooks/mlops/2_build.ipynb"
+    (repository / "notebooks/llmops").mkdir()
+    (repository / "notebooks/llmops/2_build.ipynb").write_text(own.read_text())
+    left, right = ("mlops/2_build", (), ()), ("llmops/2_build", (), ["depth=7"])
+    runs = run_all([left, left, right, right], engine=echo)
+    upstreams = [run.result.get("upstream") for run in runs]
+    assert upstreams == [None, runs[0].id, None, runs[2].id]
+
+
 def test_all_steps_are_checked_before_the_first_runs(repository, home, echo):
     steps = [
         ("mlops/2_build", (), ()),

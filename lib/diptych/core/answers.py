@@ -7,13 +7,13 @@ import re
 import unicodedata
 
 # what a sentence has without saying anything of its own
-FUNCTION_WORDS = frozenset(
-    "a about all also am an and any are as at be because been being but by can could did do does "
-    "for from had has have he her here him his how i if in into is it its just me more most my no "
-    "not of on one or other our out over really s she so some such t than that the their them "
-    "then there these they this those to too up us very was we were what when where which while "
-    "who why will with would you your".split()
-)
+FUNCTION_WORDS = frozenset(re.findall(r"\w+", """
+a about all also am an and any are as at be because been being but by can could did do does for
+from had has have he her here him his how i if in into is it its just me more most my no not of
+on one or other our out over really s she so some such t than that the their them then there
+these they this those to too up us very was we were what when where which while who why will
+with would you your
+"""))  # fmt: skip
 
 
 def contains(text: str, reference: str) -> float:

@@ -159,7 +159,7 @@ def negated(text: str, known: set[str]) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z']+", text.lower())
+    return re.findall(r"[a-z0-9']+", text.lower())
 
 
 @cache

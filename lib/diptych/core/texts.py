@@ -1,11 +1,17 @@
 """Texts of a window as numbers in which drift is looked for, and the words that are new in it."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 WORD = re.compile(r"[\w']+")
+
+
+def vocabulary(texts: Iterable[str]) -> set[str]:
+    """Return the words of texts, in lower case."""
+    return {word for text in texts for word in WORD.findall(text.lower())}
 
 
 def describe_texts(texts: list[str], known: set[str]) -> pd.DataFrame:

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from diptych.core import stats
+from diptych.core.ledger import Ledger
+from diptych.run import workspace
 
 LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
+
+
+def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int) -> None:
+    """Record the labels that are known: those of all windows but the last `delay`."""
+    names = sorted(windows.unique())
+    known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
+    labels = data.set_index("id")["label"].reindex(known).dropna()
+    with Ledger(workspace.ledger_path()) as ledger:
+        ledger.label(endpoint, labels.to_dict())
 
 
 @dataclass(frozen=True)

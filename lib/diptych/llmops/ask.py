@@ -17,6 +17,7 @@ from diptych.core.calls import Calls
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget
 from diptych.llmops.plan import Plan, make_plan, opened
+from diptych.llmops.providers import EndpointError
 
 TIMEOUT_S = 120.0
 RETRIES = 4  # with growing pauses and jitter, or after what Retry-After says
@@ -95,13 +96,16 @@ def ask_many(requests: Iterable, **options) -> list[Answer]:
         After 408, 409, 429 and 5xx, a refused connection or a timeout.
     deadline_s : float, optional
         For one call with all its tries; by default none.
+    give_up : bool
+        Raise at the first failure that every call will meet: a wrong key, an unknown model, nobody
+        there. By default it is an answer with an error as others are.
 
     Raises
     ------
     ValueError
         If a request or an option is wrong; nothing is asked then.
     EndpointError
-        If the endpoint cannot be used.
+        If the endpoint cannot be used; see `give_up`.
     BudgetError
         If the budget is used up; what was answered is in the ledger.
     LedgerError
@@ -136,12 +140,13 @@ async def ask_many_async(
     timeout_s: float = TIMEOUT_S,
     max_retries: int = RETRIES,
     deadline_s: float | None = None,
+    give_up: bool = False,
 ) -> list[Answer]:
     """As `ask_many`, to be awaited."""
     if concurrency < 1:
         raise ValueError(f"concurrency: {concurrency}; at least 1")
     plan = make_plan(requests, endpoint, model, parameters, server, key_env)
-    work = _Work(plan, budget or Budget(), stream, deadline_s)
+    work = _Work(plan, budget or Budget(), stream, deadline_s, give_up)
     with opened(calls) as book:
         found = await asyncio.to_thread(book.answered, plan.hashes, repeat)
         work.answers |= {name: replayed(row) for name, row in found.items()}
@@ -159,8 +164,11 @@ async def ask_many_async(
 class _Work:
     """Asks what is not yet answered, with bounded concurrency and within the budget."""
 
-    def __init__(self, plan: Plan, budget: Budget, stream: bool, deadline_s: float | None):
+    def __init__(
+        self, plan: Plan, budget: Budget, stream: bool, deadline_s: float | None, give_up: bool
+    ):
         self.plan, self.budget, self.deadline_s = plan, budget, deadline_s
+        self.give_up, self.hopeless = give_up, ""
         self.call = wire.stream if stream else wire.complete
         self.answers: dict[str, Answer] = {}
         self.settled = asyncio.Event()
@@ -182,6 +190,8 @@ class _Work:
                     row = await self.ask(client, name, body)
                     recorder.add(row)
                     bar.update()
+                    if self.hopeless:
+                        raise EndpointError(self.hopeless)
 
             try:
                 async with asyncio.TaskGroup() as group:
@@ -210,6 +220,8 @@ class _Work:
                 usd = self.plan.price(body).usd(*written)
         except wire.FAILURES as problem:
             error, sure = wire.explain(problem), wire.is_free(problem)
+            if self.give_up and (remedy := wire.remedy(problem)):
+                self.hopeless = f"{self.plan.at.name}: {error}; {remedy}"
         except TimeoutError:  # it may be answered, and paid, all the same
             error, sure = "no answer in time", False
         except BaseException:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import board
+from diptych.core import answers, board, stats
 from diptych.core import progress as bars
 from diptych.core.calls import Calls
 from diptych.core.records import Record, RecordError
@@ -41,8 +41,10 @@ def evaluate(
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
-    A call that failed is a row with its ``error`` and counts as wrong. What was answered before is
-    read from the ledger and not paid again, so a run that was cut off goes on where it stopped.
+    A call that failed is a row with its ``error`` and counts as wrong; a failure that every call
+    would meet (a wrong key, an unknown model, nobody there) ends it at once. What was answered
+    before is read from the ledger and not paid again, so a run that was cut off goes on where it
+    stopped.
 
     Parameters
     ----------
@@ -83,12 +85,13 @@ def evaluate(
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):
                     some = rows.iloc[start : start + CHUNK].to_dict("records")
-                    answers = ask_many(
+                    said = ask_many(
                         variant.requests(some, pool), endpoint=variant.endpoint,
                         model=variant.model, server=variant.server, repeat=repeat, calls=book,
-                        prompt_version=variant.prompt.version, progress=bar, **options,
+                        prompt_version=variant.prompt.version, progress=bar, give_up=True,
+                        **options,
                     )  # fmt: skip
-                    frames.append(_graded(variant, repeat, some, answers, scorer))
+                    frames.append(_graded(variant, repeat, some, said, scorer))
                     done += len(some)
                     bar.update(done - bar.n)  # those from the ledger too
     return pd.concat(frames, ignore_index=True)
@@ -110,9 +113,9 @@ def _check(variants: Sequence[Variant], rows: pd.DataFrame, pool: Sequence, repe
             raise ValueError(f"shots: {variant.name} needs {variant.shots}, and {told}")
 
 
-def _graded(variant, repeat: int, rows: list, answers: list[Answer], scorer) -> pd.DataFrame:
+def _graded(variant, repeat: int, rows: list, said: list[Answer], scorer) -> pd.DataFrame:
     """Return the lines of one chunk."""
-    grades = scorer(variant.prompt, rows, [answer.text for answer in answers])
+    grades = scorer(variant.prompt, rows, [answer.text for answer in said])
     lines = [
         (
             variant.name, row["id"], repeat, answer.text, grade.predicted, scorers.wanted(row),
@@ -120,7 +123,7 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], scorer) -> 
             answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.first_token_ms,
             answer.latency_ms, answer.cached,
         )
-        for row, answer, grade in zip(rows, answers, grades, strict=True)
+        for row, answer, grade in zip(rows, said, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     numbers = [*COLUMNS[10:15], "score", "confidence"]
@@ -303,6 +306,33 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
     return pd.DataFrame(lines, columns=names)
+
+
+def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean score of each variant on each slice of the rows, ``slice`` and ``n`` first.
+
+    Rows without slices are taken by their label.
+    """
+    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    part = results["id"].map(rows.set_index("id")[column]).rename("slice")
+    found = results.pivot_table(index=part, columns="variant", values="score", sort=False)
+    found = found[list(results["variant"].unique())].sort_index()
+    found.insert(0, "n", rows[column].value_counts())
+    return found.rename_axis(columns=None).reset_index()
+
+
+def faithful(results: pd.DataFrame, rows: pd.DataFrame, graded: str) -> dict[str, stats.Estimate]:
+    """Return of each variant the share of summaries whose every content word is in the text.
+
+    Empty where answers are not summaries, graded by ``"rouge_l"``. An extract is faithful by
+    construction. See `diptych.core.answers.faithful`.
+    """
+    if graded != "rouge_l":
+        return {}
+    source = results["id"].map(rows.set_index("id")["text"])
+    pairs = zip(results["output"].fillna(""), source, strict=True)
+    kept = pd.Series([answers.faithful(*pair) for pair in pairs]).groupby(results["variant"].array)
+    return {f"faithful, {name}": stats.wilson(int(k.sum()), len(k)) for name, k in kept}
 
 
 def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from diptych.core import progress as bars
 from diptych.core import stats
 from diptych.core import windows as timeline
 from diptych.core.columns import FRAME
 from diptych.core.gate import Candidate, Limits
+from diptych.core.records import Record
 from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan
 from diptych.llmops import build, data, release, wordings
 from diptych.llmops.grid import Variant
@@ -20,9 +22,9 @@ from diptych.llmops.prompts import Prompt
 from diptych.llmops.search import Search, optimise
 
 __all__ = [
-    "LOSS", "LOST", "Lessons", "Plan", "bare", "best", "by_window", "compare", "gains",
-    "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground", "optimise",
-    "outcome", "plan", "proposals", "some",
+    "LOSS", "LOST", "Lessons", "Plan", "alarm", "bare", "best", "by_window", "compare",
+    "gains", "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground",
+    "optimise", "outcome", "plan", "proposals", "some",
 ]  # fmt: skip
 
 SHOWN = 40  # of the labelled rows, at most so many are examples to choose from
@@ -67,6 +69,11 @@ class Lessons:
         """Return the rows to tune on: the new ones, and old train rows to keep the old ground."""
         old = data.sample(rows, "train", replay, seed) if replay else rows.head(0)
         return pd.concat([self.learn, old], ignore_index=True)
+
+
+def alarm(monitored: Record) -> str | None:
+    """Return the window in which ``llmops/5_monitor`` saw its prompt fall, else its input drift."""
+    return monitored.facts["alarm"] or monitored.facts.get("drift")
 
 
 def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
@@ -130,14 +137,18 @@ def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
     return named[order["name"].iloc[0]]
 
 
-def compare(ways: Mapping[str, Variant], rows: pd.DataFrame, **options) -> pd.DataFrame:
+def compare(
+    ways: Mapping[str, Variant], rows: pd.DataFrame, progress=False, **options
+) -> pd.DataFrame:
     """Ask each way about the same rows; takes what `build.evaluate` takes, and returns it.
 
     ``variant`` is the name given here: two tuned models of one prompt would have one of their own.
     """
-    found = [
-        build.evaluate([way], rows, **options).assign(variant=name) for name, way in ways.items()
-    ]
+    with bars.within(progress, len(ways) * len(rows), "call") as bar:
+        found = [
+            build.evaluate([way], rows, progress=bar, **options).assign(variant=name)
+            for name, way in ways.items()
+        ]
     return pd.concat(found, ignore_index=True)
 
 

@@ -120,7 +120,7 @@ def _predictions(
             "model": name or variant.name,
             "row_id": row["id"],
             "input": {key: row[key] for key in variant.prompt.inputs},
-            "prediction": scorers.label(said.text, variant.prompt.labels),
+            "prediction": scorers.read(variant.prompt, said.text),
             "probability": None if pd.isna(sure) else sure,
             "latency_ms": said.latency_ms,
             "status": "failed" if said.error else "ok",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.llmops.ask import ask_many
-from diptych.llmops.batch import ask_batch
+from diptych.llmops.batch import BatchError, ask_batch
 
 LEVELS = (1, 8, 32)  # requests under way at once
 
@@ -109,15 +109,19 @@ def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
     -------
     DataFrame
         ``name``, ``ok``, ``failed``, ``cached``, ``tokens in``, ``tokens out``, ``usd`` (NaN where
-        not known) and ``wall_s``.
+        not known), ``wall_s`` and ``note``: why there is no batch, of an endpoint without batches
+        or of one that is still worked through.
     """
     patience = {name: options.pop(name) for name in ("poll_s", "wait_s") if name in options}
     made_here = options.get("endpoint", "local") == "local"
     lines = []
     for name, ask, more in (("real time", ask_many, {}), ("batch", ask_batch, patience)):
         own = run if made_here or name == "real time" else ""
-        began = time.perf_counter()
-        answers = ask(requests, run=run, repeat=fresh(f"{own} {name}"), **options, **more)
+        began, note = time.perf_counter(), ""
+        try:
+            answers = ask(requests, run=run, repeat=fresh(f"{own} {name}"), **options, **more)
+        except BatchError as error:
+            answers, note = [], str(error)
         failed = sum(bool(answer.error) for answer in answers)
         usd = [np.nan if x.usd is None else x.usd for x in answers if not x.error]
         lines.append({
@@ -129,6 +133,7 @@ def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
             "tokens out": sum(answer.completion_tokens or 0 for answer in answers),
             "usd": sum(usd) if usd else np.nan,
             "wall_s": time.perf_counter() - began,
+            "note": note,
         })  # fmt: skip
     return pd.DataFrame(lines)
 

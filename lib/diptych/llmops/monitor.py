@@ -6,7 +6,7 @@ or the call failed), ``probability``, ``label`` (null until it came), and of the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,16 @@ from diptych.core.changes import Alarm, Detector
 from diptych.core.drift import Profile, estimated_accuracy
 from diptych.core.prices import Price
 from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import as_row, before_and_since
+from diptych.core.windows import add_labels, as_row, before_and_since
 
 __all__ = [
-    "Watch", "accuracy", "before_and_since", "change", "describe", "graded", "health", "new_words",
-    "reference", "refuses", "spending", "watch",
+    "Watch", "accuracy", "add_labels", "before_and_since", "change", "describe", "graded", "health",
+    "new_words", "reference", "refuses", "spending", "watch",
 ]  # fmt: skip
 
 NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
           "prompt_tokens", "completion_tokens", "usd", "latency_ms")  # fmt: skip
+SERVED = "as served"
 NONE = "none"  # what the reference calls an answer without a label
 REFUSES = re.compile(
     r"\b(?:cannot|can't|can not|could not|couldn't|unable to|not able to|won't|refuse to|sorry)\b"
@@ -187,7 +188,7 @@ def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         counts = {
             "failed": int((~answered).sum()),
             "unreadable": int(unread.sum()),
-            "refused": int(group.loc[unread, "output"].map(refuses).sum()),
+            "refused": sum(map(refuses, group.loc[unread, "output"])),
         }
         shares += [
             as_row(window, kind, stats.wilson(count, len(group))) for kind, count in counts.items()
@@ -201,17 +202,15 @@ def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(shares, columns=columns), pd.DataFrame(figures, columns=names)
 
 
-def spending(
-    log: pd.DataFrame, budget_usd: float, prices: Mapping[str, Price] | None = None
-) -> pd.DataFrame:
+def spending(log: pd.DataFrame, budget_usd: float, models: Sequence[str] = ()) -> pd.DataFrame:
     """Return the bill by window against the budget.
 
     Parameters
     ----------
     budget_usd : float
         For all windows together.
-    prices : mapping of str to Price
-        Other models: what the same tokens would have cost there.
+    models : sequence of str
+        ``provider/model`` in genai-prices: what the same tokens would have cost there.
 
     Returns
     -------
@@ -231,9 +230,10 @@ def spending(
     windows = sorted(log["window"].unique())
     tokens = log[["prompt_tokens", "completion_tokens"]].fillna(0).astype(int)
     lines = []
-    for model, price in {"as served": None, **(prices or {})}.items():
-        costs = log["usd"]
-        if price is not None:
+    for model in (SERVED, *models):
+        at, _, name = model.partition("/")
+        price, costs = Price(at, name), log["usd"]
+        if model != SERVED:
             costs = pd.Series([price.usd(*pair) for pair in tokens.to_numpy().tolist()], log.index)
         each = costs.astype(float).groupby(log["window"]).sum(min_count=1).reindex(windows)
         total = each.cumsum()

@@ -46,7 +46,7 @@ def measure(
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
     extra = {
         UNREADABLE: float(found["predicted"].isna().mean()),
-        COST: 1000 * float(found["usd"].mean(skipna=False)),
+        COST: 1000 * float(found.loc[found["error"] == "", "usd"].mean(skipna=False)),
     }
     return Candidate.from_rows(
         name,

@@ -141,6 +141,11 @@ def by_prompt(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | Non
     ]
 
 
+def read(prompt: Prompt, text: str | None) -> str | None:
+    """Return what an answer says: its label, or all of it where the prompt asks for a text."""
+    return label(text, prompt.labels) if prompt.graded == LABEL else text
+
+
 def wanted(row: Mapping) -> str:
     """Return what a row's answer is compared with: its reference, or its label if it has none."""
     return row.get(REFERENCE, row["label"])

@@ -109,6 +109,17 @@ def is_free(error: Exception) -> bool:
     return isinstance(error, openai.APIStatusError)
 
 
+def remedy(error: Exception) -> str:
+    """Return what to do about a failure that every call will meet, "" where the next may not."""
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return "give a key that it takes"
+    if isinstance(error, openai.NotFoundError):
+        return "give a model that it has, and its whole base URL"
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED):
+        return "start it, or give another endpoint"
+    return ""
+
+
 def explain(error: Exception) -> str:
     """Return why there is no answer, in one line."""
     if isinstance(error, openai.APIStatusError):

@@ -95,12 +95,13 @@ def settings(family: str, trials: int, seed: int) -> list[dict]:
 
 
 def tune(
-    data: pd.DataFrame, task: Task, family: str, trials: int, seed: int
+    data: pd.DataFrame, task: Task, family: str, trials: int, seed: int, dask: str = ""
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and keep the best on the valid rows.
 
     The kept model's temperature is set on the valid rows too. A valid row whose class is not
-    among the train rows is left out: every setting gets it wrong.
+    among the train rows is left out: every setting gets it wrong. The family ``xgboost`` is
+    fitted on the Dask cluster at the address `dask`, if one is given.
 
     Returns
     -------
@@ -125,7 +126,8 @@ def tune(
     truth = models.encode(valid["label"], classes)
     tried, best = [], None
     for setting in settings(family, trials, seed):
-        estimator = ESTIMATORS[family](**setting, seed=seed)
+        where = {"dask": dask} if dask and family == "xgboost" else {}
+        estimator = ESTIMATORS[family](**setting, **where, seed=seed)
         estimator.fit(matrix, codes, len(classes))
         score = float((estimator.predict_proba(held_out).argmax(axis=1) == truth).mean())
         tried.append({"family": family, "setting": _compact(setting), "valid": score})

@@ -75,12 +75,15 @@ class Logistic:
 
 
 class Boosted:
-    """XGBoost: trees by default, a linear booster as the subclass below."""
+    """XGBoost: trees by default, a linear booster as the subclass below.
+
+    `dask` is the address of a cluster to fit on (trees only); "" fits here.
+    """
 
     booster = "gbtree"
 
-    def __init__(self, rounds: int = 250, seed: int = 0, **parameters):
-        self.rounds = rounds
+    def __init__(self, rounds: int = 250, seed: int = 0, dask: str = "", **parameters):
+        self.rounds, self.dask = rounds, dask
         self.parameters = {"booster": self.booster, "seed": seed, "verbosity": 0, **parameters}
 
     def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
@@ -93,6 +96,12 @@ class Boosted:
             else {"objective": "multi:softprob", "num_class": classes}
         )
         settings = {"max_bin": SPARSE_BINS} if hasattr(matrix, "tocsr") else {}
+        if self.dask:
+            from diptych.mlops import cluster
+
+            settings = {**settings, **self.parameters, **goal}
+            self.model = cluster.train(self.dask, settings, matrix, codes, self.rounds)
+            return
         if matrix.shape[0] < FEW_ROWS:
             settings["nthread"] = 1
         data = xgboost.DMatrix(matrix, codes)

@@ -11,7 +11,7 @@ from diptych.core import stats
 from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.ledger import Ledger
 from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import as_row, before_and_since
+from diptych.core.windows import add_labels, as_row, before_and_since
 from diptych.mlops.models import Model
 from diptych.run import workspace
 
@@ -84,15 +84,6 @@ def predictions(endpoint: str) -> pd.DataFrame:
     """Read what an endpoint has logged, with the labels that have come."""
     with Ledger(workspace.ledger_path()) as ledger:
         return ledger.predictions(endpoint=endpoint)
-
-
-def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int) -> None:
-    """Record the labels that are known: those of all windows but the last `delay`."""
-    names = sorted(windows.unique())
-    known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
-    labels = data.set_index("id")["label"].reindex(known).dropna()
-    with Ledger(workspace.ledger_path()) as ledger:
-        ledger.label(endpoint, labels.to_dict())
 
 
 def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series) -> Watch:

@@ -51,11 +51,11 @@ class SentenceFeatures:
     """
 
     def __init__(self):
-        self.words = TextFeatures()
+        self.text = TextFeatures()
 
     def fit_transform(self, texts: Sequence[str]) -> Sentences:
         """Learn the vocabulary of the sentences and return their features."""
-        self.words.fit_transform([one for text in texts for one in sentences(text)])
+        self.text.fit_transform([one for text in texts for one in sentences(text)])
         return self.transform(texts)
 
     def transform(self, texts: Sequence[str]) -> Sentences:
@@ -65,7 +65,7 @@ class SentenceFeatures:
         split = [sentences(text) for text in texts]
         counts = np.array([len(parts) for parts in split])
         flat = [one for parts in split for one in parts]
-        matrix = self.words.transform(flat)
+        matrix = self.text.transform(flat)
         of = np.repeat(np.arange(len(counts)), counts)
         member = csr_matrix((np.ones(len(of), np.float32), (of, np.arange(len(of)))))
         centroid = (member @ matrix).multiply(1 / counts[:, None]).tocsr()
@@ -76,15 +76,20 @@ class SentenceFeatures:
         own = np.column_stack([place == 0, last, place / counts[of], length, likeness])
         return Sentences(hstack([matrix, csr_matrix(own.astype(np.float32))], format="csr"), counts)
 
+    @property
+    def words(self) -> set[str]:
+        """Single words the model knows."""
+        return self.text.words
+
     def save(self, folder: Path) -> None:
         """Write the vocabulary."""
-        self.words.save(folder)
+        self.text.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "SentenceFeatures":
         """Rebuild what `save` wrote."""
         features = cls()
-        features.words = TextFeatures.load(folder)
+        features.text = TextFeatures.load(folder)
         return features
 
 

@@ -51,7 +51,7 @@ class Contrast:
                 for figure in (measured.left, measured.right)
             ]
             lines.append((own.group, own.name, told[0], verdict.winner, told[1], verdict.why))
-        names = ["", "dimension", "MLOps", "verdict", "LLMOps", "why"]
+        names = ["group", "dimension", "MLOps", "verdict", "LLMOps", "why"]
         return pd.DataFrame(lines, columns=names)
 
     def counts(self) -> dict[str, int]:
@@ -128,7 +128,7 @@ def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
         wanted |= load_file(find_file(file))
     wanted |= {text.partition("=")[0]: text.partition("=")[2] for text in scenario.parameters}
     found = []
-    for notebook in scenario.notebooks:
+    for notebook in dict.fromkeys(step.partition(" ")[0] for step in scenario.notebooks):
         for run in known:
             task = run.result.get("task") or {}
             same = all(str(task[name]) == str(wanted[name]) for name in task if name in wanted)

@@ -159,7 +159,7 @@ def _since_alarm(panel: Panel) -> Figure | None:
     if not (before and since and before.estimate and since.estimate):
         return None
     lost = stats.unpaired_difference(before.estimate, since.estimate)
-    alarm = panel.fact("5_monitor", "alarm")
+    alarm = panel.fact("5_monitor", "drift") or panel.fact("5_monitor", "alarm")
     note = f"alarm in {alarm}" if alarm else ""
     return Figure(lost.value, before.runs, lost.low, lost.high, note=note)
 

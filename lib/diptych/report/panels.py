@@ -1,17 +1,18 @@
 """The two-panel page: both notebooks of a stage side by side, aligned by their shared headings.
 
-Between them stands the hinge: every value that both runs recorded under one name, with its
-interval, and what each run took.
+Between them stands the hinge: the verdicts on these two runs, every value that both recorded under
+one name, with its interval, and what each run took.
 """
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
+from diptych.report.contrast_page import SIDES
 from diptych.report.values import interval, with_unit
 from diptych.run.export import LIMIT, Nav, body, drop_largest, provenance, render
 from diptych.run.notebooks import title as question_of
@@ -73,26 +74,60 @@ def sections(notebook: Mapping) -> dict[str, list]:
     return parts
 
 
-def hinge(left: Run, right: Run) -> list[dict]:
-    """Return what both runs recorded under one name, and the seconds each took."""
-    ours, theirs = (run.result.get("values", {}) for run in (left, right))
+def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]:
+    """Return the verdicts on these two runs, what both recorded under one name, and their seconds.
+
+    Parameters
+    ----------
+    verdicts : sequence of mapping
+        Of the contrast, see `diptych.report.contrast_page.read`; those on other runs are left out.
+    """
+    judged = [
+        own
+        for own in verdicts
+        if own["left"]
+        and own["right"]
+        and (own["left"]["runs"][0], own["right"]["runs"][0]) == (left.id, right.id)
+    ]
     rows = [
-        {"name": name.replace("_", " "), "left": _said(ours[name]), "right": _said(theirs[name])}
+        {
+            "name": own["name"],
+            "winner": own["winner"],
+            **{side: (own[side]["said"], own[side]["interval"]) for side in ("left", "right")},
+        }
+        for own in judged
+    ]
+    shown = [(own["left"]["value"], own["right"]["value"]) for own in judged]
+    ours, theirs = (run.result.get("values", {}) for run in (left, right))
+    rows += [
+        _line(name.replace("_", " "), ours[name], theirs[name])
         for name in ours
-        if name in theirs
+        if name in theirs and (ours[name]["value"], theirs[name]["value"]) not in shown
     ]
     took = [run.manifest.get("seconds") for run in (left, right)]
     if None not in took:
-        seconds = [_said({"value": round(float(value), 1), "unit": "s"}) for value in took]
-        rows.append({"name": "the run took", "left": seconds[0], "right": seconds[1]})
+        seconds = [{"value": round(float(value), 1), "unit": "s"} for value in took]
+        rows.append(_line("the run took", *seconds))
     return rows
+
+
+def _line(name: str, left: Mapping, right: Mapping) -> dict:
+    return {"name": name, "winner": "", "left": _said(left), "right": _said(right)}
 
 
 def _said(entry: Mapping) -> tuple[str, str]:
     return with_unit(entry), interval(entry)
 
 
-def pair_to_html(left: Side, right: Side, *, title: str, home_link: str, nav: Nav) -> str:
+def pair_to_html(
+    left: Side,
+    right: Side,
+    *,
+    title: str,
+    home_link: str,
+    nav: Nav,
+    verdicts: Sequence[Mapping] = (),
+) -> str:
     """Render two notebooks of a stage as one page of at most `diptych.run.export.LIMIT` bytes.
 
     Outputs that would take the page over the limit are left out, the largest first, and say so.
@@ -112,8 +147,9 @@ def pair_to_html(left: Side, right: Side, *, title: str, home_link: str, nav: Na
                  "failed": side.run.status != "ok", "provenance": provenance(side.run.manifest)}
                 for name, side in (("left", left), ("right", right))
             ],
+            chips=SIDES,
             rows=_rows(sides, left, right),
-            hinge=hinge(left.run, right.run),
+            hinge=hinge(left.run, right.run, verdicts),
         )  # fmt: skip
         if len(page.encode()) <= LIMIT or not drop_largest({"cells": cells}):
             return page

@@ -32,7 +32,9 @@ class Scenario:
     files : list of str
         Parameter files for every notebook.
     notebooks : list of str
-        In order; each builds on the run before it in its panel.
+        In order; each builds on the run before it in its panel. What follows a name, such as
+        ``"mlops/2_build tasks/digits trials=1"``, are files and parameters for this step alone,
+        over those of the scenario.
     parameters : list of "name=value"
         Each for the notebooks that declare it, over the files; may be left out.
     """
@@ -80,10 +82,12 @@ def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
     ParameterError
         If no notebook of the scenario declares a parameter.
     """
+    planned = [(name, own) for name, *own in map(str.split, scenario.notebooks)]
     declared = {
         name: {parameter.name for parameter in read_parameters(find_notebook(name))}
-        for name in scenario.notebooks
+        for name, _ in planned
     }
+    overrides = list(overrides)
     everywhere = _of_contrast().union(*declared.values())
     chosen = {name_of(text): text for text in (*scenario.parameters, *overrides)}
     unknown = [text for name, text in chosen.items() if name not in everywhere]
@@ -93,10 +97,14 @@ def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
             f"{nearest(name_of(text), everywhere)}`diptych list` shows them all"
             for text in unknown
         )
-    return [
-        (name, scenario.files, [text for key, text in chosen.items() if key in declared[name]])
-        for name in scenario.notebooks
-    ]
+    made, given = [], {name_of(text) for text in overrides}
+    for name, own in planned:
+        files = [*scenario.files, *(word for word in own if "=" not in word)]
+        known = {key: text for key, text in chosen.items() if key in declared[name]}
+        told = {name_of(word): word for word in own if "=" in word}
+        known |= {key: text for key, text in told.items() if key not in given}
+        made.append((name, files, list(known.values())))
+    return made
 
 
 def name_of(text: str) -> str:
@@ -143,7 +151,7 @@ def report(
     for scenario, plan in zip(chosen, plans, strict=True):
         runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    compared = _compare(names, done, own, progress)
+    compared = _compare(names, done, own, progress=progress, force=force)
     return pages.build(done, site or workspace.repo_root() / "site", compared)
 
 
@@ -153,10 +161,12 @@ def _of_contrast() -> set[str]:
     return {parameter.name for parameter in read_parameters(path)} if path.exists() else set()
 
 
-def _compare(names, done: Sequence[pages.ScenarioRuns], own: list[str], progress) -> Run | None:
-    """Run the contrast over exactly these runs."""
+def _compare(
+    names: Iterable[str], done: Sequence[pages.ScenarioRuns], own: list[str], **options
+) -> Run | None:
+    """Run the contrast over exactly these runs; takes what `run_notebook` takes."""
     if not _of_contrast():
         return None
     runs = [f"{scenario.name}:{run.id}" for scenario in done for run in scenario.runs]
-    told = [f"scenarios={json.dumps(names)}", f"runs={json.dumps(runs)}"]
-    return run_notebook(CONTRAST, (), [*own, *told], progress=progress)
+    told = [f"scenarios={json.dumps(list(names))}", f"runs={json.dumps(runs)}"]
+    return run_notebook(CONTRAST, (), [*own, *told], **options)

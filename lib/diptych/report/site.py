@@ -131,6 +131,8 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path, contrast: Run | None = 
 
 def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None) -> None:
     cards, hrefs = [], {}
+    facts = contrast_page.read(contrast) if contrast else {"scenarios": []}
+    verdicts = {one["name"]: one["verdicts"] for one in facts["scenarios"]}
     for scenario in scenarios:
         pages = _pages(scenario)
         (folder / scenario.name).mkdir(parents=True)
@@ -138,10 +140,10 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
             html = _page(scenario, pages, page)
             (folder / scenario.name / page.file).write_text(html, encoding="utf-8")
             hrefs[page.run.id] = f"{scenario.name}/{page.file}"
-        for file, html in _pairs(scenario, pages):
+        for file, html in _pairs(scenario, pages, verdicts.get(scenario.name, ())):
             (folder / scenario.name / file).write_text(html, encoding="utf-8")
         cards.append(_card(scenario, pages))
-    compared = _contrast(contrast, hrefs, folder) if contrast else {}
+    compared = _contrast(contrast, facts, hrefs, folder) if contrast else {}
     runs = [run for scenario in scenarios for run in scenario.runs]
     manifests = [run.manifest for run in [*runs, *([contrast] if contrast else [])]]
     newest = max(manifests, key=lambda manifest: manifest.get("started", ""))
@@ -161,11 +163,10 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
     (folder / "index.html").write_text(html, encoding="utf-8")
 
 
-def _contrast(run: Run, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
+def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
     """Write the page of the contrast and of its notebook; return what the landing page shows."""
     import nbformat
 
-    facts = contrast_page.read(run)
     compared = contrast_page.shown(facts, {**hrefs, run.id: "contrast-run.html"})
     html = contrast_page.page(run, facts, compared, TEMPLATES)
     (folder / "contrast.html").write_text(html, encoding="utf-8")
@@ -239,7 +240,7 @@ def _both(pages: list[Page]) -> dict[str, tuple[Page, Page]]:
     }
 
 
-def _pairs(scenario: ScenarioRuns, pages: list[Page]):
+def _pairs(scenario: ScenarioRuns, pages: list[Page], verdicts: Sequence[dict]):
     """Yield file name and page of every stage that was run in both panels."""
     both = _both(pages)
     steps = [Step(label(stage), _pair_file(stage) if stage in both else "",
@@ -262,7 +263,9 @@ def _pairs(scenario: ScenarioRuns, pages: list[Page]):
         title = f"{label(stage)}, side by side: {scenario.title}"
         yield (
             _pair_file(stage),
-            pair_to_html(left, right, title=title, home_link="../index.html", nav=nav),
+            pair_to_html(
+                left, right, title=title, home_link="../index.html", nav=nav, verdicts=verdicts
+            ),
         )
 
 

@@ -100,6 +100,7 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
         gap, told = Estimate(value, value, value, 0), f"a difference of {value:+.3f} (no interval)"
     else:
         told = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        told += "" if measured.p is None else f", McNemar p {_probability(measured.p)},"
     read = stats.verdict(gap, margin)
     if read == "unclear":
         more = f"; about {measured.needed:,} rows would tell" if measured.needed else ""
@@ -107,7 +108,11 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     if read == "tie":
         return TIE, f"{told} is inside the margin of {margin:g}"
     wins = (read == "better") == (dimension.better == HIGHER)
-    return MLOPS if wins else LLMOPS, told
+    return MLOPS if wins else LLMOPS, told.rstrip(",")
+
+
+def _probability(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _by_ratio(dimension: Dimension, left: float, right: float, ratio: float) -> tuple[str, str]:

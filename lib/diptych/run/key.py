@@ -53,8 +53,8 @@ def parts_of(job) -> dict:
         "parameters": values,
         "data": {name: found for name, value in values.items() if (found := _data(value))},
         "upstream": _upstream(job.values.get(UPSTREAM)),
-        "lib": {workspace.shown(path): digests.of_file(path) for path in modules},
-        "files": {workspace.shown(path): digests.of_path(path) for path in read},
+        "lib": {_name(path): digests.of_file(path) for path in modules},
+        "files": {_name(path): digests.of_path(path) for path in read},
         "lock": _lock(),
         "python": platform.python_version(),
         "packages": host.packages(),
@@ -94,6 +94,14 @@ def _folders() -> list[Path]:
     """Return where a kernel started here finds the user's own modules."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return [Path.cwd(), *(Path(folder) for folder in given if folder)]
+
+
+def _name(path: Path) -> str:
+    """Return a file's name wherever this runs: in the package, in the repository, or here."""
+    for base in (workspace.PACKAGE.parent, _root()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return workspace.shown(path)
 
 
 def _data(value) -> dict[str, str]:

@@ -5,7 +5,7 @@ through silently (an unknown name, a wrong type) is refused here, all problems a
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -49,13 +49,32 @@ def find_file(name: str | Path) -> Path:
     return find(name, "params", (".yaml", ".yml"), "parameter file", hint)
 
 
-def load_file(name: str | Path) -> dict:
+def load_section(name: str | Path, section: str) -> dict:
+    """Return one section of a parameter file, such as ``sweep``; {} if it has none.
+
+    Raises
+    ------
+    ParameterError
+        As `load_file` does, and if the section is no mapping.
+    """
+    load_file(name, (section,))
+    path = find_file(name)
+    content = yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader) or {}
+    found = content.get(section) or {}
+    if not isinstance(found, dict):
+        raise ParameterError(f"{workspace.shown(path)}: {section}: no mapping of names to values.")
+    return found
+
+
+def load_file(name: str | Path, sections: Collection[str] = ()) -> dict:
     """Read one parameter file.
 
     Parameters
     ----------
     name : str or Path
         A path, or a short name under ``params/``.
+    sections : collection of str
+        Names that are no parameters and may hold anything; they are left out.
 
     Returns
     -------
@@ -73,7 +92,7 @@ def load_file(name: str | Path) -> dict:
         loader = _Loader(path.read_bytes().decode("utf-8-sig"))
         try:
             root = loader.get_single_node()
-            return _flat(shown, root, loader) if root is not None else {}
+            return _flat(shown, root, loader, sections) if root is not None else {}
         finally:
             loader.dispose()
     except ParameterError:
@@ -90,6 +109,7 @@ def resolve(
     parameters: Iterable[Parameter],
     files: Iterable[str | Path] = (),
     overrides: Iterable[str] | Mapping[str, object] = (),
+    sections: Collection[str] = (),
 ) -> dict:
     """Return every parameter's value: the default, then each file in turn, then overrides.
 
@@ -101,6 +121,8 @@ def resolve(
         Paths or short names; a later file wins.
     overrides : iterable of ``"name=value"``, or mapping of values by name
         Wins over all files.
+    sections : collection of str
+        As `load_file` takes it.
 
     Raises
     ------
@@ -111,11 +133,11 @@ def resolve(
     declared = {parameter.name: parameter for parameter in parameters}
     values = {name: parameter.default for name, parameter in declared.items()}
     problems = []
-    for where, name, value in _given(declared, files, overrides, problems):
+    for where, name, value in _given(declared, files, overrides, sections, problems):
         try:
-            values[name] = _checked(declared, name, value)
+            values[name] = checked(declared, name, value)
         except ValueError as error:
-            problems.append(f"{where}: {name} = {_display(name, value)}: {error}.")
+            problems.append(f"{where}: {name} = {display(name, value)}: {error}.")
     if problems:
         raise ParameterError(problems)
     return values
@@ -145,11 +167,11 @@ def parse_override(text: str, parameter: Parameter | None):
     return text if parameter is not None and value is None else value
 
 
-def _given(declared, files, overrides, problems):
+def _given(declared, files, overrides, sections, problems):
     """Yield (where, name, value) in order; what cannot be read goes to `problems`."""
     for file in files:
         try:
-            content = load_file(file)
+            content = load_file(file, sections)
         except ParameterError as error:
             problems.extend(error.problems)
             continue
@@ -162,15 +184,22 @@ def _given(declared, files, overrides, problems):
         name, equals, text = override.partition("=")
         name = name.strip()
         if not equals or not name:
-            problems.append(f"-p: {_display('', override)}: no value. Write -p name=value.")
+            problems.append(f"-p: {display('', override)}: no value. Write -p name=value.")
             continue
         try:
             yield "-p", name, parse_override(text, declared.get(name))
         except ValueError as error:
-            problems.append(f"-p: {name} = {_display(name, text)}: {error}.")
+            problems.append(f"-p: {name} = {display(name, text)}: {error}.")
 
 
-def _checked(declared: dict[str, Parameter], name: str, value):
+def checked(declared: Mapping[str, Parameter], name: str, value):
+    """Return a value in its parameter's type.
+
+    Raises
+    ------
+    ValueError
+        If there is no such parameter, or the value is not one of its.
+    """
     if name not in declared:
         known = f"It takes {', '.join(declared)}" if declared else "It takes none"
         raise ValueError(f"the notebook has no such parameter. {nearest(name, declared)}{known}")
@@ -179,7 +208,7 @@ def _checked(declared: dict[str, Parameter], name: str, value):
     return declared[name].check(value)
 
 
-def _display(name: str, value) -> str:
+def display(name: str, value) -> str:
     """Return a value for a message: short, and never a secret."""
     if secrets.looks_secret(name, value):
         return f"(hidden, {len(str(value))} characters)"
@@ -187,7 +216,9 @@ def _display(name: str, value) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _flat(shown: str, root: yaml.Node, loader: yaml.SafeLoader) -> dict:
+def _flat(
+    shown: str, root: yaml.Node, loader: yaml.SafeLoader, sections: Collection[str] = ()
+) -> dict:
     """Turn the YAML tree into names and values, refusing what bare papermill would not take."""
     if not isinstance(root, yaml.MappingNode):
         raise ParameterError(f"{shown}: {_line(root)}: not a mapping. {FLAT}.")
@@ -195,6 +226,8 @@ def _flat(shown: str, root: yaml.Node, loader: yaml.SafeLoader) -> dict:
     for key_node, value_node in root.value:
         key = loader.construct_object(key_node) if _is_scalar(key_node) else None
         line = f"{shown}: {_line(key_node)}"
+        if key in sections:
+            continue
         if not isinstance(key, str):
             problems.append(f"{line}: {key_node.value}: the name is not text. {FLAT}.")
         elif key in values:

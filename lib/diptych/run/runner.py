@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,17 +38,25 @@ class Job:
         The parameter files.
     values : dict
         Every parameter's value by name.
+    origin : tuple of (str, str)
+        Name and shown path of a notebook that was sent here; else () and both are the path's.
     """
 
     notebook: Path
     declared: tuple[Parameter, ...]
     files: tuple[Path, ...]
     values: dict
+    origin: tuple[str, str] = ()
 
     @property
     def name(self) -> str:
         """Name of the notebook, such as ``"mlops/2_build"``."""
-        return short_name(self.notebook)
+        return self.origin[0] if self.origin else short_name(self.notebook)
+
+    @property
+    def shown(self) -> str:
+        """Path of the notebook as a reader wants it."""
+        return self.origin[1] if self.origin else workspace.shown(self.notebook)
 
     @property
     def injected(self) -> dict:
@@ -60,15 +68,23 @@ class Job:
         """Return the job building on a run, if it takes one and none was chosen."""
         if run is None or self.values.get("upstream") != "":
             return self
-        return Job(self.notebook, self.declared, self.files, {**self.values, "upstream": run.id})
+        return replace(self, values={**self.values, "upstream": run.id})
 
 
 def prepare(
     notebook: str | Path,
     files: Iterable[str | Path] = (),
     overrides: Iterable[str] | Mapping[str, object] = (),
+    sections: Iterable[str] = (),
 ) -> Job:
     """Check everything about a run that can be checked without a kernel.
+
+    Parameters
+    ----------
+    notebook, files, overrides
+        As `run_notebook` takes them.
+    sections : iterable of str
+        Sections that the files may have besides parameters, such as ``sweep``.
 
     Raises
     ------
@@ -77,7 +93,7 @@ def prepare(
     """
     path, files = find_notebook(notebook), tuple(files)
     declared = tuple(read_parameters(path))
-    values = resolve(declared, files, overrides)
+    values = resolve(declared, files, overrides, tuple(sections))
     return Job(path, declared, tuple(find_file(file) for file in files), values)
 
 
@@ -193,8 +209,10 @@ def run_job(
     if found.run is None:
         found.run = _execute(job, root, found, progress, engine)
         cache.add(found.run)
-    elif progress:
-        say(f"{job.name} unchanged, linked: {found.run.folder}")
+    else:
+        found.run = replace(found.run, linked=True)
+        if progress:
+            say(f"{job.name} unchanged, linked: {found.run.folder}")
     if root == workspace.runs():
         runs.ask(found.run)
     return found.run
@@ -248,7 +266,7 @@ def _staged(root: Path, job: Job, started: datetime) -> tuple[str, Path]:
 def _manifest(job: Job, started: datetime) -> dict:
     return {
         "id": "",
-        "notebook": workspace.shown(job.notebook),
+        "notebook": job.shown,
         "name": job.name,
         "parameters": job.values,
         "sha256": {

@@ -30,12 +30,15 @@ class Run:
         What the runner recorded; empty for a run made outside the runner.
     result : dict
         What the notebook recorded; empty if nothing.
+    linked : bool
+        Whether the runner took it from the cache.
     """
 
     id: str
     folder: Path
     manifest: dict = field(default_factory=dict)
     result: dict = field(default_factory=dict)
+    linked: bool = field(default=False, compare=False)
 
     @property
     def status(self) -> str:

@@ -11,17 +11,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from diptych.core import stats
 from diptych.llmops.ask import Answer, ask_many
 from diptych.llmops.corpus import cards
 from diptych.llmops.gates import suites
-from diptych.llmops.grounding.detector import Detector
+from diptych.llmops.grounding.detector import Detector, threshold
 from diptych.llmops.judge import Judge
 
+EXAMPLES = "assets/grounding/examples.yaml"
 TOKENS = 40  # most of an answer
 JUDGED = """Card:
 {question}
@@ -70,6 +73,11 @@ def invents(row: Row, answer: str) -> bool:
     if not (said := meaning(answer)):
         return False
     return row.value is None or not re.search(rf"(?<!\w){re.escape(row.value.lower())}(?!\w)", said)
+
+
+def examples() -> dict:
+    """Return a source, a question and four answers to it: what the detector sees, and does not."""
+    return yaml.safe_load((resources.files("diptych") / EXAMPLES).read_text("utf-8"))
 
 
 def meaning(answer: str) -> str:
@@ -131,7 +139,8 @@ def collect(
     Returns
     -------
     answers : DataFrame
-        ``card``, ``question``, ``answer``, ``invented`` and the scores ``support``, ``surprisal``,
+        ``card``, ``question``, ``answer``, ``claims`` (it states something), ``invented`` and the
+        scores ``support``, ``surprisal``,
         ``entropy`` and ``judge``; a question whose call failed is left out.
     costs : DataFrame
         ``method``, and what it takes beside the answer, on average: ``calls``, ``tokens``, ``usd``
@@ -149,10 +158,10 @@ def collect(
         raise ValueError(f"asked: no question was answered ({told})")
     own, said = [asked[i] for i in kept], [first[i].text for i in kept]
     lines = [
-        (row.card, row.question, text, invents(row, text))
+        (row.card, row.question, text, bool(meaning(text)), invents(row, text))
         for row, text in zip(own, said, strict=True)
     ]
-    found = pd.DataFrame(lines, columns=["card", "question", "answer", "invented"])
+    found = pd.DataFrame(lines, columns=["card", "question", "answer", "claims", "invented"])
     began = time.perf_counter()
     found["support"] = [
         detector.score(row.card, text, row.question) for row, text in zip(own, said, strict=True)
@@ -188,6 +197,9 @@ def _judged(own: Sequence[Row], said: Sequence[str], **options) -> pd.DataFrame:
 def compare(found: pd.DataFrame, costs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return how well each way tells inventions, with bootstrap intervals, beside its cost.
 
+    Only answers that claim something are ranked: that "Not stated." is no invention needs no
+    detector, and would flatter every one of them.
+
     Returns
     -------
     DataFrame
@@ -196,11 +208,34 @@ def compare(found: pd.DataFrame, costs: pd.DataFrame, seed: int = 0) -> pd.DataF
     """
     lines = []
     for name in costs["method"]:
-        own = found[found[name].notna()]
+        own = found[found[name].notna() & found["claims"]]
         estimate = auroc(own["invented"].to_numpy(bool), own[name].to_numpy(float), seed=seed)
         lines.append((name, estimate.value, estimate.low, estimate.high, estimate.n))
     table = pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
     return table.merge(costs.rename(columns={"method": "name"}), on="name")
+
+
+def flag(found: pd.DataFrame, ways: pd.DataFrame, rate: float) -> tuple[str, pd.Series]:
+    """Flag claims by the way that tells best, from a threshold for the rate expected here.
+
+    Parameters
+    ----------
+    found, ways : DataFrame
+        From `collect` and `compare`.
+    rate : float
+        Share of invented answers expected, of all.
+
+    Returns
+    -------
+    name : str
+        The way; support where none could be ranked.
+    flags : Series of bool
+    """
+    best = ways["value"].fillna(0.0).idxmax()
+    name = ways["name"][best]
+    scores = found[name].where(found["claims"], -math.inf).fillna(-math.inf)
+    least = threshold(scores.replace(-math.inf, -1.0), rate)
+    return name, (scores >= least) & found["claims"]
 
 
 def auroc(bad: np.ndarray, score: np.ndarray, groups=None, seed: int = 0) -> stats.Estimate:
@@ -208,7 +243,7 @@ def auroc(bad: np.ndarray, score: np.ndarray, groups=None, seed: int = 0) -> sta
     from scipy.stats import rankdata
 
     bad, score = np.asarray(bad, bool), np.asarray(score, float)
-    if bad.all() or not bad.any():
+    if bad.all() or not bad.any():  # also where there are none
         return stats.Estimate(math.nan, math.nan, math.nan, len(bad))
 
     def area(picked: np.ndarray) -> float:

@@ -261,7 +261,10 @@ def threshold(probabilities: Sequence[float], rate: float) -> float:
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate: {rate}; give one between 0 and 1")
-    return float(np.quantile(np.asarray(probabilities, float), 1 - rate))
+    given = np.asarray(probabilities, float)
+    if not len(given):
+        raise ValueError("probabilities: there are none; score some answers first")
+    return float(np.quantile(given, 1 - rate))
 
 
 def highlighted(answer: str, sentences: Sequence[Sentence], least: float = 0.5) -> str:

@@ -15,13 +15,13 @@ STOP = frozenset(
     any both each few more most other some such only own same up down out off which who whom what
     while during before after above below between through because until against per based provided
     passage passages given according answer question mention mentioned states information text
-    source""".split()  # noqa: SIM905
+    source""".split()
 )
 NUMBERS = {word: str(n) for n, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve".split())}  # fmt: skip # noqa: SIM905
+    "zero one two three four five six seven eight nine ten eleven twelve".split())}  # fmt: skip
 ENDINGS = sorted(
     """ingly edly ations ation itions ition ions ion ings ing ness ments ment ied ies ed es ly s ers
-    er ors or ive ives al ity ities able ible ance ence ant ent ize izes ized izing ise""".split(),  # noqa: SIM905
+    er ors or ive ives al ity ities able ible ance ence ant ent ize izes ized izing ise""".split(),
     key=len,
     reverse=True,
 )

@@ -19,7 +19,7 @@ from diptych.llmops.tuning import examples, jobs, lora, soft_prompt, weights
 from diptych.llmops.tuning.fitting import Schedule
 from diptych.llmops.tuning.weights import TuningError
 
-__all__ = ["METHODS", "Schedule", "Tuned", "TuningError", "tune"]
+__all__ = ["METHODS", "Schedule", "Tuned", "TuningError", "check", "tune"]
 
 METHODS = ("lora", "soft_prompt", "api")
 LONGEST = 1024  # tokens of an example
@@ -55,6 +55,25 @@ class Tuned:
             return told
         first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
         return f"{told}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
+
+
+def check(method: str, variant: Variant, remote: str = "openai") -> None:
+    """Refuse what `tune` could not do, before anything is asked or paid.
+
+    Raises
+    ------
+    ValueError, EndpointError
+        The message names the field, its value and what to take.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+    if method == "api" and "endpoint" not in asked_at(remote):
+        raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
+    if method != "api" and variant.endpoint != "local":
+        raise ValueError(
+            f"method: {method} tunes the local model, and {variant.name} asks {variant.endpoint}; "
+            "take the method api"
+        )
 
 
 def tune(
@@ -96,19 +115,16 @@ def tune(
     Raises
     ------
     ValueError
-        If the method is unknown, or there are no rows.
+        See `check`; also if there are no rows.
     TuningError, EndpointError, BudgetError
         If it cannot be done; the message says why.
     """
-    if method not in METHODS:
-        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+    check(method, variant, remote)
     if rows.empty:
         raise ValueError("rows: there are none to learn from; label some first")
     began, records = time.monotonic(), rows.to_dict("records")
     if method == "api":
         where = asked_at(remote)
-        if "endpoint" not in where:
-            raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
         given = jobs.conversations(variant.prompt, records)
         done = jobs.tune(
             given, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
@@ -117,11 +133,6 @@ def tune(
         tuned = replace(variant, endpoint=where["endpoint"], model=done.model, server={})
         facts = {"job": done.job, "trained_tokens": done.tokens}
         return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
-    if variant.endpoint != "local":
-        raise ValueError(
-            f"method: {method} tunes the local model, and {variant.name} asks {variant.endpoint}; "
-            "take the method api"
-        )
     file = endpoint.model_file(variant.server.get("model"))
     base = weights.load(file)
     longest = min(LONGEST, base.model.config.max_position_embeddings)

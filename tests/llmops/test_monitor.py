@@ -1,0 +1,194 @@
+"""Monitoring of a prompt: calls made to a real endpoint, read back from the ledger by window."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diptych.core import changes, windows
+from diptych.core.calls import Calls
+from diptych.core.prices import Price
+from diptych.core.stats import wilson
+from diptych.core.texts import vocabulary
+from diptych.llmops import live, monitor
+from diptych.llmops.chain import Link
+from diptych.llmops.grid import Variant
+from diptych.llmops.prompts import parse
+from diptych.run import workspace
+from llmops import fakes
+
+PROMPT = parse(
+    "---\ntask: t\ninputs: [text]\noutput: {enum: [negative, positive]}\n---\n## user\n{text}\n"
+)
+
+
+class Moody(fakes.Fake):
+    """Answers by the text: a verdict, a refusal, or what is neither."""
+
+    def words(self, body):
+        text = body["messages"][-1]["content"]
+        if "strange" in text:
+            return ["I can\u2019t ", "say"]
+        if "odd" in text:
+            return ["perhaps"]
+        return ["negative" if "bad" in text else "positive"]
+
+    def refusal(self, request, body):
+        if "lost" in body["messages"][-1]["content"]:
+            return self.error(400, "no", "invalid_request_error")
+        return super().refusal(request, body)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+
+
+def stream() -> pd.DataFrame:
+    kinds = {
+        "2025-01": ["good"] * 18 + ["bad"] * 2,
+        "2025-02": ["good"] * 8 + ["odd"] * 5 + ["strange"] * 4 + ["lost"] * 3,
+    }
+    lines = [
+        (f"{window}-{i}", f"a {kind} film {i}", window, "negative" if kind == "bad" else "positive")
+        for window, texts in kinds.items()
+        for i, kind in enumerate(texts)
+    ]
+    return pd.DataFrame(lines, columns=["id", "text", "window", "label"])
+
+
+@pytest.fixture
+def log():
+    """What a serving run left, with the labels of the first window."""
+    rows = stream()
+    with fakes.serving(Moody("openai")) as fake, Calls(workspace.ledger_path()) as calls:
+        variant = Variant(PROMPT, fake.url, "m")
+        links = [Link(fake.url, "m", 20.0, key_env="TEST_KEY")]
+        tied = live.serve(variant, rows, links, run="r1", calls=calls)
+        windows.add_labels("r1", rows, rows.set_index("id")["window"], 1)
+        yield live.log("r1", tied, calls=calls)
+
+
+def test_failures_and_refusals_are_counted_apart(log):
+    shares, figures = monitor.health(log)
+    found = shares.set_index(["window", "kind"])
+    counts = {"failed": (0, 3), "unreadable": (0, 9), "refused": (0, 4)}
+    for kind, (first, second) in counts.items():
+        for window, count in (("2025-01", first), ("2025-02", second)):
+            own = wilson(count, 20)
+            assert tuple(found.loc[(window, kind), ["value", "low", "high", "n"]]) == (
+                own.value, own.low, own.high, 20,
+            )  # fmt: skip
+    answered = log[(log["window"] == "2025-02") & (log["status"] == "ok")]
+    second = figures.set_index("window").loc["2025-02"]
+    assert second["p95 ms"] == pytest.approx(answered["latency_ms"].quantile(0.95))
+    assert second["tokens out"] == pytest.approx(answered["completion_tokens"].mean())
+    assert second["rows"] == 20
+
+
+def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
+    found = monitor.accuracy(log).set_index(["window", "kind"])
+    assert ("2025-02", "true") not in found.index
+    assert tuple(found.loc[("2025-01", "true"), ["value", "n"]]) == (1.0, 20)
+    # the fake tells log p = -0.5 of each word, and half the answers of one window have no label
+    assert found.loc[("2025-01", "estimated"), "value"] == pytest.approx(np.exp(-0.5))
+    assert found.loc[("2025-02", "estimated"), "value"] < 0.5
+
+
+def test_no_answer_is_a_wrong_answer(log):
+    late = log.assign(label="positive")
+    right = monitor.graded(late)
+    assert right.index.tolist() == log["id"].tolist()
+    assert right.sum() == 18 + 8
+    assert len(monitor.graded(log)) == 20
+
+
+def frame(window, prediction, label, text="x", **more) -> pd.DataFrame:
+    """Return a log of so many lines as there are windows."""
+    given = {"prediction": prediction, "label": label, "probability": 0.9, "output": text,
+             "status": "ok", "prompt_tokens": 10.0, "completion_tokens": 2.0, "usd": 0.001,
+             "latency_ms": 5.0} | more  # fmt: skip
+    return pd.DataFrame({"id": [f"i{i}" for i in range(len(window))], "window": window, **given})
+
+
+def test_a_planted_fall_is_told_with_its_window():
+    names = np.repeat([f"2025-{month:02d}" for month in range(1, 11)], 60)
+    rng = np.random.default_rng(1)
+    right = rng.random(600) < np.where(np.arange(600) < 300, 0.92, 0.6)
+    log = frame(names, np.where(right, "a", "b"), "a")
+    test = changes.detector(276, 300, 0.1, 600)
+    path, alarm = monitor.change(log, test)
+    assert path["window"][alarm.row] in ("2025-06", "2025-07")
+    assert path["sum"][alarm.row] > 1 >= path["sum"][: alarm.row].max()
+    assert monitor.change(log.head(300), test)[1] is None
+
+
+def test_without_labels_nothing_rings():
+    log = frame(["w"] * 5, ["a"] * 5, None)
+    path, alarm = monitor.change(log, changes.detector(9, 10, 0.1, 5))
+    assert path.empty
+    assert alarm is None
+    assert monitor.accuracy(log)["kind"].tolist() == ["estimated"]
+
+
+def texts(n: int, words: list[str], seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(words, rng.integers(4, 9))) for _ in range(n)]
+
+
+def test_new_words_ring_and_the_same_words_do_not():
+    usual, strange = ["good", "film", "bad", "plot", "seen"], ["zorb", "quix", "good", "film"]
+    known = vocabulary(usual)
+    results = pd.DataFrame({"confidence": np.linspace(0.7, 0.99, 300), "predicted": "positive"})
+    profile = monitor.reference(texts(300, usual, 0), known, results, 0)
+    said = [*texts(150, usual, 1), *texts(150, strange, 2)]
+    log = frame(["1"] * 150 + ["2"] * 150, "positive", None)
+    log["probability"] = np.tile(np.linspace(0.7, 0.99, 150), 2)
+    seen = monitor.watch(profile, log, pd.Series(said, log["id"]), known)
+    assert seen.alarmed == ["2"]
+    assert seen.first_alarm == "2"
+    assert seen.scores.loc["unknown words", "2"] > 1 > seen.scores.loc["unknown words", "1"]
+    # an endpoint that stops telling probabilities is a drift, not an error
+    mute = monitor.watch(profile, log.assign(probability=np.nan), pd.Series(said, log["id"]), known)
+    assert mute.scores.loc["model confidence", "1"] > 1
+    with pytest.raises(ValueError, match="lack row 'i0'"):
+        monitor.watch(profile, log, pd.Series(said[1:], log["id"][1:]), known)
+
+
+def test_the_bill_is_held_against_the_budget():
+    log = frame(["1"] * 3 + ["2"] * 1 + ["3"] * 2, "a", None)
+    found = monitor.spending(log, 0.012, ["openai/gpt-4o"]).set_index(["model", "window"])
+    own = found.loc["as served"]
+    np.testing.assert_allclose(own["usd"], [0.003, 0.001, 0.002])
+    np.testing.assert_allclose(own["so far"], [0.003, 0.004, 0.006])
+    np.testing.assert_allclose(own["share"], [0.25, 1 / 3, 0.5])
+    np.testing.assert_allclose(own["at this rate"], [0.009, 0.006, 0.006])
+    each = Price("openai", "gpt-4o").usd(10, 2)
+    np.testing.assert_allclose(found.loc["openai/gpt-4o", "usd"], np.array([3, 1, 2]) * each)
+    unknown = monitor.spending(log, 1.0, ["nobody/nothing"]).set_index("model")
+    assert unknown.loc["nobody/nothing", "usd"].isna().all()
+    with pytest.raises(ValueError, match="budget_usd: -1"):
+        monitor.spending(log, -1)
+
+
+@pytest.mark.parametrize(
+    ("said", "declined"),
+    [
+        ("I cannot answer that.", True),
+        ("Sorry!", True),
+        ("As an AI language model, I have no taste.", True),
+        ("I can\u2019t.", True),
+        ("positive", False),
+        ("A cannon, I think", False),
+        (None, False),
+    ],
+)
+def test_refusals_are_known_by_their_words(said, declined):
+    assert monitor.refuses(said) is declined
+
+
+def test_what_is_no_log_is_refused():
+    with pytest.raises(ValueError, match="lacks latency_ms"):
+        monitor.health(frame(["1"], "a", "a").drop(columns="latency_ms"))
+    with pytest.raises(ValueError, match="run llmops/4_serve"):
+        monitor.accuracy(frame(["1"], "a", "a").head(0))
