@@ -43,7 +43,7 @@ class Warm(jupyter_kernel_test.KernelTests):
     code_inspect_sample = "zip"
     code_execute_result = [{"code": "1 + 2", "result": "3"}]
     code_display_data = [
-        {"code": "from IPython.display import HTML, display; display(HTML('x'))", "mime": "text/html"}
+        {"code": "import IPython.display as d; d.display(d.HTML('x'))", "mime": "text/html"}
     ]
     code_history_pattern = "1?2*"
     supported_history_operations = ("tail", "range", "search")
@@ -78,7 +78,7 @@ def source(python):
     folder = FOLDER / name
     if not folder.exists():
         wanted = f"papermill=={importlib.metadata.version('papermill')}"
-        fetch = ["download", "-q", "--no-deps", "--no-binary", "papermill", "--no-build-isolation"]
+        fetch = ["download", "-q", "--no-deps", "--no-binary", "papermill"]
         subprocess.run([python, "-m", "pip", *fetch, "-d", str(FOLDER), wanted], check=True)
         with tarfile.open(FOLDER / f"{name}.tar.gz") as archive:
             archive.extractall(FOLDER, filter="data")
