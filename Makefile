@@ -17,7 +17,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup report model model-eval test lint format lab notebooks bench lock clean
+.PHONY: help setup report model model-eval test lint format lab notebooks bench compat lock clean
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -59,8 +59,11 @@ lab: setup  ## open the notebooks in JupyterLab
 notebooks: setup  ## run every notebook in order, afresh, and store the outputs
 	@$(IN_ROOT) $(PY) -m diptych notebooks
 
-bench: setup  ## measure drift detection, serving, client and evaluation against peers, side by side
-	@$(IN_ROOT) for name in drift serving client evaluation; do $(PY) benchmarks/$$name.py || exit 1; done
+bench: setup  ## measure drift, serving, client, evaluation and kernels against peers, side by side
+	@$(IN_ROOT) for name in drift serving client evaluation kernels; do $(PY) benchmarks/$$name.py || exit 1; done
+
+compat: setup  ## run papermill's own tests and Jupyter's kernel tests on warm kernels
+	@$(IN_ROOT) $(PY) benchmarks/compat.py
 
 lock: setup  ## pin what is installed now
 	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock

@@ -15,7 +15,7 @@ from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.host import digest
 from diptych.run.runner import find_runs, load_run, run_all, run_notebook
 
-PATIENCE = 60  # seconds, for a process to come to a point; a machine may be busy
+PATIENCE = 120  # seconds, for a process to come to a point; a machine may be busy
 SECRET = "hunter2 & <correct> horse"
 
 

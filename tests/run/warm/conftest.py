@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from diptych.run.engine import WarmEngine
 from diptych.run.warm import client
 
-PATIENCE = 60  # seconds, for a process to come to a point; a machine may be busy
+PATIENCE = 120  # seconds, for a process to come to a point; a machine may be busy
 
 
 def until(condition):
