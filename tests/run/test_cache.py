@@ -356,3 +356,14 @@ def test_why_names_what_it_does_not_know(home):
     workspace.runs()
     with pytest.raises(ParameterError, match="nobody: no such run"):
         runs.named("nobody")
+
+
+def test_a_notebook_with_the_same_code_is_another(repository, echo):
+    twin = repository / "notebooks" / "llmops" / "2_build.ipynb"
+    twin.parent.mkdir(exist_ok=True)
+    twin.write_bytes((repository / "notebooks" / f"{NAME}.ipynb").read_bytes())
+    runs = [
+        run_notebook(name, engine=echo, progress=False) for name in (NAME, "llmops/2_build", NAME)
+    ]
+    assert len(echo.calls) == 2
+    assert runs[0] == runs[2] != runs[1]

@@ -19,6 +19,7 @@ from diptych.run.notebooks import code_digest, read_notebook, source
 
 UPSTREAM = "upstream"
 WORDS = {
+    "notebook": "the notebook's name",
     "code": "a code cell",
     "parameters": "parameter",
     "data": "file of the parameter",
@@ -49,6 +50,7 @@ def parts_of(job) -> dict:
     modules, read = closure.used_by(cells, _folders())
     values = {name: value for name, value in job.values.items() if name != UPSTREAM}
     return {
+        "notebook": job.name,  # another may hold the same code
         "code": code_digest(content),
         "parameters": values,
         "data": {name: found for name, value in values.items() if (found := _data(value))},
