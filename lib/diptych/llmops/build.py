@@ -207,7 +207,8 @@ def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) 
     right = pd.Series([scorers.wanted(row) for row in rows.to_dict("records")], dtype="str")
     found = rows[["id"]].assign(expected=right.to_numpy())
     found = found.merge(said, on="id", validate="one_to_many")
-    if found.empty or found.groupby("family").size().ne(len(rows)).any():
+    sizes = found.groupby("family").size()
+    if found.empty or "score" not in found or sizes.ne(len(rows)).any():
         raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
     found["variant"] = found["family"] + LEFT
     found = found.assign(repeat=0, error="", usd=0.0, cached=True)
@@ -309,10 +310,7 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean score of each variant on each slice of the rows, ``slice`` and ``n`` first.
-
-    Rows without slices are taken by their label.
-    """
+    """Return each variant's mean score by slice, or by label where there is one slice only."""
     column = "slice" if rows["slice"].nunique() > 1 else "label"
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
     found = results.pivot_table(index=part, columns="variant", values="score", sort=False)
@@ -324,8 +322,7 @@ def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 def faithful(results: pd.DataFrame, rows: pd.DataFrame, graded: str) -> dict[str, stats.Estimate]:
     """Return of each variant the share of summaries whose every content word is in the text.
 
-    Empty where answers are not summaries, graded by ``"rouge_l"``. An extract is faithful by
-    construction. See `diptych.core.answers.faithful`.
+    Empty where answers are not graded by ``"rouge_l"``; see `diptych.core.answers.faithful`.
     """
     if graded != "rouge_l":
         return {}
