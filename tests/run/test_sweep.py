@@ -140,10 +140,10 @@ def test_workers_share_the_cores_and_one_that_dies_is_replaced(notebooks, home, 
         environment.pop(name, None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=environment)  # fmt: skip
-    at = running(tmp_path, process)
-    workers = {p.pid: p for p in psutil.Process(process.pid).children()}
-    killed = next(parent for parent in ancestors(at[2]) if parent in workers)
-    os.kill(killed, signal.SIGKILL)
+    running(tmp_path, process, points=2)
+    workers = [child for child in psutil.Process(process.pid).children()
+               if "spawn_main" in " ".join(child.cmdline())]  # fmt: skip
+    os.kill(workers[0].pid, signal.SIGKILL)
     (tmp_path / "open").write_text("")
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, err
@@ -160,16 +160,12 @@ def test_workers_share_the_cores_and_one_that_dies_is_replaced(notebooks, home, 
     assert f"runs/{runs[3].id}/notebook.html" in page
 
 
-def ancestors(pid):
-    return [parent.pid for parent in psutil.Process(pid).parents()]
-
-
-def running(gate, process, x=2):
-    """Wait until the point x runs; return the kernel's process id by point."""
+def running(gate, process, points):
+    """Wait until so many points are under way."""
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        found = {int(p.name.split("-")[0]): int(p.name.split("-")[-1]) for p in gate.glob("*-*-*")}
-        if x in found:
-            return found
+    while len(list(gate.glob("*-*"))) < points:
+        if time.monotonic() > deadline or process.poll() is not None:
+            (gate / "open").write_text("")
+            process.kill()
+            raise AssertionError(f"the points never ran: {process.communicate()[1]}")
         time.sleep(0.05)
-    raise AssertionError(f"x = {x} never ran: {process.communicate()[1]}")
