@@ -302,6 +302,7 @@ def main():
     options = parser.parse_args()
     # one thread each: idle threads of a linear algebra library burn CPU that is not the peer's
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    os.environ["PLOOMBER_STATS_ENABLED"] = "false"  # no word to anyone of what is run here
     if options.worker:
         return work(options.worker)
     peers_python = install_peers() if options.install_peers else options.peers_python
