@@ -19,9 +19,9 @@ PATIENCE = 120.0  # seconds; a zygote answers when it has imported its libraries
 ATTEMPTS = 20  # a zygote that meets a library it cannot import ahead ends, to start without it
 ROOT = str(Path(__file__).parents[3])
 START = (
-    "import sys; sys.path[0] = {root!r}; "
-    "from diptych.run.warm.zygote import main; "
-    "del sys.path[0]; main({interpreter!r}, {descriptor}, {path!r})"
+    "import os, sys; environment = dict(os.environ); "  # before an import can change it
+    "sys.path[0] = {root!r}; from diptych.run.warm.zygote import main; "
+    "del sys.path[0]; main({interpreter!r}, {descriptor}, {path!r}, environment)"
 )
 
 

@@ -100,7 +100,8 @@ class Imports:
 
     def report(self, before: set[str]) -> None:
         """Write down, in a kernel about to end, which libraries its notebook imported."""
-        names = [name for name in sys.modules if name not in before and _comes_from_library(name)]
+        loaded = [name for name in sys.modules if name not in before]
+        names = [name for name in loaded if _is_public(name) and _comes_from_library(name)]
         new = [n for n in names if n.partition(".")[0] not in ("diptych", *self.learnt.refused)]
         if new:
             place.learn(self.interpreter, modules=new)
@@ -141,6 +142,11 @@ def _is_library(package: str) -> bool:
         return False
     where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))
     return bool(where) and where.startswith(place.libraries())
+
+
+def _is_public(name: str) -> bool:
+    """Say whether no part of a name is private: such modules come with those that need them."""
+    return not any(part.startswith("_") for part in name.split("."))
 
 
 def _comes_from_library(name: str) -> bool:

@@ -28,7 +28,8 @@ NAMES = ("LANG", "LANGUAGE", "TZ", "MPLBACKEND")
 # They differ from caller to caller, and a kernel reads them when it starts.
 PRIVATE = {
     "DIPTYCH_HOME", "DIPTYCH_KERNELS", "DIPTYCH_RUN", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID",
-    "JPY_SESSION_NAME", "PYTEST_CURRENT_TEST", "TERM", "XDG_RUNTIME_DIR",
+    "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_XDIST_WORKER", "SHLVL", "TERM", "XDG_RUNTIME_DIR", "_",
 }  # fmt: skip
 LONGEST = 100  # characters of a socket's path; the system refuses a few more
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")

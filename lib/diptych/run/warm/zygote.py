@@ -222,12 +222,11 @@ def _flush() -> None:
         stream.flush()
 
 
-def main(interpreter: list[str], descriptor: int, path: str) -> None:
+def main(interpreter: list[str], descriptor: int, path: str, environment: dict) -> None:
     """Run a zygote detached from its caller, on a listening socket it was handed."""
     if os.fork():
         os._exit(0)
     os.setsid()
-    environment = dict(os.environ)
     os.environ.__class__ = Watched
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
