@@ -95,14 +95,14 @@ def test_a_batch_scores_the_token_after_each_place():
 def test_training_lowers_the_loss_and_resumes_exactly(folder, tmp_path):
     import torch
 
-    whole = training.train(folder, TINY, every=7, compiled=False)
+    whole = training.train(folder, TINY, every=7)
     first, *_, last = losses_of(folder)
     assert last < first
     parts = tmp_path / "parts"
     parts.mkdir()
     (parts / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    training.train(parts, TINY, stop=9, compiled=False)
-    resumed = training.train(parts, TINY, compiled=False)
+    training.train(parts, TINY, stop=9)
+    resumed = training.train(parts, TINY)
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
 
@@ -135,7 +135,7 @@ def test_the_rate_warms_up_stays_and_falls():
 
 def test_the_loss_is_logged_by_task(folder):
     long = dataclasses.replace(TINY, stages=(Stage("everything", 256, 512 * 50),))
-    training.train(folder, long, compiled=False)
+    training.train(folder, long)
     rows = [json.loads(line) for line in (folder / "loss.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [50]
     assert {"dense", "card", "chat"} <= set(rows[0])

@@ -27,6 +27,7 @@ class Preset:
     warmup: int = 60  # steps
     decay: float = 0.35  # share of the steps, at the end, over which the rate falls to nothing
     device: str = "cpu"
+    compiled: bool = True  # it takes most of a minute, and gains a third
     seed: int = 0
 
     def steps(self, stage: Stage) -> int:
@@ -48,6 +49,6 @@ PRESETS = {
         Stage("polarity", 256, 30 * M), Stage("labels", 256, 70 * M),
         Stage("everything", 512, 100 * M), Stage("grounding", 512, 150 * M)),
         batch_tokens=32_768, rate=2e-3, warmup=200, device="cuda"),
-    "demo": Preset(192, 4, 6, 512, 2048, (
-        Stage("polarity", 128, 1_100_000),), batch_tokens=2048, warmup=40),
+    "demo": Preset(128, 3, 4, 352, 1024, (
+        Stage("polarity", 128, 1 * M),), batch_tokens=2048, rate=4e-3, warmup=40, compiled=False),
 }  # fmt: skip

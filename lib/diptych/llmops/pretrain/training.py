@@ -157,8 +157,7 @@ def forget(record: Path, step: int) -> None:
     record.write_text("".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step))
 
 
-def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = None,
-          compiled: bool = True):  # fmt: skip
+def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = None):
     """Train, or go on from the folder's checkpoint, and return the model.
 
     Writes ``checkpoint.pt`` each `every` steps and ``loss.jsonl``: the loss by task, each 50.
@@ -177,7 +176,7 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
     model, chosen, start = restore(folder, preset)
     forget(folder / "loss.jsonl", start)
     checkpoint = folder / "checkpoint.pt"
-    step_loss = torch.compile(losses, dynamic=False) if compiled else losses
+    step_loss = torch.compile(losses, dynamic=False) if preset.compiled else losses
     last = preset.total if stop is None else min(stop, preset.total)
     first, seen = 0, TaskLoss()
     with tqdm(total=last, initial=start, unit="step", mininterval=10) as bar:
