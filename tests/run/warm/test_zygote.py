@@ -76,6 +76,14 @@ def test_a_variable_that_a_library_reads_is_that_of_the_caller(kernels, own_zygo
         assert kernels.run(look, MPLCONFIGDIR=str(folder)) == [f"{folder}\n"]
 
 
+def test_it_is_found_again_after_a_library_read_every_variable(kernels, own_zygote, python):
+    path, libraries = python
+    (libraries / "nosy.py").write_text("import os\nevery = dict(os.environ)")
+    run_with(path, kernels, "import nosy")
+    parents = {run_with(path, kernels, "import nosy", PARENT)[-1] for _ in range(3)}
+    assert len(parents) == 1
+
+
 def test_it_is_never_older_than_the_environment(kernels, own_zygote, python):
     path, libraries = python
     gadget = libraries / "gadget.py"
