@@ -113,7 +113,7 @@ def test_a_caller_killed_after_the_zygote_leaves_no_process(kernels, own_zygote)
     until(lambda: not pids(kernels.folder))
 
 
-def test_many_runs_leave_nothing_behind(kernels):
+def test_many_runs_leave_nothing_behind(kernels, own_zygote):
     def held():
         return len(os.listdir("/proc/self/fd"))
 
