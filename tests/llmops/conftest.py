@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from diptych.core.calls import Calls
 from diptych.llmops import endpoint, serve
 
 
@@ -46,6 +47,13 @@ def home(tmp_path, monkeypatch):
 
         with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
             os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
+
+
+@pytest.fixture
+def calls(tmp_path):
+    """A ledger of the test's own."""
+    with Calls(tmp_path / "ledger.db") as calls:
+        yield calls
 
 
 @pytest.fixture(scope="module")

@@ -41,12 +41,6 @@ def one(monkeypatch):
 
 
 @pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
-
-
-@pytest.fixture
 def options(calls):
     return {"model": "m", "key_env": "TEST_KEY", "parameters": PLAIN, "calls": calls}
 

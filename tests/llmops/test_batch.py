@@ -33,12 +33,6 @@ def fake(monkeypatch, home):
 
 
 @pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
-
-
-@pytest.fixture
 def ask(fake, calls):
     """Ask in a batch, or in real time with `how`."""
 

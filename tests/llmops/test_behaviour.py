@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from diptych.core import stats
-from diptych.core.calls import Calls
 from diptych.llmops import behaviour
 from diptych.llmops.behaviour import INJECTION, MINIMUM, NAMES, NEGATION, TYPOS, Case
 from diptych.llmops.grid import Variant
@@ -47,12 +46,6 @@ def cases():
 def reader(cases):
     with fakes.serving(Reader("openai", needs_key=False, answers=perfect(cases))) as fake:
         yield fake
-
-
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
 
 
 def of(cases, family):

@@ -45,12 +45,6 @@ def fake(monkeypatch):
         yield fake
 
 
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
-
-
 def variant(fake, prompt=PLAIN, **more):
     return Variant(prompt, fake.url, "m", **more)
 

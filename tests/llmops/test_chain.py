@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from diptych.core.calls import Calls
 from diptych.llmops.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.chain import AllowanceError, Chain, Link, summary
 from diptych.llmops.providers import EndpointError
@@ -26,12 +25,6 @@ def pair(monkeypatch):
     first, second = fakes.make("openai"), fakes.make("vllm")
     with fakes.serving(first), fakes.serving(second):
         yield first, second
-
-
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
 
 
 def link(fake, deadline_s=20.0, model="m"):

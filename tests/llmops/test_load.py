@@ -5,7 +5,6 @@ import math
 import pandas as pd
 import pytest
 
-from diptych.core.calls import Calls
 from diptych.llmops import load
 from llmops import fakes
 from llmops.fake_batch import FakeBatch
@@ -19,12 +18,6 @@ def fake(monkeypatch, home):
     monkeypatch.setenv("TEST_KEY", fakes.KEY)
     with fakes.serving(FakeBatch("openai")) as fake:
         yield fake
-
-
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
 
 
 @pytest.fixture

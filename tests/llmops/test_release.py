@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from diptych.core import stats
-from diptych.core.calls import Calls
 from diptych.core.gate import Limits, judge
 from diptych.llmops import behaviour, build, release
 from diptych.llmops.grid import Variant
@@ -53,12 +52,6 @@ def reader(monkeypatch):
     monkeypatch.setenv("TEST_KEY", fakes.KEY)
     with fakes.serving(Reader("openai")) as fake:
         yield fake
-
-
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import pytest
 
-from diptych.core.calls import Calls
 from diptych.llmops import structured
 from diptych.llmops.grid import Variant
 from diptych.llmops.prompts import Prompt
@@ -28,12 +27,6 @@ def fake(request, monkeypatch):
     monkeypatch.setenv("TEST_KEY", fakes.KEY)
     with fakes.serving(fakes.make(request.param)) as fake:
         yield fake
-
-
-@pytest.fixture
-def calls(tmp_path):
-    with Calls(tmp_path / "ledger.db") as calls:
-        yield calls
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,16 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import nbformat
-import psutil
 import pytest
+from processes import PATIENCE, is_gone, until
 
 from diptych.run import workspace
 from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.host import digest
 from diptych.run.runner import find_runs, load_run, run_all, run_notebook
 
-PATIENCE = 120  # seconds, for a process to come to a point; a machine may be busy
 SECRET = "hunter2 & <correct> horse"
 
 
@@ -30,23 +28,6 @@ def launch(home, *arguments):
         # A shell's background job ignores Ctrl-C, and so would every process the tests start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-
-
-def until(condition):
-    """Wait until a condition holds and return its value."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-def is_gone(pid):
-    """Say whether a process has ended."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def kernel_of(home):

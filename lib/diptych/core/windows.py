@@ -22,6 +22,32 @@ def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int
 
 
 @dataclass(frozen=True)
+class InputWatch:
+    """What a log shows of the inputs, window by window.
+
+    Attributes
+    ----------
+    drift : DataFrame
+        One row a window, as `core.drift.alarms` returns it.
+    scores : DataFrame, shape (features, windows)
+        Shift of each feature in units of its alarm threshold: above 1 is an alarm.
+    """
+
+    drift: pd.DataFrame
+    scores: pd.DataFrame
+
+    @property
+    def alarmed(self) -> list[str]:
+        """The windows whose alarm rang, in order."""
+        return self.drift.loc[self.drift["alarm"], "window"].tolist()
+
+    @property
+    def first_alarm(self) -> str | None:
+        """The first window whose alarm rang, or None."""
+        return next(iter(self.alarmed), None)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Which windows a retraining may learn from, which decide, and which only show the outcome.
 

@@ -7,7 +7,6 @@ or the call failed), ``probability``, ``label`` (null until it came), and of the
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,10 @@ from diptych.core.changes import Alarm, Detector
 from diptych.core.drift import Profile, estimated_accuracy
 from diptych.core.prices import Price
 from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import add_labels, as_row, before_and_since
+from diptych.core.windows import InputWatch, add_labels, as_row, before_and_since
 
 __all__ = [
-    "Watch", "accuracy", "add_labels", "before_and_since", "change", "describe", "graded", "health",
+    "accuracy", "add_labels", "before_and_since", "change", "describe", "graded", "health",
     "new_words", "reference", "refuses", "spending", "watch",
 ]  # fmt: skip
 
@@ -33,32 +32,6 @@ REFUSES = re.compile(
     r"|\bas an? (?:ai|language model|assistant)\b|\bnot stated\b",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What the log shows of the inputs, window by window.
-
-    Attributes
-    ----------
-    drift : DataFrame
-        One row a window, as `core.drift.alarms` returns it.
-    scores : DataFrame, shape (features, windows)
-        Shift of each feature in units of its alarm threshold: above 1 is an alarm.
-    """
-
-    drift: pd.DataFrame
-    scores: pd.DataFrame
-
-    @property
-    def alarmed(self) -> list[str]:
-        """The windows whose alarm rang, in order."""
-        return self.drift.loc[self.drift["alarm"], "window"].tolist()
-
-    @property
-    def first_alarm(self) -> str | None:
-        """The first window whose alarm rang, or None."""
-        return next(iter(self.alarmed), None)
 
 
 def refuses(text: str | None) -> bool:
@@ -91,7 +64,7 @@ def reference(texts: list[str], known: set[str], results: pd.DataFrame, seed: in
     return Profile.fit(describe(texts, known, answers), seed=seed)
 
 
-def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]) -> Watch:
+def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]) -> InputWatch:
     """Compare each window with the profile.
 
     Parameters
@@ -114,7 +87,7 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     for window in sorted(set(named)):
         table = drift.compare(profile, described[named == window]).set_index("feature")
         scores[window] = table["shift"] / table["threshold"]
-    return Watch(drift.alarms(profile, described, named), pd.DataFrame(scores))
+    return InputWatch(drift.alarms(profile, described, named), pd.DataFrame(scores))
 
 
 def graded(log: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,7 @@ from diptych.core import stats
 from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.ledger import Ledger
 from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import add_labels, as_row, before_and_since
+from diptych.core.windows import InputWatch, add_labels, as_row, before_and_since
 from diptych.mlops.models import Model
 from diptych.run import workspace
 
@@ -22,33 +22,17 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What the log shows, window by window.
+class Watch(InputWatch):
+    """What the log shows of the inputs and of the answers, window by window.
 
     Attributes
     ----------
-    drift : DataFrame
-        One row a window, as `core.drift.alarms` returns it.
-    scores : DataFrame, shape (features, windows)
-        Shift of each feature in units of its alarm threshold: above 1 is an alarm.
     accuracy : DataFrame
         ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high``, ``n``; a
         window has no true row until its labels are in.
     """
 
-    drift: pd.DataFrame
-    scores: pd.DataFrame
     accuracy: pd.DataFrame
-
-    @property
-    def first_alarm(self) -> str | None:
-        """The first window whose alarm rang, or None."""
-        return self.alarmed[0] if self.alarmed else None
-
-    @property
-    def alarmed(self) -> list[str]:
-        """The windows whose alarm rang, in order."""
-        return self.drift.loc[self.drift["alarm"], "window"].tolist()
 
 
 def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.DataFrame:

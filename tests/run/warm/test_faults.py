@@ -5,11 +5,12 @@ import signal
 
 import psutil
 import pytest
+from processes import is_gone, until
 
 from diptych.run.engine import WarmEngine
 from diptych.run.errors import NotebookFailed
 
-from .conftest import is_gone, pids, until, zygotes
+from .conftest import pids, zygotes
 
 BEFORE = "print('before')"
 PARENT = "import os; print(os.getppid())"

@@ -8,8 +8,9 @@ import venv
 from pathlib import Path
 
 import pytest
+from processes import is_gone, until
 
-from .conftest import is_gone, until, zygotes
+from .conftest import zygotes
 
 PARENT = "import os; print(os.getppid())"
 LIB = Path(__file__).parents[3] / "lib"

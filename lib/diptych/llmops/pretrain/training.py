@@ -67,12 +67,15 @@ def has_bfloat16(device: str) -> bool:
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
-def losses(model, ids, places, weights):
-    """Return the weighted mean loss of the next token at `places` of the flat batch, and each."""
+def losses(model, ids, places, weights, half: bool = False):
+    """Return the weighted mean loss of the next token at `places` of the flat batch, and each.
+
+    With `half` it is computed in bfloat16.
+    """
     import torch
     from torch.nn.functional import cross_entropy
 
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=has_bfloat16(ids.device.type)):
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=half):
         states = model.model(ids).last_hidden_state.flatten(0, 1)
         logits = model.lm_head(states[places])
     each = cross_entropy(logits.float(), ids.flatten()[places + 1], reduction="none")
@@ -178,7 +181,7 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
     checkpoint = folder / "checkpoint.pt"
     step_loss = torch.compile(losses, dynamic=False) if preset.compiled else losses
     last = preset.total if stop is None else min(stop, preset.total)
-    first, seen = 0, TaskLoss()
+    half, first, seen = has_bfloat16(preset.device), 0, TaskLoss()
     with tqdm(total=last, initial=start, unit="step", mininterval=10) as bar:
         for stage, data in zip(preset.stages, packed, strict=True):
             end = first + preset.steps(stage)
@@ -186,7 +189,7 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
                 made = batch(data, preset, stage, step - first)
                 tensors = (torch.from_numpy(a).to(preset.device)
                            for a in (made.ids, made.places, made.weights))  # fmt: skip
-                loss, each = step_loss(model, *tensors)
+                loss, each = step_loss(model, *tensors, half)
                 update(model, chosen, loss, rate(preset, step))
                 seen.add(each, made.tasks)
                 bar.update()
