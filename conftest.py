@@ -2,7 +2,8 @@
 
 They share one zygote of their own too, which ends with them; nbval's kernels are forked from it.
 
-The notebooks run in order on one worker: each builds on the runs of those before it.
+The notebooks run in order on one worker: each builds on the runs of those before it, but for one
+that needs none of them and takes long.
 """
 
 import os
@@ -21,10 +22,11 @@ WORKSPACE = pytest.StashKey[str]()
 
 
 class NotebooksTogether(LoadFileScheduling):
-    """A worker takes a whole test file, or all notebooks."""
+    """A worker takes a whole test file, or all notebooks that build on each other."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "notebooks" if nodeid.startswith("notebooks/") else super()._split_scope(nodeid)
+        together = nodeid.startswith("notebooks/") and "0_pretrain" not in nodeid
+        return "notebooks" if together else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -5,7 +5,8 @@
 
 All run the same notebook (it trains XGBoost, and draws) with the same sets of parameters. Rounds
 are interleaved, one set a round, so that a busy machine slows all alike; a round before the first
-is not counted: it pays for imports, and Diptych's zygote learns in it what the notebook imports.
+is not counted: it pays for imports, and Diptych's zygote, one of its own that knew nothing,
+learns in it what the notebook imports. After many other notebooks it is larger, and forks slower.
 The floor runs the cells in one process that has imported everything, with IPython's own display
 and nothing else: no isolation, no notebook. ploomber-engine runs cells in its own process too.
 It and nbmake live in an environment of their own: name its Python, or let `--install-peers` make
@@ -13,9 +14,11 @@ one. `--soak` adds that many runs and what they left: memory, files, processes.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -73,9 +76,13 @@ def floor():
 
     shell = Shell.instance()
     shell.run_line_magic("matplotlib", "inline")
+    first = set(shell.user_ns)
 
     def run(path, depth):
-        shell.reset(new_session=False)
+        # `shell.reset()` would collect garbage, which takes as long as the cells
+        shell.user_ns["_oh"].clear()
+        for name in set(shell.user_ns) - first:
+            del shell.user_ns[name]
         for number, source in enumerate(CELLS):
             with capture_output():
                 shell.run_cell(source).raise_error()
@@ -232,7 +239,7 @@ def soak(runs, folder):
     nb.metadata = nbformat.from_dict({"kernelspec": {"name": "python3", "display_name": ""}})
     nbformat.write(nb, path)
     out, me = path.with_suffix(".out.ipynb"), psutil.Process()
-    yield "| runs | caller MB | caller's files | zygote MB | zygote's files | kernels left |"
+    yield "| runs | caller MB | caller's files | zygote MB | zygote's files | kernels, spare |"
     yield "|---:|---:|---:|---:|---:|---:|"
     for number in range(1, runs + 1):
         WarmEngine().execute(path, out, {}, environment={}, cwd=folder, on_cell=lambda *_: None)
@@ -242,6 +249,22 @@ def soak(runs, folder):
             left = sum(p.status() != psutil.STATUS_ZOMBIE for p in zygote.children())
             sizes = [f"{p.memory_info().rss / 2**20:.0f} | {p.num_fds()}" for p in (me, zygote)]
             yield f"| {number:,} | {' | '.join(sizes)} | {left} |"
+
+
+def workers(folder, rounds=3):
+    """Return the median seconds of `diptych sweep` over 40 points with one and two workers."""
+    path = folder / "swept.ipynb"
+    write(path, 3)
+    command = (sys.executable, "-m", "diptych", "sweep", path, "--grid", "depth=2..6",
+               "--grid", "seed=0..7", "--workers")  # fmt: skip
+    taken = {1: [], 2: []}
+    for number in range(rounds):
+        for count in taken:
+            environment = os.environ | {"DIPTYCH_HOME": str(folder / f"home-{number}-{count}")}
+            start = time.perf_counter()
+            subprocess.run([*command, str(count)], check=True, env=environment, capture_output=True)
+            taken[count].append(time.perf_counter() - start)
+    return [statistics.median(times) for times in taken.values()]
 
 
 def measure(runs, folder, sets):
@@ -261,6 +284,18 @@ def measure(runs, folder, sets):
         order = order[1:] + order[:1]
         print(f"round {number + 1} of {sets}", file=sys.stderr)
     return taken
+
+
+@contextlib.contextmanager
+def own_zygotes():
+    """End the zygotes in the folder that was made for them, and remove it."""
+    from diptych.run.warm import client
+
+    try:
+        yield
+    finally:
+        client.stop()
+        shutil.rmtree(os.environ["DIPTYCH_KERNELS"], ignore_errors=True)
 
 
 def report(taken, sets, extra, peers_python):
@@ -308,9 +343,10 @@ def main():
     peers_python = install_peers() if options.install_peers else options.peers_python
     if not peers_python:
         print(f"Left out: {', '.join(PEER)}; give --peers-python PATH or --install-peers.")
+    os.environ["DIPTYCH_KERNELS"] = tempfile.mkdtemp(prefix="diptych-")
     runs = entrants(peers_python)
     names = options.only.split(";") if options.only else list(runs)
-    with tempfile.TemporaryDirectory(prefix="diptych-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="diptych-bench-") as folder, own_zygotes():
         chosen = {name: run for name, run in runs.items() if name in names}
         taken = measure(chosen, Path(folder), options.sets)
         for run in runs.values():
@@ -322,11 +358,15 @@ def main():
             return None
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "diptych", "--help"], check=True, capture_output=True)
+        help_s = time.perf_counter() - start
+        one, two = workers(Path(folder))
         extra = [
             "",
             f"A kernel for JupyterLab is ready in {ready('diptych'):.2f} s "
             f"(`python3`: {ready('python3'):.2f} s).",
-            f"`diptych --help` takes {time.perf_counter() - start:.2f} s.",
+            f"`diptych --help` takes {help_s:.2f} s.",
+            f"`diptych sweep` over 40 points: one worker {one:.1f} s, two {two:.1f} s "
+            f"({one / two:.2f} times as fast).",
         ]
         if options.soak:
             extra += ["", *soak(options.soak, Path(folder))]

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 from diptych.run import workspace
 from diptych.run.errors import NotebookFailed, ParameterError
-from diptych.run.notebooks import heading
+from diptych.run.notebooks import heading, import_nbformat
 from diptych.run.secrets import Redactor
 
 OnCell = Callable[[int, int, str], None]
@@ -97,17 +97,17 @@ class PapermillEngine:
                 await self._start(client, environment, cwd, sockets, words)
                 await self._execute_cells(client, saver, on_cell, redactor)
             except BaseException as error:
-                await _stop(client, now=not await _interrupt(client))
+                try:
+                    await _stop(client, now=not await _interrupt(client))
+                finally:
+                    saver.now()
                 if isinstance(error, NotebookFailed) and error.ename == "KernelDied":
                     text = redactor.text(_last(words))
                     raise NotebookFailed(
                         error.cell, error.ename, error.evalue, text, error.label
                     ) from None
                 raise
-            else:
-                await _stop(client)
-            finally:
-                saver.now()
+            await asyncio.gather(_stop(client), saver.meanwhile())
 
     async def _start(self, client, environment, cwd, sockets: str, words: BinaryIO) -> None:
         """Start the kernel.
@@ -235,6 +235,7 @@ def _last(words: BinaryIO) -> str:
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):
     """Return the notebook with papermill's cell of parameters, without old outputs."""
+    import_nbformat()
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
@@ -319,6 +320,10 @@ class _Saver:
     def soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SOON, self.now)
+
+    async def meanwhile(self) -> None:
+        """Write it while other tasks wait."""
+        self.now()
 
     def now(self) -> None:
         from nbformat.v4 import writes

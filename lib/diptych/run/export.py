@@ -160,7 +160,10 @@ def body(
     """
     fitter = Fitter(prefix, resolve)
     nb = _prepared(nb, fitter)
-    html, _ = _exporter(fitter).from_notebook_node(nb)
+    exporter = _exporter()
+    exporter.register_filter("prose", fitter.prose)
+    exporter.register_filter("fitted", fitter.output)
+    html, _ = exporter.from_notebook_node(nb)
     errors = [
         f"{output['ename']}: {plain(output['evalue'])}"
         for cell in nb["cells"]
@@ -218,7 +221,9 @@ def _environment(folder: Path | None) -> jinja2.Environment:
     return environment
 
 
-def _exporter(fitter: Fitter):
+@functools.cache
+def _exporter():
+    """Return nbconvert's exporter, whose compiled templates serve every notebook."""
     from nbconvert.exporters import HTMLExporter, TemplateExporter
     from nbconvert.filters import Highlight2HTML
 
@@ -234,12 +239,9 @@ def _exporter(fitter: Fitter):
         exclude_anchor_links=True,
         embed_images=False,
     )
-    exporter.filters = {
-        "prose": fitter.prose,
-        "fitted": fitter.output,
-        "terminal": terminal,
-        "highlight_code": Highlight2HTML(pygments_lexer="python3", parent=exporter),
-    }
+    exporter.register_filter("terminal", terminal)
+    highlight = Highlight2HTML(pygments_lexer="python3", parent=exporter)
+    exporter.register_filter("highlight_code", highlight)
     return exporter
 
 

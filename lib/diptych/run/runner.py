@@ -15,7 +15,14 @@ from pathlib import Path
 from diptych.run import cache, host, runs, uses, workspace
 from diptych.run.engine import Engine, usual
 from diptych.run.errors import NotebookFailed, ParameterError
-from diptych.run.notebooks import code_digest, find_notebook, read_notebook, short_name, title
+from diptych.run.notebooks import (
+    code_digest,
+    find_notebook,
+    import_nbformat,
+    read_notebook,
+    short_name,
+    title,
+)
 from diptych.run.parameters import Parameter, find_file, read_parameters, resolve
 from diptych.run.progress import Bar, say
 from diptych.run.runs import Run, find_runs, load_run, new_id
@@ -285,13 +292,11 @@ def _manifest(job: Job, started: datetime) -> dict:
 
 def _export(staged: Path, manifest: dict) -> None:
     """Write the notebook, as far as it came, as a page."""
-    import nbformat
-
     from diptych.run.export import notebook_to_html
 
     path = staged / "notebook.ipynb"
     if path.exists():
-        nb = nbformat.read(path, as_version=4)
+        nb = import_nbformat().read(path, as_version=4)
         page = notebook_to_html(nb, title=title(nb) or manifest["name"], manifest=manifest)
         workspace.write_atomic(staged / "notebook.html", page)
 

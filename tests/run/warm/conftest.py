@@ -61,6 +61,27 @@ class Kernels:
         )
         return subprocess.Popen([python, "-c", code], cwd=self.folder, **options)
 
+    def settle(self, folder):
+        """Return the zygote when no heir is about to take its place."""
+
+        def parent():
+            pid, parent = self.run("import os; print(os.getpid(), os.getppid())")[0].split()
+            until(lambda: not psutil.pid_exists(int(pid)))  # it has taught what it can
+            return int(parent)
+
+        def zygote():
+            # The second run teaches nothing new; what the first did, an heir is at when it ends.
+            _, last = parent(), parent()
+            found = zygotes(folder)
+            return found[0] if [process.pid for process in found] == [last] else None
+
+        return until(zygote)
+
+    def wait_for(self, library):
+        """Wait until a library is there before a notebook imports it."""
+        ahead = f"import sys; print({library!r} in sys.modules)"
+        until(lambda: self.run(ahead) == ["True\n"])
+
     def outputs(self, path=None):
         """Return the text that each cell showed, of the last notebook if none is given."""
         nb = nbformat.read(path or self.folder / f"{self.count}.out.ipynb", as_version=4)

@@ -3,7 +3,6 @@
 import os
 import signal
 
-import psutil
 import pytest
 from processes import is_gone, until
 
@@ -101,7 +100,7 @@ def test_the_zygote_killed_during_a_run_harms_neither_it_nor_the_next(kernels, o
     assert texts[1:] == ["goes on\n", "2\n"]
     assert is_gone(int(texts[0]))
     (other,) = kernels.run(PARENT)
-    assert psutil.Process(int(other)) in zygotes(own_zygote)
+    assert int(other) not in (int(texts[0]), os.getpid())
 
 
 def test_a_caller_killed_after_the_zygote_leaves_no_process(kernels, own_zygote):
@@ -118,14 +117,18 @@ def test_many_runs_leave_nothing_behind(kernels, own_zygote):
     def held():
         return len(os.listdir("/proc/self/fd"))
 
-    kernels.run(PARENT)
-    zygote = psutil.Process(int(kernels.run(PARENT)[0]))
+    zygote = kernels.settle(own_zygote)
+    until(zygote.children)  # the spare
     files, theirs = held(), zygote.num_fds()
-    for _ in range(20):
+    for _ in range(50):
         kernels.run("1")
     assert held() == files
-    until(lambda: zygote.num_fds() == theirs)
-    assert not zygote.children()
+
+    def is_as_before():
+        now = zygotes(own_zygote)  # an heir may have taken over
+        return len(now) == len(now[0].children()) == 1 and now[0].num_fds() < theirs + 10
+
+    until(is_as_before)
 
 
 def test_an_interrupt_ends_all_and_keeps_the_run(kernels):

@@ -13,6 +13,8 @@ from papermill.engines import papermill_engines
 from diptych.run.engine import WarmEngine
 from diptych.run.warm.papermill import DiptychEngine
 
+from .conftest import Kernels
+
 PID = re.compile(r"ipykernel_\d+")  # in the name of a cell's file
 
 
@@ -57,6 +59,7 @@ def test_outputs_are_those_of_a_kernel_started_afresh(notebooks, folder):
     assert (folder / "exit").read_text() == "bye", "what is registered for the exit runs"
     (folder / "exit").unlink()
     (folder / "helper_mod.py").unlink()
+    Kernels(folder).wait_for("xgboost")
     output = folder / "learnt.ipynb"
     WarmEngine().execute(
         notebooks / "torture.ipynb",

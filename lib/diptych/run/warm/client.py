@@ -1,6 +1,5 @@
 """Ask a zygote for a kernel, starting the zygote if there is none."""
 
-import array
 import contextlib
 import json
 import os
@@ -13,10 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diptych.run.warm import place, unavailable
+from diptych.run.warm import place, unavailable, wire
 
-PATIENCE = 120.0  # seconds; a zygote answers when it has imported its libraries
-ATTEMPTS = 20  # a zygote that meets a library it cannot import ahead ends, to start without it
+PATIENCE = 120.0  # seconds; an heir whose zygote was killed answers when its imports are done
+ATTEMPTS = 20  # a zygote may move or retire between two steps of a caller
 ROOT = str(Path(__file__).parents[3])
 START = (
     "import os, sys; environment = dict(os.environ); "  # before an import can change it
@@ -196,11 +195,9 @@ def _parts(command: list[str]) -> tuple[list[str], list[str]]:
 
 def _ask(connection: socket.socket, request: dict, files: Sequence[int]) -> bytes:
     """Return the answer to a request, or nothing if the zygote ended instead."""
-    content = json.dumps(request).encode() + b"\n"
     answer = b""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
-        connection.sendall(content[connection.sendmsg([content], rights) :])
+        wire.send_request(connection, request, files)
         while b"\n" not in answer and (part := connection.recv(1 << 12)):
             answer += part
     return answer
@@ -232,7 +229,7 @@ def _at(path: Path) -> socket.socket:
 
 
 def _start(interpreter: list[str], environment: Mapping[str, str], path: Path) -> None:
-    """Start a zygote; it takes its first request when it has imported its libraries."""
+    """Start a zygote; it takes its first request when it has made its shell."""
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, (path.parent / "log").open("wb") as log:
         listener.bind(str(path))

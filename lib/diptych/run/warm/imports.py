@@ -2,7 +2,7 @@
 
 Only installed packages, never this one and never the user's own modules. A package is left to the
 kernels if it opens files, starts threads, sets up the shell or writes text when it is imported,
-or if a zygote did not survive it.
+or if an heir of the zygote did not survive it.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-from diptych.run.warm import kernel, place
+from diptych.run.warm import place, shell
 
 LOOK = 1.0  # seconds between looks at the files of what was imported
 HANG = 100  # seconds an import may take; less than a caller waits
 
 
 class Unfit(RuntimeError):  # noqa: N818 (reads as what happened)
-    """A package that cannot be imported ahead."""
+    """The process cannot be a zygote; the message says why."""
 
 
 class Watched(type(os.environ)):
@@ -32,6 +32,11 @@ class Watched(type(os.environ)):
     def __getitem__(self, name):
         self.read.add(name)
         return super().__getitem__(name)
+
+    @staticmethod
+    def current() -> dict[str, str]:
+        """Return all variables, which is not to read them."""
+        return {os.fsdecode(k): os.fsdecode(v) for k, v in os.environ._data.items()}
 
 
 class Imports:
@@ -57,13 +62,24 @@ class Imports:
         self._looked = time.monotonic()
 
     def recover(self, trying: Path) -> None:
-        """Leave out the package that the zygote before this one did not survive, if any."""
+        """Leave out the package that an heir did not survive, if any."""
         with contextlib.suppress(FileNotFoundError):
             place.learn(self.interpreter, refused=[trying.read_text()])
             trying.unlink()
 
-    def learn(self, trying: Path) -> bool:
-        """Import what the notebooks served so far have imported, and say whether that was anything.
+    def wanted(self) -> list[str]:
+        """Return what the notebooks served so far have imported, and this process has not tried."""
+        self.learnt = place.read(self.interpreter)
+        refused = set(self.learnt.refused)
+        new = (name for name in self.learnt.modules if name not in self._tried)
+        return [name for name in new if name.partition(".")[0] not in refused]
+
+    def give_up(self) -> None:
+        """Want none of what is wanted now any more."""
+        self._tried.update(self.wanted())
+
+    def learn(self, trying: Path) -> None:
+        """Import what is wanted.
 
         Parameters
         ----------
@@ -73,23 +89,26 @@ class Imports:
         Raises
         ------
         Unfit
-            If a package turned out not to bear it; it will not be tried again.
+            If packages turned out not to bear it; they will not be wanted again.
         """
-        self.learnt = place.read(self.interpreter)
-        new = [name for name in self.learnt.modules if name not in self._tried]
-        if self._tried and not new:
-            return False
+        new = self.wanted()
         self._tried.update(new)
         self.packages = {name.partition(".")[0] for name in self._tried}
         with self.shell.builtin_trap:
-            for name in new:
-                self._import(name, trying)
+            unfit = [name for name in new if not self._import(name, trying)]
+        if unfit:
+            packages = dict.fromkeys(name.partition(".")[0] for name in unfit)
+            raise Unfit(f"not imported ahead from now on: {', '.join(packages)}")
+
+    def settle(self) -> None:
+        """Make what was imported ready to be shared, and note how it can become stale."""
         self._stamps = {file: _changed(file) for file in _files()}
         gc.collect()
         gc.freeze()  # the collector must not touch, and so copy, what kernels share
-        if Watched.read - set(self.learnt.variables):
-            self.learnt = place.learn(self.interpreter, variables=sorted(Watched.read))
-        return True
+
+    def note_variables(self) -> None:
+        """Write down, where the lock is held, which variables were looked at."""
+        self.learnt = place.learn_locked(self.interpreter, variables=sorted(Watched.read))
 
     def are_edited(self) -> bool:
         """Say whether a file of what was imported has changed since, in place."""
@@ -97,6 +116,21 @@ class Imports:
             return False
         self._looked = time.monotonic()
         return any(_changed(file) != stamp for file, stamp in self._stamps.items())
+
+    def refusal(self, folder: Path) -> str:
+        """Return why a kernel forked for a folder would differ from one started afresh, or "".
+
+        A file of the user's may hide a library, or set it up where it is imported.
+        """
+        if (folder / "matplotlibrc").exists():
+            return "a matplotlibrc lies in its folder"
+        for entry in os.listdir(folder):
+            name = entry.removesuffix(".py")
+            if name not in self.packages:
+                continue
+            if name != entry or (folder / name / "__init__.py").exists():
+                return f"a module {name} of your own lies in its folder"
+        return ""
 
     def report(self, before: set[str]) -> None:
         """Write down, in a kernel about to end, which libraries its notebook imported."""
@@ -106,20 +140,23 @@ class Imports:
         if new:
             place.learn(self.interpreter, modules=new)
 
-    def _import(self, name: str, trying: Path) -> None:
+    def _import(self, name: str, trying: Path) -> bool:
+        """Import a module if there is need, and say whether its package bears it."""
         package = name.partition(".")[0]
         if name in sys.modules or package in self.learnt.refused or not _is_library(package):
-            return
-        before = self._traces()
+            return True
+        loaded, before = set(sys.modules), self._traces()
         trying.write_text(package)
         signal.alarm(HANG)
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
         signal.alarm(0)
         trying.unlink()
-        if self._traces() != before or _threads_of_its_own():
-            place.learn(self.interpreter, refused=[package])
-            raise Unfit(package)
+        if self._traces() == before and not _threads_of_its_own():
+            return True
+        self.learnt = place.learn(self.interpreter, refused=[package])
+        _forget(loaded)
+        return False
 
     def _traces(self) -> tuple:
         """Return what importing a library must leave alone: it would be shared, or out of place.
@@ -129,7 +166,7 @@ class Imports:
         hooks = {name: len(found) for name, found in self.shell.events.callbacks.items()}
         formatters = self.shell.display_formatter.formatters
         printers = {name: len(found.type_printers) for name, found in formatters.items()}
-        return _open_files(), hooks, printers, kernel.EarlyStream.written
+        return _open_files(), hooks, printers, shell.EarlyStream.written
 
 
 def _is_library(package: str) -> bool:
@@ -142,6 +179,19 @@ def _is_library(package: str) -> bool:
         return False
     where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))
     return bool(where) and where.startswith(place.libraries())
+
+
+def _forget(before: set[str]) -> None:
+    """Forget modules loaded since, so that whatever needs the unfit among them shows the same.
+
+    Those of packages with compiled parts stay: they may not bear to be loaded twice.
+    """
+    new = [name for name in sys.modules if name not in before]
+    files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in new}
+    kept = {name.partition(".")[0] for name in new if not files[name].endswith(".py")}
+    for name in new:
+        if name.partition(".")[0] not in kept:
+            del sys.modules[name]
 
 
 def _is_public(name: str) -> bool:

@@ -11,7 +11,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -19,74 +18,50 @@ from typing import NoReturn
 import ipykernel
 import zmq
 from ipykernel import debugger, iostream
-from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
-from IPython.core.application import BaseIPythonApplication
 from tornado.ioloop import IOLoop
 from traitlets import Any
 
 from diptych.run.warm import wire
+from diptych.run.warm.shell import EARLY
 
 LAUNCHER = str(Path(ipykernel.__file__).parents[1] / "ipykernel_launcher.py")
 
 
-class EarlyStream(iostream.OutStream):
-    """``sys.stdout`` or ``stderr`` before there is a kernel to publish it.
-
-    A library that keeps a reference to it when it is imported holds, after the fork, the very
-    stream the kernel publishes: the object stays, its class changes.
-    """
-
-    written = 0
-    closed = False
-
-    def __init__(self, name):
-        self.name = name
-
-    def write(self, text):
-        """Write to the process's stderr: a log."""
-        EarlyStream.written += len(text)
-        return sys.__stderr__.write(text)
-
-    def flush(self):
-        """Write what is still held back."""
-        sys.__stderr__.flush()
-
-    def fileno(self):
-        """Return the descriptor that the name means."""
-        return {"stdout": 1, "stderr": 2}[self.name]
-
-    def isatty(self):
-        """Say that nobody watches."""
-        return False
-
-
-EARLY = {name: EarlyStream(name) for name in ("stdout", "stderr")}
-
-
-def make_shell() -> ZMQInteractiveShell:
-    """Make the shell that kernels are forked with, and the streams they will publish.
-
-    It has no history yet: that has a thread of its own.
-    """
-    app = IPKernelApp()
-    BaseIPythonApplication.initialize(app, [])
-    config = deepcopy(app.config)
-    config.HistoryManager.enabled = False
-    shell = ZMQInteractiveShell.instance(
-        config=config,
-        profile_dir=app.profile_dir,
-        user_ns={},
-        compiler_class=XCachingCompiler,
-    )
-    sys.stdout, sys.stderr = EARLY["stdout"], EARLY["stderr"]
-    return shell
-
-
 class WarmApp(IPKernelApp):
-    """ipykernel's application, around a shell that is there already."""
+    """ipykernel's application, around a shell that is there already.
+
+    Attributes
+    ----------
+    arguments : list of str
+        Those it was initialized with.
+    receive : callable or None
+        Returns the request and its files, once; in a spare, when they come.
+    files : list of int
+        Stdin, stdout, stderr, and the pipe if there is one.
+    """
+
+    arguments = receive = None
+    files = ()
+
+    def become(self):
+        """Take on what a process started by the caller would have, if not done yet."""
+        if self.receive is None:
+            return
+        request, (*self.files, connection) = self.receive()
+        self.receive = None
+        _become(request, self.files)
+        connection = socket.socket(fileno=connection)
+        threading.Thread(target=_watch, args=(connection,), daemon=True).start()
+        if request["arguments"] != self.arguments:
+            self.parse_command_line(request["arguments"])
+
+    def init_connection_file(self):
+        """Read the connection file, which is the first thing that is the request's own."""
+        self.become()
+        super().init_connection_file()
 
     def init_poller(self):
         """Wait for no parent: the zygote, and `_watch`, see to it that the kernel ends."""
@@ -113,16 +88,35 @@ class WarmApp(IPKernelApp):
         self.user_ns = shell.user_ns
         self.make_kernel()
         shell.kernel = shell.parent = self.kernel
-        shell.starting_dir = os.getcwd()
         del shell.config.HistoryManager["enabled"]
         shell.update_config(self.config)
         shell.configurables.remove(shell.history_manager)
-        shell.init_history()
+        in_memory = self.config.HistoryManager.get("hist_file") == ":memory:"
+        if in_memory:
+            shell.init_history()
+        self.become()
+        self.listen()
+        shell.starting_dir = os.getcwd()
+        if not in_memory:
+            shell.init_history()
         shell.init_user_ns()
+
+    def start(self):
+        """Run to the end; the thread for control messages first, which may still publish.
+
+        Ended after the thread that publishes, it would wait for that in vain, for seconds.
+        """
+        super().start()
+        if self.control_thread and self.control_thread.is_alive():
+            self.control_thread.stop()
+            self.control_thread.join()
 
     def make_kernel(self):
         """Make the kernel."""
         super().init_kernel()
+
+    def listen(self):
+        """Need do nothing: the kernel has its sockets."""
 
 
 class Channel:
@@ -149,8 +143,8 @@ class Channel:
 class Pipe:
     """The kernel's end of the pipe."""
 
-    def __init__(self, end: socket.socket):
-        self.end, self.lock, self.buffer = end, threading.Lock(), bytearray()
+    def __init__(self):
+        self.end, self.lock, self.buffer = None, threading.Lock(), bytearray()
         self.callbacks = {}
         self.context = zmq.Context()  # the publishing thread wakes itself through it
 
@@ -200,14 +194,13 @@ class MainThread(SimpleNamespace):
 class PipeApp(WarmApp):
     """ipykernel's application, its messages going over the pipe."""
 
-    pipe = None
-
     def init_connection_file(self):
         """Need no file, and sign no message: nobody else can reach the pipe."""
         self.session.key = b""
 
     def init_sockets(self):
         """Publish through ipykernel's thread, so that outputs are cut and ordered as ever."""
+        self.pipe = Pipe()
         self.context = self.pipe.context
         atexit.register(self.close)
         self.configure_tornado_logger()
@@ -221,8 +214,11 @@ class PipeApp(WarmApp):
 
     write_connection_file = log_connection_info = init_heartbeat
 
+    def init_io(self):
+        """Do it later: the streams are the caller's."""
+
     def make_kernel(self):
-        """Make the kernel and listen to the pipe."""
+        """Make the kernel, which needs no request."""
         debugger._is_debugpy_available = False
         self.kernel = PipeKernel.instance(
             parent=self,
@@ -236,34 +232,45 @@ class PipeApp(WarmApp):
             profile_dir=self.profile_dir,
             user_ns=self.user_ns,
         )
+
+    def listen(self):
+        """Publish the caller's streams and listen to the pipe: they came with the request."""
+        super().init_io()
         self.displayhook.get_execution_count = lambda: self.kernel.execution_count
+        self.pipe.end = socket.socket(fileno=self.files[3])
         IOLoop.current().add_handler(self.pipe.end.fileno(), self.pipe.receive, IOLoop.READ)
 
 
-def run(request: dict, files: list[int], connection: socket.socket, report: Callable) -> NoReturn:
-    """Be the kernel that was asked for, in a process just forked, and end with it.
+def run(
+    arguments: list[str], piped: bool, receive: Callable, report: Callable, *, ahead: bool
+) -> NoReturn:
+    """Be a kernel, in a process just forked, and end with it.
 
     Parameters
     ----------
-    request : dict
-        ``arguments`` (of ``ipykernel_launcher``), ``environment`` and ``cwd``.
-    files : list of int
-        Descriptors for stdin, stdout, stderr, and the pipe if there is one.
-    connection : socket.socket
-        To the caller; when it goes, so does the kernel.
+    arguments : list of str
+        Of ``ipykernel_launcher``.
+    piped : bool
+        Whether it talks over a pipe.
+    receive : callable
+        Returns the request (``arguments``, ``environment`` and ``cwd``) and descriptors for
+        stdin, stdout, stderr, the pipe if there is one, and the connection to the caller. When
+        that goes, so does the kernel.
     report : callable
         Called at the end with the names of the modules that were there at the beginning.
+    ahead : bool
+        Whether to do what needs no request before asking for it.
     """
     code = 1
     try:
         before = set(sys.modules)
-        _become(request, files)
-        threading.Thread(target=_watch, args=(connection,), daemon=True).start()
-        app = PipeApp.instance() if len(files) > 3 else WarmApp.instance()
-        if len(files) > 3:
-            app.pipe = Pipe(socket.socket(fileno=os.dup(files[3])))
+        _leave()
+        app = PipeApp.instance() if piped else WarmApp.instance()
+        app.arguments, app.receive = arguments, receive
         app.parent_handle = os.getppid()  # as any kernel has that was not started by hand
-        app.initialize(request["arguments"])
+        if not ahead:
+            app.become()
+        app.initialize(arguments)
         app.start()
         report(before)
         code = 0
@@ -278,23 +285,28 @@ def run(request: dict, files: list[int], connection: socket.socket, report: Call
         os._exit(code)
 
 
-def _become(request: dict, files: list[int]) -> None:
-    """Take on what a process started by the caller would have."""
+def _leave() -> None:
+    """Part from the zygote."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "diptych"]:
+        del sys.modules[name]
+
+
+def _become(request: dict, files: list[int]) -> None:
+    """Take on what a process started by the caller would have."""
     for target, descriptor in enumerate(files[:3]):
         os.dup2(descriptor, target)
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        os.close(descriptor)
     os.chdir(request["cwd"])
     multiprocessing.process.ORIGINAL_DIR = os.getcwd()
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = [LAUNCHER, *request["arguments"]]
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "diptych"]:
-        del sys.modules[name]
 
 
 def _watch(connection: socket.socket) -> None:

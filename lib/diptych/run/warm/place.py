@@ -25,11 +25,13 @@ PREFIXES = (
     "BLIS_", "NUMEXPR_", "ARROW_", "CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_",
 )  # fmt: skip
 NAMES = ("LANG", "LANGUAGE", "TZ", "MPLBACKEND")
-# They differ from caller to caller, and a kernel reads them when it starts.
+# They differ from caller to caller, and a kernel reads or sets them when it starts, or only other
+# programs do.
 PRIVATE = {
-    "DIPTYCH_HOME", "DIPTYCH_KERNELS", "DIPTYCH_RUN", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID",
-    "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID",
-    "PYTEST_XDIST_WORKER", "SHLVL", "TERM", "XDG_RUNTIME_DIR", "_",
+    "CLICOLOR", "CLICOLOR_FORCE", "DIPTYCH_HOME", "DIPTYCH_KERNELS", "DIPTYCH_RUN", "FORCE_COLOR",
+    "GIT_PAGER", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID", "JPY_SESSION_NAME", "MAKEFLAGS",
+    "MAKELEVEL", "MFLAGS", "OLDPWD", "PAGER", "PWD", "PYTEST_CURRENT_TEST",
+    "PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "SHLVL", "TERM", "XDG_RUNTIME_DIR", "_",
 }  # fmt: skip
 LONGEST = 100  # characters of a socket's path; the system refuses a few more
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")
@@ -99,13 +101,18 @@ def read(interpreter: Sequence[str]) -> Learnt:
 def learn(interpreter: Sequence[str], **new: Sequence[str]) -> Learnt:
     """Add to what was learnt, and return all of it."""
     with lock():
-        learnt = read(interpreter)
-        for name, values in new.items():
-            setattr(learnt, name, list(dict.fromkeys([*getattr(learnt, name), *values])))
-        path = _path(interpreter)
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(asdict(learnt)))
-        os.replace(beside, path)
+        return learn_locked(interpreter, **new)
+
+
+def learn_locked(interpreter: Sequence[str], **new: Sequence[str]) -> Learnt:
+    """Do the same where the lock is held."""
+    learnt = read(interpreter)
+    for name, values in new.items():
+        setattr(learnt, name, list(dict.fromkeys([*getattr(learnt, name), *values])))
+    path = _path(interpreter)
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(asdict(learnt)))
+    os.replace(beside, path)
     return learnt
 
 

@@ -1,4 +1,4 @@
-"""The zygote: imports libraries once, and forks a kernel from itself for each request.
+"""The zygote: forks a kernel from itself for each request, with the libraries imported once.
 
 It listens on a Unix socket. A request is a line of JSON (``arguments``, ``environment``, ``cwd``)
 with the kernel's stdin, stdout and stderr, and a pipe if it is to talk over one. The answer is
@@ -8,6 +8,7 @@ kernel ends with the connection. A zygote nobody needs for a while ends itself.
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -15,10 +16,14 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from diptych.run.warm import kernel, place
+from diptych.run.warm import kernel, place, shell, wire
+from diptych.run.warm.heir import Heir
 from diptych.run.warm.imports import Imports, Unfit, Watched
+from diptych.run.warm.pages import Pages
+from diptych.run.warm.spare import DELAY, Spare
 
 IDLE = "600"  # seconds; DIPTYCH_KERNEL_IDLE sets another time
 PATIENCE = 5.0  # seconds, for a request to arrive whole
@@ -47,37 +52,64 @@ class Zygote:
         self.imports = Imports(interpreter)
         self.kernels: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
-        self.used = time.monotonic()
+        self.used, self.pages = time.monotonic(), Pages()
+        self.heir: Heir | None = None
+        self.spare: Spare | None = None
+        self.due = math.inf  # when to fork the next spare
+        self.expected: tuple[list[str], bool] = ([], False)  # its arguments, and if with a pipe
 
     def prepare(self) -> None:
-        """Make the shell, before any library can ask for it, and import what was learnt."""
+        """Make the shell, before any library can ask for it.
+
+        Raises
+        ------
+        Unfit
+            If there is another zygote where this one would be found.
+        """
+        self.listener.setblocking(False)  # an heir may be the one who accepts
         self.imports.recover(self._trying)
         os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
-        self.imports.shell = kernel.make_shell()
-        self._learn_or_retire()
+        self.imports.shell, self.is_plain = shell.make_shell()
+        self._move()
 
     def serve(self) -> None:
         """Answer requests until nobody needs this process."""
-        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(woken)
+        self.wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self.wake[1])
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.selector.register(wake, selectors.EVENT_READ, self._reap)
+        self.selector.register(self.wake[0], selectors.EVENT_READ, self._reap)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        self._plan_heir()
         while self.kernels or self.listener:
-            for key, _ in self.selector.select(min(PATIENCE, self.idle)):
+            until_due = max(0.0, self.due - time.monotonic())
+            for key, _ in self.selector.select(min(PATIENCE, self.idle, until_due)):
                 key.data(key.fileobj)
             idle = not self.kernels and time.monotonic() - self.used >= self.idle
-            if self.listener and (idle or not self._is_found()):
+            if self.listener and (idle or not (self.heir or self._is_found())):
                 self.retire()
+            elif self.listener and time.monotonic() >= self.due:
+                self._fork_spare()
 
     def retire(self) -> None:
-        """Take no more requests; the process ends with its last kernel."""
-        if self._is_mine(self.path):
-            self.path.unlink(missing_ok=True)
-        if self.selector.get_map():
+        """Take no more requests, nor let an heir; the process ends with its last kernel."""
+        if self.heir:
+            self.selector.unregister(self.heir.end)
+            self.heir.kill()
+            self.heir = None
+            self._trying.unlink(missing_ok=True)
+        learnt = place.read(self.interpreter)
+        for path in {self.path, place.socket(self.interpreter, self.environment, learnt)}:
+            if self._is_mine(path):
+                path.unlink(missing_ok=True)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        with contextlib.suppress(KeyError):  # it did not come to serve
             self.selector.unregister(self.listener)
         self.listener.close()
         self.listener = None
+        self._drop_spare()
+        self.due = math.inf
 
     def _is_found(self) -> bool:
         """Say whether a caller would still come here: a package installed since makes it stale."""
@@ -94,35 +126,78 @@ class Zygote:
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
+        if self.spare and os.waitpid(self.spare.pid, os.WNOHANG)[0]:
+            self.spare.close()
+            self.spare = None
         for pid in list(self.kernels):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 self._end(pid)
                 connection = self.kernels.pop(pid)
-                if connection in (key.fileobj for key in self.selector.get_map().values()):
+                with contextlib.suppress(KeyError):  # its caller hung up
                     self.selector.unregister(connection)
                 _answer(connection, returncode=os.waitstatus_to_exitcode(status))
                 self.used = time.monotonic()
         if self.listener:
-            self._learn_or_retire()
+            self._plan_heir()
 
-    def _learn_or_retire(self) -> None:
+    def _plan_heir(self) -> None:
+        """Fork an heir if something is to be imported, and there is none at it."""
+        if self.heir or not self.imports.wanted():
+            return
+        _flush()
+        heir = Heir()
+        if heir.fork():
+            self._inherit(heir)
+        self.heir = heir
+        self.selector.register(heir.end, selectors.EVENT_READ, self._hear)
+
+    def _hear(self, end: int) -> None:
+        """Let the heir take this process's place, if it did not end instead."""
+        if not self.heir:  # it was killed just now
+            return
+        self.selector.unregister(end)
+        is_ready = self.heir.is_ready()
+        self.heir.close()
+        self.heir = None
+        if is_ready:
+            self._stop_listening()
+            return
+        refused = self.imports.learnt.refused
+        self.imports.recover(self._trying)
+        if place.read(self.interpreter).refused == refused:
+            self.imports.give_up()
+        self._plan_heir()
+
+    def _inherit(self, heir: Heir) -> None:
+        """Be the heir: import, then serve. It does not return."""
         try:
-            if self.imports.learn(self._trying):
-                self._move()
+            self._let_go()
+            self.kernels, self.spare, self.pages = {}, None, Pages()
+            self.selector = selectors.DefaultSelector()
+            self.imports.learn(self._trying)
+            self._move()
+            heir.announce()
+            self.due = time.monotonic() if self.expected[0] else math.inf
+            self.serve()
         except Unfit as error:
-            print(f"{error}: not imported ahead from now on", file=sys.stderr)
-            self.retire()
+            print(error, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            _flush()
+            os._exit(0)
 
     def _move(self) -> None:
         """Move to where callers look who know what was learnt."""
-        path = place.socket(self.interpreter, self.environment, self.imports.learnt)
-        if path != self.path:
-            with place.lock():
-                if path.exists() or not self._is_mine(self.path):
-                    raise Unfit("this zygote")  # there is another
-                os.replace(self.path, path)
-            self.path = path
+        self.imports.settle()
+        with place.lock():
+            self.imports.note_variables()
+            path = place.socket(self.interpreter, self.environment, self.imports.learnt)
+            if not self._is_mine(self.path) or (path != self.path and path.exists()):
+                raise Unfit("there is another zygote")
+            os.replace(self.path, path)
+        self.path = path
 
     @property
     def _trying(self) -> Path:
@@ -134,15 +209,18 @@ class Zygote:
             os.killpg(pid, signal.SIGKILL)
 
     def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # the heir accepted it
+            return
         connection.settimeout(PATIENCE)
         files = []
         try:
-            request, files = _request(connection)
+            request, files = wire.receive_request(connection)
             if request.get("stop"):
                 self.retire()
                 _answer(connection, stopped=os.getpid())
-            elif why := self._refusal(request):
+            elif why := self.imports.refusal(Path(request["cwd"])):
                 _answer(connection, refused=why)
             elif not self._fits(request["environment"]):
                 connection.close()  # it came while something was learnt, and looks again
@@ -150,64 +228,107 @@ class Zygote:
                 self.retire()
                 connection.close()  # the caller asks again, and starts another
             else:
-                self._fork(request, files, connection)
-        except (OSError, ValueError) as error:  # the caller is gone, or no caller of ours
+                self._start(request, files, connection)
+        except (OSError, EOFError, ValueError) as error:  # the caller is gone, or no caller of ours
             print(f"{self.path}: {error}", file=sys.stderr)
             connection.close()
         finally:
             for file in files:
                 os.close(file)
 
-    def _refusal(self, request: dict) -> str:
-        """Return why a kernel forked here would differ from one started afresh, "" if it would not.
-
-        A file of the user's may hide a library, or set it up where it is imported.
-        """
-        folder = Path(request["cwd"])
-        if (folder / "matplotlibrc").exists():
-            return "a matplotlibrc lies in its folder"
-        for entry in os.listdir(folder):
-            name = entry.removesuffix(".py")
-            if name not in self.imports.packages:
-                continue
-            if name != entry or (folder / name / "__init__.py").exists():
-                return f"a module {name} of your own lies in its folder"
-        return ""
-
-    def _fork(self, request: dict, files: list[int], connection: socket.socket) -> None:
+    def _start(self, request: dict, files: list[int], connection: socket.socket) -> None:
+        """Start a kernel: the spare if it is the one asked for, else one forked now."""
         self.used = time.monotonic()
-        _flush()
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            self.selector.close()
-            self.listener.close()
-            for other in self.kernels.values():
-                other.close()
-            kernel.run(self._complete(request), files, connection, self.imports.report)
+        files = [*files, connection.fileno()]
+        if self.spare and self.spare.give(request, files, self._differing(request)):
+            pid = self.spare.pid
+            self.spare.close()
+            self.spare = None
+        else:
+            pid = self._fork(request["arguments"], len(files) > 4, lambda: (request, files))
         self.kernels[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda _: self._hang_up(pid))
         _answer(connection, pid=pid)
+        self._plan_spare(request["arguments"], len(files) > 4)
 
-    def _complete(self, request: dict) -> dict:
-        """Return a request with the variables that libraries and the shell set here."""
+    def _plan_spare(self, arguments: list[str], piped: bool) -> None:
+        """See to it that a spare is there for the next request, expected to be like the last."""
+        if not self.is_plain or not Spare.can_serve(arguments):
+            return
+        if self.spare and self.spare.piped != piped:
+            self._drop_spare()
+        self.expected = arguments, piped
+        if not self.spare:
+            self.due = min(self.due, time.monotonic() + DELAY)
+
+    def _fork_spare(self) -> None:
+        self.due = math.inf
+        self.spare = Spare(*self.expected)
+
+        def receive() -> tuple[dict, list[int]]:
+            self.pages.copy()
+            return self.spare.wait()
+
+        self.spare.born(self._fork(*self.expected, receive, ahead=True))
+
+    def _drop_spare(self) -> None:
+        """End the spare: it is not what is wanted any more."""
+        if self.spare:
+            self.spare.end()
+            os.waitpid(self.spare.pid, 0)
+            self.spare = None
+            self.due = time.monotonic() + DELAY
+
+    def _fork(
+        self, arguments: list[str], piped: bool, receive: Callable, *, ahead: bool = False
+    ) -> int:
+        """Fork a kernel, see `kernel.run`, and return its process's number."""
+        _flush()
+        pid = os.fork()
+        if pid == 0:
+            self.listener.close()
+            self._let_go(but=self.spare if ahead else None)
+            Watched.read.clear()  # from now on: what this process looks at
+            kernel.run(
+                arguments, piped, lambda: self._complete(*receive()), self._report, ahead=ahead
+            )
+        return pid
+
+    def _let_go(self, but: Spare | None = None) -> None:
+        """Close, in a process just forked, what is the zygote's alone, but for one spare."""
+        signal.set_wakeup_fd(-1)
+        for descriptor in self.wake:
+            os.close(descriptor)
+        self.selector.close()
+        for other in self.kernels.values():
+            other.close()
+        for other in {self.heir, self.spare} - {None, but}:
+            other.close()
+
+    def _report(self, before: set[str]) -> None:
+        """Note, in a kernel about to end, what helps those after it."""
+        self.imports.report(before)
+        self.pages.note()
+
+    def _differing(self, request: dict) -> set[str]:
+        """Return the variables in which a kernel's environment will differ from this one."""
+        mine = Watched.current()
+        return {name for name, _ in mine.items() ^ self._environment(request, mine).items()}
+
+    def _environment(self, request: dict, mine: dict) -> dict:
+        """Return a request's environment with the variables that libraries and the shell set."""
+        was = self.environment
+        changed = {name: value for name, value in mine.items() if was.get(name) != value}
+        return request["environment"] | changed
+
+    def _complete(self, request: dict, files: list[int]) -> tuple[dict, list[int]]:
+        environment = self._environment(request, Watched.current())
         os.environ.__class__ = Watched.__base__
-        was, now = self.environment, dict(os.environ)
-        changed = {name: value for name, value in now.items() if was.get(name) != value}
-        return request | {"environment": request["environment"] | changed}
+        return request | {"environment": environment}, files
 
     def _hang_up(self, pid: int) -> None:
         self.selector.unregister(self.kernels[pid])
         self._end(pid)
-
-
-def _request(connection: socket.socket) -> tuple[dict, list[int]]:
-    content, files, *_ = socket.recv_fds(connection, 1 << 16, 4)
-    while content and not content.endswith(b"\n"):
-        content += connection.recv(1 << 16)
-    if not content:
-        raise ValueError("no request")
-    return json.loads(content), files
 
 
 def _answer(connection: socket.socket, **content) -> None:
@@ -233,8 +354,7 @@ def main(interpreter: list[str], descriptor: int, path: str, environment: dict) 
     zygote = Zygote(interpreter, socket.socket(fileno=descriptor), path, environment)
     try:
         zygote.prepare()
-        if zygote.listener:
-            zygote.serve()
+        zygote.serve()
     except Exception:
         traceback.print_exc()
         zygote.retire()
