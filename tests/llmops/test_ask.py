@@ -401,6 +401,17 @@ def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):
     assert found.json_schema
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("by_url", [True, False])
+def test_a_stream_leaves_no_broken_connection_to_the_next(shared, gguf, calls, concurrency, by_url):
+    url = f"{shared.url}/v1"
+    where = {"endpoint": url, "model": "m"} if by_url else {"server": {"model": gguf}}
+    options = {"parameters": PLAIN, "calls": calls, "concurrency": concurrency, "stream": True}
+    answers = ask_many(PROMPTS, **where, **options)
+    assert [answer.error for answer in answers] == [""] * len(PROMPTS)
+    assert [answer.retries for answer in answers] == [0] * len(PROMPTS)
+
+
 def test_the_local_server_killed_in_mid_stream_costs_one_retry(gguf, home, calls):
     server = endpoints.start(gguf)
     long = {"max_tokens": 400, "ignore_eos": True}

@@ -61,6 +61,7 @@ async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         PATH,
         cast_to=object,
         body=body,
+        options={"headers": _connection(client)},
         stream=True,
         stream_cls=openai.AsyncStream[dict],
     )
@@ -86,6 +87,15 @@ async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         choice["logprobs"] = {"content": logprobs}
     response = {**whole, "object": "chat.completion", "choices": [choice]}
     return Reply(response, retries, None if first is None else (first - began) * 1000)
+
+
+def _connection(client: openai.AsyncOpenAI) -> dict[str, str]:
+    """Return the headers that keep a call off a connection which the last one left half closed.
+
+    llama.cpp promises to keep a connection and ends it after a stream; a call on it fails, and is
+    tried again half a second later. Under TLS a new connection is dear, and proxies keep theirs.
+    """
+    return {"Connection": "close"} if client.base_url.scheme == "http" else {}
 
 
 def _retries(request: httpx2.Request) -> int:
