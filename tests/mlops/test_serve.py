@@ -77,6 +77,7 @@ def test_an_answer_is_the_models_own_and_on_record(words, text_model):
     np.testing.assert_allclose(answer["probabilities"], expected)
     assert answer["classes"] == ["no", "yes"]
     assert answer["model"] == "words/1"
+    assert "answers" not in answer  # they are the labels
     with Ledger(words.ledger) as ledger:
         log = ledger.predictions("run-1").set_index("row_id").loc[["a", "b", "3"]]
     assert log["input"].tolist() == TEXTS

@@ -5,7 +5,9 @@ import pytest
 
 from diptych.core import tasks
 from diptych.core.answers import sentences
+from diptych.core.load import drive
 from diptych.mlops import build, models
+from diptych.mlops.endpoint import Endpoint
 from diptych.mlops.summaries import SentenceFeatures, said
 
 
@@ -18,6 +20,13 @@ def task():
 def rows(task):
     frame = task.load()
     return frame[frame["split"] != "live"].groupby("split").head(400)
+
+
+def served(model, texts):
+    """Return what a model's endpoint says of each text."""
+    with Endpoint(model, ledger=model / "ledger.db") as server:
+        load = drive(f"{server.url}/invocations", [{"inputs": [text]} for text in texts])
+    return [answer["answers"][0] for answer in load.answers]
 
 
 def test_places_start_anew_in_each_text():
@@ -48,6 +57,7 @@ def test_the_ranker_beats_the_first_sentence_and_stays_the_same_on_disk(task, ro
         texts = [*test["text"].head(20), "", "Only one sentence"]
         np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
         assert np.allclose(again.predict_proba(texts).sum(axis=1), 1)
+    assert served(tmp_path / "ranker", test["text"].head(5)) == scores["ranker"].output[:5]
 
 
 def test_a_family_for_summaries_suits_no_other_texts(task):
@@ -69,3 +79,5 @@ def test_canned_answers_are_graded_by_what_they_say_and_kept_with_the_model(tmp_
     again = models.load(model.save(tmp_path / "model"))
     assert again.replies == support.replies
     assert build.refit(model, build.part(rows, "train"), support, 0).replies == support.replies
+    texts = build.part(rows, "test")["text"].head(5)
+    assert served(tmp_path / "model", texts) == found.output[:5]

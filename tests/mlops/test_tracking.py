@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from processes import until
 
 from diptych.core.ledger import Ledger
 from diptych.mlops import models
@@ -200,8 +201,12 @@ def test_two_processes_promoting_at_once_leave_one_unbroken_history(tmp_path, fo
         )
         for mark in marks
     ]
-    while not all(Path(f"{mark}.ready").exists() for mark in marks):
+
+    def are_ready():
         assert all(rival.poll() is None for rival in rivals), rivals[0].communicate()
+        return all(Path(f"{mark}.ready").exists() for mark in marks)
+
+    until(are_ready)
     (tmp_path / "go").touch()
     for rival in rivals:
         _, errors = rival.communicate(timeout=120)

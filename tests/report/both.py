@@ -15,6 +15,7 @@ NAME = "few_shot · k=4"
 ROWS = 500
 SCENARIO = Scenario("sentiment", "Sentiment", "Good or bad?", [], [])
 SECONDS = {"mlops": 30.0, "llmops": 60.0}
+TUNED = {"labels": 2000, "value": 0.945, "low": 0.92, "high": 0.96}
 TASK = {"task": "reviews", "data_version": 0, "seed": 0}
 
 
@@ -37,7 +38,8 @@ def runs(root: Path, *, without: tuple = (), models=("local",), usd=0.0, wrong=(
 def _left(root: Path, wrong: int) -> list[Run]:
     judged = _graded("family", "logistic", wrong, first=True)
     other = _graded("family", "baseline", ROWS // 2, first=True)
-    curve = pd.DataFrame({"rows": [80, 300, 800], "value": [0.7, 0.92, 0.95]})
+    curve = pd.DataFrame({"rows": [80, 300, 800], "value": [0.7, 0.92, 0.95],
+                          "low": [0.68, 0.9, 0.93], "high": [0.72, 0.94, 0.97]})  # fmt: skip
     tables = {"test_predictions": pd.concat([judged, other]), "learning_curve": curve}
     served = {"p50_ms": 10.0, "p95_ms": 20.0, "p99_ms": 30.0, "requests_per_s": 400.0}
     alarm = {"true accuracy before alarm": (0.95, 0.94, 0.96), "true accuracy since alarm":
@@ -75,7 +77,7 @@ def _right(root: Path, wrong: int, models: list[str], usd: float) -> list[Run]:
                                          "requests_per_s": 20.0}),
         _run(root, "llmops", "5_monitor", alarm),
         _run(root, "llmops", "6_improve", {"challenger afterwards": 0.8, "labels": 40},
-             {"promoted": False}),
+             {"promoted": False, "tuned": TUNED}),
     ]  # fmt: skip
 
 

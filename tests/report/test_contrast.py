@@ -9,7 +9,7 @@ import pytest
 from report.both import NAME, ROWS, SCENARIO, runs
 
 from diptych.core import stats
-from diptych.report import breakeven, contrast, dimensions, evidence, verdicts
+from diptych.report import breakeven, contrast, dimensions, evidence, labels, verdicts
 from diptych.report.breakeven import OWN, Plan
 from diptych.report.measures import Assumptions
 from diptych.run.errors import ParameterError
@@ -89,12 +89,31 @@ def test_a_row_made_harder_is_compared_with_itself(found):
 
 
 def test_labels_until_the_goal(found):
-    low, high = (judged(found, replace(GIVEN, goal=goal))["labels"] for goal in (0.75, 0.94))
+    goals = (0.75, 0.94, 0.948)
+    low, high, higher = (judged(found, replace(GIVEN, goal=goal))["labels"] for goal in goals)
     assert (low.measured.left.value, low.measured.right.value) == (300, 8)
     assert low.winner == "LLMOps"
-    assert (high.measured.left.value, high.measured.right.said("labels")) == (800, "not reached")
-    assert (high.winner, high.why) == ("MLOps", "LLMOps never reaches it")
+    assert (high.measured.left.value, high.measured.right.value) == (800, 2000)
+    assert (high.measured.right.note, high.winner) == (labels.TUNED, "MLOps")
+    assert "llmops-6_improve" in high.measured.right.runs[0]
+    assert (higher.measured.left.value, higher.measured.right.said("labels")) == (
+        800,
+        "not reached",
+    )
+    assert (higher.winner, higher.why) == ("MLOps", "LLMOps never reaches it")
     assert judged(found, replace(GIVEN, goal=0.99))["labels"].winner == "tie"
+
+
+def test_every_number_of_labels_that_was_tried_is_a_point(found):
+    points = labels.bought(*evidence.sides(found)).set_index(["way", "labels"])
+    assert list(points.index) == [
+        *((labels.FITTED, n) for n in (80, 300, 800)), (labels.SHOWN, 8), (labels.TUNED, 2000),
+    ]  # fmt: skip
+    shown = points.loc[(labels.SHOWN, 8)]
+    assert shown["value"] == pytest.approx((ROWS - 100) / ROWS)
+    assert shown["low"] < shown["value"] < shown["high"]
+    told = labels.html(points.reset_index(), 0.9, "Sentiment")
+    assert "a model fitted to them reaches 0.950 with 800" in told
 
 
 def test_the_margin_changes_verdicts_on_shares_and_no_other(found):

@@ -106,7 +106,7 @@ class Batcher:
             return [HTTPException(503, told, {"Retry-After": "5"}) for _ in batch]
         answers, start = [], 0
         for job in batch:
-            answers.append(self._answer(found[start : start + len(job.rows)]))
+            answers.append(self._answer(job.rows, found[start : start + len(job.rows)]))
             start += len(job.rows)
         return answers
 
@@ -138,11 +138,14 @@ class Batcher:
                 )
         self.ledger.log(records)
 
-    def _answer(self, found: list[tuple]) -> bytes:
+    def _answer(self, rows: list, found: list[tuple]) -> bytes:
+        predictions = [prediction for prediction, _ in found]
         content = {
-            "predictions": [prediction for prediction, _ in found],
+            "predictions": predictions,
             "probabilities": [probabilities for _, probabilities in found],
             "classes": self.model.classes,
             "model": self.name,
         }
+        if self.model.speaks:
+            content["answers"] = self.model.answers(rows, predictions)
         return json.dumps(content).encode()

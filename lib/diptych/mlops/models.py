@@ -85,6 +85,11 @@ class Model:
         """Return the most probable label of each row, shape (n,)."""
         return np.asarray(self.classes, dtype=object)[self.predict_proba(rows).argmax(axis=1)]
 
+    @property
+    def speaks(self) -> bool:
+        """Whether what it says of a row is a text other than the label."""
+        return bool(self.replies) or self.family in SUMMARY
+
     def answers(self, rows, predicted) -> list[str]:
         """Return what is said of rows for the labels predicted: by default the labels.
 

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from diptych.core.prices import Price, dated
-from diptych.report import breakeven, dimensions, evidence, verdicts
+from diptych.report import breakeven, dimensions, evidence, labels, verdicts
 from diptych.report.breakeven import Plan
 from diptych.report.contrast_page import FILE
 from diptych.report.measures import Assumptions
@@ -34,12 +34,15 @@ class Contrast:
     verdicts : list of Verdict
     forecast, costs : DataFrame
         See `diptych.report.breakeven.forecast` and `diptych.report.breakeven.monthly`.
+    labels : DataFrame
+        See `diptych.report.labels.bought`.
     """
 
     scenario: Scenario
     verdicts: list[Verdict]
     forecast: pd.DataFrame
     costs: pd.DataFrame
+    labels: pd.DataFrame
 
     def table(self) -> pd.DataFrame:
         """Return the ledger as it is read: a line per dimension."""
@@ -90,7 +93,7 @@ def contrast(
     prices = breakeven.forecast(right, models)
     volumes = breakeven.volumes(most_requests)
     costs = breakeven.monthly(left, right, prices, volumes, plan or Plan(), given)
-    return Contrast(scenario, judged, prices, costs)
+    return Contrast(scenario, judged, prices, costs, labels.bought(left, right))
 
 
 def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenario, list[Run]]]:
@@ -173,7 +176,7 @@ def _token_price(model: str) -> dict:
 def write(found: Sequence[Contrast], given: Assumptions, plan: Plan, folder: Path) -> Path:
     """Write everything a page shows of the contrast into a run's folder."""
     content = {
-        "scenarios": [_facts(one) for one in found],
+        "scenarios": [_facts(one, given.goal) for one in found],
         "options": options().to_dict("records"),
         "assumptions": asdict(given) | asdict(plan),
     }
@@ -182,11 +185,11 @@ def write(found: Sequence[Contrast], given: Assumptions, plan: Plan, folder: Pat
     return path
 
 
-def _facts(one: Contrast) -> dict:
-    figure = breakeven.html(one.costs, one.scenario.title) if len(one.costs) else ""
+def _facts(one: Contrast, goal: float) -> dict:
+    title = one.scenario.title
     return {
         "name": one.scenario.name,
-        "title": one.scenario.title,
+        "title": title,
         "question": one.scenario.question,
         "verdicts": [verdict.facts() for verdict in one.verdicts],
         "prose": verdicts.prose(one.verdicts),
@@ -196,5 +199,6 @@ def _facts(one: Contrast) -> dict:
             breakeven.crossing_words(row.option, row.requests)
             for row in breakeven.crossings(one.costs).itertuples()
         ],
-        "figure": figure,
+        "figure": breakeven.html(one.costs, title) if len(one.costs) else "",
+        "bought": labels.html(one.labels, goal, title) if len(one.labels) else "",
     }

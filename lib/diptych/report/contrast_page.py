@@ -64,8 +64,14 @@ def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
         "known": [(name, list(own)) for name, own in groupby(known, lambda v: v["group"])],
         "missing": [own for own in verdicts if own not in known],
         "by": {SIDES[w]: [own for own in verdicts if own["winner"] == w] for w in WINNERS},
-        "figure": Markup(Fitter(f"{one['name']}-").output(one["figure"])) if one["figure"] else "",
+        "figure": _fitted(one["name"], one["figure"]),
+        "bought": _fitted(f"{one['name']}-labels", one["bought"]),
     }
+
+
+def _fitted(prefix: str, figure: str) -> Markup:
+    """Return a figure whose ids no other on the page has."""
+    return Markup(Fitter(f"{prefix}-").output(figure)) if figure else Markup()
 
 
 def _verdict(own: Mapping, hrefs: Mapping[str, str]) -> dict:

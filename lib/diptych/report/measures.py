@@ -10,6 +10,7 @@ import pandas as pd
 from diptych.core import stats
 from diptych.core.stats import Estimate
 from diptych.report.evidence import HARDER, LEFT, Figure, Panel
+from diptych.report.labels import bought
 
 STAGES = ("4_serve", "3_release")  # where a server's use of the machine may be recorded
 
@@ -281,19 +282,17 @@ def cost_of_correct(left: Panel, right: Panel, given: Assumptions) -> Measured:
 
 def labels(left: Panel, right: Panel, given: Assumptions) -> Measured:
     """Compare the labels with which the goal was reached first, infinitely many if never."""
-    curve, figures = left.table("2_build", "learning_curve"), [None, None]
-    if curve is not None:
-        enough = curve.loc[curve["value"] >= given.goal, "rows"]
-        least = float(enough.min()) if len(enough) else np.inf
-        note = "the fewest tried" if len(enough) == len(curve) else ""
-        figures[0] = Figure(least, (left.run("2_build").id,), note=note)
-    results, shown = right.table("2_build", "results"), right.fact("2_build", "shown")
-    if results is not None and shown:
-        whole = results[~results["id"].astype(str).str.contains(HARDER, regex=False)]
-        quality = whole.groupby("variant")["score"].mean()
-        enough = [shown[name] for name in shown if quality.get(name, 0) >= given.goal]
-        least = float(min(enough)) if enough else np.inf
-        figures[1] = Figure(least, (right.run("2_build").id,), note="examples in the prompt")
+    points, figures = bought(left, right), []
+    for panel in (left, right):
+        own = points[points["panel"] == panel.name].sort_values("labels")
+        enough = own[own["value"] >= given.goal]
+        if own.empty:
+            figures.append(None)
+            continue
+        first = (own if enough.empty else enough).iloc[0]
+        least = np.inf if enough.empty else float(first["labels"])
+        note = first["way"] + (", the fewest tried" if len(enough) == len(own) else "")
+        figures.append(Figure(least, (first["run"],), note=note))
     return Measured(*figures)
 
 
