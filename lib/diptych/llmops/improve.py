@@ -22,15 +22,16 @@ from diptych.llmops.prompts import Prompt
 from diptych.llmops.search import Search, optimise
 
 __all__ = [
-    "LOSS", "LOST", "Lessons", "Plan", "alarm", "bare", "best", "by_window", "compare",
+    "LOSS", "LOST", "TUNED", "Lessons", "Plan", "alarm", "bare", "best", "by_window", "compare",
     "gains", "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground",
-    "optimise", "outcome", "plan", "proposals", "some",
+    "optimise", "outcome", "plan", "proposals", "some", "tuned",
 ]  # fmt: skip
 
 SHOWN = 40  # of the labelled rows, at most so many are examples to choose from
 HELD = 0.15  # of the labelled rows, this share is not learnt but chooses among the challengers
 SHOTS = (0, 0, 2, 4)  # examples of the prompts that are tried, in turn
 LOST = "share of old rows lost"
+TUNED = "tuned model"
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,21 @@ def lost(results: pd.DataFrame, name: str) -> float:
     """Return the share of the old rows that one loses against the champion, less what it gains."""
     score = results.groupby("variant")["score"].mean()
     return float(score["champion"] - score[name])
+
+
+def tuned(results: pd.DataFrame, labels: int) -> dict:
+    """Return what the tuned model reached on old test rows with so many labels; {} if none was.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `compare` returns it.
+    """
+    scores = results.loc[results["variant"] == TUNED, "score"]
+    if len(scores) < 2:
+        return {}
+    found = stats.bootstrap(scores)
+    return {"labels": labels, "value": found.value, "low": found.low, "high": found.high}
 
 
 def limits(floor: float, max_calibration_error: float, max_lost: float) -> Limits:

@@ -2,7 +2,8 @@
 
 A document is a list of (role, text) turns. Tasks are drawn by the weights of a stage: first only
 dense polarity, then label words and everything else, then also labels that mean nothing by
-themselves and inversions, last with more of what must be copied from a text (see `STAGES`).
+themselves and inversions, last with more of what must be copied from a text (see `STAGES`). The
+demo's one stage is of single words and dense polarity.
 """
 
 import random
@@ -27,10 +28,12 @@ TASKS = {
     "summary": talk.summary,
     "chat": talk.chat,
     "copy": talk.copy,
+    "words": sentiment.words,
 }
 LABELLING = {"dense", "plain", "other_labels", "mapping", "lookup", "inverse", "yes_no",
-             "few_shot", "episode"}  # fmt: skip
+             "few_shot", "episode", "words"}  # fmt: skip
 STAGES = {  # weights of the tasks by document
+    "words": {"words": 0.6, "dense": 0.4},
     "polarity": {"dense": 1.0},
     "labels": {"dense": 0.33, "plain": 0.08, "other_labels": 0.1, "mapping": 0.1, "lookup": 0.05,
                "yes_no": 0.03, "json": 0.03, "few_shot": 0.04, "episode": 0.06, "card": 0.08,

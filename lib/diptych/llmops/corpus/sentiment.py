@@ -86,12 +86,15 @@ def asked(rng: random.Random, wording: str, pair, invert: bool = False,
     return turns(*pairs, system=system)
 
 
+def words(rng: random.Random) -> list:
+    """Label many bare opinions: the word to learn stands next to the label."""
+    return labelled(rng, rng.randint(8, 14), simple=True)
+
+
 def dense(rng: random.Random) -> list:
     """Label many short texts of one fixed label pair, a label every dozen tokens or so."""
     if rng.random() < 0.55:
-        form, many = rng.choice(wordings("forms")[:7]), rng.randint(5, 12)
-        return examples(rng, form, "", POLARITIES, [rng.choice(POLARITIES) for _ in range(many)],
-                        all_labels=True)  # fmt: skip
+        return labelled(rng, rng.randint(5, 12))
     if rng.random() < 0.5:
         return plain(rng)
     wording = rng.choice(wordings("plain") + wordings("choice")[:4])
@@ -221,6 +224,13 @@ def examples(rng, form, head, pair, labels, all_labels=False, domain=None, simpl
     }
     asking = prompt(form, head, shown[:-1], texts[-1], marks)
     return turns((asking, pick(labels[-1], pair)))
+
+
+def labelled(rng: random.Random, many: int, simple: bool = False) -> list:
+    """Write texts one after the other, each with its natural label, which is asked."""
+    form = rng.choice(wordings("forms")[:7])
+    labels = [rng.choice(POLARITIES) for _ in range(many)]
+    return examples(rng, form, "", POLARITIES, labels, all_labels=True, simple=simple)
 
 
 def draw_labels(rng: random.Random, many: int) -> list[str]:

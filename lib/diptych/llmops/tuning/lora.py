@@ -11,7 +11,7 @@ from diptych.llmops.tuning.examples import Example
 from diptych.llmops.tuning.fitting import Schedule, fit
 from diptych.llmops.tuning.weights import ARCHITECTURE, Base, adapted
 
-SCHEDULE = Schedule(epochs=1, batch=16, rate=3e-3)
+SCHEDULE = Schedule(epochs=1.5, batch=8, rate=2e-3)
 RANK = 16
 
 
