@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import os
 import random
 import re
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,7 @@ ANSWER, LABEL, OTHER = 100, 250, 40  # hundredths: answers, labels, all other te
 OTHER_SHARE = 4  # one in so many of the other tokens counts
 TASK_NUMBER = {name: number for number, name in enumerate(TASKS, start=1)}  # 0: not asked
 POOL = 400  # documents to choose the next one from
-FEW = 1_000  # rows not worth two processes
+FEW = 1_000  # rows not worth processes of their own
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
@@ -72,19 +73,20 @@ def rows(tokenizer, stage: str, length: int, count: int, seed: str):
 
 
 def write(path: Path, vocabulary: Path, stage: str, length: int, count: int, seed: int) -> Path:
-    """Pack `count` rows of a stage in two processes and save them as (rows, 3, length), uint16.
+    """Pack `count` rows of a stage, beside each other, and save them as (rows, 3, length), uint16.
 
     An existing file is kept: the same arguments give the same rows.
     """
     if path.exists():
         return path
-    parts = 8
+    parts = 8  # however many processes there are: the rows are the same
     jobs = [(vocabulary, stage, length, -(-count // parts), f"{stage} {seed} {part}")
             for part in range(parts)]  # fmt: skip
     if count < FEW:
         made = list(itertools.chain.from_iterable(map(_part, jobs)))
     else:
-        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        workers = min(parts, os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             made = list(itertools.chain.from_iterable(pool.map(_part, jobs)))
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("wb") as file:

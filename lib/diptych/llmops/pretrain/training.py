@@ -4,6 +4,7 @@ The rate is constant after a warm-up and falls linearly over the last part of th
 run can be cut short or prolonged from any checkpoint taken before the fall.
 """
 
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -92,6 +93,12 @@ class Batch:
     tasks: np.ndarray
 
 
+@functools.lru_cache(2)
+def shuffled(seed: int, rows: int) -> np.ndarray:
+    """Return the order in which a stage's rows are taken, (rows,)."""
+    return np.random.default_rng(seed).permutation(rows)
+
+
 def batch(data: np.ndarray, preset: Preset, stage: Stage, step: int) -> Batch:
     """Return the rows of a stage's step; they are shuffled once, by the seed.
 
@@ -99,7 +106,7 @@ def batch(data: np.ndarray, preset: Preset, stage: Stage, step: int) -> Batch:
     a lack is filled with weight 0): the output layer and the softmax are a third of the work.
     """
     size = preset.batch_tokens // stage.length
-    order = np.random.default_rng(preset.seed).permutation(len(data))
+    order = shuffled(preset.seed, len(data))
     rows = data[np.sort(order[(step * size + np.arange(size)) % len(data)])].astype(np.int64)
     following = np.roll(rows[:, 1:], -1, axis=2)  # weight and task of the next token
     following[:, :, -1] = 0
@@ -164,7 +171,8 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
     """Train, or go on from the folder's checkpoint, and return the model.
 
     Writes ``checkpoint.pt`` each `every` steps and ``loss.jsonl``: the loss by task, each 50.
-    The same preset gives the same weights on the same machine, interrupted or not.
+    The same preset gives the same weights on the same machine, interrupted or not; on a GPU, whose
+    sums come in any order, weights of the same worth.
 
     Parameters
     ----------
