@@ -196,7 +196,7 @@ def _forget(before: set[str]) -> None:
 
 def _is_public(name: str) -> bool:
     """Say whether no part of a name is private: such modules come with those that need them."""
-    return not any(part.startswith("_") for part in name.split("."))
+    return not name.startswith("_")
 
 
 def _comes_from_library(name: str) -> bool:

@@ -115,6 +115,9 @@ class WarmApp(IPKernelApp):
         """Make the kernel."""
         super().init_kernel()
 
+    def hang_up(self):
+        """Need do nothing: the caller waits for the process to end."""
+
     def listen(self):
         """Need do nothing: the kernel has its sockets."""
 
@@ -240,6 +243,10 @@ class PipeApp(WarmApp):
         self.pipe.end = socket.socket(fileno=self.files[3])
         IOLoop.current().add_handler(self.pipe.end.fileno(), self.pipe.receive, IOLoop.READ)
 
+    def hang_up(self):
+        """Let the caller go: nothing is left to do."""
+        self.pipe.end.shutdown(socket.SHUT_RDWR)
+
 
 def run(
     arguments: list[str], piped: bool, receive: Callable, report: Callable, *, ahead: bool
@@ -282,6 +289,7 @@ def run(
         with contextlib.suppress(BaseException):
             threading._shutdown()
             atexit._run_exitfuncs()
+            app.hang_up()
         os._exit(code)
 
 

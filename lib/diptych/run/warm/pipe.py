@@ -21,6 +21,7 @@ from nbclient.exceptions import DeadKernelError
 from diptych.run.warm import client, wire
 
 GRACE = 2.5  # seconds
+TICK = 0.002  # seconds
 # What a kernel gets that has not ended, and after how long; it listens when no cell runs.
 INSIST = ((0.2, signal.SIGINT), (5.0, signal.SIGTERM), (GRACE, signal.SIGKILL))
 
@@ -96,7 +97,11 @@ class PipeManager(AsyncKernelManager):
         self._process.send_group(signal.SIGINT)
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        """End the kernel: ask it to end, then insist."""
+        """End the kernel: ask it to end, then insist.
+
+        It hangs up as its last act: only the system is not done with it then, which nobody needs
+        to wait for, as it takes a tenth of a short run to give back all memory.
+        """
         self.shutting_down = True
         if self._process is None:
             return
@@ -105,9 +110,9 @@ class PipeManager(AsyncKernelManager):
             with contextlib.suppress(OSError):
                 self._pipe.sendall(wire.pack("control", self.session.serialize(request)))
             for patience, number in INSIST:
-                if not await self._ended(patience):
+                if not await self._hung_up(patience):
                     self._process.send_group(number)
-        if not await self._ended(0):
+        if not await self._hung_up(0):
             self._process.send_group(signal.SIGKILL)
             await self._ended(GRACE)
         self._process = None
@@ -119,13 +124,26 @@ class PipeManager(AsyncKernelManager):
         """Do nothing: there is no file and no socket with a name."""
 
     async def _ended(self, patience: float) -> bool:
-        """Wait for the process, reading on so that it can say its last."""
+        """Wait for the process to end."""
         deadline = time.monotonic() + patience
         while self._process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                self._pipe.recv(1 << 20, socket.MSG_DONTWAIT)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(TICK)
         return self._process.returncode is not None
+
+    async def _hung_up(self, patience: float) -> bool:
+        """Wait for the process to end or hang up, reading on so that it can say its last."""
+        deadline = time.monotonic() + patience
+        while self._process.poll() is None:
+            try:
+                if not self._pipe.recv(1 << 20, socket.MSG_DONTWAIT):
+                    break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                await asyncio.sleep(TICK)
+            except ConnectionResetError:
+                break
+        return True
 
 
 class PipeClient(AsyncKernelClient):
