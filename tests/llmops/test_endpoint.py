@@ -320,6 +320,12 @@ def test_a_model_comes_from_the_hub(hub, cache, gguf, home):
     assert answer(endpoint.client(model=path)) is not None
 
 
+def test_a_model_that_was_downloaded_needs_no_hub(hub, cache, monkeypatch):
+    path = endpoint.model_file("hf:owner/repo/m.gguf")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert endpoint.model_file("hf:owner/repo/m.gguf") == path
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -334,6 +340,7 @@ def test_what_the_hub_does_not_have_is_named(hub, cache, name, told):
 
 
 def test_no_network_is_one_sentence(cache, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the library's five tries
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(endpoint.EndpointError, match="the hub cannot be reached"):
         endpoint.model_file("hf:owner/repo/m.gguf")

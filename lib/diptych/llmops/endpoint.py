@@ -117,8 +117,11 @@ def _download(text: str) -> Path:
     repository, _, file = rest.partition("/")
     if not (owner and repository and file):
         raise EndpointError(f"model: {text!r} is not of the form hf:OWNER/REPO/FILE")
-    from huggingface_hub import constants, errors, hf_hub_download
+    from huggingface_hub import constants, errors, hf_hub_download, try_to_load_from_cache
 
+    kept = try_to_load_from_cache(f"{owner}/{repository}", file, constants.HF_HUB_CACHE)
+    if isinstance(kept, str):  # else it is not known, or known not to exist
+        return Path(kept)  # as it was: a model must not change between two runs
     try:
         return Path(
             hf_hub_download(
