@@ -103,6 +103,13 @@ def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
     assert "not recorded" in quality
 
 
+def test_what_was_measured_on_too_few_rows_says_that(site):
+    part = (site / "contrast.html").read_text().split('id="sentiment"')[1]
+    typos = part.split('id="sentiment-harder-typos">')[1].split("</tr>")[0]
+    chip = re.search(r'<span class="chip open">.*?</span>', typos, re.DOTALL)
+    assert words(chip[0]).strip() == "too few rows"
+
+
 def test_the_advice_names_what_each_side_wins(site):
     html = (site / "index.html").read_text().split('id="sentiment"')[1].split("</table>")[0]
     advice = html[: html.index('<table class="verdicts">')]

@@ -80,7 +80,13 @@ def _verdict(own: Mapping, hrefs: Mapping[str, str]) -> dict:
         for side in ("left", "right")
     }
     runs = [(run, hrefs.get(run, "")) for run in own["runs"]]
-    return {**own, **linked, "side": SIDES[own["winner"]], "runs": runs}
+    return {**own, **linked, "side": SIDES[own["winner"]], "word": word(own), "runs": runs}
+
+
+def word(own: Mapping) -> str:
+    """Return a verdict as it is shown: with both sides measured, only rows can be lacking."""
+    undecided = own["winner"] == UNMEASURED and own["left"] and own["right"]
+    return "too few rows" if undecided else own["winner"]
 
 
 def matrix(scenarios: Mapping[str, Mapping]) -> list[dict]:

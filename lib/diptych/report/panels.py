@@ -12,7 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from diptych.report.contrast_page import SIDES
+from diptych.report.contrast_page import SIDES, word
 from diptych.report.values import interval, with_unit
 from diptych.run.export import LIMIT, Nav, body, drop_largest, provenance, render
 from diptych.run.notebooks import title as question_of
@@ -93,6 +93,7 @@ def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]
         {
             "name": own["name"],
             "winner": own["winner"],
+            "word": word(own),
             **{side: (own[side]["said"], own[side]["interval"]) for side in ("left", "right")},
         }
         for own in judged
