@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from diptych.core import spared
 from diptych.core.calls import Calls, LedgerError
 from diptych.core.prices import Price
 from diptych.llmops import endpoint as endpoints
@@ -79,6 +80,17 @@ def test_what_was_answered_is_not_asked_again(fake, options):
     assert [a.text for a in again[:10]] == [a.text for a in first]
     assert again[0].response == first[0].response
     assert len(fake.seen) == 12
+
+
+def test_a_run_is_spared_what_other_runs_waited_for(one, options):
+    asked = {"run": "first of two", "concurrency": 5}
+    first = ask_many(PROMPTS, **at(one, options, **asked))
+    ask_many(PROMPTS, **at(one, options, **asked))
+    assert spared.total("first of two") == 0, "it waited itself"
+    for _ in range(2):
+        ask_many(PROMPTS, **at(one, options, **asked | {"run": "second of two"}))
+    waited = sum(answer.latency_ms for answer in first) / 1000 / 5
+    assert spared.total("second of two") == pytest.approx(waited, abs=0.006)
 
 
 def test_equal_requests_are_asked_once_and_a_repeat_again(fake, options):

@@ -129,6 +129,24 @@ def test_the_ratio_changes_verdicts_on_amounts_and_no_other(found):
     assert moved == {"first-version", "change"}
 
 
+def test_answers_that_were_there_already_count_with_the_time_they_took(found):
+    spared = [
+        replace(run, result=run.result | {"spared_seconds": 45.0})
+        if run.notebook == "llmops/2_build"
+        else run
+        for run in found
+    ]
+    plain, longer = (
+        contrast.contrast(SCENARIO, own, GIVEN).verdicts for own in (list(found), spared)
+    )
+    before, after = (
+        next(v.measured.right for v in own if v.dimension.key == "first-version")
+        for own in (plain, longer)
+    )
+    assert after.value == before.value + 45
+    assert after.note == before.note + ", 45 s of it when its answers were asked first"
+
+
 def test_the_price_of_compute_changes_the_cost_and_nothing_else(tmp_path):
     found = runs(tmp_path, models=API, usd=1e-6)
     cheap, dear = (replace(GIVEN, usd_per_cpu_hour=usd) for usd in (0.04, 400.0))

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+from diptych.core import spared
 from diptych.core.stats import Estimate
 from diptych.run import host, runs, uses, workspace
 from diptych.run.declaration import read_parameters
@@ -137,6 +138,7 @@ class Recorder(Record):
             "complete": self.complete,
             "values": self.values,
             "facts": self.facts,
+            "spared_seconds": spared.total(self.id),
         }
         workspace.write_atomic(self.folder / "result.json", json.dumps(content, indent=1))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.core import progress as bars
+from diptych.core import spared
 from diptych.core.calls import Calls
 from diptych.llmops import wire
 from diptych.llmops.budget import Budget
@@ -150,6 +151,7 @@ async def ask_many_async(
     with opened(calls) as book:
         found = await asyncio.to_thread(book.answered, plan.hashes, repeat)
         work.answers |= {name: replayed(row) for name, row in found.items()}
+        spared.note(run, _waited(found, run, concurrency))
         if len(work.answers) < len(set(plan.hashes)):
             facts = {"endpoint": plan.at.name, "run": run, "repeat": repeat, "caller": caller}
             facts |= {"prompt_version": prompt_version, "step": step}
@@ -304,6 +306,13 @@ def replayed(row: Mapping) -> Answer:
     names = ("response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
              "latency_ms", "retries")  # fmt: skip
     return Answer(row["output"], cached=True, **{name: row[name] for name in names})
+
+
+def _waited(found: Mapping[str, Mapping], run: str, concurrency: int) -> dict[str, float]:
+    """Return each answer's share, in seconds, of what other runs waited for them."""
+    others = {name: row["latency_ms"] for name, row in found.items() if row["run"] != run}
+    side_by_side = max(1, min(concurrency, len(others)))
+    return {name: (latency or 0.0) / 1000 / side_by_side for name, latency in others.items()}
 
 
 def _apart(coroutine):

@@ -102,12 +102,17 @@ class Panel:
         return pd.read_parquet(path) if path and path.exists() else None
 
     def seconds(self, *stages: str, note: str = "") -> Figure | None:
-        """Return how long the runs of all these stages took together."""
+        """Return how long the runs of all these stages took together.
+
+        Answers that were there already count with the time they took when asked.
+        """
         runs = [self.run(stage) for stage in stages]
         if None in runs or not all("seconds" in run.manifest for run in runs):
             return None
         ids = tuple(run.id for run in reversed(runs))
-        return Figure(sum(run.manifest["seconds"] for run in runs), ids, note=note)
+        spared = sum(run.result.get("spared_seconds", 0.0) for run in runs)
+        note += f", {spared:.0f} s of it when its answers were asked first" if spared >= 1 else ""
+        return Figure(sum(run.manifest["seconds"] for run in runs) + spared, ids, note=note)
 
     @cached_property
     def graded(self) -> pd.Series | None:
