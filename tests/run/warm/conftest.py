@@ -9,14 +9,14 @@ from nbformat.v4 import new_code_cell, new_notebook
 from processes import until
 
 from diptych.run.engine import WarmEngine
-from diptych.run.warm import client
+from diptych.run.warm import client, place
 
 
 def zygotes(folder):
     """Return the processes that fork, of those whose sockets lie in a folder."""
-    found = psutil.process_iter(["cmdline"])
+    found = psutil.process_iter(["cmdline", "ppid"])
     here = [p for p in found if f"'{folder}/" in " ".join(p.info["cmdline"] or ())]
-    return [p for p in here if p.parent() is None or p.parent() not in here]
+    return [p for p in here if p.info["ppid"] not in {other.pid for other in here}]
 
 
 class Kernels:
@@ -78,9 +78,11 @@ class Kernels:
         return until(zygote)
 
     def wait_for(self, library):
-        """Wait until a library is there before a notebook imports it."""
+        """Wait until a library is there before a notebook imports it, whoever forks its kernel."""
         ahead = f"import sys; print({library!r} in sys.modules)"
         until(lambda: self.run(ahead) == ["True\n"])
+        # for an instant the zygote and the heir that has imported it both take requests
+        until(lambda: len(zygotes(place.folder())) == 1)
 
     def outputs(self, path=None):
         """Return the text that each cell showed, of the last notebook if none is given."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -38,8 +39,14 @@ def spare_now(folder):
 
 
 def spare(folder):
-    """Return the spare's process when it is there."""
-    return until(lambda: spare_now(folder))
+    """Return the spare's process when it is there; a kernel that has hung up soon goes."""
+
+    def seen():
+        found = spare_now(folder)
+        time.sleep(0.2)
+        return found if found == spare_now(folder) else None
+
+    return until(seen)
 
 
 def on_spare(kernels, folder, *sources, **environment):
