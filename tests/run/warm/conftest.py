@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from processes import until
 
 from diptych.run.engine import WarmEngine
-from diptych.run.warm import client, place
+from diptych.run.warm import client
 
 
 def zygotes(folder):
@@ -77,12 +77,15 @@ class Kernels:
 
         return until(zygote)
 
-    def wait_for(self, library):
-        """Wait until a library is there before a notebook imports it, whoever forks its kernel."""
+    def wait_for(self, library, folder=None):
+        """Wait until a library is there before a notebook imports it.
+
+        With the folder of a zygote of the test's own, also until nobody else forks kernels.
+        """
         ahead = f"import sys; print({library!r} in sys.modules)"
         until(lambda: self.run(ahead) == ["True\n"])
         # for an instant the zygote and the heir that has imported it both take requests
-        until(lambda: len(zygotes(place.folder())) == 1)
+        until(lambda: folder is None or len(zygotes(folder)) == 1)
 
     def outputs(self, path=None):
         """Return the text that each cell showed, of the last notebook if none is given."""

@@ -26,7 +26,7 @@ def folder(kernels, own_zygote):
     Another may take its place in any test: those beside this one touch what it depends on.
     """
     kernels.run("import numpy, random")
-    kernels.wait_for("numpy")
+    kernels.wait_for("numpy", own_zygote)
     return own_zygote
 
 

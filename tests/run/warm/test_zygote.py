@@ -61,14 +61,14 @@ def test_it_learns_libraries_but_no_module_of_ours_or_the_users(kernels, own_zyg
     ahead = "import sys; print([n for n in ('yaml', 'mine', 'diptych') if n in sys.modules])"
     use = "import yaml, mine, diptych.core; print(mine.value)"
     assert kernels.run(ahead, use) == ["[]\n", "1\n"]
-    kernels.wait_for("yaml")
+    kernels.wait_for("yaml", own_zygote)
     mine.write_text("value = 2222")
     assert kernels.run(ahead, use) == ["['yaml']\n", "2222\n"]
 
 
 def test_a_users_module_goes_before_a_library_of_its_name(kernels, own_zygote, capfd):
     kernels.run("import yaml")
-    kernels.wait_for("yaml")
+    kernels.wait_for("yaml", own_zygote)
     (kernels.folder / "yaml.py").write_text("value = 'mine'")
     assert kernels.run("import yaml; print(yaml.value)") == ["mine\n"]
     assert "kernels start cold: a module yaml of your own" in capfd.readouterr().err
