@@ -195,7 +195,7 @@ def _forget(before: set[str]) -> None:
 
 
 def _is_public(name: str) -> bool:
-    """Say whether no part of a name is private: such modules come with those that need them."""
+    """Say whether a module's package is public: a private one comes with those that need it."""
     return not name.startswith("_")
 
 
