@@ -19,13 +19,19 @@ PID = re.compile(r"ipykernel_\d+")  # in the name of a cell's file
 
 
 def cells(path):
-    """Return the outputs of each code cell, the pieces of a stream joined."""
+    """Return the outputs of each code cell, the pieces of a stream joined.
+
+    What a process writes to two pipes arrives in any order: there each stream is one piece.
+    """
     found = {}
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type != "code":
             continue
         joined = []
-        for output in cell.outputs:
+        outputs = cell.outputs
+        if "two-pipes" in cell.metadata.get("tags", ()):
+            outputs = sorted(outputs, key=lambda output: output["name"])
+        for output in outputs:
             last = joined[-1] if joined else {}
             if output.output_type == "stream" and last.get("name") == output.name:
                 last["text"] += output.text
