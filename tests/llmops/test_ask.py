@@ -375,14 +375,14 @@ def test_a_ledger_that_cannot_be_written_stops_the_calls(one, options, calls):
 RUN = """
 import sys
 from diptych.llmops.ask import ask_many
-ask_many([f"a good film {i}" for i in range(60)], endpoint=sys.argv[1], model="m",
+ask_many([f"a good film {i}" for i in range(600)], endpoint=sys.argv[1], model="m",
          key_env="TEST_KEY", calls=sys.argv[2], concurrency=4)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
-    one.delay, ledger = 0.1, tmp_path / "ledger.db"
+    one.delay, ledger = 0.05, tmp_path / "ledger.db"
     command = [sys.executable, "-c", RUN, one.url, str(ledger)]
     cut = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
@@ -396,7 +396,7 @@ def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
         kept = len(calls.table())
     assert asked - 8 <= kept <= asked  # at most what was under way is lost
     subprocess.run(command, check=True)
-    assert len(one.seen) == asked + 60 - kept
+    assert len(one.seen) == asked + 600 - kept
 
 
 def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):

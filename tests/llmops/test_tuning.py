@@ -236,26 +236,33 @@ def test_every_example_is_met_as_often_as_the_epochs_say():
     assert counts.max() - counts.min() <= 1
 
 
-def test_only_the_answers_count_in_the_loss(trained):
+BEGUN = [7, 8, 9]  # as two of these begin
+ALIKE = [examples.Example([*BEGUN, 10, 11, 4], 2), examples.Example([*BEGUN, 5, 12, 13, 14, 4], 3)]
+OTHER = examples.Example([5, 9, 10, 4], 2)
+
+
+@pytest.mark.parametrize("batch", [[OTHER], ALIKE, ALIKE[:1] * 2, [*ALIKE, OTHER]])
+@pytest.mark.parametrize("length", [0, 3])
+def test_the_loss_and_its_gradient_are_those_of_the_answers_one_by_one(trained, batch, length):
     import torch
 
     model, _ = trained
-    first = examples.Example([7, 8, 9, 10, 4], 2)
-    longer = examples.Example([7, 9, 9, 9, 9, 11, 12, 4], 3)
-
-    def loss(batch):
-        def states(ids):
-            return model.model(input_ids=ids, use_cache=False).last_hidden_state
-
-        with torch.no_grad():
-            return float(fitting.answer_loss(states, model.lm_head, batch))
-
-    with torch.no_grad():
-        logits = model(torch.tensor([first.ids])).logits[0].log_softmax(-1)
-    expected = -(logits[2, 10] + logits[3, 4]) / 2
-    assert loss([first]) == pytest.approx(float(expected), rel=1e-4)
-    both = (2 * loss([first]) + 3 * loss([longer])) / 5  # padding changes nothing
-    assert loss([first, longer]) == pytest.approx(both, rel=1e-4)
+    embed, weight = model.get_input_embeddings(), model.model.layers[0].self_attn.k_proj.weight
+    soft = torch.randn(length, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    asked = []
+    for example in batch:
+        given = torch.cat([soft, embed(torch.tensor(example.ids))])
+        logits = model(inputs_embeds=given[None]).logits[0].log_softmax(-1)
+        for place in range(len(example.ids) - example.asked, len(example.ids)):
+            asked.append(-logits[length + place - 1, example.ids[place]])
+    expected = torch.stack(asked).mean()
+    found = fitting.answer_loss(model, batch, soft if length else None)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    learnt = [weight, soft] if length else [weight]
+    for one, other in zip(
+        torch.autograd.grad(found, learnt), torch.autograd.grad(expected, learnt), strict=True
+    ):
+        assert (one - other).norm().item() < 1e-3 * other.norm().item()
 
 
 def test_what_cannot_be_tuned_is_told(tmp_path, trained):

@@ -1,5 +1,11 @@
-"""The training loop that LoRA and soft prompts share: the loss counts on the answers only."""
+"""The training loop that LoRA and soft prompts share: the loss counts on the answers only.
 
+The examples of a task begin with the same instructions. What a batch shares is computed once, which
+saves most of the work: causal attention lets no token see what comes after it, so the states of
+that beginning are the same in every example.
+"""
+
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,24 +56,23 @@ def batches(examples: Sequence[Example], schedule: Schedule, seed: int):
 
 
 def fit(
-    states: Callable,
-    head: Callable,
+    model,
     parameters: list,
     examples: Sequence[Example],
     schedule: Schedule,
     seed: int,
+    soft: Callable | None = None,
     progress: bool = False,
 ) -> list[float]:
     """Train and return the loss of each step.
 
     Parameters
     ----------
-    states : callable
-        From token ids, shape (B, T), to the model's last states, shape (B, T, width).
-    head : callable
-        From states, shape (K, width), to logits, shape (K, vocabulary).
+    model : LlamaForCausalLM
     parameters : list of tensors
         What is trained, by AdamW without decay.
+    soft : callable, optional
+        Returns vectors of shape (length, width) that stand before every example.
     """
     import torch
 
@@ -75,7 +80,7 @@ def fit(
     planned, losses = list(batches(examples, schedule, seed)), []
     with bars.bar(len(planned), "step", progress) as bar:
         for step, batch in enumerate(planned):
-            loss = answer_loss(states, head, batch)
+            loss = answer_loss(model, batch, soft() if soft else None)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             for group in chosen.param_groups:
@@ -87,22 +92,42 @@ def fit(
     return losses
 
 
-def answer_loss(states: Callable, head: Callable, batch: Sequence[Example]):
+def answer_loss(model, batch: Sequence[Example], soft=None):
     """Return the mean loss of the tokens of the answers.
 
-    Padding stands at the end, where no earlier token can see it, so no mask is needed.
+    Parameters
+    ----------
+    soft : tensor of shape (length, width), optional
+        Vectors before every example.
     """
     import torch
     from torch.nn.functional import cross_entropy
+    from transformers import DynamicCache
 
-    width = max(len(example.ids) for example in batch)
+    start, embed = shared(batch), model.get_input_embeddings()
+    width = max(len(example.ids) for example in batch) - start
+    # padding stands at the end, where no earlier token can see it, so no mask is needed
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     rows, places = [], []
     for row, example in enumerate(batch):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        rest = example.ids[start:]
+        ids[row, : len(rest)] = torch.tensor(rest)
         # a token is predicted from the one before it
-        places += range(len(example.ids) - example.asked - 1, len(example.ids) - 1)
+        places += range(len(rest) - example.asked - 1, len(rest) - 1)
         rows += [row] * example.asked
+    past, first = DynamicCache(), embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
+    first = first if soft is None else torch.cat([soft, first])
+    if len(first):
+        model.model(inputs_embeds=first[None], past_key_values=past, use_cache=True)
+        past.batch_repeat_interleave(len(batch))
+    states = model.model(input_ids=ids, past_key_values=past, use_cache=True).last_hidden_state
     rows, places = torch.tensor(rows), torch.tensor(places)
-    logits = head(states(ids)[rows, places])
+    logits = model.lm_head(states[rows, places])
     return cross_entropy(logits.float(), ids[rows, places + 1])
+
+
+def shared(batch: Sequence[Example]) -> int:
+    """Return how many tokens all examples begin with, short of the one that answers follow."""
+    most = min(len(example.ids) - example.asked - 1 for example in batch)
+    columns = itertools.islice(zip(*(example.ids for example in batch), strict=False), most)
+    return sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns))

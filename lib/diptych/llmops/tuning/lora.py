@@ -38,13 +38,8 @@ def tune(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     tuned = adapted(base, config)
-    inner = tuned.get_base_model()
     trained = [p for p in tuned.parameters() if p.requires_grad]
-
-    def states(ids):
-        return inner.model(input_ids=ids, use_cache=False).last_hidden_state
-
-    losses = fit(states, inner.lm_head, trained, examples, schedule, seed, progress)
+    losses = fit(tuned.get_base_model(), trained, examples, schedule, seed, progress=progress)
     return tuned.eval(), losses
 
 

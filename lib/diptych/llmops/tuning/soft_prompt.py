@@ -54,17 +54,13 @@ def tune(
         task_type="CAUSAL_LM", num_virtual_tokens=length, prompt_tuning_init="SAMPLE_VOCAB"
     )
     tuned = adapted(base, config)
-    inner = tuned.get_base_model()
-    embed = inner.get_input_embeddings()
     trained = [p for p in tuned.parameters() if p.requires_grad]
 
-    def states(ids):
-        soft = tuned.get_prompt(batch_size=len(ids))
-        both = torch.cat([soft, embed(ids)], dim=1)
-        return inner.model(inputs_embeds=both, use_cache=False).last_hidden_state[:, length:]
+    def soft():
+        return tuned.get_prompt(batch_size=1)[0]
 
-    losses = fit(states, inner.lm_head, trained, examples, schedule, seed, progress)
-    return tuned.get_prompt(batch_size=1)[0].detach().numpy(), losses
+    losses = fit(tuned.get_base_model(), trained, examples, schedule, seed, soft, progress)
+    return soft().detach().numpy(), losses
 
 
 def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
