@@ -212,11 +212,7 @@ def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
     parameters.hostnames, parameters.port = [host], port
     parameters.n_parallel = served.slots
     parameters.n_ctx = min(trained, served.context) * served.slots
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # llama.cpp's threads wait for each other by spinning: where one of them finds no core, all
-    # stand still, and whoever asks needs one too
-    threads = max(1, cores - 1)
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
     parameters.endpoint_metrics, parameters.verbosity = True, 1
     parameters.public_path = str(PAGE)
     parameters.cors_origins = "http://127.0.0.1"  # no page of another origin may read answers
@@ -228,6 +224,16 @@ def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
         parameters.lora_init_without_apply = True
         parameters.cache_ram_mib = 0  # its states do not know under which adapter they were made
     return parameters
+
+
+def threads() -> int:
+    """Return on how many threads llama.cpp computes: all cores but one.
+
+    They wait for each other by spinning: where one of them finds no core, all stand still, and
+    whoever asks needs one too.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, cores - 1)
 
 
 def _adapter(xllamacpp, path: Path):

@@ -23,6 +23,12 @@ def held_out() -> frozenset[str]:
     return frozenset(word for words in asset("heldout").values() for word in words)
 
 
+@functools.cache
+def held_out_stems() -> tuple[str, ...]:
+    """Return how the held-out words start."""
+    return tuple(word[:7] for word in held_out())
+
+
 def plain(text: str) -> str:
     """Return a text's words in lower case, without punctuation."""
     return " ".join(re.findall(r"[a-z0-9']+", text.lower()))
@@ -32,8 +38,8 @@ def allowed(entry: str) -> bool:
     """Say whether an entry is nobody's whole sentence and no word starts like a held-out one."""
     if plain(entry) in asset("everyday"):
         return False
-    stems = tuple(word[:7] for word in held_out())
-    return not any(word.startswith(stems) for word in re.findall(r"[a-z]+", entry.lower()))
+    words = re.findall(r"[a-z]+", entry.lower())
+    return not any(word.startswith(held_out_stems()) for word in words)
 
 
 def merge(*lists) -> Words:
