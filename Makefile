@@ -8,6 +8,8 @@ ROOT := $(shell dirname "$(strip $(MAKEFILE_LIST))")
 IN_ROOT := cd "$(ROOT)" &&
 PY := .venv/bin/python
 PYTHON ?= python3
+# modules are compiled once, not by every process that imports them
+export PYTHONDONTWRITEBYTECODE :=
 # extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
 TORCH_OPTIONS ?=
 SCENARIOS ?=

@@ -6,6 +6,7 @@ The notebooks run in order on one worker: each builds on the runs of those befor
 that needs none of them and takes long.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -49,6 +50,11 @@ def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         client.stop()
     shutil.rmtree(config.stash[WORKSPACE], ignore_errors=True)
+
+
+def pytest_collection_finish():
+    """Let the garbage collector skip what the imports made: it would look at all of it each time."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,5 +1,6 @@
 """Reviews for the language model: the grammar of the `reviews` task, with more kinds of clause."""
 
+import functools
 import random
 import re
 
@@ -67,6 +68,7 @@ class Writer(grammar.Writer):
         return self.rng.choice(slot(name))
 
 
+@functools.cache
 def slot(name: str) -> list[str]:
     """Return the trainable fillers of a slot."""
     return [entry for entry in asset("events")["slots"][name] if allowed(entry)]
