@@ -53,15 +53,17 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_finish():
-    """Let the garbage collector skip what the imports made: it would look at all of it each time."""
+    """Let the garbage collector skip what imports made: it would look at all of it each time."""
     gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
-    """Put the notebooks first, in the order of the lifecycle: together they take longest."""
+    """Put what takes longest first: the notebooks, in the order of the lifecycle; the pipeline."""
     order = {path: number for number, path in enumerate(in_order())}
 
     def place(item):
-        return order.get(item.path, 0) if isinstance(item, IPyNbCell) else len(order)
+        if isinstance(item, IPyNbCell):
+            return order.get(item.path, 0)
+        return len(order) + (item.path.name != "test_pipeline.py")
 
     items.sort(key=place)

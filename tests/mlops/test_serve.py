@@ -173,7 +173,7 @@ def test_a_long_body_without_a_length_is_cut_off(words):
 
 def test_kill_9_amid_traffic_loses_no_acknowledged_prediction(text_model, tmp_path):
     path, loads = tmp_path / "ledger.db", []
-    bodies = [{"inputs": [TEXTS[i % 3]], "ids": [i]} for i in range(20_000)]
+    bodies = [{"inputs": [TEXTS[i % 3]], "ids": [i]} for i in range(5_000)]
     with Endpoint(text_model, ledger=path, endpoint="killed") as server:
         url = f"{server.url}/invocations"
         traffic = threading.Thread(target=lambda: loads.append(drive(url, bodies)))
