@@ -10,9 +10,11 @@ import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbCell
+from processes import end_servers
 from xdist.scheduler import LoadFileScheduling
 
 from diptych.run.refresh import in_order
@@ -49,6 +51,7 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         client.stop()
+    end_servers(Path(config.stash[WORKSPACE]))
     shutil.rmtree(config.stash[WORKSPACE], ignore_errors=True)
 
 

@@ -1,5 +1,9 @@
-"""Waiting for other processes."""
+"""Waiting for other processes, and ending them."""
 
+import contextlib
+import json
+import os
+import signal
 import time
 
 import psutil
@@ -14,6 +18,13 @@ def until(condition):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return value
+
+
+def end_servers(home):
+    """End the servers of language models that were started in a workspace."""
+    for file in (home / "llm").glob("*.json"):
+        with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
+            os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
 
 
 def is_gone(pid):

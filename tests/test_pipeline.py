@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from processes import end_servers
 
 from diptych.core.records import load
 from diptych.mlops.tracking import Registry
@@ -16,6 +17,8 @@ from diptych.run.runs import find_runs
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    yield
+    end_servers(tmp_path / "home")
 
 
 LEFT = """

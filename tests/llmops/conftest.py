@@ -1,10 +1,9 @@
 """The shipped model, or where there is none yet a tiny one of random weights; a workspace each."""
 
-import contextlib
 import os
-import signal
 
 import pytest
+from processes import end_servers
 
 from diptych.core.calls import Calls
 from diptych.llmops import endpoint, serve
@@ -42,11 +41,7 @@ def home(tmp_path, monkeypatch):
     """A workspace of the test's own; servers started in it are ended."""
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
     yield tmp_path / "home"
-    for file in (tmp_path / "home" / "llm").glob("*.json"):
-        import json
-
-        with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
-            os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
+    end_servers(tmp_path / "home")
 
 
 @pytest.fixture
