@@ -41,8 +41,9 @@ def dask_cluster(tmp_path):
         found = until(lambda: re.search(r"Scheduler at:\s+(tcp://\S+)", log.read_text()),
                       "the scheduler")  # fmt: skip
         workers = [start(f"worker-{i}", "worker", found[1], "--nthreads", "1", "--no-nanny",
-                         "--no-dashboard")[0] for i in range(2)]  # fmt: skip
-        yield found[1], workers
+                         "--no-dashboard") for i in range(2)]  # fmt: skip
+        until(lambda: all("Registered to" in log.read_text() for _, log in workers), "the workers")
+        yield found[1], [worker for worker, _ in workers]
     finally:
         for process in started:
             process.kill()
