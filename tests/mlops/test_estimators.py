@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 import xgboost
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
@@ -121,6 +120,8 @@ def test_the_network_sees_neighbours():
 
 
 def test_the_network_leaves_torch_as_it_was():
+    import torch
+
     matrix, codes = digits("train", 200)
     torch.manual_seed(5)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
@@ -132,6 +133,8 @@ def test_the_network_leaves_torch_as_it_was():
 
 
 def test_the_network_does_not_depend_on_what_torch_drew_before():
+    import torch
+
     matrix, codes = digits("train", 200)
     found = []
     for seed in (1, 2):
