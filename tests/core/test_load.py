@@ -27,6 +27,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.lock, self.now, self.most, self.seen = threading.Lock(), 0, 0, []
+        self.together = threading.Barrier(1)  # answers wait until so many are asked for
 
     def handle_error(self, *_):
         pass  # a client that gave up
@@ -43,6 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.now += 1
             server.most = max(server.most, server.now)
             server.seen.append((body["i"], self.headers.get("X-Who")))
+        server.together.wait(30)
         time.sleep(body.get("sleep", 0.01))
         with server.lock:
             server.now -= 1
@@ -84,9 +86,11 @@ def test_every_request_is_sent_once_in_order_and_answered_in_its_place():
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_no_more_than_so_many_at_once(concurrency):
+def test_so_many_at_once_and_no_more(concurrency):
     with serving() as (server, url):
-        drive(url, [{"i": i} for i in range(30)], concurrency=concurrency)
+        server.together = threading.Barrier(concurrency)
+        load = drive(url, [{"i": i} for i in range(30)], concurrency=concurrency)
+    assert load.summary()["failed"] == 0
     assert server.most == concurrency
 
 
