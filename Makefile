@@ -46,9 +46,8 @@ model: setup  ## train the language model, ship it, measure it (PRESET=cpu, gpu 
 model-eval: setup  ## measure the shipped language model and write its card
 	@$(IN_ROOT) $(PRETRAIN) --only-measure
 
-# three at once, also on two cores: many tests wait
 test: setup  ## run every test
-	@$(IN_ROOT) $(PY) -m pytest -n 3
+	@$(IN_ROOT) $(PY) -m pytest -n 2
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
