@@ -255,13 +255,13 @@ def test_it_is_readable_on_wide_and_narrow_screens_light_and_dark(chromium, stee
 @needs_browser
 def test_it_is_used_by_keyboard_alone(chromium, steered):
     chromium.open(steered.url)
-    assert chromium.evaluate("document.activeElement.id") == "text"
+    wait(chromium, "document.activeElement.id == 'text'")  # once the page is painted
     press(chromium, "Tab")
     assert chromium.evaluate("document.activeElement.id") == "send"
     press(chromium, "Tab")
     assert chromium.evaluate("document.activeElement.tagName") == "SUMMARY"
     press(chromium, "Enter")
-    assert chromium.evaluate("document.getElementById('settings').open")
+    wait(chromium, "document.getElementById('settings').open")
     reached = []
     for _ in range(4):
         press(chromium, "Tab")
