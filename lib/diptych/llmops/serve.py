@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diptych.llmops.gguf import ServeError, context_length
+from diptych.run import host as machine
 from diptych.run import workspace
 
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "model" / "diptych.gguf"
@@ -232,8 +233,7 @@ def threads() -> int:
     They wait for each other by spinning: where one of them finds no core, all stand still, and
     whoever asks needs one too.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, cores - 1)
+    return max(1, machine.cores() - 1)
 
 
 def _adapter(xllamacpp, path: Path):
