@@ -65,6 +65,8 @@ def put(chromium, field, value):
 
 def say(chromium, text):
     put(chromium, "text", text)
+    # the page's autofocus comes with its first frame, which may be later than its load
+    chromium.evaluate("document.getElementById('text').focus()")
     press(chromium, "Enter")
 
 
