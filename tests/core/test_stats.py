@@ -170,10 +170,8 @@ def test_cochran_matches_statsmodels_and_holds_without_any_difference():
 
 @pytest.fixture(scope="module")
 def little_garbage():
-    """Keep what is loaded out of garbage collection: statsmodels collects at each call."""
+    """Freeze what came since conftest's freeze too: statsmodels collects garbage at each call."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("little_garbage")
