@@ -17,7 +17,8 @@ ANSWER, LABEL, OTHER = 100, 250, 40  # hundredths: answers, labels, all other te
 OTHER_SHARE = 4  # one in so many of the other tokens counts
 TASK_NUMBER = {name: number for number, name in enumerate(TASKS, start=1)}  # 0: not asked
 POOL = 400  # documents to choose the next one from
-FEW = 1_000  # rows not worth processes of their own
+PARTS = 8  # at most, however many processes there are: the rows are the same
+FEW = 1_000  # rows not worth a part of their own
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
@@ -79,11 +80,11 @@ def write(path: Path, vocabulary: Path, stage: str, length: int, count: int, see
     """
     if path.exists():
         return path
-    parts = 8  # however many processes there are: the rows are the same
+    parts = min(PARTS, -(-count // FEW))
     jobs = [(vocabulary, stage, length, -(-count // parts), f"{stage} {seed} {part}")
             for part in range(parts)]  # fmt: skip
-    if count < FEW:
-        made = list(itertools.chain.from_iterable(map(_part, jobs)))
+    if parts == 1:
+        made = _part(jobs[0])
     else:
         workers = min(parts, os.cpu_count() or 1)
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:

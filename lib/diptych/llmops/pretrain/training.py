@@ -189,7 +189,8 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
     checkpoint = folder / "checkpoint.pt"
     step_loss = torch.compile(losses, dynamic=False) if preset.compiled else losses
     last = preset.total if stop is None else min(stop, preset.total)
-    half, first, seen = has_bfloat16(preset.device), 0, TaskLoss()
+    # step by step, the conversions cost more than the products gain
+    half, first, seen = preset.compiled and has_bfloat16(preset.device), 0, TaskLoss()
     with tqdm(total=last, initial=start, unit="step", mininterval=10) as bar:
         for stage, data in zip(preset.stages, packed, strict=True):
             end = first + preset.steps(stage)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.core import progress as bars
+from diptych.llmops.tuning import attention
 from diptych.llmops.tuning.examples import Example
 
 
@@ -76,7 +77,7 @@ def fit(
     """
     import torch
 
-    chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0)
+    chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0, fused=True)
     planned, losses = list(batches(examples, schedule, seed)), []
     with bars.bar(len(planned), "step", progress) as bar:
         for step, batch in enumerate(planned):
@@ -102,7 +103,6 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
     """
     import torch
     from torch.nn.functional import cross_entropy
-    from transformers import DynamicCache
 
     start, embed = shared(batch), model.get_input_embeddings()
     width = max(len(example.ids) for example in batch) - start
@@ -115,14 +115,20 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
         # a token is predicted from the one before it
         places += range(len(rest) - example.asked - 1, len(rest) - 1)
         rows += [row] * example.asked
-    past, first = DynamicCache(), embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
-    first = first if soft is None else torch.cat([soft, first])
-    if len(first):
-        model.model(inputs_embeds=first[None], past_key_values=past, use_cache=True)
-        past.batch_repeat_interleave(len(batch))
-    states = model.model(input_ids=ids, past_key_values=past, use_cache=True).last_hidden_state
     rows, places = torch.tensor(rows), torch.tensor(places)
-    logits = model.lm_head(states[rows, places])
+    first = embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
+    first = first if soft is None else torch.cat([soft, first])
+    start = len(first)
+    order = [torch.arange(start), torch.arange(start, start + width).repeat(len(batch))]
+    attention.share_start(model)
+    states = model.model(
+        inputs_embeds=torch.cat([first, embed(ids.flatten())])[None],
+        position_ids=torch.cat(order)[None],
+        use_cache=False,
+        start=start,
+        rows=len(batch),
+    ).last_hidden_state[0]
+    logits = model.lm_head(states[start + rows * width + places])
     return cross_entropy(logits.float(), ids[rows, places + 1])
 
 

@@ -1,0 +1,51 @@
+"""Attention in a batch of examples that begin alike, that beginning being computed once.
+
+All its tokens pass through the model as one row: the beginning, then what follows it in each
+example. Only attention tells the examples apart.
+"""
+
+NAME = "diptych_shared_start"
+
+
+def share_start(model) -> None:
+    """Let the layers of a model take ``start`` and ``rows``, see `attend`."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+    model.set_attn_implementation(NAME)
+
+
+def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **options):
+    """Attend within the beginning, and from each example to the beginning and itself.
+
+    Parameters
+    ----------
+    query, key, value : tensors of shape (1, heads, start + rows * width, size)
+    start : int
+        Tokens of the beginning.
+    rows : int
+        Examples; without, all is the beginning.
+
+    Returns
+    -------
+    tensor of shape (1, start + rows * width, heads, size), None
+    """
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if not rows:
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    parts = [x.split([start, x.shape[2] - start], 2) for x in (query, key, value)]
+    begun = [first for first, _ in parts]
+    # (rows, heads, width, size)
+    query, key, value = (rest[0].unflatten(1, (rows, -1)).transpose(0, 1) for _, rest in parts)
+    key, value = (
+        torch.cat([first.expand(rows, -1, -1, -1), rest], 2)
+        for first, rest in zip(begun[1:], (key, value), strict=True)
+    )
+    seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(start)
+    found = sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]
+    found = found.flatten(0, 1)[None]
+    if start:
+        found = torch.cat([sdpa_attention_forward(module, *begun, None, **options)[0], found], 1)
+    return found, None
