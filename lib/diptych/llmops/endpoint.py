@@ -5,6 +5,7 @@ its starter, is shared by all notebooks of a workspace, ends when idle and is st
 next request.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -22,6 +23,8 @@ from diptych.llmops.providers import EndpointError, Provider, provider
 from diptych.llmops.serve import CONTEXT, SHIPPED, Served, Server, folder, open_lock
 
 if TYPE_CHECKING:  # imported in 0.5 s, so only where a client is made
+    import ssl
+
     import openai
 
 __all__ = ["EndpointError", "async_client", "client", "find", "model_file", "start", "stop"]
@@ -70,8 +73,17 @@ def async_client(name: str | Provider = "local", **options) -> "openai.AsyncOpen
         from diptych.llmops.transport import AsyncLocalClient
 
         given["http_client"] = AsyncLocalClient(begin)
-    given.setdefault("http_client", openai.DefaultAioHttpClient())
+    elif "http_client" not in given:
+        given["http_client"] = openai.DefaultAioHttpClient(verify=_certificates())
     return openai.AsyncOpenAI(**where, **given)
+
+
+@functools.cache
+def _certificates() -> "ssl.SSLContext":
+    """Return what servers are verified with; to read it takes longer than a call."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 SERVER_OPTIONS = ("model", "adapters", "slots", "context", "idle_s")

@@ -83,7 +83,8 @@ class LocalClient(DefaultHttpxClient):
     """An HTTP client of the local server, which it starts with `begin` where nobody answers."""
 
     def __init__(self, begin: Callable[[], Server], **options):
-        super().__init__(trust_env=False, **options)  # no proxy to oneself
+        # no proxy to oneself, and no certificates, which take longer to read than a call
+        super().__init__(trust_env=False, verify=False, **options)
         self._begin, self._server = begin, begin()
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options) -> httpx2.Response:
@@ -108,7 +109,8 @@ class AsyncLocalClient(DefaultAioHttpClient):
     """As `LocalClient`, for an event loop."""
 
     def __init__(self, begin: Callable[[], Server], **options):
-        super().__init__(trust_env=False, **options)  # no proxy to oneself
+        # no proxy to oneself, and no certificates, which take longer to read than a call
+        super().__init__(trust_env=False, verify=False, **options)
         self._begin, self._server = begin, begin()
 
     async def send(
