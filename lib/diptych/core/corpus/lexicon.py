@@ -2,6 +2,7 @@
 
 import functools
 import random
+from bisect import bisect
 from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate
@@ -29,7 +30,8 @@ class Words:
 
     def draw(self, rng: random.Random) -> str:
         """Draw one word."""
-        return rng.choices(self.words, cum_weights=self.weights)[0]
+        place = rng.random() * self.weights[-1]  # as `rng.choices` does, in a third of the time
+        return self.words[bisect(self.weights, place, 0, len(self.words) - 1)]
 
     def __bool__(self) -> bool:
         return bool(self.words)
