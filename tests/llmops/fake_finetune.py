@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from llmops.fakes import KEY, Fake
+from llmops.fakes import KEY, SOON, Fake
 
 COURSE = ("validating_files", "queued", "running", "running", "running")
 
@@ -53,7 +53,7 @@ class FakeFineTune(Fake):
                 trouble = self.troubles.pop(0)
                 if trouble == "hang up":
                     request.transport.abort()
-                return self.error(self.overloaded, "Overloaded", "server_error")
+                return self.error(self.overloaded, "Overloaded", "server_error", headers=SOON)
             if (job := request.match_info.get("id")) and job not in self.jobs:
                 told = f"Could not find fine tune: {job}"
                 return self.error(404, told, "invalid_request_error", "fine_tune_not_found")

@@ -13,6 +13,7 @@ from aiohttp import web
 KEY = "the-right-key"
 LONGEST = 2000  # characters of a prompt
 STALL_S = 3.0  # how long a stalled call takes
+SOON = {"retry-after-ms": "50"}  # without, a client waits half a second and more
 
 
 @dataclass
@@ -108,9 +109,9 @@ class Fake:
             headers = {"Retry-After": "0.4"}
             return self.error(429, "slow down", "rate_limit_error", headers=headers)
         if trouble == "overloaded":
-            return self.error(self.overloaded, "Overloaded", "overloaded_error")
+            return self.error(self.overloaded, "Overloaded", "overloaded_error", headers=SOON)
         if trouble == "broken":
-            return self.error(500, "Internal error", "server_error")
+            return self.error(500, "Internal error", "server_error", headers=SOON)
         if trouble == "html":
             return web.Response(text="<html>a proxy's page</html>", content_type="text/html")
         if trouble == "empty":

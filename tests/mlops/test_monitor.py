@@ -1,5 +1,7 @@
 """Monitoring: windows, drift, accuracy before and after the labels, and the alarm."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,10 +41,16 @@ def released(tmp_path_factory):
     return model, monitor.reference(folder)
 
 
+@functools.cache  # most tests ask the same
+def predicted(texts: tuple) -> np.ndarray:
+    return fitted("text", "logistic").predict_proba(list(texts))
+
+
 def answer(model, rows: pd.DataFrame, endpoint: str) -> None:
     """Write to the ledger what the endpoint writes when these rows reach it."""
     inputs = models.rows_of(rows, model.kind, model.features)
-    probabilities = model.predict_proba(inputs)
+    asked_often = model is fitted("text", "logistic")
+    probabilities = predicted(tuple(inputs)) if asked_often else model.predict_proba(inputs)
     inputs = inputs if model.kind == "text" else inputs.tolist()
     with Ledger(workspace.ledger_path()) as ledger:
         ledger.log(

@@ -1,5 +1,6 @@
 """The contrast in the site: each figure leads to its run, and anyone can read it."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -120,8 +121,9 @@ def test_the_advice_names_what_each_side_wins(site):
 
 
 def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
+    read = functools.cache(lambda path: Page(path.read_text()))
     for path in (site / "index.html", site / "contrast.html", site / "contrast-run.html"):
-        page = Page(path.read_text())
+        page = read(path)
         assert not page.loads()
         assert "script" not in page.names()
         assert path.stat().st_size <= LIMIT
@@ -131,7 +133,7 @@ def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
             file, _, anchor = link.partition("#")
             target = (path.parent / file).resolve() if file else path
             assert target.exists(), link
-            assert not anchor or anchor in Page(target.read_text()).all("id"), link
+            assert not anchor or anchor in read(target).all("id"), link
 
 
 def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(site):

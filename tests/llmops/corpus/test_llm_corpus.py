@@ -1,6 +1,7 @@
 """The language model's corpus: labels are right, answers are in the text, the gates stay unseen."""
 
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -85,12 +86,13 @@ def test_documents_alternate_and_leave_no_slot_open(task):
 def test_a_denied_word_turns_the_label():
     rng = random.Random(2)
     for label in ("positive", "negative"):
-        other = words.read("general")["adjectives"][opinions.OPPOSITE[label]].words
+        other = opinions.OPPOSITE[label]
+        lists = [words.read(name)["adjectives"][other].words for name in ("general", "film")]
+        known = re.compile(rf"\b({'|'.join(map(re.escape, itertools.chain(*lists)))})\b")
         for _ in range(200):
             writer = opinions.Writer(rng, "film")
             text, _ = writer._denial(label)
-            known = (*other, *words.read("film")["adjectives"][opinions.OPPOSITE[label]].words)
-            assert any(re.search(rf"\b{re.escape(word)}\b", text) for word in known), text
+            assert known.search(text), text
 
 
 def test_the_label_is_that_of_most_clauses():
