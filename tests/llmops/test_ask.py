@@ -277,7 +277,7 @@ def test_an_endpoint_that_is_not_there(options, monkeypatch):
 
 
 def test_an_endpoint_that_is_too_slow(one, options):
-    one.delay = 1
+    one.delay = 0.4
     answer = ask("x", **at(one, options, timeout_s=0.1, max_retries=0))
     assert answer.error == "no answer in time"
 
@@ -375,7 +375,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_calls(one, options, calls):
 RUN = """
 import sys
 from diptych.llmops.ask import ask_many
-ask_many([f"a good film {i}" for i in range(600)], endpoint=sys.argv[1], model="m",
+ask_many([f"a good film {i}" for i in range(200)], endpoint=sys.argv[1], model="m",
          key_env="TEST_KEY", calls=sys.argv[2], concurrency=4)
 """
 
@@ -396,7 +396,7 @@ def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
         kept = len(calls.table())
     assert asked - 8 <= kept <= asked  # at most what was under way is lost
     subprocess.run(command, check=True)
-    assert len(one.seen) == asked + 600 - kept
+    assert len(one.seen) == asked + 200 - kept
 
 
 def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):

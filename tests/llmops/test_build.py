@@ -197,7 +197,7 @@ build.evaluate(asked, films(n), calls=ledger, key_env="TEST_KEY", concurrency=16
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_table(fake, tmp_path):
-    rows, n = films(150), 300
+    rows, n = films(80), 160
     variants = [variant(fake), variant(fake, SHOUT)]
     with Calls(tmp_path / "whole.db") as calls:
         whole = asked(fake, variants, rows, calls)

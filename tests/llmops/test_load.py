@@ -29,7 +29,7 @@ def options(fake, calls):
 
 
 def test_each_level_asks_all_with_so_many_under_way(fake, options, calls):
-    fake.delay = 0.15
+    fake.delay = 0.06
     levels = []
     for level in (1, 4):
         fake.most = 0
