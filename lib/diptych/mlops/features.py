@@ -1,12 +1,42 @@
 """From rows to the matrix a model reads: TF-IDF of texts, standardised columns of tables."""
 
+import functools
+import itertools
 import json
-from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from diptych.run.workspace import write_atomic
+
+KEPT = 1 << 16  # words whose pieces are kept: texts repeat their words, and cutting takes longest
+
+
+@functools.cache
+def _cutter():
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    cut = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)).build_analyzer()
+    return functools.lru_cache(KEPT)(lambda word: tuple(cut(word)))
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Return the character 2-5-grams inside the words of a text: scikit-learn's ``char_wb``."""
+    return itertools.chain.from_iterable(map(_cutter(), text.lower().split()))
+
+
+def _columns(vectorizer, column_of: dict[str, int]) -> Callable[[str], Iterable[int]]:
+    """Return what finds the columns of a text's terms, one for each time a term occurs."""
+    analyze = vectorizer.build_analyzer()
+
+    def find(text: str) -> list[int]:
+        return [column_of[term] for term in analyze(text) if term in column_of]
+
+    if vectorizer.analyzer is not pieces:
+        return find
+    of_word = functools.lru_cache(KEPT)(find)
+    return lambda text: itertools.chain.from_iterable(map(of_word, text.lower().split()))
 
 
 class TextFeatures:
@@ -24,7 +54,7 @@ class TextFeatures:
             ngram_range=(1, 2), min_df=2, token_pattern=r"[\w']+|[!?]", **options
         )
         # min_df of 3 keeps the character vocabulary near 50,000 on 10,000 reviews
-        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=3, **options)
+        letters = TfidfVectorizer(analyzer=pieces, min_df=3, **options)
         self.chars = chars
         self.vectorizers = [words, letters] if chars else [words]
         self._terms = None
@@ -45,29 +75,26 @@ class TextFeatures:
 
         if self._terms is None:
             self._prepare()
-        columns, counts, ends = [], [], [0]
+        columns, ends = [], [0]
         for text in texts:
-            for find, column_of in self._terms:
-                found = Counter(map(column_of, find(text)))
-                found.pop(None, None)  # terms not in the vocabulary
-                known = sorted(found)
-                columns += known
-                counts += map(found.__getitem__, known)
+            for columns_of in self._terms:
+                columns += columns_of(text)
                 ends.append(len(columns))
-        columns = np.asarray(columns, dtype=np.int32)
-        values = (np.log(np.asarray(counts, dtype=np.float32)) + 1) * self._idf[columns]
         # each vectorizer's part of a text is a row of its own until it has length 1
         width, n = len(self._idf), len(self.vectorizers)
-        parts = csr_matrix((values, columns, ends), shape=(len(ends) - 1, width))
+        found = np.ones(len(columns), dtype=np.float32), np.asarray(columns, dtype=np.int32), ends
+        parts = csr_matrix(found, shape=(len(ends) - 1, width))
+        parts.sum_duplicates()
+        parts.data = (np.log(parts.data) + 1) * self._idf[parts.indices]
         inplace_csr_row_normalize_l2(parts)
-        return csr_matrix((parts.data, columns, parts.indptr[::n]), shape=(len(texts), width))
+        return csr_matrix((parts.data, parts.indices, parts.indptr[::n]), shape=(len(texts), width))
 
     def _prepare(self) -> None:
         """Look up once what `transform` needs of the vectorizers, their columns side by side."""
         self._terms, start = [], 0
         for vectorizer in self.vectorizers:
             columns = {term: start + at for term, at in vectorizer.vocabulary_.items()}
-            self._terms.append((vectorizer.build_analyzer(), columns.get))
+            self._terms.append(_columns(vectorizer, columns))
             start += len(columns)
         self._idf = np.concatenate([v.idf_.astype(np.float32) for v in self.vectorizers])
 
