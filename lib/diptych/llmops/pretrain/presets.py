@@ -50,5 +50,5 @@ PRESETS = {
         Stage("everything", 512, 100 * M), Stage("grounding", 512, 150 * M)),
         batch_tokens=32_768, rate=2e-3, warmup=200, device="cuda"),
     "demo": Preset(128, 2, 4, 256, 1024, (
-        Stage("words", 128, 300_000),), batch_tokens=1024, rate=5e-3, warmup=40, compiled=False),
+        Stage("words", 128, 256_000),), batch_tokens=1024, rate=5e-3, warmup=40, compiled=False),
 }  # fmt: skip
