@@ -46,7 +46,9 @@ def assert_same(features, texts, fitted=TEXTS):
         np.testing.assert_array_equal(getattr(ours, part), getattr(expected, part))
 
 
-@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], [""], ["qqq"], ["", TEXTS[0], "qqq"]])
+@pytest.mark.parametrize(
+    "texts", [TEXTS, TEXTS[:1], [""], ["qqq"], ["", TEXTS[0], "qqq"], ["good" * 30] * 2]
+)
 def test_bit_for_bit_as_the_vectorizers(features, texts):
     assert_same(features, texts)
 

@@ -3,27 +3,38 @@
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from diptych.run.workspace import write_atomic
 
-KEPT = 1 << 16  # words whose pieces are kept: texts repeat their words, and cutting takes longest
+KEPT, LONG = 1 << 14, 32  # words whose pieces are kept, and letters of one that is not
+
+
+def _kept(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
+    """Return what cuts each word of a text: texts repeat their words, and cutting takes longest."""
+    known = functools.lru_cache(KEPT)(cut)
+
+    def words(text: str) -> Iterator:
+        found = text.lower().split()
+        cuts = (known(word) if len(word) < LONG else cut(word) for word in found)
+        return itertools.chain.from_iterable(cuts)
+
+    return words
 
 
 @functools.cache
-def _cutter():
+def _cutter() -> Callable[[str], Iterator[str]]:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    cut = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)).build_analyzer()
-    return functools.lru_cache(KEPT)(lambda word: tuple(cut(word)))
+    return _kept(CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)).build_analyzer())
 
 
 def pieces(text: str) -> Iterator[str]:
     """Return the character 2-5-grams inside the words of a text: scikit-learn's ``char_wb``."""
-    return itertools.chain.from_iterable(map(_cutter(), text.lower().split()))
+    return _cutter()(text)
 
 
 def _columns(vectorizer, column_of: dict[str, int]) -> Callable[[str], Iterable[int]]:
@@ -33,10 +44,7 @@ def _columns(vectorizer, column_of: dict[str, int]) -> Callable[[str], Iterable[
     def find(text: str) -> list[int]:
         return [column_of[term] for term in analyze(text) if term in column_of]
 
-    if vectorizer.analyzer is not pieces:
-        return find
-    of_word = functools.lru_cache(KEPT)(find)
-    return lambda text: itertools.chain.from_iterable(map(of_word, text.lower().split()))
+    return _kept(find) if vectorizer.analyzer is pieces else find
 
 
 class TextFeatures:
