@@ -62,9 +62,8 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_finish():
-    """Let the garbage collector skip what imports made, and come less often."""
+    """Let the garbage collector skip what imports made: it would look at all of it each time."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):
