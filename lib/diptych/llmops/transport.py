@@ -16,6 +16,8 @@ from openai import APIConnectionError, DefaultAioHttpClient, DefaultHttpxClient
 from diptych.llmops.serve import Server
 from diptych.llmops.wire import UNREACHED
 
+# no proxy, and no certificates, which take longer to read than a call
+TO_ONESELF = {"trust_env": False, "verify": False}
 ENDED = "the local model's server ended in the middle of an answer; ask again, it is started anew"
 
 
@@ -83,8 +85,7 @@ class LocalClient(DefaultHttpxClient):
     """An HTTP client of the local server, which it starts with `begin` where nobody answers."""
 
     def __init__(self, begin: Callable[[], Server], **options):
-        # no proxy to oneself, and no certificates, which take longer to read than a call
-        super().__init__(trust_env=False, verify=False, **options)
+        super().__init__(**TO_ONESELF, **options)
         self._begin, self._server = begin, begin()
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options) -> httpx2.Response:
@@ -109,8 +110,7 @@ class AsyncLocalClient(DefaultAioHttpClient):
     """As `LocalClient`, for an event loop."""
 
     def __init__(self, begin: Callable[[], Server], **options):
-        # no proxy to oneself, and no certificates, which take longer to read than a call
-        super().__init__(trust_env=False, verify=False, **options)
+        super().__init__(**TO_ONESELF, **options)
         self._begin, self._server = begin, begin()
 
     async def send(

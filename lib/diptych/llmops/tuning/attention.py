@@ -35,13 +35,13 @@ def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **opt
 
     if not rows:
         return sdpa_attention_forward(module, query, key, value, mask, **options)
-    parts = [x.split([start, x.shape[2] - start], 2) for x in (query, key, value)]
-    begun = [first for first, _ in parts]
+    split = [x.split([start, x.shape[2] - start], 2) for x in (query, key, value)]
+    begun, rest = zip(*split, strict=True)
     # (rows, heads, width, size)
-    query, key, value = (rest[0].unflatten(1, (rows, -1)).transpose(0, 1) for _, rest in parts)
+    query, key, value = (x[0].unflatten(1, (rows, -1)).transpose(0, 1) for x in rest)
     key, value = (
-        torch.cat([first.expand(rows, -1, -1, -1), rest], 2)
-        for first, rest in zip(begun[1:], (key, value), strict=True)
+        torch.cat([first.expand(rows, -1, -1, -1), own], 2)
+        for first, own in zip(begun[1:], (key, value), strict=True)
     )
     seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(start)
     found = sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]
