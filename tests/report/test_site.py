@@ -6,15 +6,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import browser
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from page import Page
 
 from diptych.report.site import STAGES, ScenarioRuns, build
 from diptych.run.export import LIMIT
+from diptych.run.light_nbformat import nbformat  # builders import this module anew
 from diptych.run.runs import Run
 
+v4 = nbformat.v4
 EVIL = "<script>document.title = 'taken'</script>"
 ACCURACY = {"value": 0.93125, "low": 0.919, "high": 0.942, "unit": ""}
 
@@ -25,17 +25,17 @@ def run_of(root: Path, stage: str, *, panel="mlops", failed=False, values=None, 
     folder = root / run_id
     folder.mkdir(parents=True)
     cells = [
-        new_markdown_cell(
+        v4.new_markdown_cell(
             f"# What of {stage}?\n\n[next](2_build.ipynb) [start](../start_here.ipynb)"
         ),
-        new_markdown_cell("## Input\n\nProse."),
-        new_code_cell("print(1)", outputs=[new_output("stream", name="stdout", text=EVIL)]),
+        v4.new_markdown_cell("## Input\n\nProse."),
+        v4.new_code_cell("print(1)", outputs=[v4.new_output("stream", name="stdout", text=EVIL)]),
     ]
     if failed:
         trace = ["Traceback", "ValueError: no rows"]
-        error = new_output("error", ename="ValueError", evalue="no rows", traceback=trace)
-        cells.append(new_code_cell("f()", outputs=[error]))
-    nbformat.write(new_notebook(cells=cells), folder / "notebook.ipynb")
+        error = v4.new_output("error", ename="ValueError", evalue="no rows", traceback=trace)
+        cells.append(v4.new_code_cell("f()", outputs=[error]))
+    nbformat.write(v4.new_notebook(cells=cells), folder / "notebook.ipynb")
     manifest = {
         "id": run_id,
         "notebook": f"notebooks/{panel}/{stage}.ipynb",

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,14 @@ import numpy as np
 
 from diptych.run.workspace import write_atomic
 
+TOKEN = re.compile(r"[\w']+|[!?]")
 KEPT, LONG = 1 << 14, 32  # words whose pieces are kept, and letters of one that is not
+
+
+def terms(text: str) -> list[str]:
+    """Return the words of a text, and its pairs of neighbouring words."""
+    words = TOKEN.findall(text.lower())
+    return words + [f"{word} {after}" for word, after in itertools.pairwise(words)]
 
 
 def _kept(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
@@ -25,26 +33,21 @@ def _kept(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
     return words
 
 
-@functools.cache
-def _cutter() -> Callable[[str], Iterator[str]]:
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    return _kept(CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)).build_analyzer())
-
-
-def pieces(text: str) -> Iterator[str]:
-    """Return the character 2-5-grams inside the words of a text: scikit-learn's ``char_wb``."""
-    return _cutter()(text)
+def _cut(word: str) -> list[str]:
+    """Return a word's character 2-5-grams, a space at each end; one too short for more is whole."""
+    word = f" {word} "
+    sizes = range(2, min(5, len(word)) + 1)
+    return [word[at : at + n] for n in sizes for at in range(len(word) - n + 1)]
 
 
-def _columns(vectorizer, column_of: dict[str, int]) -> Callable[[str], Iterable[int]]:
+pieces = _kept(_cut)
+
+
+def _finder(
+    cut: Callable[[str], Iterable[str]], columns: dict[str, int], start: int = 0
+) -> Callable[[str], list[int]]:
     """Return what finds the columns of a text's terms, one for each time a term occurs."""
-    analyze = vectorizer.build_analyzer()
-
-    def find(text: str) -> list[int]:
-        return [column_of[term] for term in analyze(text) if term in column_of]
-
-    return _kept(find) if vectorizer.analyzer is pieces else find
+    return lambda text: [start + columns[term] for term in cut(text) if term in columns]
 
 
 class TextFeatures:
@@ -52,80 +55,71 @@ class TextFeatures:
 
     Characters carry word stems and misspellings, which helps linear models on small data;
     trees gain little from them and pay for every column.
+
+    The values are scikit-learn's, bit for bit: its ``TfidfVectorizer`` fits, over words and over
+    ``char_wb``. What is fitted is applied without it, as an endpoint does: its import takes longer
+    than an endpoint's start, and its checks of one text longer than the work itself.
     """
 
     def __init__(self, chars: bool = False):
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        options = {"sublinear_tf": True, "dtype": np.float32}
-        words = TfidfVectorizer(
-            ngram_range=(1, 2), min_df=2, token_pattern=r"[\w']+|[!?]", **options
-        )
-        # min_df of 3 keeps the character vocabulary near 50,000 on 10,000 reviews
-        letters = TfidfVectorizer(analyzer=pieces, min_df=3, **options)
         self.chars = chars
-        self.vectorizers = [words, letters] if chars else [words]
-        self._terms = None
 
     def fit_transform(self, texts: list[str]):
         """Learn the vocabulary and return the sparse matrix, shape (n, vocabulary)."""
-        self._terms = None
-        return self._stack([vectorizer.fit_transform(texts) for vectorizer in self.vectorizers])
+        from scipy.sparse import hstack
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        # min_df of 3 keeps the character vocabulary near 50,000 on 10,000 reviews
+        kinds = [(terms, 2), (pieces, 3)] if self.chars else [(terms, 2)]
+        options = {"sublinear_tf": True, "dtype": np.float32}
+        parts = [TfidfVectorizer(analyzer=cut, min_df=least, **options) for cut, least in kinds]
+        matrices = [part.fit_transform(texts) for part in parts]
+        self._learnt([part.vocabulary_ for part in parts], [part.idf_ for part in parts])
+        return matrices[0] if len(matrices) == 1 else hstack(matrices, format="csr")
+
+    def _learnt(self, columns: list[dict[str, int]], idf: list) -> None:
+        """Take the columns of each kind of term, and their inverse document frequencies."""
+        self._columns = columns
+        self._idf = [np.asarray(part, dtype=np.float32) for part in idf]
+        self._scale = np.concatenate(self._idf)
+        words, *letters = columns
+        self._find = [_finder(terms, words)]
+        self._find += [_kept(_finder(_cut, part, len(words))) for part in letters]
 
     def transform(self, texts: list[str]):
-        """Return the sparse matrix of `texts`, shape (n, vocabulary).
-
-        The values are those of the vectorizers' own ``transform``, whose checks of types and
-        shapes cost several times the work itself when there is one text.
-        """
+        """Return the sparse matrix of `texts`, shape (n, vocabulary)."""
         from scipy.sparse import csr_matrix
-        from sklearn.utils.sparsefuncs_fast import inplace_csr_row_normalize_l2
 
-        if self._terms is None:
-            self._prepare()
         columns, ends = [], [0]
         for text in texts:
-            for columns_of in self._terms:
-                columns += columns_of(text)
+            for find in self._find:
+                columns += find(text)
                 ends.append(len(columns))
-        # each vectorizer's part of a text is a row of its own until it has length 1
-        width, n = len(self._idf), len(self.vectorizers)
+        # each kind's part of a text is a row of its own until it has length 1
+        width, n = len(self._scale), len(self._find)
         found = np.ones(len(columns), dtype=np.float32), np.asarray(columns, dtype=np.int32), ends
         parts = csr_matrix(found, shape=(len(ends) - 1, width))
         parts.sum_duplicates()
-        parts.data = (np.log(parts.data) + 1) * self._idf[parts.indices]
-        inplace_csr_row_normalize_l2(parts)
-        return csr_matrix((parts.data, parts.indices, parts.indptr[::n]), shape=(len(texts), width))
-
-    def _prepare(self) -> None:
-        """Look up once what `transform` needs of the vectorizers, their columns side by side."""
-        self._terms, start = [], 0
-        for vectorizer in self.vectorizers:
-            columns = {term: start + at for term, at in vectorizer.vocabulary_.items()}
-            self._terms.append(_columns(vectorizer, columns))
-            start += len(columns)
-        self._idf = np.concatenate([v.idf_.astype(np.float32) for v in self.vectorizers])
-
-    @staticmethod
-    def _stack(parts):
-        from scipy.sparse import hstack
-
-        return parts[0] if len(parts) == 1 else hstack(parts, format="csr")
+        values = (np.log(parts.data) + 1) * self._scale[parts.indices]
+        row = np.repeat(np.arange(len(ends) - 1), np.diff(parts.indptr))
+        lengths = np.sqrt(np.bincount(row, weights=values * values))
+        values = (values / lengths[row]).astype(np.float32)
+        return csr_matrix((values, parts.indices, parts.indptr[::n]), shape=(len(texts), width))
 
     @property
     def words(self) -> set[str]:
         """Single words the model knows."""
-        return {term for term in self.vectorizers[0].vocabulary_ if " " not in term}
+        return {term for term in self._columns[0] if " " not in term}
 
     def save(self, folder: Path) -> None:
         """Write terms in column order with their inverse document frequencies."""
         parts = [
             {
-                "terms": sorted(v.vocabulary_, key=v.vocabulary_.get),
+                "terms": sorted(columns, key=columns.get),
                 # the shortest text that gives this float32 again
-                "idf": [float(str(x)) for x in v.idf_],
+                "idf": [float(str(x)) for x in idf],
             }
-            for v in self.vectorizers
+            for columns, idf in zip(self._columns, self._idf, strict=True)
         ]
         content = {"chars": self.chars, "vectorizers": parts}
         write_atomic(folder / "features.json", json.dumps(content, ensure_ascii=False))
@@ -135,9 +129,9 @@ class TextFeatures:
         """Rebuild what `save` wrote."""
         content = json.loads((folder / "features.json").read_text("utf-8"))
         features = cls(content["chars"])
-        for vectorizer, part in zip(features.vectorizers, content["vectorizers"], strict=True):
-            vectorizer.vocabulary_ = {term: i for i, term in enumerate(part["terms"])}
-            vectorizer.idf_ = np.asarray(part["idf"], dtype=np.float32)
+        parts = content["vectorizers"]
+        columns = [{term: i for i, term in enumerate(part["terms"])} for part in parts]
+        features._learnt(columns, [part["idf"] for part in parts])
         return features
 
 

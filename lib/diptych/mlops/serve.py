@@ -32,6 +32,7 @@ from diptych.mlops.batcher import Batcher
 from diptych.mlops.inputs import InputError, Reader
 from diptych.mlops.models import Model
 from diptych.run import workspace
+from diptych.run.light import without
 
 GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
 
@@ -224,7 +225,7 @@ def serve_model(
         if champion is None:
             raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
         folder, name = champion.folder, name or str(champion)
-    model = models.load(folder)
+    model = _load(folder)
     _try_out(model)
     with Ledger(ledger or workspace.ledger_path()) as book:
         app = create_app(
@@ -235,6 +236,12 @@ def serve_model(
             token=token,
         )
         run(app, host, port, token=token, handle=handle)
+
+
+def _load(folder: Path) -> Model:
+    """Load a model in a quarter of the time: XGBoost alone would import scikit-learn, if it can."""
+    with without("sklearn"):
+        return models.load(folder)
 
 
 def _try_out(model: Model) -> None:

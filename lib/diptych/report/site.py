@@ -17,7 +17,7 @@ from diptych.report.panels import Side, pair_to_html
 from diptych.report.swap import refuse_foreign, swap
 from diptych.report.values import interval, label, with_unit
 from diptych.run.export import Nav, Step, notebook_to_html, provenance, render
-from diptych.run.notebooks import import_nbformat, title
+from diptych.run.notebooks import title
 from diptych.run.runs import Run
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -165,11 +165,13 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
 
 def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
     """Write the page of the contrast and of its notebook; return what the landing page shows."""
+    from diptych.run.light_nbformat import nbformat
+
     compared = contrast_page.shown(facts, {**hrefs, run.id: "contrast-run.html"})
     html = contrast_page.page(run, facts, compared, TEMPLATES)
     (folder / "contrast.html").write_text(html, encoding="utf-8")
     html = notebook_to_html(
-        import_nbformat().read(run.folder / "notebook.ipynb", as_version=4),
+        nbformat.read(run.folder / "notebook.ipynb", as_version=4),
         title="The contrast, computed",
         home_link="index.html",
         manifest=run.manifest,
@@ -181,7 +183,9 @@ def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dic
 
 def _pages(scenario: ScenarioRuns) -> list[Page]:
     """Read each run's notebook and give it a file name of its own."""
-    pages, taken, nbformat = [], set(), import_nbformat()
+    from diptych.run.light_nbformat import nbformat
+
+    pages, taken = [], set()
     for run in scenario.runs:
         panel, _, stage = run.notebook.rpartition("/")
         stem = name = stage if panel in ("", "mlops") else f"{panel}-{stage}".replace("/", "-")

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 
 from diptych.run import workspace
 from diptych.run.errors import NotebookFailed, ParameterError
-from diptych.run.notebooks import heading, import_nbformat
+from diptych.run.notebooks import heading
 from diptych.run.secrets import Redactor
 
 OnCell = Callable[[int, int, str], None]
@@ -235,7 +235,9 @@ def _last(words: BinaryIO) -> str:
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):
     """Return the notebook with papermill's cell of parameters, without old outputs."""
-    import_nbformat()
+    import diptych.run.light_nbformat  # noqa: F401 (papermill imports it too)
+
+    # isort: split
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 

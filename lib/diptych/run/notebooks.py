@@ -3,30 +3,11 @@
 import difflib
 import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from diptych.run import workspace
 from diptych.run.errors import ParameterError
-
-
-def import_nbformat():
-    """Return the module `nbformat`, imported in a tenth of the time.
-
-    jsonschema, which it needs, would build a grammar of international web addresses meanwhile, for
-    two seconds; the schema of notebooks has none.
-    """
-    if "jsonschema" not in sys.modules:
-        held = sys.modules.get("rfc3987_syntax")
-        sys.modules["rfc3987_syntax"] = held  # None: jsonschema does without
-        import jsonschema  # noqa: F401
-
-        if held is None:
-            del sys.modules["rfc3987_syntax"]
-    import nbformat
-
-    return nbformat
 
 
 def find_notebook(name: str | Path) -> Path:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from diptych.run import workspace
 from diptych.run.engine import Engine, usual
-from diptych.run.notebooks import all_files, import_nbformat, read_notebook, short_name
+from diptych.run.notebooks import all_files, read_notebook, short_name
 from diptych.run.progress import Bar, say
 
 KERNEL = {
@@ -76,7 +76,8 @@ def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: boo
 
 def store(executed: Path, notebook: Path) -> None:
     """Write an executed notebook with only what a reader needs, so that diffs stay small."""
-    nbformat = import_nbformat()
+    from diptych.run.light_nbformat import nbformat
+
     nb = nbformat.read(executed, as_version=4)
     nb.metadata = nbformat.from_dict(KERNEL)
     for number, cell in enumerate(nb.cells):

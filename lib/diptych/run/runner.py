@@ -18,7 +18,6 @@ from diptych.run.errors import NotebookFailed, ParameterError
 from diptych.run.notebooks import (
     code_digest,
     find_notebook,
-    import_nbformat,
     read_notebook,
     short_name,
     title,
@@ -293,10 +292,11 @@ def _manifest(job: Job, started: datetime) -> dict:
 def _export(staged: Path, manifest: dict) -> None:
     """Write the notebook, as far as it came, as a page."""
     from diptych.run.export import notebook_to_html
+    from diptych.run.light_nbformat import nbformat
 
     path = staged / "notebook.ipynb"
     if path.exists():
-        nb = import_nbformat().read(path, as_version=4)
+        nb = nbformat.read(path, as_version=4)
         page = notebook_to_html(nb, title=title(nb) or manifest["name"], manifest=manifest)
         workspace.write_atomic(staged / "notebook.html", page)
 
