@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import browser
 import pytest
 from nbval.plugin import IPyNbCell
 from processes import end_servers
@@ -59,6 +60,15 @@ def pytest_unconfigure(config):
         client.stop()
     end_servers(Path(config.stash[WORKSPACE]))
     shutil.rmtree(config.stash[WORKSPACE], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start one Chromium for all tests of a worker."""
+    if browser.find() is None:
+        pytest.skip("no Chromium is installed, so no page was opened in a browser")
+    with browser.browser() as tab:
+        yield tab
 
 
 def pytest_collection_finish():

@@ -16,16 +16,7 @@ from page import Page
 from diptych.llmops import serve
 from llmops import chat_server
 
-needs_browser = pytest.mark.skipif(
-    browser.find() is None, reason="no Chromium is installed, so no page was opened in a browser"
-)
 EVIL = "<img src=x onerror=alert(1)><script>document.title='owned'</script> & <b>bold</b>"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.browser() as chromium:
-        yield chromium
 
 
 @contextmanager
@@ -105,7 +96,6 @@ def test_every_field_has_a_label():
     assert "status" in page.all("role")
 
 
-@needs_browser
 def test_a_conversation_with_the_real_model(chromium, gguf, home):
     with diptych("--model", gguf) as url:
         chromium.open(url)
@@ -129,7 +119,6 @@ def test_a_conversation_with_the_real_model(chromium, gguf, home):
         assert chromium.evaluate("document.getElementById('text').value").startswith("word word")
 
 
-@needs_browser
 def test_a_server_with_a_token_asks_for_it(chromium, gguf, home):
     with diptych("--model", gguf, "--token-env", "TOK", TOK="s3cret") as url:
         chromium.open(url)
@@ -139,7 +128,6 @@ def test_a_server_with_a_token_asks_for_it(chromium, gguf, home):
         wait(chromium, "document.getElementById('model').textContent.includes('million')")
 
 
-@needs_browser
 def test_whatever_anyone_writes_stays_text(chromium, steered):
     chromium.open(steered.url)
     steered.say([EVIL])
@@ -154,7 +142,6 @@ def test_whatever_anyone_writes_stays_text(chromium, steered):
     assert chromium.evaluate("document.title") == "Diptych chat"
 
 
-@needs_browser
 def test_text_appears_as_it_comes_and_can_be_stopped(chromium, steered):
     chromium.open(steered.url)
     steered.say(["one ", "two ", None])  # None waits for ever
@@ -174,7 +161,6 @@ def test_text_appears_as_it_comes_and_can_be_stopped(chromium, steered):
     ]  # fmt: skip
 
 
-@needs_browser
 def test_the_stop_button_stops(chromium, steered):
     chromium.open(steered.url)
     steered.say(["one", None])
@@ -184,7 +170,6 @@ def test_the_stop_button_stops(chromium, steered):
     wait(chromium, DONE.format(1))
 
 
-@needs_browser
 def test_settings_go_with_the_request_and_wrong_ones_are_refused(chromium, steered):
     chromium.open(steered.url)
     steered.say(["fine"])
@@ -202,7 +187,6 @@ def test_settings_go_with_the_request_and_wrong_ones_are_refused(chromium, steer
     assert len(steered.seen) == 1
 
 
-@needs_browser
 def test_a_new_conversation_forgets_the_old_one(chromium, steered):
     chromium.open(steered.url)
     steered.say(["first"])
@@ -216,7 +200,6 @@ def test_a_new_conversation_forgets_the_old_one(chromium, steered):
     assert [turn["content"] for turn in steered.seen[-1]["messages"]] == ["who am I?"]
 
 
-@needs_browser
 def test_a_server_that_fails_or_is_gone_is_said_and_the_question_kept(chromium, steered):
     chromium.open(steered.url)
     steered.refuse("the slot is broken <b>")
@@ -232,7 +215,6 @@ def test_a_server_that_fails_or_is_gone_is_said_and_the_question_kept(chromium, 
     assert "diptych serve llm" in said
 
 
-@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1440, 390, 320])
 def test_it_is_readable_on_wide_and_narrow_screens_light_and_dark(chromium, steered, width, dark):
@@ -254,7 +236,6 @@ def test_it_is_readable_on_wide_and_narrow_screens_light_and_dark(chromium, stee
     assert chromium.evaluate(small) == 0
 
 
-@needs_browser
 def test_it_is_used_by_keyboard_alone(chromium, steered):
     chromium.open(steered.url)
     wait(chromium, "document.activeElement.id == 'text'")  # once the page is painted

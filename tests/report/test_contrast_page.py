@@ -155,40 +155,31 @@ def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
     assert (site / "index.html").read_bytes() == before
 
 
-needs_browser = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
-
-
-@needs_browser
-def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(site):
-    with browser.browser() as chromium:
-        for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
-            for width, dark in ((1440, False), (390, True)):
-                chromium.open(site / name, width, dark=dark)
-                assert chromium.evaluate("document.documentElement.scrollWidth") <= width
-                ratio, text = chromium.evaluate(browser.CONTRAST)
-                assert ratio >= 4.5, text
-                assert "taken" not in chromium.evaluate("document.title")
-                assert all(url.startswith("file:") for url in chromium.requests)
-        shown = "document.body.innerText.includes(\"<script>document.title = 'taken'</script>\")"
-        assert chromium.evaluate(shown)  # the review's text, as text
-
-
-@needs_browser
-@pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
-def test_axe_finds_nothing(site, width, dark):
-    with browser.browser() as chromium:
-        for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium, site):
+    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+        for width, dark in ((1440, False), (390, True)):
             chromium.open(site / name, width, dark=dark)
-            assert axe.violations(chromium) == [], name
+            assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+            ratio, text = chromium.evaluate(browser.CONTRAST)
+            assert ratio >= 4.5, text
+            assert "taken" not in chromium.evaluate("document.title")
+            assert all(url.startswith("file:") for url in chromium.requests)
+    shown = "document.body.innerText.includes(\"<script>document.title = 'taken'</script>\")"
+    assert chromium.evaluate(shown)  # the review's text, as text
 
 
-@needs_browser
-def test_axe_would_find_something(tmp_path):
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
+def test_axe_finds_nothing(chromium, site, width, dark):
+    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+        chromium.open(site / name, width, dark=dark)
+        assert axe.violations(chromium) == [], name
+
+
+def test_axe_would_find_something(chromium, tmp_path):
     page = tmp_path / "bad.html"
     page.write_text("<html><body><img src='x.png'><p style='color:#ccc'>pale</p></body></html>")
-    with browser.browser() as chromium:
-        chromium.open(page)
-        found = " ".join(axe.violations(chromium))
+    chromium.open(page)
+    found = " ".join(axe.violations(chromium))
     assert "image-alt" in found
     assert "color-contrast" in found
     assert NAME not in found

@@ -102,20 +102,18 @@ def test_the_largest_outputs_go_first_where_a_page_would_be_too_large(tmp_path):
     assert page.read_text().count("kept") == 2
 
 
-@pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
-def test_a_browser_shows_it_side_by_side_or_stacked_with_labels(site):
+def test_a_browser_shows_it_side_by_side_or_stacked_with_labels(chromium, site):
     page = site / "sentiment" / "both-2_build.html"
     tops = "[...document.querySelectorAll('section .side')].map(p => p.getBoundingClientRect().top)"
-    with browser.browser() as chromium:
-        for width in (390, 1440):
-            for dark in (False, True):
-                chromium.open(page, width, dark=dark)
-                assert chromium.evaluate("document.documentElement.scrollWidth") <= width
-                ratio, text = chromium.evaluate(browser.CONTRAST)
-                assert ratio >= 4.5, text
-                left, right = chromium.evaluate(tops)[:2]
-                assert (left == right) == (width == 1440)
-        label = "getComputedStyle(document.querySelector('.side-name')).position"
-        chromium.open(page, 390)
-        assert chromium.evaluate(label) == "static"
-        assert chromium.evaluate("document.title").startswith("2 Build, side by side")
+    for width in (390, 1440):
+        for dark in (False, True):
+            chromium.open(page, width, dark=dark)
+            assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+            ratio, text = chromium.evaluate(browser.CONTRAST)
+            assert ratio >= 4.5, text
+            left, right = chromium.evaluate(tops)[:2]
+            assert (left == right) == (width == 1440)
+    label = "getComputedStyle(document.querySelector('.side-name')).position"
+    chromium.open(page, 390)
+    assert chromium.evaluate(label) == "static"
+    assert chromium.evaluate("document.title").startswith("2 Build, side by side")

@@ -224,22 +224,18 @@ def test_builds_at_once_leave_one_whole_site(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.skipif(
-    browser.find() is None, reason="no Chromium is installed, so no page was opened in a browser"
-)
-def test_a_browser_shows_the_landing_page_as_meant(site):
-    with browser.browser() as chromium:
-        for width in (390, 1440):
-            for dark in (False, True):
-                chromium.open(site / "index.html", width, dark=dark)
-                assert chromium.evaluate("document.title").startswith("Diptych")
-                assert chromium.evaluate("document.documentElement.scrollWidth") <= width
-                assert all(url.startswith("file:") for url in chromium.requests)
-                ratio, text = chromium.evaluate(browser.CONTRAST)
-                assert ratio >= 4.5, text
-        panels = "[...document.querySelectorAll('.panel')].map(p => p.getBoundingClientRect().top)"
-        left, right = chromium.evaluate(panels)[:2]
-        assert left == right  # side by side where there is room
-        chromium.open(site / "index.html", 390)
-        left, right = chromium.evaluate(panels)[:2]
-        assert left < right
+def test_a_browser_shows_the_landing_page_as_meant(chromium, site):
+    for width in (390, 1440):
+        for dark in (False, True):
+            chromium.open(site / "index.html", width, dark=dark)
+            assert chromium.evaluate("document.title").startswith("Diptych")
+            assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+            assert all(url.startswith("file:") for url in chromium.requests)
+            ratio, text = chromium.evaluate(browser.CONTRAST)
+            assert ratio >= 4.5, text
+    panels = "[...document.querySelectorAll('.panel')].map(p => p.getBoundingClientRect().top)"
+    left, right = chromium.evaluate(panels)[:2]
+    assert left == right  # side by side where there is room
+    chromium.open(site / "index.html", 390)
+    left, right = chromium.evaluate(panels)[:2]
+    assert left < right

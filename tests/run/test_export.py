@@ -338,18 +338,6 @@ def test_printed_text_comes_through_to_the_letter(text):
     assert Page(html).names() == set()
 
 
-needs_browser = pytest.mark.skipif(
-    browser.find() is None, reason="no Chromium is installed, so no page was opened in a browser"
-)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.browser() as tab:
-        yield tab
-
-
-@needs_browser
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 def test_a_browser_shows_the_page_as_meant(chromium, full, tmp_path, width, dark):
