@@ -1,6 +1,7 @@
 """Imports go one way: run, core, the two panels, report, cli."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ def layer(parts) -> str:
     return parts[0].removesuffix(".py")
 
 
+@functools.cache
+def tree_of(path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported(tree) -> set[str]:
     names = set()
     for node in ast.walk(tree):
@@ -30,7 +36,7 @@ def imported(tree) -> set[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_module_imports_only_from_its_own_layer_or_below(path):
     own = layer(path.relative_to(PACKAGE).parts)
-    for name in imported(ast.parse(path.read_text())):
+    for name in imported(tree_of(path)):
         if name.startswith("diptych."):
             other = name.split(".")[1]
             if other not in LAYERS:  # `from diptych import __version__`
@@ -40,9 +46,7 @@ def test_a_module_imports_only_from_its_own_layer_or_below(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_heavy_libraries_are_imported_where_they_are_used(path):
-    top = [
-        n for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)
-    ]
+    top = [n for n in tree_of(path).body if isinstance(n, ast.Import | ast.ImportFrom)]
     names = {name.split(".")[0] for name in imported(ast.Module(body=top, type_ignores=[]))}
     assert not names & HEAVY
 

@@ -49,7 +49,7 @@ class Kernels:
         )
         return self.outputs(output)
 
-    def launch(self, *sources, python=sys.executable, before="", **options):
+    def launch(self, *sources, before="", **options):
         """Start a process that runs cells as a notebook."""
         code = (
             f"{before}\n"
@@ -59,7 +59,7 @@ class Kernels:
             "WarmEngine().execute(path, path.with_suffix('.out.ipynb'), {}, environment={},\n"
             "                     cwd=path.parent, on_cell=lambda *_: None)\n"
         )
-        return subprocess.Popen([python, "-c", code], cwd=self.folder, **options)
+        return subprocess.Popen([sys.executable, "-c", code], cwd=self.folder, **options)
 
     def settle(self, folder):
         """Return the zygote when no heir is about to take its place."""

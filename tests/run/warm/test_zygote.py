@@ -1,7 +1,6 @@
 """One zygote serves all callers, learns from their notebooks, and is never stale."""
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -30,11 +29,35 @@ def python(tmp_path_factory):
     return path, libraries
 
 
-def run_with(python, kernels, *sources, **environment):
-    """Run cells as a notebook in another Python and return the text that each showed."""
-    caller = kernels.launch(*sources, python=str(python), env=os.environ | environment)
-    assert caller.wait() == 0
-    return kernels.outputs()
+CALLER = """
+import json, sys
+from pathlib import Path
+from diptych.run.engine import WarmEngine
+
+for line in sys.stdin:
+    path, environment = json.loads(line)
+    path = Path(path)
+    WarmEngine().execute(path, path.with_suffix(".out.ipynb"), {}, environment=environment,
+                         cwd=path.parent, on_cell=lambda *_: None)
+    print(flush=True)
+"""
+
+
+@pytest.fixture
+def run_there(kernels, own_zygote, python):
+    """Run cells as a notebook in the other Python and return the text that each showed."""
+    path, _ = python
+    with subprocess.Popen(
+        [path, "-c", CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as caller:
+
+        def run(*sources, **environment):
+            notebook = kernels.write(*sources)
+            print(json.dumps([str(notebook), environment]), file=caller.stdin, flush=True)
+            assert caller.stdout.readline() == "\n"
+            return kernels.outputs()
+
+        yield run
 
 
 def test_callers_at_once_share_one_zygote(kernels, own_zygote):
@@ -81,36 +104,36 @@ def test_a_variable_that_a_library_reads_is_that_of_the_caller(kernels, own_zygo
         assert kernels.run(look, MPLCONFIGDIR=str(folder)) == [f"{folder}\n"]
 
 
-def test_it_is_found_again_after_a_library_read_every_variable(kernels, own_zygote, python):
-    path, libraries = python
+def test_it_is_found_again_after_a_library_read_every_variable(run_there, python):
+    _, libraries = python
     (libraries / "nosy.py").write_text("import os\nevery = dict(os.environ)")
     look = "import sys; print('nosy' in sys.modules)", "import nosy", PARENT
-    until(lambda: run_with(path, kernels, *look)[0] == "True\n")
+    until(lambda: run_there(*look)[0] == "True\n")
     # of make, and of a kernel that runs a notebook itself
     others = ({}, {"MAKELEVEL": "1", "MAKEFLAGS": "w"}, {"PAGER": "cat", "FORCE_COLOR": "1"})
-    until(lambda: len({run_with(path, kernels, *look, **own)[-1] for own in others}) == 1)
+    until(lambda: len({run_there(*look, **own)[-1] for own in others}) == 1)
 
 
-def test_it_is_never_older_than_the_environment(kernels, own_zygote, python):
-    path, libraries = python
+def test_it_is_never_older_than_the_environment(run_there, python):
+    _, libraries = python
     gadget = libraries / "gadget.py"
     gadget.write_text("value = 1")
     look = "import os, sys; print('gadget' in sys.modules)", f"import gadget; {PARENT}"
     value = "print(gadget.value)"
-    assert run_with(path, kernels, *look, value)[::2] == ["False\n", "1\n"]
-    until(lambda: run_with(path, kernels, *look)[0] == "True\n")
-    _, old = run_with(path, kernels, *look)
+    assert run_there(*look, value)[::2] == ["False\n", "1\n"]
+    until(lambda: run_there(*look)[0] == "True\n")
+    _, old = run_there(*look)
 
     gadget.write_text("value = 2222")  # edited in place
-    until(lambda: run_with(path, kernels, *look, value)[2] == "2222\n")
+    until(lambda: run_there(*look, value)[2] == "2222\n")
     (libraries / "gizmo.py").write_text("")  # installed
-    _, new, _ = run_with(path, kernels, *look, value)
+    _, new, _ = run_there(*look, value)
     assert new != old
     until(lambda: is_gone(int(old)))
 
 
-def test_a_library_that_no_zygote_survives_is_left_to_the_kernels(kernels, own_zygote, python):
-    path, libraries = python
+def test_a_library_that_no_zygote_survives_is_left_to_the_kernels(run_there, own_zygote, python):
+    _, libraries = python
     (libraries / "fragile.py").write_text(
         "import os\n"
         "from ipykernel.kernelapp import IPKernelApp\n"
@@ -119,17 +142,17 @@ def test_a_library_that_no_zygote_survives_is_left_to_the_kernels(kernels, own_z
     (libraries / "sturdy.py").write_text("")
     use = "import fragile, sturdy"
     ahead = "import sys; print([n for n in ('fragile', 'sturdy') if n in sys.modules])"
-    assert run_with(path, kernels, ahead, use)[0] == "[]\n"
-    until(lambda: run_with(path, kernels, ahead, use)[0] == "['sturdy']\n")
+    assert run_there(ahead, use)[0] == "[]\n"
+    until(lambda: run_there(ahead, use)[0] == "['sturdy']\n")
     (known,) = own_zygote.glob("*.json")
     assert "fragile" in json.loads(known.read_text())["refused"]
     assert not list(own_zygote.glob("*.trying"))
 
 
 @pytest.fixture
-def slow(kernels, python):
+def slow(kernels, run_there, python):
     """Run cells where an heir is at the import of a library and does not come to its end."""
-    path, libraries = python
+    _, libraries = python
     (libraries / "slow.py").write_text(
         "import os, time\n"
         "from ipykernel.kernelapp import IPKernelApp\n"
@@ -138,9 +161,9 @@ def slow(kernels, python):
         "    open(here + '/importing', 'w').close()\n"
         "    while not os.path.exists(here + '/go'): time.sleep(0.01)\n"
     )
-    run_with(path, kernels, "import slow")
+    run_there("import slow")
     until((kernels.folder / "importing").exists)
-    return lambda *sources: run_with(path, kernels, *sources)
+    return run_there
 
 
 def test_nobody_waits_for_what_others_import(kernels, own_zygote, slow):
@@ -160,12 +183,12 @@ def test_an_import_under_way_ends_with_the_zygote(kernels, own_zygote, slow):
     assert "slow" not in json.loads(known.read_text())["refused"]
 
 
-def test_a_package_that_needs_an_unfit_one_is_found_with_it(kernels, own_zygote, python):
-    path, libraries = python
+def test_a_package_that_needs_an_unfit_one_is_found_with_it(run_there, own_zygote, python):
+    _, libraries = python
     (libraries / "inner.py").write_text("import sys\nsys.stdout.write('loud')")
     for name in ("outer", "between"):
         (libraries / f"{name}.py").write_text("import inner")
-    run_with(path, kernels, "import outer, between")
+    run_there("import outer, between")
     (known,) = own_zygote.glob("*.json")
     until(lambda: len(json.loads(known.read_text())["refused"]) == 3)
     log = own_zygote / "log"
