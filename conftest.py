@@ -77,12 +77,16 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Put what takes longest first: the notebooks, in the order of the lifecycle; the pipeline."""
+    """Put what takes longest first: the notebooks, in the order of the lifecycle; the pipeline.
+
+    And the short tests of the core last, so that the workers end together.
+    """
     order = {path: number for number, path in enumerate(in_order())}
 
     def place(item):
         if isinstance(item, IPyNbCell):
             return order.get(item.path, 0)
-        return len(order) + (item.path.name != "test_pipeline.py")
+        first, last = item.path.name == "test_pipeline.py", item.path.parent.name == "core"
+        return len(order) + 1 - first + last
 
     items.sort(key=place)
