@@ -46,8 +46,9 @@ model: setup  ## train the language model, ship it, measure it (PRESET=cpu, gpu 
 model-eval: setup  ## measure the shipped language model and write its card
 	@$(IN_ROOT) $(PRETRAIN) --only-measure
 
+# three at once keep two cores busy: tests often wait for a process that they started
 test: setup  ## run every test
-	@$(IN_ROOT) $(PY) -m pytest -n 2
+	@$(IN_ROOT) $(PY) -m pytest -n 3
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
