@@ -15,7 +15,7 @@ TOKENIZER_DOCUMENTS = 30_000
 
 @click.command()
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="cpu", show_default=True,
-              help="cpu: two hours; gpu (CUDA): 40 minutes; demo: one minute.")  # fmt: skip
+              help="cpu: two hours; gpu (CUDA): half an hour; demo: one minute.")  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False),
               help="For rows, checkpoints, losses.  [default: .diptych/model/PRESET]")  # fmt: skip
 @click.option("--kind", type=click.Choice(["q8_0", "f16", "f32"]), default="q8_0",
