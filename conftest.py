@@ -9,6 +9,7 @@ that needs none of them and takes long.
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def pytest_configure(config):
     os.environ["DIPTYCH_HOME"] = config.stash[WORKSPACE]
     # threads of one process wait for each other by spinning: with a test beside it, all stand still
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt processes
     if not hasattr(config, "workerinput"):  # xdist's workers inherit it
         os.environ["DIPTYCH_KERNELS"] = config.stash[WORKSPACE]
         kernels = install(config.stash[WORKSPACE]).parent
