@@ -23,6 +23,7 @@ from diptych.run.refresh import in_order
 from diptych.run.warm import client
 from diptych.run.warm.__main__ import install
 
+TESTS = Path(__file__).parent / "tests"
 WORKSPACE = pytest.StashKey[str]()
 
 
@@ -80,16 +81,18 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Put what takes longest first: the notebooks, in the order of the lifecycle; the pipeline.
+    """Put what takes longest first: the notebooks, in the order of the lifecycle.
 
-    And the short tests of the core last, so that the workers end together.
+    The pipeline comes when their kernels have taught the zygote what to import, and the short tests
+    of the core last, so that the workers end together.
     """
     order = {path: number for number, path in enumerate(in_order())}
+    turns = {"llmops": 0, "test_pipeline.py": 1, "core": 3}
 
     def place(item):
         if isinstance(item, IPyNbCell):
             return order.get(item.path, 0)
-        first, last = item.path.name == "test_pipeline.py", item.path.parent.name == "core"
-        return len(order) + 1 - first + last
+        part, *_ = item.path.relative_to(TESTS).parts
+        return len(order) + turns.get(part, 2)
 
     items.sort(key=place)
