@@ -19,6 +19,7 @@ from nbval.plugin import IPyNbCell
 from processes import end_servers
 from xdist.scheduler import LoadFileScheduling
 
+from diptych.run import workspace
 from diptych.run.refresh import in_order
 from diptych.run.warm import client
 from diptych.run.warm.__main__ import install
@@ -30,7 +31,8 @@ WORKSPACE = pytest.StashKey[str]()
 class NotebooksTogether(LoadFileScheduling):
     """A worker takes a whole test file, or all notebooks that build on each other.
 
-    Or all tests that train a language model: what they need takes six seconds to import.
+    Or all tests that train a language model, or those of both registries: what they need takes
+    seconds to import.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -38,6 +40,8 @@ class NotebooksTogether(LoadFileScheduling):
             return "notebooks"
         if nodeid.startswith(("tests/llmops/pretrain/", "tests/llmops/test_tuning.py")):
             return "training"
+        if nodeid.startswith(("tests/llmops/test_registry.py", "tests/mlops/test_tracking.py")):
+            return "registries"
         return super()._split_scope(nodeid)
 
 
@@ -73,6 +77,23 @@ def chromium():
         pytest.skip("no Chromium is installed, so no page was opened in a browser")
     with browser.browser() as tab:
         yield tab
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory):
+    """Make MLflow's tables, which takes two seconds, and return what copies them to a workspace."""
+    from diptych.mlops.tracking import Registry  # with pandas: not in xdist's own process
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("tables")))
+        Registry("any")
+        made = workspace.mlflow_path()
+
+    def into(home: Path) -> None:
+        home.mkdir(exist_ok=True)
+        shutil.copy(made, home)
+
+    return into
 
 
 def pytest_collection_finish():

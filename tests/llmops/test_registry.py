@@ -26,10 +26,12 @@ ASK = Prompt(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """One workspace for this module: making MLflow's tables takes two seconds."""
+def home(tmp_path_factory, mlflow_tables):
+    """One workspace for this module."""
+    folder = tmp_path_factory.mktemp("registry home")
+    mlflow_tables(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("registry home")))
+        patch.setenv("DIPTYCH_HOME", str(folder))
         yield
 
 
@@ -184,8 +186,11 @@ def test_a_model_and_a_prompt_of_one_task_do_not_mix(folder, tmp_path):
     assert (len(left.history()), len(prompts.history())) == (1, 1)
 
 
-def test_a_broken_store_is_not_taken_for_a_missing_champion(folder, tmp_path, monkeypatch):
+def test_a_broken_store_is_not_taken_for_a_missing_champion(
+    folder, tmp_path, monkeypatch, mlflow_tables
+):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    mlflow_tables(tmp_path / "home")
     registry = Registry("lost")
     (made,) = register(registry, folder)
     registry.promote(made, "it passed", PASSED)

@@ -19,10 +19,12 @@ PASSED = {"promoted": True}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """One workspace for this module: making MLflow's tables takes two seconds."""
+def home(tmp_path_factory, mlflow_tables):
+    """One workspace for this module."""
+    folder = tmp_path_factory.mktemp("registry home")
+    mlflow_tables(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("registry home")))
+        patch.setenv("DIPTYCH_HOME", str(folder))
         yield
 
 
@@ -219,8 +221,11 @@ def test_two_processes_promoting_at_once_leave_one_unbroken_history(tmp_path, fo
     assert registry.champion().number == int(history["to_version"].iloc[-1])
 
 
-def test_a_broken_store_is_not_taken_for_a_missing_champion(tmp_path, folder, monkeypatch):
+def test_a_broken_store_is_not_taken_for_a_missing_champion(
+    tmp_path, folder, monkeypatch, mlflow_tables
+):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    mlflow_tables(tmp_path / "home")
     registry = Registry("lost")
     (made,) = register(registry, folder)
     registry.promote(made, "it passed", PASSED)
