@@ -13,7 +13,6 @@ import signal
 import tempfile
 from pathlib import Path
 
-import browser
 import pytest
 from nbval.plugin import IPyNbCell
 from processes import end_servers
@@ -73,6 +72,8 @@ def pytest_unconfigure(config):
 @pytest.fixture(scope="session")
 def chromium():
     """Start one Chromium for all tests of a worker."""
+    import browser  # with aiohttp: not in xdist's own process
+
     if browser.find() is None:
         pytest.skip("no Chromium is installed, so no page was opened in a browser")
     with browser.browser() as tab:
@@ -94,6 +95,16 @@ def mlflow_tables(tmp_path_factory):
         shutil.copy(made, home)
 
     return into
+
+
+@pytest.fixture(scope="module")
+def registry_home(tmp_path_factory, mlflow_tables):
+    """Let the tests of a module have one workspace."""
+    home = tmp_path_factory.mktemp("registry home")
+    mlflow_tables(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIPTYCH_HOME", str(home))
+        yield
 
 
 def pytest_collection_finish():

@@ -13,6 +13,7 @@ from diptych.llmops.variants import VariantError
 from diptych.mlops import tracking as models
 from diptych.run import workspace
 
+pytestmark = pytest.mark.usefixtures("registry_home")
 PASSED = {"metric floor": "pass"}
 SCHEMA = {
     "type": "object",
@@ -23,16 +24,6 @@ ASK = Prompt(
     "ask", "films", ("text",), 'Reply {"label": "yes"} or no.', "Is it? {text}",
     examples=(({"text": "It is."}, '{"label": "yes"}'),), output=SCHEMA, note="The plainest.",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory, mlflow_tables):
-    """One workspace for this module."""
-    folder = tmp_path_factory.mktemp("registry home")
-    mlflow_tables(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIPTYCH_HOME", str(folder))
-        yield
 
 
 @pytest.fixture

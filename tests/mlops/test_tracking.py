@@ -15,17 +15,8 @@ from diptych.run import workspace
 
 from .samples import fitted, inputs
 
+pytestmark = pytest.mark.usefixtures("registry_home")
 PASSED = {"promoted": True}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory, mlflow_tables):
-    """One workspace for this module."""
-    folder = tmp_path_factory.mktemp("registry home")
-    mlflow_tables(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIPTYCH_HOME", str(folder))
-        yield
 
 
 @pytest.fixture(scope="module")

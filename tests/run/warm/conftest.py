@@ -11,6 +11,17 @@ from processes import until
 from diptych.run.engine import WarmEngine
 from diptych.run.warm import client
 
+# for a process that runs notebooks
+RUN = """
+from pathlib import Path
+from diptych.run.engine import WarmEngine
+
+def run(path, environment):
+    path = Path(path)
+    WarmEngine().execute(path, path.with_suffix(".out.ipynb"), {}, environment=environment,
+                         cwd=path.parent, on_cell=lambda *_: None)
+"""
+
 
 def zygotes(folder):
     """Return the processes that fork, of those whose sockets lie in a folder."""
@@ -51,14 +62,7 @@ class Kernels:
 
     def launch(self, *sources, before="", **options):
         """Start a process that runs cells as a notebook."""
-        code = (
-            f"{before}\n"
-            "from pathlib import Path\n"
-            "from diptych.run.engine import WarmEngine\n"
-            f"path = Path({str(self.write(*sources))!r})\n"
-            "WarmEngine().execute(path, path.with_suffix('.out.ipynb'), {}, environment={},\n"
-            "                     cwd=path.parent, on_cell=lambda *_: None)\n"
-        )
+        code = f"{before}\n{RUN}\nrun({str(self.write(*sources))!r}, {{}})"
         return subprocess.Popen([sys.executable, "-c", code], cwd=self.folder, **options)
 
     def settle(self, folder):

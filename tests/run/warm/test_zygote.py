@@ -12,7 +12,7 @@ from processes import is_gone, until
 
 from diptych.run.warm import client
 
-from .conftest import zygotes
+from .conftest import RUN, zygotes
 
 PARENT = "import os; print(os.getppid())"
 LIB = Path(__file__).parents[3] / "lib"
@@ -29,16 +29,10 @@ def python(tmp_path_factory):
     return path, libraries
 
 
-CALLER = """
+CALLER = f"""{RUN}
 import json, sys
-from pathlib import Path
-from diptych.run.engine import WarmEngine
-
 for line in sys.stdin:
-    path, environment = json.loads(line)
-    path = Path(path)
-    WarmEngine().execute(path, path.with_suffix(".out.ipynb"), {}, environment=environment,
-                         cwd=path.parent, on_cell=lambda *_: None)
+    run(*json.loads(line))
     print(flush=True)
 """
 
