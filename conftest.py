@@ -18,10 +18,10 @@ from nbval.plugin import IPyNbCell
 from processes import end_servers
 from xdist.scheduler import LoadFileScheduling
 
-from diptych.run import workspace
-from diptych.run.refresh import in_order
-from diptych.run.warm import client
-from diptych.run.warm.__main__ import install
+from diptych.base import workspace
+from diptych.execution.kernels import client
+from diptych.execution.kernels.__main__ import install
+from diptych.execution.refresh import in_order
 
 TESTS = Path(__file__).parent / "tests"
 WORKSPACE = pytest.StashKey[str]()
@@ -37,9 +37,11 @@ class NotebooksTogether(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("notebooks/") and "0_pretrain" not in nodeid:
             return "notebooks"
-        if nodeid.startswith(("tests/llmops/pretrain/", "tests/llmops/test_tuning.py")):
+        if nodeid.startswith(
+            ("tests/llmops/pretrain/", "tests/llmops/finetuning/test_finetuning.py")
+        ):
             return "training"
-        if nodeid.startswith(("tests/llmops/test_registry.py", "tests/mlops/test_tracking.py")):
+        if nodeid.startswith(("tests/llmops/test_registry.py", "tests/mlops/test_registry.py")):
             return "registries"
         return super()._split_scope(nodeid)
 
@@ -83,7 +85,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory):
     """Make MLflow's tables, which takes two seconds, and return what copies them to a workspace."""
-    from diptych.mlops.tracking import Registry  # with pandas: not in xdist's own process
+    from diptych.mlops.registry import Registry  # with pandas: not in xdist's own process
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("tables")))

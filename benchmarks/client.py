@@ -115,8 +115,8 @@ async def openai_aiohttp(url, requests, concurrency, measure):
 
 
 async def diptych(url, requests, concurrency, measure):
-    from diptych.core.calls import Calls
-    from diptych.llmops.ask import ask_many_async
+    from diptych.core.store.calls import Calls
+    from diptych.llmops.client.ask import ask_many_async
 
     with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "ledger.db") as calls:
         options = {"endpoint": url, "model": "mock", "parameters": {"temperature": 0}}

@@ -4,7 +4,7 @@
 
 papermill's tests run with Diptych's engine in place of its default one; jupyter_kernel_test talks
 to the kernelspec "Diptych (warm)". Both live in an environment of their own, made on demand.
-Exceptions, each with its reason: lib/diptych/run/warm/README.md.
+Exceptions, each with its reason: lib/diptych/execution/kernels/README.md.
 """
 
 import importlib.metadata
@@ -22,7 +22,7 @@ NEEDED = ("pytest", "pytest-mock", "jupyter_kernel_test", "moto", "boto3", "pyar
 LEFT_OUT = ("test_abs", "test_adl", "test_gcs", "test_hdfs", "test_s3")
 ENGINE = """
 from papermill.engines import papermill_engines
-from diptych.run.warm.papermill import DiptychEngine
+from diptych.execution.kernels.papermill import DiptychEngine
 
 papermill_engines.register(None, DiptychEngine)
 papermill_engines.register("nbclient", DiptychEngine)
@@ -68,7 +68,9 @@ def environment():
     package = Path(__file__).parents[1] / "lib"
     (libraries / "below.pth").write_text(f"{sysconfig.get_path('purelib')}\n{package}\n")
     subprocess.run([str(python), "-m", "pip", "install", "-q", *NEEDED], check=True)
-    subprocess.run([str(python), "-m", "diptych.run.warm"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(python), "-m", "diptych.execution.kernels"], check=True, stdout=subprocess.DEVNULL
+    )
     return str(python)
 
 

@@ -47,7 +47,7 @@ def make(rows, seed, shifted=False):
 
 
 def diptych(reference, window):
-    from diptych.core.drift import Profile, compare
+    from diptych.core.monitoring.drift import Profile, compare
 
     profile = Profile.fit(reference)
     yield

@@ -58,7 +58,7 @@ def asked(rows, round_=""):
     """Return the rows as Diptych takes them, and the prompt that asks about them."""
     import pandas as pd
 
-    from diptych.llmops.prompts import Prompt
+    from diptych.llmops.prompts.prompt import Prompt
 
     schema = {"type": "string", "enum": ["negative", "positive"]}
     prompt = Prompt("bench", "films", ("text",), SYSTEM, "{text}", output=schema)
@@ -68,9 +68,9 @@ def asked(rows, round_=""):
 
 
 def diptych(url, rows, concurrency):
-    from diptych.core.calls import Calls
+    from diptych.core.store.calls import Calls
     from diptych.llmops import build
-    from diptych.llmops.grid import Variant
+    from diptych.llmops.prompts.variant import Variant
 
     measure = Measure()
     with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "ledger.db") as calls:

@@ -94,7 +94,7 @@ def floor():
 
 def diptych():
     """Return a function that runs the notebook in a warm kernel."""
-    from diptych.run.engine import WarmEngine
+    from diptych.execution.engine import WarmEngine
 
     def run(path, depth):
         WarmEngine().execute(
@@ -231,7 +231,7 @@ def soak(runs, folder):
     import nbformat
     import psutil
 
-    from diptych.run.engine import WarmEngine
+    from diptych.execution.engine import WarmEngine
 
     path = folder / "short.ipynb"
     source = "import os, numpy; print(os.getppid())"
@@ -289,7 +289,7 @@ def measure(runs, folder, sets):
 @contextlib.contextmanager
 def own_zygotes():
     """End the zygotes in the folder that was made for them, and remove it."""
-    from diptych.run.warm import client
+    from diptych.execution.kernels import client
 
     try:
         yield

@@ -25,10 +25,10 @@ from pathlib import Path
 import psutil
 from results import record
 
-from diptych.core import tasks
-from diptych.core.load import drive
-from diptych.mlops import models
-from diptych.mlops.endpoint import Endpoint
+from diptych.base.http_load import drive
+from diptych.core.data import tasks
+from diptych.mlops.models import model as models
+from diptych.mlops.serving.process import Endpoint
 
 FAMILY = {"tumours": "xgboost", "reviews": "logistic"}
 NAMES = {
@@ -90,7 +90,7 @@ def save_for_mlflow(folder, place, bodies):
 
     class Served(mlflow.pyfunc.PythonModel):
         def load_context(self, context):
-            from diptych.mlops import models
+            from diptych.mlops.models import model as models
 
             self.models, self.model = models, models.load(context.artifacts["model"])
 

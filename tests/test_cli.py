@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from diptych import __version__, cli
-from diptych.run import workspace
+from diptych.base import workspace
 
 
 @pytest.fixture(autouse=True)

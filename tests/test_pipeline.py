@@ -5,13 +5,14 @@ import shutil
 import pytest
 from processes import end_servers
 
-from diptych.core.records import load
-from diptych.mlops.tracking import Registry
-from diptych.report.scenario import report
-from diptych.run import cache, workspace
-from diptych.run.notebooks import find_notebook
-from diptych.run.runner import prepare, run_notebook
-from diptych.run.runs import find_runs
+from diptych.base import workspace
+from diptych.core.store.records import load
+from diptych.execution.cache import entries
+from diptych.execution.notebooks import find_notebook
+from diptych.execution.runner import prepare, run_notebook
+from diptych.execution.runs import find_runs
+from diptych.mlops.registry import Registry
+from diptych.reporting.scenario import report
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ def _a_stage_whose_state_is_gone_is_not_linked(runs):
     def why(name):
         run = runs[f"mlops/{name}"]
         given = run.manifest["parameters"]
-        found = cache.find(prepare(run.notebook, (), given), workspace.runs())
+        found = entries.find(prepare(run.notebook, (), given), workspace.runs())
         assert (found.run is None) == bool(found.why)
         return found.why
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from diptych.run import workspace
-from diptych.run.declaration import read_parameters
-from diptych.run.refresh import KERNEL, in_order
+from diptych.base import workspace
+from diptych.execution.declaration import read_parameters
+from diptych.execution.refresh import KERNEL, in_order
 
 ROOT = workspace.repo_root()
 NOTEBOOKS = in_order()

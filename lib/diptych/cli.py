@@ -58,7 +58,7 @@ def run(notebook, files, overrides, output, force, open_page):
     NOTEBOOK is a path, or a name such as mlops/2_build. If nothing it is made of has changed
     since an earlier run, that one is linked; `diptych why` tells what has.
     """
-    from diptych.run.runner import run_notebook
+    from diptych.execution.runner import run_notebook
 
     done = run_notebook(notebook, files, overrides, outputs_root=output, force=force)
     click.echo(done.folder)
@@ -96,11 +96,11 @@ def sweep(notebook, files, overrides, workers, dask, open_page, **options):
     The lists come from --grid, or from `sweep:` in a parameter file. A sweep that was stopped
     goes on where it was: points that are done are linked. Exit code 1 if a point failed.
     """
-    from diptych.run.space import plan
-    from diptych.run.sweep import sweep as run_sweep
+    from diptych.execution.sweeps.search_space import plan
+    from diptych.execution.sweeps.sweep import sweep as run_sweep
 
     done = run_sweep(plan(notebook, files, overrides, **options), workers=workers, dask=dask)
-    from diptych.report import sweeps  # what it draws with takes long to load
+    from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
     click.echo(page)
@@ -116,9 +116,10 @@ def why(run):
 
     RUN is a run's id or folder, or a notebook's name for its latest run.
     """
-    from diptych.run import cache, runs
+    from diptych.execution import runs
+    from diptych.execution.cache import entries
 
-    click.echo(cache.why(runs.named(run)))
+    click.echo(entries.why(runs.named(run)))
 
 
 @cli.command("list")
@@ -126,8 +127,8 @@ def why(run):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(notebook, as_json):
     """Show the notebooks, or the parameters of NOTEBOOK."""
-    from diptych.run import listing
-    from diptych.run.notebooks import find_notebook
+    from diptych.execution import listing
+    from diptych.execution.notebooks import find_notebook
 
     if notebook:
         path = find_notebook(notebook)
@@ -156,7 +157,7 @@ def report(scenario, overrides, site, force, open_page):
     Its notebooks run as one pipeline, each building on the run before it; what has not changed
     is linked.
     """
-    from diptych.report import scenario as scenarios
+    from diptych.reporting import scenario as scenarios
 
     page = scenarios.report(scenario, overrides, site=site, progress=True, force=force)
     click.echo(page)
@@ -172,8 +173,8 @@ def notebooks(notebook):
 
     They run in order in a new workspace; if one fails, none is changed.
     """
-    from diptych.run.notebooks import find_notebook
-    from diptych.run.refresh import refresh
+    from diptych.execution.notebooks import find_notebook
+    from diptych.execution.refresh import refresh
 
     refresh([find_notebook(name) for name in notebook] or None)
 
@@ -181,7 +182,7 @@ def notebooks(notebook):
 @cli.command()
 def doctor():
     """Show what is installed, what is missing and what to do."""
-    from diptych.run.doctor import examine
+    from diptych.execution.doctor import examine
 
     findings = list(examine())
     marks = {True: "ok     ", False: "MISSING", None: "note   "}
@@ -231,9 +232,9 @@ def serve_model(folder, task, token_env, **options):
     token = os.environ.get(token_env, "").strip() if token_env else ""
     if token_env and not token:
         raise click.UsageError(f"--token-env: the variable {token_env} is not set; export it.")
-    from diptych.core.ledger import LedgerError
-    from diptych.mlops import serve as server
-    from diptych.mlops.models import ModelError
+    from diptych.core.store.predictions import LedgerError
+    from diptych.mlops.models.model import ModelError
+    from diptych.mlops.serving import app as server
 
     try:
         server.serve_model(folder, task=task, token=token, **options)
@@ -275,8 +276,8 @@ def serve_model(folder, task, token_env, **options):
 )  # fmt: skip
 def serve_llm(model, lora, open_page, **options):
     """Serve a language model (OpenAI API) and a chat page, until SIGTERM or Ctrl-C."""
-    from diptych.llmops import endpoint  # fmt: skip
-    from diptych.llmops import serve as server
+    from diptych.llmops.client import endpoint  # fmt: skip
+    from diptych.llmops.server import llama as server
 
     if wrong := [text for text in lora if not text.partition("=")[2]]:
         raise click.UsageError(f"--lora: {wrong[0]!r}; write NAME=FILE.")
@@ -296,7 +297,7 @@ def serve_llm(model, lora, open_page, **options):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0, 1 for a failed notebook, 2 for bad input, 130 for Ctrl-C."""
-    from diptych.run.errors import NotebookFailed, ParameterError, WorkspaceError
+    from diptych.base.errors import NotebookFailed, ParameterError, WorkspaceError
 
     # A polite kill ends the kernel and keeps the partial run, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -5,15 +5,16 @@ import os
 import pytest
 from processes import end_servers
 
-from diptych.core.calls import Calls
-from diptych.llmops import endpoint, serve
+from diptych.core.store.calls import Calls
+from diptych.llmops.client import endpoint
+from diptych.llmops.server import llama
 
 
 @pytest.fixture(scope="session")
 def gguf(tmp_path_factory):
     """A GGUF file of a model that chats."""
-    if serve.SHIPPED.is_file():
-        return serve.SHIPPED
+    if llama.SHIPPED.is_file():
+        return llama.SHIPPED
     pretrain = pytest.importorskip(
         "diptych.llmops.pretrain", reason="neither a shipped model nor the package that makes one"
     )

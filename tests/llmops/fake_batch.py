@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass, field
 
 from aiohttp import web
-
 from llmops.fakes import KEY, Fake
 
 COURSE = ("validating", "in_progress", "in_progress", "finalizing")

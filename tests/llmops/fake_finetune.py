@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass, field
 
 from aiohttp import web
-
 from llmops.fakes import KEY, SOON, Fake
 
 COURSE = ("validating_files", "queued", "running", "running", "running")

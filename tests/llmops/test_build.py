@@ -11,18 +11,19 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-
-from diptych.core import stats
-from diptych.core.calls import Calls
-from diptych.core.records import Record, RecordError
-from diptych.llmops import build, wire
-from diptych.llmops.ask import ask
-from diptych.llmops.budget import Budget, BudgetError
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
-from diptych.llmops.providers import EndpointError
-from diptych.llmops.scorers import exact
 from llmops import fakes
+
+from diptych.core.evaluation import stats
+from diptych.core.store.calls import Calls
+from diptych.core.store.records import Record, RecordError
+from diptych.llmops import build
+from diptych.llmops.client.ask import ask
+from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.formats import chat_completions
+from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.evaluation.scorers import exact
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = {"type": "string", "enum": ["negative", "positive"]}
 PLAIN = Prompt("plain", "films", ("text",), "", "{text}", output=LABELS)
@@ -150,7 +151,7 @@ def test_with_one_call_in_ten_failing_every_row_is_answered_or_counted(fake, cal
     found = asked(fake, [variant(fake)], rows, calls, **options)
     assert found["id"].tolist() == rows["id"].tolist()
     failed = found[found["error"] != ""]
-    page = wire.NOT_STREAMED if stream else "the endpoint's answer is not JSON"
+    page = chat_completions.NOT_STREAMED if stream else "the endpoint's answer is not JSON"
     assert page in set(failed["error"])  # no use to retry that
     answered = found.drop(failed.index)
     assert (answered["correct"] == (answered["expected"] != "mixed")).all()

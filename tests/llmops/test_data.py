@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from diptych.core import tasks
-from diptych.llmops import data, endpoint
-from diptych.llmops.ask import ask
+from diptych.core.data import tasks
+from diptych.llmops import data
+from diptych.llmops.client import endpoint
+from diptych.llmops.client.ask import ask
 from diptych.llmops.data import PromptError
 
 LABELS = ("negative", "positive")
@@ -117,8 +118,8 @@ def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
 
 
 def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
-    monkeypatch.setattr("diptych.llmops.serve.SHIPPED", gguf)
-    monkeypatch.setattr("diptych.llmops.endpoint.SHIPPED", gguf)
+    monkeypatch.setattr("diptych.llmops.server.llama.SHIPPED", gguf)
+    monkeypatch.setattr("diptych.llmops.client.endpoint.SHIPPED", gguf)
     found = data.inventory(data.choose("reviews", [], LABELS), {"text": "Great soup."})
     found = found.set_index("prompt")
     assert found.loc["few_shot", ["parent", "examples", "answers"]].tolist() == [

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from diptych.core.calls import Calls
+from diptych.core.store.calls import Calls
 from diptych.llmops import release
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 PROMPT = Prompt("p", "t", ("text",), "", "{text}", output={"type": "string", "enum": ["a", "b"]})
 

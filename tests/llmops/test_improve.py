@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-
-from diptych.core import splits
-from diptych.core.gate import judge
-from diptych.core.records import Record
-from diptych.llmops import improve
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
-from diptych.llmops.search import Search
 from llmops import fakes
+
+from diptych.core.data import splits
+from diptych.core.evaluation.gate import judge
+from diptych.core.store.records import Record
+from diptych.llmops import improve
+from diptych.llmops.evaluation.search import Search
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = ["negative", "positive"]
 OUTPUT = {"type": "string", "enum": LABELS}

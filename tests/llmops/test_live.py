@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import pytest
-
-from diptych.core.calls import Calls
-from diptych.core.ledger import Ledger
-from diptych.llmops import live
-from diptych.llmops.budget import Budget, BudgetError
-from diptych.llmops.grid import Variant
-from diptych.llmops.load import fresh
-from diptych.llmops.prompts import Prompt
 from llmops import fakes
+
+from diptych.core.store.calls import Calls
+from diptych.core.store.predictions import Ledger
+from diptych.llmops import live
+from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.load_test import fresh
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = {"type": "string", "enum": ["negative", "positive"]}
 PLAIN = Prompt("plain", "films", ("text",), "", "{text}", output=LABELS)
@@ -153,7 +153,7 @@ def test_what_is_served_is_asked_now_and_told_apart_from_other_calls(pair, path)
     variant = Variant(PLAIN, pair[0].url, "m")
     tied = served(pair, stream, path)
     with Calls(path) as calls:
-        from diptych.llmops.ask import ask_many
+        from diptych.llmops.client.ask import ask_many
 
         pair[0].mute = tuple(stream["text"])  # a load test of the same run, say
         ask_many(

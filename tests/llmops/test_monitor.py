@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
-
-from diptych.core import changes, windows
-from diptych.core.calls import Calls
-from diptych.core.prices import Price
-from diptych.core.stats import wilson
-from diptych.core.texts import vocabulary
-from diptych.llmops import live, monitor
-from diptych.llmops.chain import Link
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import parse
-from diptych.run import workspace
 from llmops import fakes
+
+from diptych.base import workspace
+from diptych.core.evaluation.stats import wilson
+from diptych.core.monitoring import cusum, windows
+from diptych.core.monitoring.text_drift import vocabulary
+from diptych.core.store.calls import Calls
+from diptych.core.store.prices import Price
+from diptych.llmops import live, monitor
+from diptych.llmops.client.fallback import Link
+from diptych.llmops.prompts.prompt import parse
+from diptych.llmops.prompts.variant import Variant
 
 PROMPT = parse(
     "---\ntask: t\ninputs: [text]\noutput: {enum: [negative, positive]}\n---\n## user\n{text}\n"
@@ -116,7 +116,7 @@ def test_a_planted_fall_is_told_with_its_window():
     rng = np.random.default_rng(1)
     right = rng.random(600) < np.where(np.arange(600) < 300, 0.92, 0.6)
     log = frame(names, np.where(right, "a", "b"), "a")
-    test = changes.detector(276, 300, 0.1, 600)
+    test = cusum.detector(276, 300, 0.1, 600)
     path, alarm = monitor.change(log, test)
     assert path["window"][alarm.row] in ("2025-06", "2025-07")
     assert path["sum"][alarm.row] > 1 >= path["sum"][: alarm.row].max()
@@ -125,7 +125,7 @@ def test_a_planted_fall_is_told_with_its_window():
 
 def test_without_labels_nothing_rings():
     log = frame(["w"] * 5, ["a"] * 5, None)
-    path, alarm = monitor.change(log, changes.detector(9, 10, 0.1, 5))
+    path, alarm = monitor.change(log, cusum.detector(9, 10, 0.1, 5))
     assert path.empty
     assert alarm is None
     assert monitor.accuracy(log)["kind"].tolist() == ["estimated"]

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from diptych.llmops import variants
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
+from diptych.base import workspace
+from diptych.llmops.prompts import bundle
+from diptych.llmops.prompts.bundle import VariantError
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.registry import ROLLBACK, Registry, RegistryError
-from diptych.llmops.variants import VariantError
-from diptych.mlops import tracking as models
-from diptych.run import workspace
+from diptych.mlops import registry as models
 
 pytestmark = pytest.mark.usefixtures("registry_home")
 PASSED = {"metric floor": "pass"}
@@ -33,7 +33,7 @@ def variant(gguf):
 
 @pytest.fixture
 def folder(variant, tmp_path):
-    return variants.save(variant, tmp_path / "prompt")
+    return bundle.save(variant, tmp_path / "prompt")
 
 
 @pytest.fixture
@@ -49,15 +49,15 @@ def register(registry, folder, count: int = 1) -> list:
 def test_a_version_holds_the_prompt_with_its_model_and_parameters(
     registry, folder, variant, gguf, tmp_path
 ):
-    made = registry.register(folder, variants.settings(variant), {"accuracy": 0.91}, "run-7")
+    made = registry.register(folder, bundle.settings(variant), {"accuracy": 0.91}, "run-7")
     assert str(made) == f"{registry.name}/1"
     assert made.folder.is_relative_to(workspace.home())
     for path in sorted(folder.rglob("*"), reverse=True):
         path.unlink()  # the version does not lean on the run that made it
-    kept = variants.load(made.folder)
+    kept = bundle.load(made.folder)
     assert kept.prompt.version == ASK.version
     assert kept.requests([{"text": "x"}]) == variant.requests([{"text": "x"}])
-    assert variants.settings(kept)["digest"] == variants.settings(variant)["digest"]
+    assert bundle.settings(kept)["digest"] == bundle.settings(variant)["digest"]
     copied = made.folder / kept.server["model"]
     assert copied.read_bytes() == gguf.read_bytes()
 

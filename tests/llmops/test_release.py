@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
-
-from diptych.core import stats
-from diptych.core.gate import Limits, judge
-from diptych.llmops import behaviour, build, release
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
 from llmops import fakes
+
+from diptych.core.evaluation import stats
+from diptych.core.evaluation.gate import Limits, judge
+from diptych.llmops import build, release
+from diptych.llmops.evaluation import checklist
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = {"type": "string", "enum": ["negative", "positive"]}
 PLAIN = Prompt("plain", "films", ("text",), "", "{text}", output=LABELS)
@@ -234,6 +235,6 @@ def test_the_card_says_what_a_reader_must_know(free, calls):
 
 
 def test_no_tests_of_behaviour_are_no_families():
-    none = behaviour.summary(behaviour.run(Variant(PLAIN), []))
+    none = checklist.summary(checklist.run(Variant(PLAIN), []))
     assert release.failing(none) == []
     assert set(release.limits(none, 0.1, 1.0, 0.3)) == {release.UNREADABLE, release.COST}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diptych.mlops import models
+from diptych.mlops.models import model as models
 
 GOOD, BAD = ["good", "great", "fine", "lovely"], ["bad", "dull", "poor", "awful"]
 COLUMNS = ["width", "height", "depth"]

@@ -7,8 +7,9 @@ import functools
 
 import pandas as pd
 
-from diptych.core import tasks
-from diptych.mlops import build, models
+from diptych.core.data import tasks
+from diptych.mlops import build
+from diptych.mlops.models import model as models
 
 ROWS = {"train": 1_500, "valid": 400, "test": 500, "live": 3_600}
 # enough to learn from, little enough for a test

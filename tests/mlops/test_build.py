@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from mlops.samples import TASKS, fitted, sample
 from sklearn.model_selection import StratifiedKFold
 
-from diptych.core import board, columns, sources, tasks
-from diptych.mlops import build, models
-from diptych.mlops.models import ModelError
-from diptych.run.workspace import repo_root
-
-from .samples import TASKS, fitted, sample
+from diptych.base.workspace import repo_root
+from diptych.core.data import schema, sources, tasks
+from diptych.core.evaluation import leaderboard
+from diptych.mlops import build
+from diptych.mlops.models import model as models
+from diptych.mlops.models.model import ModelError
 
 SHOWN = ("test", "handwritten")
 UCI = repo_root().parent / "shared" / "data" / "uci_sentiment_labelled_sentences.csv"
@@ -213,11 +214,11 @@ def test_estimates_are_the_lines_of_the_table(scored):
     rows, _ = scored
     tuned = {name: fitted("text", name) for name in ("baseline", "logistic")}
     table = build.by_model(tuned, rows)
-    found = board.estimates(table, "here, ")
+    found = leaderboard.estimates(table, "here, ")
     assert found == {
         f"here, {name}": build.evaluate(model, rows).accuracy for name, model in tuned.items()
     }
-    assert board.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
+    assert leaderboard.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
 
 
 def test_what_is_saved_is_told(tmp_path):
@@ -248,7 +249,7 @@ def test_boosted_trees_reach_90_percent_on_the_generated_reviews_and_far_less_on
 @pytest.mark.skipif(not UCI.exists(), reason="the UCI sentences are not beside this repository")
 def test_on_real_sentences_linear_models_beat_trees():
     """Five folds, each fitted on the other four: short texts, few rows, many rare words."""
-    rows = columns.interpret(sources.read(str(UCI)), "text", "label", "").frame
+    rows = schema.interpret(sources.read(str(UCI)), "text", "label", "").frame
     task = dataclasses.replace(tasks.get("reviews"), labels=())
     right = {"logistic": [], "xgboost": []}
     folds = StratifiedKFold(5, shuffle=True, random_state=0)

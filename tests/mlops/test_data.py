@@ -2,10 +2,9 @@
 
 import pandas as pd
 import pytest
+from mlops.samples import sample
 
 from diptych.mlops import data
-
-from .samples import sample
 
 
 def test_shares_of_a_month_add_up_and_the_shift_shows():

@@ -2,12 +2,12 @@
 
 import pandas as pd
 import pytest
+from mlops.samples import fitted, sample
 
-from diptych.core import splits, tasks
-from diptych.core.gate import Limits, judge
-from diptych.mlops import build, improve, models, release
-
-from .samples import fitted, sample
+from diptych.core.data import splits, tasks
+from diptych.core.evaluation.gate import Limits, judge
+from diptych.mlops import build, improve, release
+from diptych.mlops.models import model as models
 
 MONTHS = [f"2025-{month:02d}" for month in range(1, 13)]
 LIMITS = Limits(floor=0.5, max_calibration_error=0.5, max_latency_ms=None, max_size_mb=None)

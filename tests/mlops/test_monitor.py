@@ -5,14 +5,14 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+from mlops.samples import fitted, sample
 
-from diptych.core import splits
-from diptych.core.ledger import Ledger
-from diptych.core.stats import wilson
-from diptych.mlops import build, models, monitor, release
-from diptych.run import workspace
-
-from .samples import fitted, sample
+from diptych.base import workspace
+from diptych.core.data import splits
+from diptych.core.evaluation.stats import wilson
+from diptych.core.store.predictions import Ledger
+from diptych.mlops import build, monitor, release
+from diptych.mlops.models import model as models
 
 SHIFT = "2025-07"  # the month the datasheet of `reviews` names
 

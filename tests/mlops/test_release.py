@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from mlops.samples import TASKS, fitted, sample
 
-from diptych.core import tasks
-from diptych.core.drift import compare
-from diptych.core.gate import Limits, judge
-from diptych.mlops import build, models, monitor, release
-
-from .samples import TASKS, fitted, sample
+from diptych.core.data import tasks
+from diptych.core.evaluation.gate import Limits, judge
+from diptych.core.monitoring.drift import compare
+from diptych.mlops import build, monitor, release
+from diptych.mlops.models import model as models
 
 LOOSE = Limits(floor=0.5, max_calibration_error=0.5, max_latency_ms=None, max_size_mb=50)
 

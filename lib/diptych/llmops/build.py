@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import answers, board, stats
-from diptych.core import progress as bars
-from diptych.core.calls import Calls
-from diptych.core.records import Record, RecordError
-from diptych.llmops import scorers
-from diptych.llmops.ask import Answer, ask_many
-from diptych.llmops.grid import Variant
-from diptych.llmops.plan import opened
+from diptych.base import notebook_progress as bars
+from diptych.core.evaluation import leaderboard as board
+from diptych.core.evaluation import stats, text_metrics
+from diptych.core.store.calls import Calls
+from diptych.core.store.records import Record, RecordError
+from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.request import opened
+from diptych.llmops.evaluation import scorers
+from diptych.llmops.prompts.variant import Variant
 
 CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
 LEFT = " (left panel)"
@@ -56,9 +57,9 @@ def evaluate(
     repeats : int
         How often each question is asked; a repeat is not answered from an earlier one.
     scorer : callable
-        See `diptych.llmops.scorers`.
+        See `diptych.llmops.evaluation.scorers`.
     calls, progress, **options
-        See `diptych.llmops.ask.ask_many`: ``run``, ``budget``, ``concurrency``, ``stream``,
+        See `diptych.llmops.client.ask.ask_many`: ``run``, ``budget``, ``concurrency``, ``stream``,
         ``key_env``, ``timeout_s``, ``max_retries``.
 
     Returns
@@ -248,8 +249,8 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        The best first: as the left panel's leaderboard (`diptych.core.board.compare`), and the
-        columns of `costs`.
+        The best first: as the left panel's leaderboard
+        (`diptych.core.evaluation.leaderboard.compare`), and the columns of `costs`.
     """
     if results.empty:
         return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
@@ -322,13 +323,16 @@ def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 def faithful(results: pd.DataFrame, rows: pd.DataFrame, graded: str) -> dict[str, stats.Estimate]:
     """Return of each variant the share of summaries whose every content word is in the text.
 
-    Empty where answers are not graded by ``"rouge_l"``; see `diptych.core.answers.faithful`.
+    Empty where answers are not graded by ``"rouge_l"``; see
+    `diptych.core.evaluation.text_metrics.faithful`.
     """
     if graded != "rouge_l":
         return {}
     source = results["id"].map(rows.set_index("id")["text"])
     pairs = zip(results["output"].fillna(""), source, strict=True)
-    kept = pd.Series([answers.faithful(*pair) for pair in pairs]).groupby(results["variant"].array)
+    kept = pd.Series([text_metrics.faithful(*pair) for pair in pairs]).groupby(
+        results["variant"].array
+    )
     return {f"faithful, {name}": stats.wilson(int(k.sum()), len(k)) for name, k in kept}
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from diptych.core import splits
-from diptych.core.columns import FRAME, REFERENCE
-from diptych.llmops import endpoint
-from diptych.llmops.budget import prompt_bytes
-from diptych.llmops.prompts import (
+from diptych.core.data import splits
+from diptych.core.data.schema import FRAME, REFERENCE
+from diptych.llmops.client import endpoint
+from diptych.llmops.client.budget import prompt_bytes
+from diptych.llmops.prompts.prompt import (
     LABEL,
     Prompt,
     PromptError,

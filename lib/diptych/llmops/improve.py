@@ -1,7 +1,8 @@
 """Stage 6, improve: another prompt or a tuned model, and the gate chooses on a later slice of time.
 
-The search for a prompt is in `diptych.llmops.search`, tuning in `diptych.llmops.tuning`, and which
-windows are learnt and which decide in `diptych.core.windows`, as in the other panel.
+The search for a prompt is in `diptych.llmops.evaluation.search`, tuning in
+`diptych.llmops.finetuning`, and which windows are learnt and which decide in
+`diptych.core.monitoring.windows`, as in the other panel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,17 +10,18 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from diptych.core import progress as bars
-from diptych.core import stats
-from diptych.core import windows as timeline
-from diptych.core.columns import FRAME
-from diptych.core.gate import Candidate, Limits
-from diptych.core.records import Record
-from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan
-from diptych.llmops import build, data, release, wordings
-from diptych.llmops.grid import Variant
-from diptych.llmops.prompts import Prompt
-from diptych.llmops.search import Search, optimise
+from diptych.base import notebook_progress as bars
+from diptych.core.data.schema import FRAME
+from diptych.core.evaluation import stats
+from diptych.core.evaluation.gate import Candidate, Limits
+from diptych.core.monitoring import windows as timeline
+from diptych.core.monitoring.windows import LOSS, Plan, in_windows, outcome, plan
+from diptych.core.store.records import Record
+from diptych.llmops import build, data, release
+from diptych.llmops.evaluation.search import Search, optimise
+from diptych.llmops.prompts import candidates
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 __all__ = [
     "LOSS", "LOST", "TUNED", "Lessons", "Plan", "alarm", "bare", "best", "by_window", "compare",
@@ -125,7 +127,7 @@ def proposals(
         Examples to choose from.
     """
     own = bare(champion).prompt
-    made = wordings.with_examples([own, *wordings.ours(own, n, seed)], shown, SHOTS, seed)
+    made = candidates.with_examples([own, *candidates.ours(own, n, seed)], shown, SHOTS, seed)
     new = [one for one in made if one.version != champion.prompt.version]
     return [one for one in by_hand if one.name != champion.prompt.name] + new[:n]
 
@@ -257,7 +259,7 @@ def by_window(
     names: Sequence[str],
     **options,
 ) -> pd.DataFrame:
-    """Score ways to ask on each window, see `diptych.core.windows.by_window`."""
+    """Score ways to ask on each window, see `diptych.core.monitoring.windows.by_window`."""
     found = compare(ways, in_windows(rows, windows, names), **options)
     correct = {
         name: own.set_index("id")["correct"] for name, own in found.groupby("variant", sort=False)

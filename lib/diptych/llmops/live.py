@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from diptych.core import progress as bars
-from diptych.core.calls import Calls
-from diptych.core.ledger import Ledger
-from diptych.llmops import build, scorers
-from diptych.llmops.budget import Budget
+from diptych.base import notebook_progress as bars
+from diptych.base import workspace
+from diptych.core.store.calls import Calls
+from diptych.core.store.predictions import Ledger
+from diptych.llmops import build
 from diptych.llmops.build import Variant
-from diptych.llmops.chain import Chain, Link, Reply
-from diptych.llmops.load import fresh
-from diptych.llmops.plan import make_plan, opened
-from diptych.run import workspace
+from diptych.llmops.client.budget import Budget
+from diptych.llmops.client.fallback import Chain, Link, Reply
+from diptych.llmops.client.load_test import fresh
+from diptych.llmops.client.request import make_plan, opened
+from diptych.llmops.evaluation import scorers
 
 CALLER = "live"
 TIED = ["id", "window", "request", "step"]  # what `log` needs of each row
@@ -55,7 +56,7 @@ def serve(
     variant : Variant
         What was released; all links are asked its messages.
     stream : DataFrame
-        As `diptych.core.splits.stream` returns it.
+        As `diptych.core.data.splits.stream` returns it.
     links : sequence of Link
         Who is asked, in turn.
     run : str
@@ -63,7 +64,7 @@ def serve(
     name : str
         The released version, recorded with each prediction.
     budget, calls
-        See `diptych.llmops.chain.Chain`.
+        See `diptych.llmops.client.fallback.Chain`.
     ledger : str or Path, optional
         Where predictions go; by default the workspace's ledger.
 

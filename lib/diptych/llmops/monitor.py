@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from diptych.core import drift, stats
-from diptych.core.changes import Alarm, Detector
-from diptych.core.drift import Profile, estimated_accuracy
-from diptych.core.prices import Price
-from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import InputWatch, add_labels, as_row, before_and_since
+from diptych.core.evaluation import stats
+from diptych.core.monitoring import drift
+from diptych.core.monitoring.cusum import Alarm, Detector
+from diptych.core.monitoring.drift import Profile, estimated_accuracy
+from diptych.core.monitoring.text_drift import describe_texts, new_words
+from diptych.core.monitoring.windows import InputWatch, add_labels, as_row, before_and_since
+from diptych.core.store.prices import Price
 
 __all__ = [
     "accuracy", "add_labels", "before_and_since", "change", "describe", "graded", "health",

@@ -1,22 +1,22 @@
 """MLflow as the prompt registry: a version is a prompt with the model and parameters it runs with.
 
 It is the same store as the left panel's. MLflow's own pages show the messages, the schema and the
-settings; what is served is read from the version's files (`diptych.llmops.variants.load`).
+settings; what is served is read from the version's files (`diptych.llmops.prompts.bundle.load`).
 """
 
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from diptych.core import tracking
-from diptych.core.tracking import ROLLBACK, RegistryError, Version
-from diptych.llmops import variants
+from diptych.core.store import registry
+from diptych.core.store.registry import ROLLBACK, RegistryError, Version
+from diptych.llmops.prompts import bundle
 
 __all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
 
 SOURCE = "diptych.source"  # the tag with the place of a version's files; MLflow keeps none
 
 
-class Registry(tracking.Registry):
+class Registry(registry.Registry):
     """Versions of one task's prompt.
 
     Parameters
@@ -33,7 +33,7 @@ class Registry(tracking.Registry):
         super().__init__(f"{name}.prompt")
 
     def _create(self, source: str, mlflow_run: str, new: bool) -> int:
-        variant = variants.load(Path(unquote(urlparse(source).path)))
+        variant = bundle.load(Path(unquote(urlparse(source).path)))
         prompt = variant.prompt
         if new:
             self.client.create_prompt(self.name)
@@ -48,7 +48,7 @@ class Registry(tracking.Registry):
                 "diptych.mlflow_run": mlflow_run,
             },
             response_format=prompt.output or None,
-            model_config=variants.settings(variant),
+            model_config=bundle.settings(variant),
         )
         return made.version
 

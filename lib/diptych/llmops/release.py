@@ -3,17 +3,19 @@
 import numpy as np
 import pandas as pd
 
-from diptych.core import stats
-from diptych.core.gate import Candidate, Decision
-from diptych.core.load import usage
-from diptych.core.prices import Price
-from diptych.llmops import build, endpoint, variants
-from diptych.llmops.ask import ask_many
+from diptych.base.http_load import usage
+from diptych.core.evaluation import stats
+from diptych.core.evaluation.gate import Candidate, Decision
+from diptych.core.store.prices import Price
+from diptych.llmops import build
 from diptych.llmops.build import Variant
-from diptych.llmops.load import fresh
-from diptych.llmops.prompts import Prompt
-from diptych.llmops.providers import provider
-from diptych.llmops.serve import Server
+from diptych.llmops.client import endpoint
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.load_test import fresh
+from diptych.llmops.client.providers import provider
+from diptych.llmops.prompts import bundle
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.server.llama import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
 ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
@@ -35,8 +37,8 @@ def measure(
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
     behaviour : DataFrame, optional
-        From `diptych.llmops.behaviour.summary`; its failure rates go to the gate. Without it only
-        the rows are asked: of a champion the gate wants no more.
+        From `diptych.llmops.evaluation.checklist.summary`; its failure rates go to the
+        gate. Without it only the rows are asked: of a champion the gate wants no more.
     **options
         As `build.evaluate` takes them.
     """
@@ -147,7 +149,7 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
     costs = "nothing, it runs here" if price["provider"] == "free" else (
         f"{price['input_usd']} USD in, {price['output_usd']} USD out per million tokens"
     )  # fmt: skip
-    runs = ", ".join(f"{key} = {value}" for key, value in variants.settings(variant).items()
+    runs = ", ".join(f"{key} = {value}" for key, value in bundle.settings(variant).items()
                      if key != "response_format")  # fmt: skip
     lines = [
         f"**Prompt** {prompt.name}, version {prompt.version}; {len(prompt.examples)} example(s)",

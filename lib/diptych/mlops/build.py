@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import answers, board, stats
-from diptych.core.columns import REFERENCE
-from diptych.core.tasks import Task
-from diptych.mlops import models
-from diptych.mlops.models import ESTIMATORS, Model
+from diptych.core.data.schema import REFERENCE
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import leaderboard as board
+from diptych.core.evaluation import stats, text_metrics
+from diptych.mlops.models import model as models
+from diptych.mlops.models.model import ESTIMATORS, Model
 
 # the first entry of each list is the default, so one trial means the defaults
 SPACE = {
@@ -48,8 +49,8 @@ class Scores:
     output : list of str, length n
         What is answered: the label, or the text that stands for it.
     grade : ndarray of float, shape (n,)
-        From 0 to 1: of a label whether it is right, of a text see `diptych.core.answers`; a text
-        is right from 0.5 on.
+        From 0 to 1: of a label whether it is right, of a text see
+        `diptych.core.evaluation.text_metrics`; a text is right from 0.5 on.
     """
 
     accuracy: stats.Estimate
@@ -151,7 +152,7 @@ def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
     predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
     output = model.answers(inputs, predicted)
     if REFERENCE in rows:
-        compare = answers.rouge if model.family in models.SUMMARY else answers.contains
+        compare = text_metrics.rouge if model.family in models.SUMMARY else text_metrics.contains
         grade = np.array([compare(*x) for x in zip(output, rows[REFERENCE], strict=True)], float)
     else:
         grade = (predicted == rows["label"].to_numpy(dtype=object)).astype(float)
@@ -175,7 +176,7 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     DataFrame
         Best first: accuracy with its Wilson interval, paired difference to the best with its
         bootstrap interval, exact McNemar p after Holm, the verdict in words, and the rows needed
-        to see a difference of the margin; see `diptych.core.board.compare`.
+        to see a difference of the margin; see `diptych.core.evaluation.leaderboard.compare`.
     """
     found = board.shown(board.compare({n: s.grade for n, s in scores.items()}, margin, seed))
     errors = [scores[name].calibration_error for name in found["name"]]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from diptych.core import stats
+from diptych.core.evaluation import stats
 
 
 def class_share(data: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from diptych.core import windows as timeline
-from diptych.core.windows import LOSS, Plan, in_windows, outcome, plan, training_rows
+from diptych.core.monitoring import windows as timeline
+from diptych.core.monitoring.windows import LOSS, Plan, in_windows, outcome, plan, training_rows
 from diptych.mlops import build
-from diptych.mlops.models import Model
+from diptych.mlops.models.model import Model
 
 __all__ = ["LOSS", "Plan", "by_window", "in_windows", "outcome", "plan", "training_rows"]
 
@@ -13,7 +13,7 @@ __all__ = ["LOSS", "Plan", "by_window", "in_windows", "outcome", "plan", "traini
 def by_window(
     models: dict[str, Model], data: pd.DataFrame, windows: pd.Series, names: list[str]
 ) -> pd.DataFrame:
-    """Score models on each window, see `diptych.core.windows.by_window`."""
+    """Score models on each window, see `diptych.core.monitoring.windows.by_window`."""
     rows = in_windows(data, windows, names)
     correct = {
         name: pd.Series(build.evaluate(model, rows).correct, index=rows["id"])

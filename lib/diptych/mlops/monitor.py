@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core import stats
-from diptych.core.drift import Profile, alarms, compare, estimated_accuracy
-from diptych.core.ledger import Ledger
-from diptych.core.texts import describe_texts, new_words
-from diptych.core.windows import InputWatch, add_labels, as_row, before_and_since
-from diptych.mlops.models import Model
-from diptych.run import workspace
+from diptych.base import workspace
+from diptych.core.evaluation import stats
+from diptych.core.monitoring.drift import Profile, alarms, compare, estimated_accuracy
+from diptych.core.monitoring.text_drift import describe_texts, new_words
+from diptych.core.monitoring.windows import InputWatch, add_labels, as_row, before_and_since
+from diptych.core.store.predictions import Ledger
+from diptych.mlops.models.model import Model
 
 __all__ = [
     "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",

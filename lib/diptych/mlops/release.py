@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core.drift import Profile
-from diptych.core.gate import Candidate, Decision
-from diptych.mlops import build, models, monitor
-from diptych.mlops.models import Model
-from diptych.run.workspace import write_atomic
+from diptych.base.workspace import write_atomic
+from diptych.core.evaluation.gate import Candidate, Decision
+from diptych.core.monitoring.drift import Profile
+from diptych.mlops import build, monitor
+from diptych.mlops.models import model as models
+from diptych.mlops.models.model import Model
 
 
 def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame) -> Candidate:

@@ -8,9 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from diptych.llmops import corpus
-from diptych.llmops.gates import measures, suites
-from diptych.llmops.pretrain import PRESETS, Stage, export, packing, tokenizer, training
+from diptych.llmops.pretrain import PRESETS, Stage, corpus, export, packing, tokenizer, training
+from diptych.llmops.pretrain.gates import measures, suites
 
 TINY = dataclasses.replace(
     PRESETS["demo"], hidden=64, layers=2, heads=2, feed_forward=96, vocabulary=600, warmup=5,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from diptych.llmops.gates import card, measures
 from diptych.llmops.pretrain import PRESETS, export, tokenizer, training
+from diptych.llmops.pretrain.gates import card, measures
 
 ASSETS = Path(__file__).parents[2] / "assets" / "model"
 TOKENIZER_DOCUMENTS = 30_000

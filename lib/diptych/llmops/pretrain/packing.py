@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.llmops.corpus import CLOSE, LABELLING, OPEN, TASKS, Document, document
 from diptych.llmops.pretrain import tokenizer as bpe
+from diptych.llmops.pretrain.corpus import CLOSE, LABELLING, OPEN, TASKS, Document, document
 
 ANSWER, LABEL, OTHER = 100, 250, 40  # hundredths: answers, labels, all other text
 OTHER_SHARE = 4  # one in so many of the other tokens counts

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from diptych.llmops.corpus import document
+from diptych.llmops.pretrain.corpus import document
 
 END_OF_TEXT, END = "<|endoftext|>", "<|end|>"
 ROLES = ("system", "user", "assistant")

@@ -1,0 +1,1 @@
+"""What every storey stands on: workspace, hashes, environment, errors, secrets, progress."""

@@ -1,0 +1,123 @@
+"""What a run was made with: packages, source, machine."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from diptych.base import workspace
+
+# The same project under another name: conda-forge has only `xgboost`.
+ALIASES = {"xgboost-cpu": "xgboost"}
+
+
+def requirements(extra: str = "") -> list[str]:
+    """Return the requirements the package declares, or those of one extra: ``pandas>=3``."""
+    try:
+        declared = importlib.metadata.requires("diptych") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    chosen = []
+    for line in declared:
+        requirement, _, marker = (part.strip() for part in line.partition(";"))
+        named = re.search(r"extra\s*==\s*[\"']([\w-]+)", marker)
+        if (named[1] if named else "") == extra:
+            chosen.append(requirement)
+    return chosen
+
+
+def name_of(requirement: str) -> str:
+    """Return the package's name in a requirement."""
+    return re.match(r"[\w.-]+", requirement)[0]
+
+
+def version_of(name: str) -> str | None:
+    """Return the installed version of a package, under its other name too; None if missing."""
+    for known in (name, ALIASES.get(name)):
+        try:
+            if known:
+                return importlib.metadata.version(known)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def packages() -> dict[str, str]:
+    """Return the installed version of every direct dependency by name."""
+    found = _installed()
+    versions = {
+        name: found.get(_normal(name)) or version_of(name) for name in map(name_of, requirements())
+    }
+    return {name: version for name, version in sorted(versions.items()) if version}
+
+
+def _installed() -> dict[str, str]:
+    """Return what lies on the path, by the names of folders: opening each takes far longer."""
+    found = {}
+    for folder in sys.path:
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for name in names:
+            if name.endswith(".dist-info"):
+                project, _, version = name.removesuffix(".dist-info").rpartition("-")
+                found.setdefault(_normal(project), version)
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def machine() -> dict:
+    """Return the facts of the machine that a timing depends on."""
+    return {
+        "os": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cores": cores(),
+        "memory_gib": memory_gib(),
+    }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def memory_gib() -> float | None:
+    """Return the machine's memory in GiB, None where the system does not say."""
+    try:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    return round(size / 2**30, 1)
+
+
+def commit() -> str | None:
+    """Return the git commit of the repository, ``-dirty`` if files differ; None without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=workspace.repo_root(), capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def source_digest() -> str:
+    """Return one SHA-256 over this package's Python files, names included."""
+    total = hashlib.sha256()
+    for path in sorted(workspace.PACKAGE.rglob("*.py")):
+        total.update(f"{path.relative_to(workspace.PACKAGE).as_posix()} {digest(path)}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,115 @@
+"""Where things lie: the repository, and the one folder that holds all state.
+
+The workspace is ``$DIPTYCH_HOME``, by default ``.diptych`` in the repository: runs, data tables,
+``mlflow.db`` and the ledger. Removing the folder removes everything the project ever recorded.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from diptych.base.errors import WorkspaceError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def repo_root() -> Path:
+    """Return the folder that holds ``notebooks/`` and ``params/``.
+
+    It is looked for from the working directory upwards, then from this package upwards.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is none.
+    """
+    for folder in (here := Path.cwd(), *here.parents, *PACKAGE.parents):
+        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise WorkspaceError(
+        f"{here}: no folder with notebooks/ and pyproject.toml here or above. "
+        "Change into a clone of the repository."
+    )
+
+
+def home() -> Path:
+    """Return the workspace, made if it is not there.
+
+    Raises
+    ------
+    WorkspaceError
+        If it cannot be made.
+    """
+    if given := os.environ.get("DIPTYCH_HOME"):
+        return _made(Path(given).expanduser().absolute(), "DIPTYCH_HOME")
+    try:
+        return _made(repo_root() / ".diptych", "workspace")
+    except WorkspaceError:
+        return _made(Path.cwd() / ".diptych", "workspace")
+
+
+def runs() -> Path:
+    """Return the folder of run folders, made if it is not there."""
+    return _made(home() / "runs", "runs")
+
+
+def tables() -> Path:
+    """Return the folder of data tables, made if it is not there."""
+    return _made(home() / "tables", "tables")
+
+
+def ledger_path() -> Path:
+    """Return the path of the ledger, an SQLite file that may not exist yet."""
+    return home() / "ledger.db"
+
+
+def mlflow_path() -> Path:
+    """Return the path of MLflow's SQLite store, which may not exist yet."""
+    return home() / "mlflow.db"
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        In an existing folder; replaced if it exists.
+    content : str or bytes
+        Text is written as UTF-8.
+    """
+    path = Path(path)
+    if isinstance(content, str):
+        content = content.encode()
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def shown(path: Path) -> str:
+    """Return a path as a reader wants it: relative to here or to the repository, if inside."""
+    path = Path(path).absolute()
+    for base in (Path.cwd, repo_root):
+        try:
+            return path.relative_to(base()).as_posix()
+        except (ValueError, WorkspaceError):
+            continue
+    return str(path)
+
+
+def _made(folder: Path, name: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkspaceError(
+            f"{name}: {folder} cannot be made ({error.strerror}). "
+            "Set DIPTYCH_HOME to a folder you can write to."
+        ) from error
+    return folder

@@ -1,0 +1,1 @@
+"""Rows: tasks, what columns mean, sources, splits, validation, versions, perturbed rows."""

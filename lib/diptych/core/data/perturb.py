@@ -1,0 +1,230 @@
+"""Test rows made harder: the same for both panels, their labels known by construction.
+
+Texts get typing errors and, where that turns the label for certain, *not*; tables noise and
+missing values; images noise and a shift. What is done to a row depends on its id and the seed.
+"""
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.data.generators import grammar, lexicon
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import stats
+
+MARK = "~"  # between a row's id and what was done to it
+EVERY = 4  # words to a typing error
+TABLE_NOISE = 0.5  # of a column's deviation among the train rows
+MISSING = 0.2  # share of the values
+IMAGE_NOISE = 0.2  # of the range of a pixel
+KNOWN = 5  # rows that hold a word that is no typing error
+COPULAS = ("is", "was", "are", "were")
+# what turns, weighs or asks: an opinion near it may not be what its words say
+TURNING = {"not", "no", "never", "nothing", "none", "hardly", "far", "anything", "but", "however",
+           "yet", "although", "though", "while", "call", "find", "found", "could", "cannot", "if",
+           "once", "disagree", "doubts", "better", "worse", "nicer", "beats", "match", "compared",
+           "less", "why", "how", "who", "half", "until", "instead", "only"}  # fmt: skip
+
+
+def rows(data: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    """Return test rows as they are and made harder, in every way that suits the task.
+
+    Parameters
+    ----------
+    data : DataFrame
+        Canonical rows; columns are scaled by the train rows.
+    most : int
+        Test rows made harder in each way, at most. Fewer where a way suits few rows: a text is
+        negated only where its label turns for certain.
+
+    Returns
+    -------
+    DataFrame
+        Each chosen row once as it is, and once for each way it was made harder, then with the id
+        ``<id>~<way>``.
+    """
+    test = data[data["split"] == "test"]
+    order = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in test["id"]]
+    test = test.iloc[sorted(range(len(test)), key=order.__getitem__)]
+    found = {way: make(data, test, task, most, seed) for way, make in _ways(task).items()}
+    named = [own.assign(id=own["id"] + MARK + way) for way, own in found.items()]
+    whole = test[test["id"].isin({name for own in found.values() for name in own["id"]})]
+    return pd.concat([whole, *named], ignore_index=True)
+
+
+def harm(said: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
+    """Return what models lost on rows made harder, against the same rows as they were.
+
+    Parameters
+    ----------
+    said : DataFrame
+        ``id`` as `rows` gives it, `model` and ``correct``.
+    model : str
+        The column that names the model.
+
+    Returns
+    -------
+    DataFrame
+        ``name`` (``typos, xgboost``), ``value`` (accuracy before less after, paired), ``low``,
+        ``high``, ``n``.
+    """
+    base = said["id"].str.split(MARK, n=1)
+    own = said.assign(base=base.str[0], way=base.str[1])
+    before = own[own["way"].isna()].set_index([model, "base"])["correct"]
+    lines = []
+    for (way, name), after in own.dropna(subset="way").groupby(["way", model], sort=False):
+        if len(after) < 2:
+            continue
+        as_it_was = before.loc[name].reindex(after["base"]).to_numpy(float)
+        lost = stats.paired_difference(as_it_was, after["correct"].to_numpy(float), seed=seed)
+        lines.append((f"{way}, {name}", lost.value, lost.low, lost.high, lost.n))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+
+
+def _ways(task: Task) -> dict[str, Callable]:
+    if task.kind == "text":
+        # only of the built-in reviews is it known which words carry the label
+        negate = task.base == "reviews"
+        return {"typos": _typos} | ({"negation": _negation} if negate else {})
+    if task.kind == "table":
+        return {"noise": _noise, "missing": _missing}
+    return {"noise": _noise, "shift": _shift} if task.kind == "image" else {}
+
+
+def _typos(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    chosen = test.head(most)
+    made = [mistyped(_rng("typos", seed, row.id), row.text) for row in chosen.itertuples()]
+    return chosen.assign(text=made)
+
+
+def mistyped(rng: random.Random, text: str) -> str:
+    """Return a text with one typing error to `EVERY` words, in its last line only."""
+    before, end, last = text.rpartition("\n")
+    for _ in range(max(1, len(last.split()) // EVERY)):
+        last = grammar.mistype(rng, last)
+    return before + end + last
+
+
+def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, seed: int):
+    held = Counter(word for text in data["text"] for word in set(_words(text)))
+    known = {word for word, count in held.items() if count >= KNOWN}
+    turned = {row.id: negated(row.text, known) for row in test.itertuples()}
+    chosen = test[test["id"].map(turned).notna()].head(most)
+    labels = chosen["label"].map(grammar.OPPOSITE)
+    return chosen.assign(text=chosen["id"].map(turned).astype("str"), label=labels)
+
+
+def negated(text: str, known: set[str]) -> str | None:
+    """Return a review that says the opposite, None where that is not certain.
+
+    Certain is a review whose opinions all read "... is great" or "... was very poor", with nothing
+    in it that turns, compares or asks; each then reads "... is not great at all".
+
+    Parameters
+    ----------
+    known : set of str
+        Words in lower case; a text with another may hide an opinion behind a typing error.
+    """
+    words = _words(text)
+    if not known.issuperset(words) or TURNING & set(words) or any("n't" in w for w in words):
+        return None
+    opinions, adjectives, intensifiers, longest = _lexicon()
+    at, changes = 0, []
+    while at < len(words):
+        size = next((n for n in range(longest, 0, -1) if tuple(words[at : at + n]) in opinions), 0)
+        if size:
+            if tuple(words[at : at + size]) not in adjectives:
+                return None
+            before = next(
+                (n for n in (3, 2, 1, 0) if n == 0 or tuple(words[at - n : at]) in intensifiers), 0
+            )
+            start = at - before - 1
+            if start < 0 or words[start] not in COPULAS:
+                return None
+            changes.append((words[start : at + size], words[start], words[at : at + size]))
+        at += size or 1
+    for old, copula, opinion in changes:
+        pattern = r"\W+".join(map(re.escape, old))
+        new = f"{copula} not {' '.join(opinion)} at all"
+        text, count = re.subn(rf"\b{pattern}\b", new, text, count=1, flags=re.IGNORECASE)
+        if not count:
+            return None
+    return text if changes else None
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+@cache
+def _lexicon() -> tuple[set, set, set, int]:
+    """Return all opinions, those that are adjectives, and intensifiers, each as tuples of words."""
+
+    def split(entries) -> set[tuple[str, ...]]:
+        return {tuple(_words(entry)) for entry in entries}
+
+    files = [lexicon.read(name) for name in ("general", *lexicon.STABLE, lexicon.NEW)]
+    sides = [words for file in files for words in file.get("adjectives", {}).values()]
+    opinions = split(lexicon.opinions())
+    return (
+        opinions,
+        split(word for words in sides for word in words.words),
+        split(lexicon.read("general")["intensifiers"].words),
+        max(map(len, opinions)),
+    )
+
+
+def _noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    low, high = task.bounds or (-np.inf, np.inf)
+    train = data[data["split"] == "train"][task.features]
+    image = task.kind == "image"
+    scale = (high - low) * IMAGE_NOISE if image else train.std().to_numpy() * TABLE_NOISE
+
+    def change(values, rng):
+        made = np.clip(values + rng.normal(size=len(values)) * scale, low, high)
+        return made.round() if image else made
+
+    return _changed(test.head(most), task, "noise", seed, change)
+
+
+def _missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    def change(values, rng):
+        return np.where(rng.random(len(values)) < MISSING, np.nan, values)
+
+    return _changed(test.head(most), task, "missing", seed, change)
+
+
+def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    """Move square images by one pixel in one of four directions; what comes in is blank."""
+    side = round(len(task.features) ** 0.5)
+
+    def change(values, rng):
+        axis, step = rng.integers(2), rng.choice((-1, 1))
+        made = np.roll(values.reshape(side, side), step, axis)
+        edge = 0 if step == 1 else side - 1
+        made[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = task.bounds[0]
+        return made.ravel()
+
+    return _changed(test.head(most), task, "shift", seed, change)
+
+
+def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change) -> pd.DataFrame:
+    """Return rows with `change` made to the numbers of each, by its own random numbers."""
+    values = chosen[task.features].to_numpy(np.float64)
+    made = [
+        change(row, np.random.default_rng(_rng(way, seed, name).getrandbits(64)))
+        for row, name in zip(values, chosen["id"], strict=True)
+    ]
+    made = np.asarray(made, dtype=np.float32).reshape(values.shape)
+    frame = pd.DataFrame(made, columns=task.features, index=chosen.index)
+    return pd.concat([chosen.drop(columns=task.features), frame], axis=1)[chosen.columns]
+
+
+def _rng(way: str, seed: int, name: str) -> random.Random:
+    return random.Random(f"{way} {seed} {name}")

@@ -1,0 +1,283 @@
+"""Tasks: what is learnt, from which rows, split how, judged by what.
+
+A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
+columns), ``label``, ``slice`` and ``split``; where the answer is a text, also the ``reference``
+that it is graded by. To add one, write a function that returns a `Task`,
+put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
+your own file needs none of this.
+"""
+
+import difflib
+import functools
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from diptych.core.data import generators, sources, splits, versions
+from diptych.core.data import schema as columns
+from diptych.core.data.generators import summaries, support
+from diptych.core.data.schema import FRAME
+from diptych.core.data.sources import DataError
+
+RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
+
+
+@dataclass
+class Task:
+    """A task and how to load its rows.
+
+    Attributes
+    ----------
+    name : str
+        Also names the data table and the registered model. Another seed than 0 splits the rows
+        otherwise, so it has a name of its own.
+    kind : str
+        ``"text"``, ``"table"`` or ``"image"``.
+    features : list of str
+        The columns a model reads; ``["text"]`` for text.
+    datasheet : str
+        Markdown.
+    rows : callable
+        Takes the seed and returns canonical rows; without ``split`` they are split by
+        `splits.assign`.
+    metric : str
+        What models are judged by.
+    labels : tuple of str
+        The classes; empty where they are those found.
+    bounds : tuple of float, optional
+        Least and largest value of every numeric feature.
+    apart : tuple of str
+        Splits besides train, valid, test and live.
+    graded : str
+        How an answer is compared with the rows' ``reference``
+        (`diptych.core.evaluation.text_metrics.GRADES`); ``"label"`` where the right
+        answer is the label and there is no reference.
+    replies : dict of str to str
+        The canned answer of each class, where answers are texts.
+    families : tuple of str
+        Model families that suit, where they are not those of the kind.
+    own : bool
+        Whether these are the user's own rows.
+    notes : list of str
+        What loading left out; known once the rows are loaded.
+    """
+
+    name: str
+    kind: str
+    features: list[str]
+    datasheet: str
+    rows: Callable[[int], pd.DataFrame] = field(repr=False)
+    seed: int = 0
+    metric: str = "accuracy"
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    apart: tuple[str, ...] = ()
+    graded: str = "label"
+    replies: dict[str, str] = field(default_factory=dict, repr=False)
+    families: tuple[str, ...] = ()
+    own: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        """The name whatever the seed, under which its prompts lie."""
+        return self.name.removesuffix(f"-seed{self.seed}") if self.seed else self.name
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Column names and types of the canonical rows."""
+        return columns.schema(self.features, reference=self.graded != "label")
+
+    def load(self) -> pd.DataFrame:
+        """Return the canonical rows, sorted by id.
+
+        Raises
+        ------
+        DataError
+            If these are the user's own rows and cannot be read as the task needs.
+        """
+        frame = self.rows(self.seed)
+        if "split" not in frame:
+            frame["split"] = splits.assign(frame, self.features, self.seed)
+        return frame[self.schema.names].sort_values("id", ignore_index=True)
+
+
+def get(
+    task: str,
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    time_column: str = "",
+    seed: int = 0,
+) -> Task:
+    """Return a built-in task by name, or one over your own rows by their place.
+
+    Parameters
+    ----------
+    task : str
+        A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table. A place whose
+        rows were ingested before is not read again until the task's rows are loaded.
+    text_column, label_column, time_column : str
+        Columns of your own rows, see `columns.interpret`.
+    seed : int
+        Of the split.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown, the rows cannot be read, or a column is not as it must be.
+    """
+    if task in BUILT_IN:
+        found = BUILT_IN[task]()
+        return replace(found, seed=seed, name=_seeded(found.name, seed))
+    if sources.looks_like_location(task):
+        return _own(sources.resolve(task), (text_column, label_column, time_column), seed)
+    near = difflib.get_close_matches(task, BUILT_IN, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise DataError(
+        f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
+        "of a CSV, Parquet or Delta table."
+    )
+
+
+def _seeded(name: str, seed: int) -> str:
+    return f"{name}-seed{seed}" if seed else name
+
+
+def _reviews() -> Task:
+    def rows(seed: int) -> pd.DataFrame:
+        stream = generators.reviews()
+        release = stream["time"].min().normalize().replace(day=1)
+        release += pd.DateOffset(months=RELEASE_MONTH - 1)
+        stream["split"] = splits.assign(stream, ["text"], seed, release)
+        by_hand = generators.handwritten().assign(split="handwritten")
+        by_hand["time"] = columns.no_times(by_hand.index)
+        both = pd.concat([stream, by_hand], ignore_index=True)
+        return both.rename(columns={"domain": "slice"})
+
+    labels = ("negative", "positive")
+    sheet = _datasheet("reviews")
+    return Task("reviews", "text", ["text"], sheet, rows, labels=labels, apart=("handwritten",))
+
+
+def _tumours() -> Task:
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer()
+    names = [re.sub(r"\W+", "_", str(name)) for name in found.feature_names]
+    classes = tuple(str(name) for name in found.target_names)
+
+    def rows(_: int) -> pd.DataFrame:
+        frame = _table("tumour", found.data, names, np.asarray(classes)[found.target])
+        tertile = pd.qcut(frame["mean_radius"], 3, labels=["small", "medium", "large"])
+        return frame.assign(slice=tertile.astype("str"))
+
+    sheet = _datasheet("tumours")
+    return Task("tumours", "table", names, sheet, rows, labels=classes, bounds=(0, np.inf))
+
+
+def _digits() -> Task:
+    from sklearn.datasets import load_digits
+
+    names = [f"p{i:02d}" for i in range(64)]
+
+    def rows(_: int) -> pd.DataFrame:
+        found = load_digits()
+        return _table("digit", found.data, names, found.target.astype(str))
+
+    sheet = _datasheet("digits")
+    return Task("digits", "image", names, sheet, rows, labels=tuple("0123456789"), bounds=(0, 16))
+
+
+def _support() -> Task:
+    def rows(seed: int) -> pd.DataFrame:
+        frame = support.support()
+        frame["time"] = columns.no_times(frame.index)
+        # the splits of rows without a time, and apart what is asked in other words
+        split = splits.assign(frame, ["text"], seed)
+        return frame.assign(split=split.where(~frame["held"], "handwritten"))
+
+    replies = support.replies()
+    return Task(
+        "support", "text", ["text"], _datasheet("support"), rows, labels=tuple(replies),
+        apart=("handwritten",), graded="contains", replies=replies,
+    )  # fmt: skip
+
+
+def _summaries() -> Task:
+    def rows(_: int) -> pd.DataFrame:
+        frame = summaries.summaries().rename(columns={"domain": "slice"})
+        return frame.assign(time=columns.no_times(frame.index))
+
+    places = tuple(str(place + 1) for place in range(summaries.LAST))
+    return Task(
+        "summaries", "text", ["text"], _datasheet("summaries"), rows, labels=places,
+        graded="rouge_l", families=("lead", "ranker"),
+    )  # fmt: skip
+
+
+BUILT_IN = {
+    "reviews": _reviews,
+    "tumours": _tumours,
+    "digits": _digits,
+    "support": _support,
+    "summaries": _summaries,
+}
+
+
+def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:
+    frame = pd.DataFrame(np.asarray(data, dtype=np.float32), columns=names)
+    ids = [f"{prefix}-{i:05d}" for i in range(len(frame))]
+    return frame.assign(id=ids, time=columns.no_times(frame.index), label=labels, slice="")
+
+
+def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
+    digest = hashlib.sha256("\0".join((place, *chosen)).encode()).hexdigest()[:6]
+    slug = re.sub(r"[^a-z0-9]+", "-", sources.stem(place).lower()).strip("-")[:40] or "data"
+    name = _seeded(f"{slug}-{digest}", seed)
+    notes: list[str] = []
+
+    @functools.cache
+    def read() -> columns.Rows:
+        found = columns.interpret(sources.read(place), *chosen)
+        notes[:] = found.notes
+        return found
+
+    # known rows are pinned by version, so their source may be gone
+    stored = versions.columns(name)
+    features = [c for c in stored if c not in FRAME] if stored else read().features
+
+    def rows(_: int) -> pd.DataFrame:
+        if changed := sorted(set(features) ^ set(read().features)):
+            raise DataError(
+                f"task: {sources.shown(place)} and its data table {name} differ in the column "
+                f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
+            )
+        return read().frame.copy(deep=False)
+
+    sheet = OWN_SHEET.format(
+        place=sources.shown(place),
+        inputs="one text" if features == ["text"] else f"{len(features)} numeric columns",
+        label=chosen[1],
+        time=f"the column `{chosen[2]}`" if chosen[2] else "none",
+    )
+    kind = "text" if features == ["text"] else "table"
+    return Task(name, kind, features, sheet, rows, seed, own=True, notes=notes)
+
+
+OWN_SHEET = """# Datasheet: your own rows
+
+Read from `{place}`: {inputs}, the class in the column `{label}`, time: {time}.
+
+How they were collected, whom they describe and what they must not be used for is yours to add.
+"""
+
+
+def _datasheet(name: str) -> str:
+    return (resources.files("diptych") / "assets" / "datasheets" / f"{name}.md").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Whether one is better: statistics, leaderboard, metrics of texts, gate."""

@@ -1,0 +1,143 @@
+"""One comparison for both panels: candidates on the same rows, the best first, and their ties."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.evaluation import stats
+
+
+def compare(
+    scores: Mapping[str, Sequence], margin: float, seed: int, baseline: str | None = None
+) -> pd.DataFrame:
+    """Rank candidates and compare each with one of them, row by row.
+
+    Parameters
+    ----------
+    scores : mapping of str to array, shape (n,) or (n, repeats)
+        By name, for the same rows in the same order: right (1) or wrong (0), or a grade between.
+        Repeats of a row are averaged, so that they do not count as rows of their own.
+    margin : float
+        Differences within it are a tie (region of practical equivalence).
+    seed : int
+        Of the bootstrap.
+    baseline : str, optional
+        With whom all are compared; by default the best.
+
+    Returns
+    -------
+    DataFrame
+        The best first: ``name``; ``value``, ``low``, ``high`` (Wilson's interval; of grades and
+        repeats a bootstrap over the rows); ``n``; ``difference`` to the baseline with
+        ``difference_low``, ``difference_high`` (paired bootstrap); ``p`` (the exact sign test,
+        which for right and wrong is McNemar's, after Holm); ``verdict``; ``rows_needed`` to see a
+        difference of the margin at 80 % power, as often as the two differ here (NaN if unknown).
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare, the rows differ in number, or a score is outside 0..1.
+    """
+    if not scores:
+        raise ValueError("scores: there are none to compare")
+    means = {name: _means(values) for name, values in scores.items()}
+    found = {name: _estimate(values, seed) for name, values in means.items()}
+    names = sorted(found, key=lambda name: -found[name].value)
+    if baseline is not None and baseline not in means:
+        raise ValueError(f"baseline: {baseline!r} is not among {', '.join(names)}")
+    against = names[0] if baseline is None else baseline
+    others = [name for name in names if name != against]
+    p_values = [_p_value(means[name], means[against]) for name in others]
+    p_of = dict(zip(others, stats.holm(p_values), strict=True)) if others else {}
+    lines = []
+    for name in names:
+        own = found[name]
+        line = {"name": name, "value": own.value, "low": own.low, "high": own.high, "n": own.n}
+        if name == against:
+            line["verdict"] = "best" if baseline is None else "baseline"
+        else:
+            gap = stats.paired_difference(means[name], means[against], seed=seed)
+            line["difference"] = gap.value
+            line["difference_low"], line["difference_high"] = gap.low, gap.high
+            line["p"], line["verdict"] = p_of[name], stats.verdict(gap, margin)
+            line["rows_needed"] = _rows_needed(means[name], means[against], margin)
+        lines.append(line)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+COLUMNS = ["name", "value", "low", "high", "n", "difference", "difference_low", "difference_high",
+           "p", "verdict", "rows_needed"]  # fmt: skip
+
+
+def shown(compared: pd.DataFrame, baseline: str = "the best") -> pd.DataFrame:
+    """Return what `compare` found in the words of a leaderboard."""
+    texts = [
+        baseline if pd.isna(d) else f"{d:.3f} ({low:.3f} to {high:.3f})"
+        for d, low, high in zip(
+            *(compared[x] for x in ("difference", "difference_low", "difference_high")), strict=True
+        )
+    ]
+    words = {"p": "p (Holm)", "rows_needed": "rows needed"}
+    kept = compared[["name", "value", "low", "high", "n", "p", "verdict", "rows_needed"]].copy()
+    kept.insert(5, f"against {baseline}", texts)
+    return kept.rename(columns=words)
+
+
+def differences(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences that `compare` found, for a plot: name, value, low, high, verdict."""
+    names = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+    gaps = compared[["name", *names, "verdict"]].rename(columns=names)
+    return gaps.dropna(subset="value").reset_index(drop=True)
+
+
+def estimates(frame: pd.DataFrame, prefix: str = "") -> dict[str, stats.Estimate]:
+    """Turn lines with ``name``, ``value``, ``low``, ``high`` and ``n`` into named estimates."""
+    return {
+        prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
+        for row in frame.itertuples(index=False)
+    }
+
+
+def all_equal(scores: Mapping[str, Sequence]) -> float:
+    """Return the p-value of the test that all are equally good; NaN for fewer than three.
+
+    Cochran's Q where rows are right or wrong, else Friedman's test, which it is a case of.
+    """
+    from scipy.stats import friedmanchisquare
+
+    means = [_means(values) for values in scores.values()]
+    if len(means) < 3:
+        return float("nan")
+    matrix = np.column_stack(means)
+    if np.isin(matrix, (0, 1)).all():
+        return stats.cochran(matrix)
+    if (matrix == matrix[:, :1]).all():
+        return 1.0
+    return float(friedmanchisquare(*means).pvalue)
+
+
+def _means(values: Sequence) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    return values.mean(axis=1) if values.ndim == 2 else values
+
+
+def _estimate(means: np.ndarray, seed: int) -> stats.Estimate:
+    if np.isin(means, (0, 1)).all():
+        return stats.wilson(int(means.sum()), len(means))
+    return stats.bootstrap(means, seed=seed)
+
+
+def _p_value(a: np.ndarray, b: np.ndarray) -> float:
+    return stats.mcnemar(a > b, b > a)
+
+
+def _rows_needed(a: np.ndarray, b: np.ndarray, margin: float) -> float:
+    """Return the rows on which a difference of `margin` between the two would show."""
+    high = max(a.mean(), b.mean())
+    low = high - margin
+    if margin <= 0 or low < 0:
+        return float("nan")
+    most = min(high + low, 2 - high - low)
+    differing = np.clip((a != b).mean(), margin, most)
+    return stats.required_n(high, low, discordance=differing)

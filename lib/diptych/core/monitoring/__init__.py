@@ -1,0 +1,1 @@
+"""Whether something has changed: drift of columns and texts, change points, windows."""

@@ -1,0 +1,185 @@
+"""The ledger of model calls: one row a call, in SQLite or PostgreSQL.
+
+It is the bill (tokens and dollars), the monitor's source (latency, errors) and the cache (an equal
+request with an equal repeat index is answered from its row). A failed call is a failed row.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diptych.core.store.sqlite import LedgerError, open_database, utc
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["CALL", "Calls", "LedgerError", "request_hash"]
+
+CALL = (
+    "id", "time", "run", "endpoint", "model", "prompt_version", "request", "repeat", "input",
+    "output", "response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
+    "latency_ms", "retries", "status", "error", "caller", "step",
+)  # fmt: skip
+ADD = f"INSERT INTO calls ({', '.join(CALL)}) VALUES ({', '.join('?' * len(CALL))})"
+GET = f"SELECT {', '.join(CALL)} FROM calls WHERE {{where}} ORDER BY time, id"
+SUM = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
+    coalesce(sum(usd), 0), coalesce(sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), 0)
+    FROM calls WHERE {where}"""
+AT_ONCE = 500  # requests looked up in one query
+
+_REQUIRED = frozenset(("endpoint", "model", "request", "input"))
+_EMPTY = {
+    "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
+    "step": 0,
+}  # fmt: skip
+_JSON = ("input", "response")
+_NUMBERS = ("prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms")
+_COUNTS = ("repeat", "retries", "step")
+
+
+def request_hash(where: str, body: Mapping) -> str:
+    """Return the SHA-256 of a request: who is asked, and what, whatever the order of its fields.
+
+    Parameters
+    ----------
+    where : str
+        Base URL of the endpoint, or the digest of a local model's file.
+    body : mapping
+        The request's JSON.
+    """
+    text = json.dumps([where, body], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Calls:
+    """The ledger of calls; also a context manager that closes it.
+
+    Safe to use from several threads and from several processes.
+
+    Parameters
+    ----------
+    path_or_url : str or Path
+        An SQLite file (made if missing), ``sqlite:///`` followed by one, or ``postgresql://…``.
+
+    Raises
+    ------
+    LedgerError
+        If it cannot be opened.
+    """
+
+    def __init__(self, path_or_url: str | Path):
+        self._db = open_database(path_or_url)
+
+    def __enter__(self) -> "Calls":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; further calls raise `LedgerError`."""
+        self._db.close()
+
+    def log(self, rows: Iterable[Mapping]) -> None:
+        """Record calls in one transaction, on the disk when this returns.
+
+        Parameters
+        ----------
+        rows : iterable of mappings
+            ``endpoint``, ``model``, ``request`` (see `request_hash`) and ``input`` (JSON) are
+            required. The other columns of `CALL` are optional: ``status`` is "ok" or "failed",
+            ``caller`` is who asked, ``step`` the endpoint's place in a fallback chain (0 first).
+
+        Raises
+        ------
+        ValueError
+            If a row lacks a required field or has an unknown one.
+        LedgerError
+            If the rows could not be written; then none of them was.
+        """
+        now, stamp, values = utc(None), time.time_ns(), []
+        for i, row in enumerate(rows):
+            if wrong := (row.keys() - set(CALL)) | (_REQUIRED - row.keys()):
+                names = ", ".join(sorted(wrong))
+                raise ValueError(f"row {i}: {names} unknown or missing in a call")
+            made = {"id": f"{stamp + i:016x}{os.urandom(6).hex()}", "time": now}
+            full = _EMPTY | made | {k: v for k, v in row.items() if v is not None}
+            full["time"] = utc(full["time"]) if full["time"] is not now else now
+            for name in _JSON:
+                if name in full:
+                    full[name] = json.dumps(full[name])
+            for name in ("output", "error"):  # half a surrogate pair cannot be stored
+                if name in full:
+                    full[name] = full[name].encode("utf-8", "replace").decode()
+            values.append(tuple(map(full.get, CALL)))
+        self._db.write(ADD, values)
+
+    def answered(self, requests: Sequence[str], repeat: int = 0) -> dict[str, dict]:
+        """Return the first answered call of each request hash that has one, by hash."""
+        found: dict[str, dict] = {}
+        for start in range(0, len(requests), AT_ONCE):
+            some = requests[start : start + AT_ONCE]
+            where = f"status = 'ok' AND request IN ({', '.join('?' * len(some))})"
+            for row in self._db.read(GET, {where: tuple(some), "repeat = ?": repeat}):
+                call = dict(zip(CALL, row, strict=True))
+                for name in _JSON:
+                    call[name] = json.loads(call[name]) if call[name] else None
+                found.setdefault(call["request"], call)
+        return found
+
+    def table(
+        self,
+        run: str | None = None,
+        endpoint: str | None = None,
+        since: str | datetime | None = None,
+    ) -> "pd.DataFrame":
+        """Read calls in the order of their time, as the columns of `CALL`.
+
+        Parameters
+        ----------
+        run, endpoint : str, optional
+            Only those of this run, of this endpoint.
+        since : str or datetime, optional
+            Only those from this time on (ISO 8601; UTC where no zone is given).
+        """
+        import pandas as pd
+
+        where = {"run = ?": run, "endpoint = ?": endpoint, "time >= ?": since and utc(since)}
+        rows = self._db.read(GET, where)
+        frame = pd.DataFrame.from_records(rows, columns=list(CALL))
+        frame["time"] = pd.to_datetime(frame["time"].astype("str"), utc=True).dt.as_unit("us")
+        kinds = dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(_COUNTS, "int64")
+        rest = [name for name in CALL if name not in (*kinds, *_JSON, "time")]
+        frame = frame.astype(kinds | dict.fromkeys(rest, "str"))
+        for name in _JSON:
+            values = [None if pd.isna(text) else json.loads(text) for text in frame[name]]
+            frame[name] = pd.Series(values, dtype=object, index=frame.index)
+        return frame
+
+    def spent(
+        self,
+        run: str | None = None,
+        caller: str | None = None,
+        since: str | datetime | None = None,
+    ) -> dict[str, float]:
+        """Return the bill: calls, failed calls, tokens and dollars.
+
+        Parameters
+        ----------
+        run, caller, since : optional
+            Only of this run, of this caller, from this time on.
+        """
+        where = {"run = ?": run, "caller = ?": caller, "time >= ?": since and utc(since)}
+        ((calls, prompt, completion, usd, failed),) = self._db.read(SUM, where)
+        return {
+            "calls": calls,
+            "failed": int(failed),
+            "prompt_tokens": int(prompt),
+            "completion_tokens": int(completion),
+            "usd": float(usd),
+        }

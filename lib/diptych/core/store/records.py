@@ -1,0 +1,265 @@
+"""What a notebook run records, and how the next stage finds it.
+
+A stage reads what the run before it recorded: its values, tables and artefacts, in that run's
+folder. Nothing else passes between notebooks. A run that is missing is made first, by running
+its notebook with the same task parameters.
+"""
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from diptych.base import environment as host
+from diptych.base import workspace
+from diptych.core.evaluation.stats import Estimate
+from diptych.core.store import replayed
+from diptych.execution import runs
+from diptych.execution.cache import dependencies
+from diptych.execution.declaration import read_parameters
+
+SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
+PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
+
+
+class RecordError(LookupError):
+    """A run or a recorded value is not there; the message says how to make it."""
+
+
+@dataclass
+class Record:
+    """What one run recorded.
+
+    Attributes
+    ----------
+    folder : Path
+        The run's folder; its name is the run's id.
+    notebook : str
+        Such as ``"mlops/2_build"``.
+    task : dict
+        The parameters that every stage of one task shares (`SHARED`).
+    values : dict of str to dict
+        ``value``, ``low``, ``high`` (a 95 % interval or None) and ``unit`` by name.
+    facts : dict
+        Plain JSON handed to the next stage, such as a model's name.
+    upstream : str or None
+        Id of the run this one builds on.
+    """
+
+    folder: Path
+    notebook: str
+    task: dict
+    values: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+    upstream: str | None = None
+    complete: bool = False
+
+    @property
+    def id(self) -> str:
+        """The run's id, also while the runner still stages its folder."""
+        return self.folder.name.removeprefix(".").removesuffix(".partial")
+
+    def value(self, name: str):
+        """Return one recorded value.
+
+        Raises
+        ------
+        RecordError
+            If the run recorded no such value.
+        """
+        if name not in self.values:
+            known = ", ".join(self.values) or "nothing"
+            raise RecordError(f"{name}: run {self.id} recorded no such value; it has {known}")
+        return self.values[name]["value"]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read a table the run saved."""
+        path = self.folder / f"{name}.parquet"
+        if not path.exists():
+            raise RecordError(f"{name}: run {self.id} saved no such table")
+        return pd.read_parquet(path)
+
+    def ancestor(self, notebook: str) -> "Record":
+        """Return the run of `notebook` that this one was built on, any number of steps back."""
+        record = self
+        while record.notebook != notebook:
+            if not record.upstream:
+                raise RecordError(f"{notebook}: run {self.id} does not build on it")
+            record = load(record.upstream)
+        return record
+
+
+class Recorder(Record):
+    """The record of the run in progress; every change is on disk when the call returns."""
+
+    def parent(self) -> Record:
+        """Return the run this one builds on."""
+        return load(self.upstream)
+
+    def stage(self, notebook: str) -> Record:
+        """Return the run of an earlier stage that this one builds on."""
+        return self.parent().ancestor(notebook)
+
+    def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
+        """Record one value, with its interval if it has one (an `Estimate` brings its own)."""
+        if isinstance(value, Estimate):
+            value, low, high = value.value, value.low, value.high
+        entry = {"value": value, "low": low, "high": high, "unit": unit}
+        self.values[name] = {key: _plain(x) for key, x in entry.items()}
+        self._write()
+
+    def note(self, **facts) -> None:
+        """Hand plain facts (JSON) to the next stage."""
+        self.facts.update(facts)
+        self._write()
+
+    def save(self, name: str, frame: pd.DataFrame) -> None:
+        """Save a table for later stages."""
+        frame.to_parquet(self.folder / f"{name}.parquet", index=False)
+
+    def conclude(self, **values) -> pd.DataFrame:
+        """Record the verdict's values, mark the run complete and return them as a table."""
+        for name, value in values.items():
+            self.record(name, value)
+        self.complete = True
+        self._write()
+        return summary(self)
+
+    def _write(self) -> None:
+        content = {
+            "notebook": self.notebook,
+            "task": self.task,
+            "upstream": self.upstream,
+            "complete": self.complete,
+            "values": self.values,
+            "facts": self.facts,
+            "spared_seconds": replayed.total(self.id),
+        }
+        workspace.write_atomic(self.folder / "result.json", json.dumps(content, indent=1))
+
+
+def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
+    """Begin a run's record and find (or make) the run it builds on.
+
+    Parameters
+    ----------
+    notebook : str
+        Name of this notebook under ``notebooks/``, such as ``"mlops/2_build"``.
+    namespace : dict
+        The notebook's ``globals()``, from which its parameters are read. One that belongs to no
+        task declares only some of `SHARED`.
+    after : str, optional
+        The notebook whose run this one builds on.
+    """
+    task = {name: namespace[name] for name in SHARED if name in namespace}
+    folder = _folder(notebook)
+    upstream = find(after, task, namespace["upstream"]).id if after else None
+    run = Recorder(folder, notebook, task, upstream=upstream)
+    declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
+    run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
+    versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
+    named = {"seed": "seed", "data version": "data_version", "task": "task"}
+    print(" · ".join(f"{said} {task[key]}" for said, key in named.items() if key in task))
+    print(f"Python {platform.python_version()} · {versions}")
+    return run
+
+
+def find(notebook: str, task: dict, run_id: str = "") -> Record:
+    """Return the run `run_id`, else the latest complete run of `notebook` on `task`, else make it.
+
+    Raises
+    ------
+    RecordError
+        If `run_id` names no complete run of that notebook, or making the run failed.
+    """
+    if run_id:
+        record = load(run_id)
+        if record.notebook != notebook or not record.complete:
+            raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
+        return record
+    record = latest(notebook, task)
+    if record is None:
+        record = _made_once(notebook, task)
+    dependencies.latest(notebook, task)
+    return record
+
+
+def _made_once(notebook: str, task: dict) -> Record:
+    """Make a run that is missing; of several processes that miss it, one makes it."""
+    with FileLock(workspace.home() / f"{notebook.replace('/', '-')}.lock"):
+        if record := latest(notebook, task):
+            return record
+        print(f"No run of {notebook} on {task['task']} yet: making it first.", file=sys.stderr)
+        _make(notebook, task)
+    record = latest(notebook, task)
+    if record is None:
+        raise RecordError(f"upstream: {notebook} ran but recorded no complete result")
+    return record
+
+
+def latest(notebook: str, task: dict) -> Record | None:
+    """Return the complete run of `notebook` with these task parameters asked for last."""
+    run = runs.latest(notebook, task)
+    return run and load(run.id)
+
+
+def load(run_id: str) -> Record:
+    """Read one run's record.
+
+    Raises
+    ------
+    RecordError
+        If there is no such run, or its record cannot be read.
+    """
+    folder = workspace.runs() / run_id
+    try:
+        content = json.loads((folder / "result.json").read_text())
+        return Record(folder, **{key: content[key] for key in RECORDED})
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(f"upstream: no run {run_id!r} can be read in {folder.parent}") from error
+
+
+RECORDED = ("notebook", "task", "values", "facts", "upstream", "complete")
+
+
+def summary(record: Record) -> pd.DataFrame:
+    """Return the recorded values, rounded for reading: name, value, low, high."""
+    rows = [{"measured": name, **entry} for name, entry in record.values.items()]
+    frame = pd.DataFrame(rows, columns=["measured", "value", "low", "high", "unit"])
+    return frame.map(lambda x: round(x, 3) if isinstance(x, float) else x)
+
+
+def _folder(notebook: str) -> Path:
+    """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
+    if given := os.environ.get("DIPTYCH_RUN"):
+        return Path(given)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{notebook.replace('/', '-')}-{secrets.token_hex(2)}"
+    folder = workspace.runs() / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _make(notebook: str, task: dict) -> None:
+    """Run a notebook in its own process, its progress passing through."""
+    command = [sys.executable, "-m", "diptych", "run", notebook]
+    for name, value in task.items():
+        command += ["-p", f"{name}={json.dumps(value)}"]
+    # what that run uses is not what this one does
+    environment = {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RecordError(f"upstream: making {notebook} failed:\n{done.stderr.strip()[-2000:]}")
+
+
+def _plain(value):
+    """Turn numpy scalars into what JSON knows."""
+    return value.item() if hasattr(value, "item") else value

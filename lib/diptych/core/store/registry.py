@@ -1,0 +1,226 @@
+"""What both panels' registries share: versions, aliases, and an audited history of promotions.
+
+The store is MLflow's, ``mlflow.db`` (SQLite) in the workspace; no MLflow server runs and telemetry
+is off. What a version is in MLflow, a model's or a prompt's, each panel says (`Registry`'s hooks).
+"""
+
+import functools
+import getpass
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+from filelock import FileLock
+
+from diptych.base import workspace
+from diptych.core.store.predictions import Ledger
+from diptych.execution.cache import dependencies
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+ROLLBACK = {"rollback": True}  # what the audit holds in place of a gate
+LOCK_S = 60.0
+SAW_VERSION = "SELECT creation_time FROM model_versions WHERE name = ? AND version = ?"
+
+
+class RegistryError(LookupError):
+    """The registry holds no such version; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version: ``name/number`` and the folder its files lie in."""
+
+    name: str
+    number: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+
+@functools.cache
+def _client(uri: str):
+    # all must be set before the first import, which starts the telemetry client and the logging
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    with warnings.catch_warnings():
+        # without ipywidgets, tqdm warns of it in every notebook that imports mlflow
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
+class Registry:
+    """Versions of one thing under one name; each panel's registry is a subclass.
+
+    Processes that register or promote at the same time wait for each other.
+
+    Parameters
+    ----------
+    name : str
+        The name in MLflow and in the audit.
+    """
+
+    KIND = ""  # what the files are called in MLflow
+    FILTER = ""  # added to the search for the registered name
+
+    def __init__(self, name: str):
+        self.name = name
+        self._lock = FileLock(workspace.home() / "registry.lock", timeout=LOCK_S)
+        with self._lock:  # the first client makes the store's tables
+            self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
+
+    def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
+        """Log files as a new version with the alias challenger.
+
+        Parameters
+        ----------
+        folder : Path
+            What is released, as it was saved.
+        parameters, metrics : dict
+            What MLflow shows beside the version.
+        run_id : str
+            The notebook run it comes from.
+        """
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        with self._lock:
+            run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
+            self.client.log_batch(
+                run.info.run_id,
+                metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+                params=[Param(key, str(value)) for key, value in parameters.items()],
+            )
+            self.client.log_artifacts(run.info.run_id, str(folder), self.KIND)
+            self.client.set_terminated(run.info.run_id)
+            source = f"{run.info.artifact_uri}/{self.KIND}"
+            number = self._create(source, run.info.run_id, new=not self._registered())
+            self._point(CHALLENGER, number)
+        return self.version(number)
+
+    def champion(self) -> Version | None:
+        """Return the version in service, or None before the first promotion."""
+        return self._aliased(CHAMPION)
+
+    def challenger(self) -> Version | None:
+        """Return the version registered last, or None if there is none."""
+        return self._aliased(CHALLENGER)
+
+    def version(self, number: int) -> Version:
+        """Return one version by number.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            source = self._source(number)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise RegistryError(f"version: {self.name} has no version {number}") from error
+        folder = Path(unquote(urlparse(source).path))
+        dependencies.rows(workspace.mlflow_path(), SAW_VERSION, [self.name, int(number)])
+        dependencies.files(folder)
+        return Version(self.name, int(number), folder)
+
+    def promote(self, version: Version, why: str, gate: dict) -> None:
+        """Make `version` the champion, auditing who, when and why.
+
+        The audit row is committed before the alias moves: no promotion is without its row.
+
+        Raises
+        ------
+        RegistryError
+            If the version is not this registry's.
+        """
+        if version.name != self.name:
+            raise RegistryError(f"version: {version} is no version of {self.name}")
+        self.version(version.number)
+        with self._lock:
+            before = self.champion()
+            with Ledger(workspace.ledger_path()) as ledger:
+                ledger.promote(
+                    self.name,
+                    before and before.number,
+                    version.number,
+                    who=_who(),
+                    why=why,
+                    gate=gate,
+                )
+            self._point(CHAMPION, version.number)
+
+    def rollback(self, why: str) -> Version:
+        """Put back, in one step, the champion that the present one replaced.
+
+        Raises
+        ------
+        RegistryError
+            If the present champion replaced none.
+        """
+        with self._lock:
+            current = self.champion()
+            if current is None:
+                raise RegistryError(f"rollback: {self.name} has no champion yet")
+            number = str(current.number)
+            before = [
+                row.from_version
+                for row in self.history().itertuples()
+                # what a rollback replaced was found wanting, so it does not count
+                if row.to_version == number != row.from_version and row.gate != ROLLBACK
+            ]
+            if not before or pd.isna(before[-1]):
+                raise RegistryError(f"rollback: {current} replaced no other version")
+            version = self.version(int(before[-1]))
+            self.promote(version, why=f"rollback: {why}", gate=ROLLBACK)
+        return version
+
+    def history(self) -> pd.DataFrame:
+        """Return every promotion and rollback, oldest first."""
+        with Ledger(workspace.ledger_path()) as ledger:
+            return ledger.promotions(self.name)
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.name)
+        if found:
+            return found.experiment_id
+        place = (workspace.home() / "mlartifacts" / self.name).as_uri()
+        return self.client.create_experiment(self.name, artifact_location=place)
+
+    def _registered(self) -> list:
+        """Return what MLflow has registered under this name, or nothing."""
+        return list(self.client.search_registered_models(f"name = '{self.name}'{self.FILTER}"))
+
+    def _aliased(self, alias: str) -> Version | None:
+        # asking for the alias itself would answer a broken store and a missing alias alike
+        numbers = [found.aliases[alias] for found in self._registered() if alias in found.aliases]
+        return self.version(int(numbers[0])) if numbers else None
+
+    def _create(self, source: str, mlflow_run: str, new: bool) -> int:
+        """Make a version of the files at `source` and return its number; `new` is the first."""
+        raise NotImplementedError
+
+    def _source(self, number: int) -> str:
+        """Return where a version's files are; MLflow's error if there is no such version."""
+        raise NotImplementedError
+
+    def _point(self, alias: str, number: int) -> None:
+        """Let an alias name a version."""
+        raise NotImplementedError

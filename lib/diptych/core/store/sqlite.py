@@ -1,0 +1,218 @@
+"""One SQLite file, or one PostgreSQL database, with a schema that only ever grows.
+
+The schema is a number (in SQLite ``PRAGMA user_version``, in PostgreSQL the table
+``diptych_schema``) raised by lists of steps, to which steps are only ever appended. A committed
+row survives a killed process and a power cut; several processes may read and write at once. SQL
+is written with ``?`` for values and without it elsewhere.
+"""
+
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+PREDICTIONS = (
+    """CREATE TABLE predictions (
+        id TEXT PRIMARY KEY, time TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
+        row_id TEXT, input TEXT NOT NULL, prediction TEXT, probability REAL,
+        probabilities TEXT, latency_ms REAL, status TEXT NOT NULL)""",
+    "CREATE INDEX predictions_of_endpoint ON predictions (endpoint, time)",
+    """CREATE TABLE labels (
+        endpoint TEXT NOT NULL, row_id TEXT NOT NULL, label TEXT NOT NULL, time TEXT NOT NULL,
+        PRIMARY KEY (endpoint, row_id))""",
+    """CREATE TABLE promotions (
+        id INTEGER PRIMARY KEY, time TEXT NOT NULL, model TEXT NOT NULL, from_version TEXT,
+        to_version TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, gate TEXT NOT NULL)""",
+    """CREATE TRIGGER promotions_keep BEFORE UPDATE ON promotions
+        BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
+    """CREATE TRIGGER promotions_stay BEFORE DELETE ON promotions
+        BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
+)
+CALLS = (
+    """CREATE TABLE calls (
+        id TEXT PRIMARY KEY, time TEXT NOT NULL, run TEXT NOT NULL, endpoint TEXT NOT NULL,
+        model TEXT NOT NULL, prompt_version TEXT NOT NULL, request TEXT NOT NULL,
+        repeat INTEGER NOT NULL, input TEXT NOT NULL, output TEXT, response TEXT,
+        prompt_tokens INTEGER, completion_tokens INTEGER, usd DOUBLE PRECISION,
+        first_token_ms DOUBLE PRECISION, latency_ms DOUBLE PRECISION, retries INTEGER,
+        status TEXT NOT NULL, error TEXT)""",
+    "CREATE INDEX calls_by_request ON calls (request, repeat)",
+    "CREATE INDEX calls_of_run ON calls (run, time)",
+)
+CALLERS = (
+    "ALTER TABLE calls ADD COLUMN caller TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE calls ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX calls_of_caller ON calls (caller, time)",
+)
+MIGRATIONS = (PREDICTIONS, CALLS, CALLERS)
+POSTGRES_MIGRATIONS = (CALLS, CALLERS)
+
+APPLICATION = 0x44495054  # "DIPT" in the file's header tells a ledger from another SQLite file
+BUSY_S = 30.0
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be opened, read or written; the message says what to do."""
+
+
+class Database:
+    """An SQLite file, made if missing, safe to use from several threads and processes.
+
+    Parameters
+    ----------
+    path_or_url : str or Path
+        A file, or ``sqlite:///`` followed by one.
+
+    Raises
+    ------
+    LedgerError
+        If the file is damaged, belongs to something else or was written by a newer Diptych.
+    """
+
+    def __init__(self, path_or_url: str | Path):
+        self.path = _file(path_or_url)
+        self._lock = threading.RLock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(f"ledger: {self.path} cannot be opened ({error})") from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; further calls raise `LedgerError`."""
+        with self._lock:
+            self._db.close()
+
+    def write(self, statement: str, rows: list[tuple]) -> None:
+        """Run a statement for every row in one transaction, on the disk when this returns."""
+        with self._transaction():
+            self._db.executemany(statement, rows)
+
+    def read(self, query: str, conditions: dict) -> list[tuple]:
+        """Run a query whose ``{where}`` becomes those conditions that have a value."""
+        query, values = filled(query, conditions)
+        with self._lock, self._explained():
+            return self._db.execute(query, values).fetchall()
+
+    def _prepare(self) -> None:
+        """Bring the schema up to date, then switch to WAL (never in another program's file)."""
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            try:
+                with self._transaction():
+                    self._migrate()
+                with self._explained():
+                    # NORMAL, the default of many programs, may lose rows in a power cut
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except LedgerError as error:
+                # SQLite does not wait where two processes switch to WAL at once
+                busy = getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def _migrate(self) -> None:
+        """Apply the steps this file lacks; runs inside a transaction, so only one process does."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION and (application or tables):
+            raise LedgerError(
+                f"ledger: {self.path} is the database of another program; give another path"
+            )
+        if version > len(MIGRATIONS):
+            raise LedgerError(
+                f"ledger: {self.path} has schema {version} and this Diptych knows up to "
+                f"{len(MIGRATIONS)}; update Diptych or give another path"
+            )
+        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+            for statement in statements:
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {number}")
+        if application != APPLICATION:
+            self._db.execute(f"PRAGMA application_id = {APPLICATION}")
+
+    @contextmanager
+    def _transaction(self):
+        """Hold the write lock for a block and commit it, or leave the file as it was."""
+        with self._lock, self._explained():
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _explained(self):
+        """Turn SQLite's errors into one sentence that says what to do."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "")
+            remedy = next((text for start, text in REMEDIES if name.startswith(start)), None)
+            raise LedgerError(f"ledger: {self.path} {remedy or f'failed: {error}'}") from error
+
+
+REMEDIES = (
+    ("SQLITE_FULL", "could not grow, the disk is full; free some space and try again"),
+    ("SQLITE_IOERR", "could not be read or written, the disk is full or failing; check it"),
+    ("SQLITE_BUSY", f"was locked by another process for {BUSY_S:g} s; end that one and try again"),
+    ("SQLITE_NOTADB", "is not a ledger; give another path"),
+    ("SQLITE_CORRUPT", "is damaged; restore a copy or move it away to start a new one"),
+    ("SQLITE_READONLY", "cannot be written; check the permissions of the file and its folder"),
+    ("SQLITE_CANTOPEN", "cannot be opened; check the permissions of the file and its folder"),
+)
+
+
+def utc(moment: str | datetime | None) -> str:
+    """Write a time (None is now) as UTC text of one width, so that text order is time order."""
+    if moment is None:
+        moment = datetime.now(UTC)
+    elif isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def filled(query: str, conditions: dict) -> tuple[str, tuple]:
+    """Return a query and its values, of those conditions whose value is not None.
+
+    A tuple stands for as many ``?``; any other value for one.
+    """
+    given = {sql: value for sql, value in conditions.items() if value is not None}
+    values = [v if isinstance(v, tuple) else (v,) for v in given.values()]
+    return query.format(where=" AND ".join(given) or "1 = 1"), tuple(x for v in values for x in v)
+
+
+def open_database(path_or_url: str | Path):
+    """Return the database of a path or URL: SQLite, or PostgreSQL for ``postgresql://``."""
+    if str(path_or_url).startswith(("postgresql://", "postgres://")):
+        from diptych.core.store.postgres import Postgres
+
+        return Postgres(str(path_or_url))
+    return Database(path_or_url)
+
+
+def _file(path_or_url: str | Path) -> Path:
+    """Return the file that a path or URL names."""
+    text = str(path_or_url)
+    scheme, found, rest = text.partition("://")
+    if not found:
+        return Path(text).absolute()
+    if scheme != "sqlite":
+        raise LedgerError(f"ledger: {scheme}:// is no known kind; give a path or sqlite:///path")
+    return Path(rest.removeprefix("/")).absolute()

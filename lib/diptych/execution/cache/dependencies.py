@@ -1,0 +1,146 @@
+"""What a run found outside its folder, noted while it runs, so that the cache can look again.
+
+A stage that reads a table, a registered version or the ledger's rows depends on state that no key
+holds. Whoever reads it says here where it is; the runner keeps that with the run, and a run is
+taken from the cache only while each of these places still holds the same.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from diptych.base import hashing, workspace
+from diptych.execution import runs
+
+NOTES = "uses.jsonl"
+
+
+def rows(database: Path, query: str, arguments: Sequence = ()) -> None:
+    """Note what a query of an SQLite file gives; the answer must be small."""
+    _note("rows", path=_short(database), query=query, arguments=list(arguments))
+
+
+def files(path: Path) -> None:
+    """Note the content of a file, or of a folder and all that is in it."""
+    _note("files", path=_short(path))
+
+
+def table(folder: Path, version: int) -> None:
+    """Note the rows of one version of a Delta table; -1 is the newest."""
+    _note("table", path=_short(folder), version=version)
+
+
+def latest(notebook: str, task: dict) -> None:
+    """Note the latest complete run of a notebook on a task."""
+    _note("latest", notebook=notebook, task=task)
+
+
+def never(why: str) -> None:
+    """Note that a run must not be taken from the cache, because nobody can look again."""
+    _note("never", why=why)
+
+
+def look(use: dict):
+    """Return what a noted place holds now, as plain JSON; None if it holds nothing."""
+    try:
+        return _LOOKS[use["kind"]](use)
+    except (OSError, sqlite3.Error, ValueError, LookupError):
+        return None
+
+
+def take(folder: Path) -> list[dict]:
+    """Return what was noted in a staged run folder, each place once, and remove the notes."""
+    try:
+        lines = (folder / NOTES).read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    (folder / NOTES).unlink()
+    noted = {}
+    for line in lines:
+        use = json.loads(line)
+        where = json.dumps({k: v for k, v in use.items() if k != "found"}, sort_keys=True)
+        noted[where] = use
+    return list(noted.values())
+
+
+def changed(use: dict) -> str:
+    """Return what is other than noted, in words; "" if nothing is."""
+    if use["kind"] == "never":
+        return use["why"]
+    if look(use) == use["found"]:
+        return ""
+    match use["kind"]:
+        case "rows":
+            return f"{use['path']} no longer holds what the run wrote or read there"
+        case "table":
+            return f"the data table {Path(use['path']).name} is not what it was"
+        case "latest":
+            return f"the latest run of {use['notebook']} is another one"
+        case _:
+            return f"{use['path']} is not what it was"
+
+
+def _note(kind: str, **where) -> None:
+    """Append one line to the notes of the run in progress, if there is one."""
+    folder = os.environ.get("DIPTYCH_RUN")
+    if not folder or not os.path.isdir(folder):
+        return
+    use = {"kind": kind, **where}
+    use["found"] = None if kind == "never" else look(use)
+    with open(Path(folder, NOTES), "a", encoding="utf-8") as file:
+        file.write(json.dumps(use) + "\n")
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to the workspace, if inside: another machine has another one."""
+    path, home = Path(path).absolute(), workspace.home()
+    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
+
+
+def _rows(use: dict):
+    path = workspace.home() / use["path"]
+    if not path.is_file():
+        return None
+    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        return [list(row) for row in database.execute(use["query"], use["arguments"])]
+    finally:
+        database.close()
+
+
+def _files(use: dict):
+    path = workspace.home() / use["path"]
+    return hashing.of_path(path) if path.exists() else None
+
+
+def _table(use: dict):
+    """Return the digest that the commit carries, if all files of that version are there."""
+    folder = workspace.home() / use["path"]
+    commits = sorted((folder / "_delta_log").glob("[0-9]*.json"))
+    if use["version"] >= 0:
+        commits = [path for path in commits if int(path.stem) <= use["version"]]
+    if not commits or use["version"] not in (-1, int(commits[-1].stem)):
+        return None
+    files, facts = {}, {}
+    for commit in commits:
+        for line in commit.read_text("utf-8").splitlines():
+            entry = json.loads(line)
+            if add := entry.get("add"):
+                files[add["path"]] = add["size"]
+            if remove := entry.get("remove"):
+                files.pop(remove["path"], None)
+            facts = entry.get("commitInfo", facts)
+    if any((folder / unquote(name)).stat().st_size != size for name, size in files.items()):
+        return None
+    return facts.get("digest") or hashing.of_file(commits[-1])
+
+
+def _latest(use: dict):
+    run = runs.latest(use["notebook"], use["task"])
+    return run and runs.content(run)
+
+
+_LOOKS = {"rows": _rows, "files": _files, "table": _table, "latest": _latest}

@@ -1,0 +1,189 @@
+"""Runs by their key: an unchanged one is linked, not run again.
+
+An entry names a run folder, the digest of each file in it, and what the run found elsewhere
+(`diptych.execution.cache.dependencies`). It counts only while all of that holds: a damaged file, a
+removed table or a registry begun anew make the run again. Entries are written whole, so
+of two runs of one key at once the later is linked from then on, and both are kept.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diptych.base import hashing, workspace
+from diptych.execution import runs
+from diptych.execution.cache import dependencies, import_graph
+from diptych.execution.cache import fingerprint as keys
+from diptych.execution.runs import Run
+
+
+@dataclass
+class Found:
+    """What the cache says of a job.
+
+    Attributes
+    ----------
+    key : str
+        "" if the job has none.
+    parts : dict
+        Of the key.
+    run : Run or None
+        The run to link.
+    why : str
+        Why there is none although there was one once; "" if this is the first.
+    """
+
+    key: str = ""
+    parts: dict = field(default_factory=dict)
+    run: Run | None = None
+    why: str = ""
+
+
+def find(job, root: Path, force: bool = False) -> Found:
+    """Look for a run of a job that can be linked.
+
+    Parameters
+    ----------
+    job : diptych.execution.runner.Job
+    root : Path
+        Where the run folder is wanted; a run that lies elsewhere is linked there.
+    force : bool
+        Find the key, but no run.
+    """
+    try:
+        parts = keys.parts_of(job)
+    except hashing.TooMany as error:
+        return Found(why=str(error))
+    import_graph.remember()
+    found = Found(keys.digest(parts), parts)
+    path = _path(found.key)
+    if force or not path.exists():
+        found.why = "--force" if force else ""
+        return found
+    try:
+        entry = json.loads(path.read_bytes())
+        folder = workspace.home() / entry["folder"]
+        found.why = _broken(folder, entry)
+        if not found.why:
+            found.run = runs.load_run(folder.name, _linked(folder, Path(root)).parent)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        found.why = f"its entry in the cache is damaged ({type(error).__name__})"
+    return found
+
+
+def note(staged: Path, manifest: dict, found: Found) -> None:
+    """Add to a manifest what its key was made of and what the run used elsewhere."""
+    noted = dependencies.take(staged)
+    never = [use["why"] for use in noted if use["kind"] == "never"]
+    result = staged / "result.json"
+    manifest["cache"] = {
+        "key": found.key,
+        "parts": found.parts,
+        "uses": [use for use in noted if use["kind"] != "never"],
+        "never": never[0] if never else "" if found.key else found.why,
+        "why": found.why,
+        "content": runs.content_of(staged, json.loads(result.read_bytes())) if result.exists()
+        else "",
+    }  # fmt: skip
+
+
+def add(run: Run) -> None:
+    """Let a finished run be linked from now on."""
+    facts = run.manifest["cache"]
+    if facts["never"] or run.status != "ok":
+        return
+    home = workspace.home()
+    inside = run.folder.is_relative_to(home)
+    entry = {
+        "folder": run.folder.relative_to(home).as_posix() if inside else str(run.folder),
+        "files": _digests(run.folder),
+        "uses": facts["uses"],
+        "upstream": run.result.get("upstream") or "",
+    }
+    path = _path(facts["key"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace.write_atomic(path, json.dumps(entry, indent=1))
+
+
+def why(run: Run) -> str:
+    """Return in words why a run was made and not linked."""
+    facts = run.manifest.get("cache")
+    if not facts or not facts.get("parts"):
+        reason = (facts or {}).get("never") or "it was made outside the runner"
+        return f"{run.id}: it has no key: {reason}."
+    lines = []
+    if facts["why"]:
+        lines.append(f"not linked: {facts['why']}")
+    before = _earlier(run)
+    if before is None:
+        lines.append(f"no earlier run of {run.notebook} to compare with")
+    else:
+        other = keys.changes(before.manifest["cache"]["parts"], facts["parts"])
+        lines += [f"changed: {text}" for text in other]
+        if not other:
+            lines.append("nothing changed in its key")
+            lines += [f"changed: {text}" for use in before.manifest["cache"]["uses"]
+                      if (text := dependencies.changed(use))]  # fmt: skip
+    if facts["never"]:
+        lines.append(f"never linked: {facts['never']}")
+    against = f" against {before.id}" if before else ""
+    return "\n".join([f"{run.id}{against}", *(f"  {line}" for line in lines)])
+
+
+def _earlier(run: Run) -> Run | None:
+    """Return the latest run of the notebook that began before this one and has a key."""
+    started = run.manifest["started"]
+    for other in runs.find_runs(run.notebook, run.folder.parent):
+        if other.manifest.get("cache", {}).get("parts") and other.manifest["started"] < started:
+            return other
+    return None
+
+
+def _broken(folder: Path, entry: dict) -> str:
+    """Return why an entry does not count, "" if it does."""
+    if not folder.is_dir():
+        return f"its run folder {folder.name} is gone"
+    if (now := _digests(folder)) != entry["files"]:
+        names = [name for name in {*now, *entry["files"]}
+                 if now.get(name) != entry["files"].get(name)]  # fmt: skip
+        return f"{min(names)} of {folder.name} is damaged"
+    upstream = entry["upstream"]
+    if upstream and not (workspace.runs() / upstream / "result.json").is_file():
+        return f"the run {upstream} it builds on is gone"
+    return next(filter(None, map(dependencies.changed, entry["uses"])), "")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = hashing.files_of(folder)
+    return {path.relative_to(folder).as_posix(): hashing.fresh(path) for path in files}
+
+
+def _linked(folder: Path, root: Path) -> Path:
+    """Return the folder as it lies under `root`: itself, or hard links to its files."""
+    place = root.absolute() / folder.name
+    if place == folder or place.exists():
+        return place
+    root.mkdir(parents=True, exist_ok=True)
+    beside = root / f".{folder.name}.{secrets.token_hex(2)}.partial"
+    try:
+        shutil.copytree(folder, beside, copy_function=_link)
+        os.rename(beside, place)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not place.exists():
+            raise
+    return place
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copy2(source, target)
+
+
+def _path(key: str) -> Path:
+    return workspace.home() / "cache" / "entries" / key[:2] / f"{key}.json"

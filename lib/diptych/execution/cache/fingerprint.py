@@ -1,0 +1,153 @@
+"""The key of a run: all that its outcome is made of, in parts that can be told apart.
+
+Code cells (not prose, not outputs), parameters, the content of files that a parameter names, the
+content of the upstream run, the modules and files the code uses, the lock file, packages, Python,
+and the environment variables declared in ``pyproject.toml``:
+
+    [tool.diptych]
+    environment = ["MY_REGION"]
+"""
+
+import os
+import platform
+import re
+import tomllib
+from pathlib import Path
+
+from diptych.base import environment, hashing, workspace
+from diptych.execution import runs
+from diptych.execution.cache import import_graph
+from diptych.execution.notebooks import code_digest, read_notebook, source
+
+UPSTREAM = "upstream"
+WORDS = {
+    "notebook": "the notebook's name",
+    "code": "a code cell",
+    "parameters": "parameter",
+    "data": "file of the parameter",
+    "upstream": "what it builds on",
+    "lib": "module",
+    "files": "file",
+    "lock": "requirements.lock",
+    "python": "Python",
+    "packages": "package",
+    "environment": "environment variable",
+}
+
+
+def parts_of(job) -> dict:
+    """Return the parts of a job's key.
+
+    Parameters
+    ----------
+    job : diptych.execution.runner.Job
+
+    Raises
+    ------
+    TooMany
+        If a parameter names a folder of too many files to look at.
+    """
+    content = read_notebook(job.notebook)
+    cells = [source(cell) for cell in content["cells"] if cell["cell_type"] == "code"]
+    modules, read = import_graph.used_by(cells, _folders())
+    values = {name: value for name, value in job.values.items() if name != UPSTREAM}
+    return {
+        "notebook": job.name,  # another may hold the same code
+        "code": code_digest(content),
+        "parameters": values,
+        "data": {name: found for name, value in values.items() if (found := _data(value))},
+        "upstream": _upstream(job.values.get(UPSTREAM)),
+        "lib": {_name(path): hashing.of_file(path) for path in modules},
+        "files": {_name(path): hashing.of_path(path) for path in read},
+        "lock": _lock(),
+        "python": platform.python_version(),
+        "packages": environment.packages(),
+        "environment": _environment(),
+    }
+
+
+def digest(parts: dict) -> str:
+    """Return the key."""
+    return hashing.of_json(parts)
+
+
+def changes(before: dict, after: dict) -> list[str]:
+    """Return in words what is other in one key than in an earlier one."""
+    found = []
+    for part, words in WORDS.items():
+        old, new = before.get(part), after.get(part)
+        if old == new:
+            continue
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            shown = f" {old} -> {new}" if part == "python" else ""
+            found.append(f"{words}{shown}")
+            continue
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                found.append(f"{words} {name}{_between(part, old.get(name), new.get(name))}")
+    return found
+
+
+def _between(part: str, old, new) -> str:
+    if part in ("parameters", "packages"):
+        return f" {old!r} -> {new!r}" if part == "parameters" else f" {old} -> {new}"
+    return "" if old is not None and new is not None else " (new)" if new else " (gone)"
+
+
+def _folders() -> list[Path]:
+    """Return where a kernel started here finds the user's own modules."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [Path.cwd(), *(Path(folder) for folder in given if folder)]
+
+
+def _name(path: Path) -> str:
+    """Return a file's name wherever this runs: in the package, in the repository, or here."""
+    for base in (workspace.PACKAGE.parent, _root()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return workspace.shown(path)
+
+
+def _data(value) -> dict[str, str]:
+    """Return the digest of every file or folder that a parameter's value names."""
+    found = {}
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str) or not text or len(text) > 4096 or "\0" in text:
+            continue
+        for base in (Path.cwd(), _root()):
+            path = base / Path(text).expanduser()
+            # a plain word that happens to be a folder's name is no path
+            if path.is_file() or (path.is_dir() and re.search(r"[/\\.]", text)):
+                found[text] = hashing.of_path(path)
+                break
+    return found
+
+
+def _upstream(run_id) -> str:
+    """Return the content of the run that was named to build on; a missing one is its name."""
+    if not run_id:
+        return ""
+    try:
+        return runs.content(runs.load_run(str(run_id)))
+    except LookupError:
+        return str(run_id)
+
+
+def _lock() -> str:
+    path = _root() / "requirements.lock"
+    return hashing.of_file(path) if path.is_file() else ""
+
+
+def _environment() -> dict[str, str]:
+    """Return digests of the declared variables' values, which may be secret; "" if not set."""
+    try:
+        project = tomllib.loads((_root() / "pyproject.toml").read_text("utf-8"))
+        names = project.get("tool", {}).get("diptych", {}).get("environment", [])
+    except (OSError, ValueError):
+        names = []
+    values = {str(name): os.environ.get(str(name)) for name in names}
+    return {name: "" if v is None else hashing.of_json(v) for name, v in values.items()}
+
+
+def _root() -> Path:
+    return workspace.repo_root()

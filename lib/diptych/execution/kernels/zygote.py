@@ -1,0 +1,360 @@
+"""The zygote: forks a kernel from itself for each request, with the libraries imported once.
+
+It listens on a Unix socket. A request is a line of JSON (``arguments``, ``environment``, ``cwd``)
+with the kernel's stdin, stdout and stderr, and a pipe if it is to talk over one. The answer is
+``{"pid": …}``, and ``{"returncode": …}`` when the kernel has ended, or ``{"refused": why}``. The
+kernel ends with the connection. A zygote nobody needs for a while ends itself.
+"""
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from diptych.execution.kernels import kernel, location, shell, wire
+from diptych.execution.kernels.imports import Imports, Unfit, Watched
+from diptych.execution.kernels.pages import Pages
+from diptych.execution.kernels.preforked import DELAY, Spare
+from diptych.execution.kernels.successor import Heir
+
+IDLE = "600"  # seconds; DIPTYCH_KERNEL_IDLE sets another time
+PATIENCE = 5.0  # seconds, for a request to arrive whole
+MATPLOTLIB = "module://matplotlib_inline.backend_inline"  # as ipykernel sets it for a kernel
+
+
+class Zygote:
+    """The state of the process that forks.
+
+    Parameters
+    ----------
+    interpreter : list of str
+        Path and options of this interpreter, under which callers look for it.
+    listener : socket.socket
+    path : Path
+        Where the listener is bound.
+    environment : dict
+        The variables this process was started with.
+    """
+
+    def __init__(self, interpreter, listener, path, environment):
+        self.interpreter, self.environment = interpreter, environment
+        self.listener, self.path = listener, Path(path)
+        self.inode = self.path.stat().st_ino
+        self.idle = float(environment.get("DIPTYCH_KERNEL_IDLE", IDLE))
+        self.imports = Imports(interpreter)
+        self.kernels: dict[int, socket.socket] = {}
+        self.selector = selectors.DefaultSelector()
+        self.used, self.pages = time.monotonic(), Pages()
+        self.heir: Heir | None = None
+        self.spare: Spare | None = None
+        self.due = math.inf  # when to fork the next spare
+        self.expected: tuple[list[str], bool] = ([], False)  # its arguments, and if with a pipe
+
+    def prepare(self) -> None:
+        """Make the shell, before any library can ask for it.
+
+        Raises
+        ------
+        Unfit
+            If there is another zygote where this one would be found.
+        """
+        self.listener.setblocking(False)  # an heir may be the one who accepts
+        self.imports.recover(self._trying)
+        os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
+        self.imports.shell, self.is_plain = shell.make_shell()
+        self._move()
+
+    def serve(self) -> None:
+        """Answer requests until nobody needs this process."""
+        self.wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self.wake[1])
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.selector.register(self.wake[0], selectors.EVENT_READ, self._reap)
+        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        self._plan_heir()
+        while self.kernels or self.listener:
+            until_due = max(0.0, self.due - time.monotonic())
+            for key, _ in self.selector.select(min(PATIENCE, self.idle, until_due)):
+                key.data(key.fileobj)
+            idle = not self.kernels and time.monotonic() - self.used >= self.idle
+            if self.listener and (idle or not (self.heir or self._is_found())):
+                self.retire()
+            elif self.listener and time.monotonic() >= self.due:
+                self._fork_spare()
+
+    def retire(self) -> None:
+        """Take no more requests, nor let an heir; the process ends with its last kernel."""
+        if self.heir:
+            self.selector.unregister(self.heir.end)
+            self.heir.kill()
+            self.heir = None
+            self._trying.unlink(missing_ok=True)
+        learnt = location.read(self.interpreter)
+        for path in {self.path, location.socket(self.interpreter, self.environment, learnt)}:
+            if self._is_mine(path):
+                path.unlink(missing_ok=True)
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        with contextlib.suppress(KeyError):  # it did not come to serve
+            self.selector.unregister(self.listener)
+        self.listener.close()
+        self.listener = None
+        self._drop_spare()
+        self.due = math.inf
+
+    def _is_found(self) -> bool:
+        """Say whether a caller would still come here: a package installed since makes it stale."""
+        return self._fits(self.environment) and self._is_mine(self.path)
+
+    def _fits(self, environment: dict) -> bool:
+        return location.socket(self.interpreter, environment, self.imports.learnt) == self.path
+
+    def _is_mine(self, path: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return path.stat().st_ino == self.inode
+        return False
+
+    def _reap(self, wake: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
+        if self.spare and os.waitpid(self.spare.pid, os.WNOHANG)[0]:
+            self.spare.close()
+            self.spare = None
+        for pid in list(self.kernels):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._end(pid)
+                connection = self.kernels.pop(pid)
+                with contextlib.suppress(KeyError):  # its caller hung up
+                    self.selector.unregister(connection)
+                _answer(connection, returncode=os.waitstatus_to_exitcode(status))
+                self.used = time.monotonic()
+        if self.listener:
+            self._plan_heir()
+
+    def _plan_heir(self) -> None:
+        """Fork an heir if something is to be imported, and there is none at it."""
+        if self.heir or not self.imports.wanted():
+            return
+        _flush()
+        heir = Heir()
+        if heir.fork():
+            self._inherit(heir)
+        self.heir = heir
+        self.selector.register(heir.end, selectors.EVENT_READ, self._hear)
+
+    def _hear(self, end: int) -> None:
+        """Let the heir take this process's place, if it did not end instead."""
+        if not self.heir:  # it was killed just now
+            return
+        self.selector.unregister(end)
+        is_ready = self.heir.is_ready()
+        self.heir.close()
+        self.heir = None
+        if is_ready:
+            self._stop_listening()
+            return
+        refused = self.imports.learnt.refused
+        self.imports.recover(self._trying)
+        if location.read(self.interpreter).refused == refused:
+            self.imports.give_up()
+        self._plan_heir()
+
+    def _inherit(self, heir: Heir) -> None:
+        """Be the heir: import, then serve. It does not return."""
+        try:
+            self._let_go()
+            self.kernels, self.spare, self.pages = {}, None, Pages()
+            self.selector = selectors.DefaultSelector()
+            self.imports.learn(self._trying)
+            self._move()
+            heir.announce()
+            self.due = time.monotonic() if self.expected[0] else math.inf
+            self.serve()
+        except Unfit as error:
+            print(error, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            _flush()
+            os._exit(0)
+
+    def _move(self) -> None:
+        """Move to where callers look who know what was learnt."""
+        self.imports.settle()
+        with location.lock():
+            self.imports.note_variables()
+            path = location.socket(self.interpreter, self.environment, self.imports.learnt)
+            if not self._is_mine(self.path) or (path != self.path and path.exists()):
+                raise Unfit("there is another zygote")
+            os.replace(self.path, path)
+        self.path = path
+
+    @property
+    def _trying(self) -> Path:
+        return self.path.with_suffix(".trying")
+
+    def _end(self, pid: int) -> None:
+        """End a kernel and the processes it started."""
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # the heir accepted it
+            return
+        connection.settimeout(PATIENCE)
+        files = []
+        try:
+            request, files = wire.receive_request(connection)
+            if request.get("stop"):
+                self.retire()
+                _answer(connection, stopped=os.getpid())
+            elif why := self.imports.refusal(Path(request["cwd"])):
+                _answer(connection, refused=why)
+            elif not self._fits(request["environment"]):
+                connection.close()  # it came while something was learnt, and looks again
+            elif self.imports.are_edited():
+                self.retire()
+                connection.close()  # the caller asks again, and starts another
+            else:
+                self._start(request, files, connection)
+        except (OSError, EOFError, ValueError) as error:  # the caller is gone, or no caller of ours
+            print(f"{self.path}: {error}", file=sys.stderr)
+            connection.close()
+        finally:
+            for file in files:
+                os.close(file)
+
+    def _start(self, request: dict, files: list[int], connection: socket.socket) -> None:
+        """Start a kernel: the spare if it is the one asked for, else one forked now."""
+        self.used = time.monotonic()
+        files = [*files, connection.fileno()]
+        if self.spare and self.spare.give(request, files, self._differing(request)):
+            pid = self.spare.pid
+            self.spare.close()
+            self.spare = None
+        else:
+            pid = self._fork(request["arguments"], len(files) > 4, lambda: (request, files))
+        self.kernels[pid] = connection
+        self.selector.register(connection, selectors.EVENT_READ, lambda _: self._hang_up(pid))
+        _answer(connection, pid=pid)
+        self._plan_spare(request["arguments"], len(files) > 4)
+
+    def _plan_spare(self, arguments: list[str], piped: bool) -> None:
+        """See to it that a spare is there for the next request, expected to be like the last."""
+        if not self.is_plain or not Spare.can_serve(arguments):
+            return
+        if self.spare and self.spare.piped != piped:
+            self._drop_spare()
+        self.expected = arguments, piped
+        if not self.spare:
+            self.due = min(self.due, time.monotonic() + DELAY)
+
+    def _fork_spare(self) -> None:
+        self.due = math.inf
+        self.spare = Spare(*self.expected)
+
+        def receive() -> tuple[dict, list[int]]:
+            self.pages.copy()
+            return self.spare.wait()
+
+        self.spare.born(self._fork(*self.expected, receive, ahead=True))
+
+    def _drop_spare(self) -> None:
+        """End the spare: it is not what is wanted any more."""
+        if self.spare:
+            self.spare.end()
+            os.waitpid(self.spare.pid, 0)
+            self.spare = None
+            self.due = time.monotonic() + DELAY
+
+    def _fork(
+        self, arguments: list[str], piped: bool, receive: Callable, *, ahead: bool = False
+    ) -> int:
+        """Fork a kernel, see `kernel.run`, and return its process's number."""
+        _flush()
+        pid = os.fork()
+        if pid == 0:
+            self.listener.close()
+            self._let_go(but=self.spare if ahead else None)
+            Watched.read.clear()  # from now on: what this process looks at
+            kernel.run(
+                arguments, piped, lambda: self._complete(*receive()), self._report, ahead=ahead
+            )
+        return pid
+
+    def _let_go(self, but: Spare | None = None) -> None:
+        """Close, in a process just forked, what is the zygote's alone, but for one spare."""
+        signal.set_wakeup_fd(-1)
+        for descriptor in self.wake:
+            os.close(descriptor)
+        self.selector.close()
+        for other in self.kernels.values():
+            other.close()
+        for other in {self.heir, self.spare} - {None, but}:
+            other.close()
+
+    def _report(self, before: set[str]) -> None:
+        """Note, in a kernel about to end, what helps those after it."""
+        self.imports.report(before)
+        self.pages.note()
+
+    def _differing(self, request: dict) -> set[str]:
+        """Return the variables in which a kernel's environment will differ from this one."""
+        mine = Watched.current()
+        return {name for name, _ in mine.items() ^ self._environment(request, mine).items()}
+
+    def _environment(self, request: dict, mine: dict) -> dict:
+        """Return a request's environment with the variables that libraries and the shell set."""
+        was = self.environment
+        changed = {name: value for name, value in mine.items() if was.get(name) != value}
+        return request["environment"] | changed
+
+    def _complete(self, request: dict, files: list[int]) -> tuple[dict, list[int]]:
+        environment = self._environment(request, Watched.current())
+        os.environ.__class__ = Watched.__base__
+        return request | {"environment": environment}, files
+
+    def _hang_up(self, pid: int) -> None:
+        self.selector.unregister(self.kernels[pid])
+        self._end(pid)
+
+
+def _answer(connection: socket.socket, **content) -> None:
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps(content).encode() + b"\n")
+    if "pid" not in content:
+        connection.close()
+
+
+def _flush() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        stream.flush()
+
+
+def main(interpreter: list[str], descriptor: int, path: str, environment: dict) -> None:
+    """Run a zygote detached from its caller, on a listening socket it was handed."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.environ.__class__ = Watched
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    zygote = Zygote(interpreter, socket.socket(fileno=descriptor), path, environment)
+    try:
+        zygote.prepare()
+        zygote.serve()
+    except Exception:
+        traceback.print_exc()
+        zygote.retire()

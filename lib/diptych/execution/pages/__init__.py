@@ -1,0 +1,1 @@
+"""A notebook as a page of HTML, sanitized and self-contained."""

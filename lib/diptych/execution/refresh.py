@@ -1,0 +1,93 @@
+"""Store outputs in the notebooks: one clean run of all of them, in order, in a fresh workspace.
+
+Nothing is stored before every notebook has run, so the outputs in git always stem from one run.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from diptych.base import workspace
+from diptych.base.progress import Bar, say
+from diptych.execution.engine import Engine, usual
+from diptych.execution.notebooks import all_files, read_notebook, short_name
+
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def in_order(folder: Path | None = None) -> list[Path]:
+    """Return the notebooks in the order of reading: the entrance, then panel by panel."""
+    folder = folder or workspace.repo_root() / "notebooks"
+    panels = ("start_here", "mlops", "llmops")
+
+    def place(path: Path) -> tuple[int, str]:
+        name = short_name(path, folder)
+        first = name.split("/")[0]
+        return (panels.index(first) if first in panels else len(panels)), name
+
+    return sorted(all_files(folder, (".ipynb",)), key=place)
+
+
+def refresh(
+    notebooks: Iterable[Path] | None = None,
+    *,
+    engine: Engine | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Run notebooks with their defaults and store their outputs in place.
+
+    Parameters
+    ----------
+    notebooks : iterable of Path, optional
+        In the order to run; all of ``notebooks/`` if not given.
+    engine : Engine, optional
+        That of `diptych.execution.engine.usual` if not given.
+
+    Raises
+    ------
+    NotebookFailed
+        If a cell raises; then no notebook is changed.
+    """
+    engine = engine or usual()
+    paths = list(notebooks) if notebooks is not None else in_order()
+    with TemporaryDirectory(prefix="diptych-") as folder:
+        done = []
+        with Bar("notebooks", "notebook", show=progress, total=len(paths)) as bar:
+            for number, path in enumerate(paths):
+                bar(number, len(paths), short_name(path))
+                output = Path(folder) / f"{number}.ipynb"
+                _execute(engine, path, output, Path(folder) / "home", progress)
+                done.append(output)
+        for path, output in zip(paths, done, strict=True):
+            store(output, path)
+            say(f"{workspace.shown(path)}: outputs stored")
+    return paths
+
+
+def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: bool) -> None:
+    read_notebook(path)
+    environment = {"DIPTYCH_HOME": str(home)}
+    with Bar(short_name(path), "cell", progress) as on_cell:
+        engine.execute(path, output, {}, environment=environment, cwd=path.parent, on_cell=on_cell)
+
+
+def store(executed: Path, notebook: Path) -> None:
+    """Write an executed notebook with only what a reader needs, so that diffs stay small."""
+    from diptych.base.lazy_nbformat import nbformat
+
+    nb = nbformat.read(executed, as_version=4)
+    nb.metadata = nbformat.from_dict(KERNEL)
+    for number, cell in enumerate(nb.cells):
+        cell.id = f"{notebook.stem}-{number:02d}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if "nbval-ignore-output" in (tags or ()):  # bars and warnings of the machine it ran on
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        for output in cell.get("outputs", []):
+            output.pop("transient", None)
+            if "metadata" in output:
+                output.metadata = nbformat.from_dict({})
+    workspace.write_atomic(notebook, nbformat.writes(nb, version=4).rstrip("\n") + "\n")

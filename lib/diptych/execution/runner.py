@@ -1,0 +1,343 @@
+"""Run notebooks: check everything, execute in a staged folder, publish the folder whole.
+
+A run is built in ``.<id>.partial/`` and renamed when it is complete, so that nobody ever reads
+half a run: not beside it, and not after a kill at any moment.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diptych.base import environment as host
+from diptych.base import workspace
+from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.base.progress import Bar, say
+from diptych.base.secrets import Redactor
+from diptych.execution import runs
+from diptych.execution.cache import dependencies, entries
+from diptych.execution.engine import Engine, usual
+from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
+from diptych.execution.parameters import Parameter, find_file, read_parameters, resolve
+from diptych.execution.runs import Run, find_runs, load_run, new_id
+
+__all__ = ["Job", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
+
+Step = tuple[str | Path, Iterable[str | Path], Iterable[str] | Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A notebook with checked parameters, ready to run.
+
+    Attributes
+    ----------
+    notebook : Path
+    declared : tuple of Parameter
+    files : tuple of Path
+        The parameter files.
+    values : dict
+        Every parameter's value by name.
+    origin : tuple of (str, str)
+        Name and shown path of a notebook that was sent here; else () and both are the path's.
+    """
+
+    notebook: Path
+    declared: tuple[Parameter, ...]
+    files: tuple[Path, ...]
+    values: dict
+    origin: tuple[str, str] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the notebook, such as ``"mlops/2_build"``."""
+        return self.origin[0] if self.origin else short_name(self.notebook)
+
+    @property
+    def shown(self) -> str:
+        """Path of the notebook as a reader wants it."""
+        return self.origin[1] if self.origin else workspace.shown(self.notebook)
+
+    @property
+    def injected(self) -> dict:
+        """The values that differ from the notebook's own defaults."""
+        defaults = {parameter.name: parameter.default for parameter in self.declared}
+        return {name: value for name, value in self.values.items() if value != defaults[name]}
+
+    def with_upstream(self, run: Run | None) -> "Job":
+        """Return the job building on a run, if it takes one and none was chosen."""
+        if run is None or self.values.get("upstream") != "":
+            return self
+        return replace(self, values={**self.values, "upstream": run.id})
+
+
+def prepare(
+    notebook: str | Path,
+    files: Iterable[str | Path] = (),
+    overrides: Iterable[str] | Mapping[str, object] = (),
+    sections: Iterable[str] = (),
+) -> Job:
+    """Check everything about a run that can be checked without a kernel.
+
+    Parameters
+    ----------
+    notebook, files, overrides
+        As `run_notebook` takes them.
+    sections : iterable of str
+        Sections that the files may have besides parameters, such as ``sweep``.
+
+    Raises
+    ------
+    ParameterError
+        With every problem found.
+    """
+    path, files = find_notebook(notebook), tuple(files)
+    declared = tuple(read_parameters(path))
+    values = resolve(declared, files, overrides, tuple(sections))
+    return Job(path, declared, tuple(find_file(file) for file in files), values)
+
+
+def run_notebook(
+    notebook: str | Path,
+    files: Iterable[str | Path] = (),
+    overrides: Iterable[str] | Mapping[str, object] = (),
+    *,
+    progress: bool = True,
+    engine: Engine | None = None,
+    outputs_root: Path | None = None,
+    force: bool = False,
+) -> Run:
+    """Run one notebook into a new run folder, or link the run that nothing has changed since.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        A path, or a short name such as ``"mlops/2_build"``.
+    files, overrides
+        As `diptych.execution.parameters.resolve` takes them.
+    progress : bool
+        Say on stderr how each run ended, and show a bar a cell if that is a terminal.
+    engine : Engine, optional
+        That of `diptych.execution.engine.usual` if not given.
+    outputs_root : Path, optional
+        Where the run folder goes instead of the workspace's; later stages do not look there.
+    force : bool
+        Run it although nothing has changed.
+
+    Raises
+    ------
+    ParameterError
+        Before anything is written or started, with every problem found.
+    NotebookFailed
+        If a cell raises; the folder is kept as ``<id>-failed``.
+    """
+    return run_job(
+        prepare(notebook, files, overrides),
+        progress=progress,
+        engine=engine,
+        outputs_root=outputs_root,
+        force=force,
+    )
+
+
+def run_all(
+    steps: Iterable[Step],
+    on_run: Callable[[Run], None] | None = None,
+    *,
+    progress: bool = True,
+    engine: Engine | None = None,
+    force: bool = False,
+) -> list[Run]:
+    """Run notebooks one after another, each building on the one before; stop at a failure.
+
+    All steps are checked before the first kernel starts. A notebook that declares ``upstream``
+    and is not given one gets the id of the run before it in its panel; the first of a panel finds
+    its own.
+
+    Parameters
+    ----------
+    steps : iterable of (notebook, files, overrides)
+        As `run_notebook` takes them.
+    on_run : callable, optional
+        Called with each finished `Run`.
+    progress, engine, force
+        As for `run_notebook`.
+
+    Raises
+    ------
+    ParameterError, NotebookFailed
+        As `run_notebook` does.
+    """
+    engine = engine or usual()
+    jobs, problems, done = [], [], []
+    for step in steps:
+        try:
+            jobs.append(prepare(*step))
+        except ParameterError as error:
+            problems.extend(problem for problem in error.problems if problem not in problems)
+    if problems:
+        raise ParameterError(problems)
+    with Bar("notebooks", "notebook", show=progress and len(jobs) > 1, total=len(jobs)) as bar:
+        for job in jobs:
+            bar(len(done), len(jobs), job.name)
+            job = job.with_upstream(_before(job, done))
+            done.append(run_job(job, progress=progress, engine=engine, force=force))
+            if on_run is not None:
+                on_run(done[-1])
+    return done
+
+
+def _before(job: Job, done: list[Run]) -> Run | None:
+    """Return the last run of the same panel."""
+    panel = job.name.rpartition("/")[0]
+    return next((run for run in reversed(done) if run.notebook.rpartition("/")[0] == panel), None)
+
+
+def run_job(
+    job: Job,
+    *,
+    progress: bool = True,
+    engine: Engine | None = None,
+    outputs_root: Path | None = None,
+    force: bool = False,
+) -> Run:
+    """Run what `prepare` checked; see `run_notebook`."""
+    dependencies.never("it runs notebooks itself")  # noted where a notebook calls this
+    engine = engine or usual()
+    root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
+    found = entries.find(job, root, force)
+    if found.run is None:
+        found.run = _execute(job, root, found, progress, engine)
+        entries.add(found.run)
+    else:
+        found.run = replace(found.run, linked=True)
+        if progress:
+            say(f"{job.name} unchanged, linked: {found.run.folder}")
+    if root == workspace.runs():
+        runs.ask(found.run)
+    return found.run
+
+
+def _execute(job: Job, root: Path, found: entries.Found, progress: bool, engine: Engine) -> Run:
+    started = datetime.now(UTC)
+    manifest = _manifest(job, started)
+    manifest["id"], staged = _staged(root, job, started)
+    # The kernel inherits the caller's directory, as under bare papermill, so that a path given
+    # as a parameter means the same; notebooks themselves never depend on it.
+    environment = {"DIPTYCH_RUN": str(staged), "DIPTYCH_HOME": str(workspace.home())}
+    try:
+        with Bar(job.name, "cell", progress) as bar:
+            engine.execute(
+                job.notebook,
+                staged / "notebook.ipynb",
+                job.injected,
+                environment=environment,
+                cwd=Path.cwd(),
+                on_cell=bar,
+            )
+    except BaseException as error:
+        run = _publish(root, staged, manifest, found, error)
+        if progress:
+            say(f"{job.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
+        if isinstance(error, NotebookFailed):
+            error.notebook, error.run = job.name, run
+        raise
+    run = _publish(root, staged, manifest, found)
+    if progress:
+        say(f"{job.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
+    return run
+
+
+def _staged(root: Path, job: Job, started: datetime) -> tuple[str, Path]:
+    """Make the staged folder under an id nobody has."""
+    root.mkdir(parents=True, exist_ok=True)
+    while True:
+        run_id = new_id(job.name, job.values, started)
+        staged = root / f".{run_id}.partial"
+        if (root / run_id).exists():
+            continue
+        try:
+            staged.mkdir()
+        except FileExistsError:
+            continue
+        return run_id, staged
+
+
+def _manifest(job: Job, started: datetime) -> dict:
+    return {
+        "id": "",
+        "notebook": job.shown,
+        "name": job.name,
+        "parameters": job.values,
+        "sha256": {
+            "code": code_digest(read_notebook(job.notebook)),
+            "files": {workspace.shown(path): host.digest(path) for path in job.files},
+            "lib": host.source_digest(),
+        },
+        "git": host.commit(),
+        "python": platform.python_version(),
+        "packages": host.packages(),
+        "host": host.machine(),
+        "started": started.isoformat(),
+        "cost": 0,
+    }
+
+
+def _export(staged: Path, manifest: dict) -> None:
+    """Write the notebook, as far as it came, as a page."""
+    from diptych.base.lazy_nbformat import nbformat
+    from diptych.execution.pages.export import notebook_to_html
+
+    path = staged / "notebook.ipynb"
+    if path.exists():
+        nb = nbformat.read(path, as_version=4)
+        page = notebook_to_html(nb, title=title(nb) or manifest["name"], manifest=manifest)
+        workspace.write_atomic(staged / "notebook.html", page)
+
+
+def _publish(
+    root: Path,
+    staged: Path,
+    manifest: dict,
+    found: entries.Found,
+    error: BaseException | None = None,
+) -> Run:
+    """Complete the manifest, redact what the notebook wrote and give the folder its name."""
+    ended = datetime.now(UTC)
+    seconds = (ended - datetime.fromisoformat(manifest["started"])).total_seconds()
+    run_id = manifest["id"]
+    end = {"status": "ok", "ended": ended.isoformat(), "seconds": round(seconds, 3)}
+    if error is not None:
+        run_id = f"{run_id}-failed"
+        end |= {"id": run_id, "status": "failed", "error": _told(error)}
+        _mark_incomplete(staged / "result.json")
+    manifest = manifest | end
+    _export(staged, manifest)
+    Redactor().folder(staged)
+    entries.note(staged, manifest, found)
+    text = Redactor().text(json.dumps(manifest, indent=1))
+    workspace.write_atomic(staged / "manifest.json", text + "\n")
+    os.rename(staged, root / run_id)
+    return load_run(run_id, root)
+
+
+def _told(error: BaseException) -> dict:
+    """Return what went wrong as the manifest keeps it."""
+    if isinstance(error, NotebookFailed):
+        return {"cell": error.cell, "ename": error.ename, "evalue": error.evalue}
+    if isinstance(error, KeyboardInterrupt):
+        return {"cell": None, "ename": "Interrupted", "evalue": "stopped by Ctrl-C or a signal"}
+    return {"cell": None, "ename": type(error).__name__, "evalue": str(error)}
+
+
+def _mark_incomplete(path: Path) -> None:
+    """Let no later stage build on a notebook that failed after its verdict."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return
+    if content.get("complete"):
+        workspace.write_atomic(path, json.dumps(content | {"complete": False}, indent=1))

@@ -1,0 +1,198 @@
+"""Run folders: their names, and reading them back."""
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diptych.base import hashing, workspace
+from diptych.base.errors import ParameterError
+from diptych.execution.notebooks import nearest
+
+STAMP = "%Y%m%d-%H%M%S"
+SHOWN = ("notebook.ipynb", "notebook.html", "manifest.json")  # for people: no stage reads them
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    id : str
+        Name of the folder; it ends in ``-failed`` if the notebook failed.
+    folder : Path
+        Holds ``notebook.ipynb``, ``notebook.html``, ``result.json`` and ``manifest.json``.
+    manifest : dict
+        What the runner recorded; empty for a run made outside the runner.
+    result : dict
+        What the notebook recorded; empty if nothing.
+    linked : bool
+        Whether the runner took it from the cache.
+    """
+
+    id: str
+    folder: Path
+    manifest: dict = field(default_factory=dict)
+    result: dict = field(default_factory=dict)
+    linked: bool = field(default=False, compare=False)
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``failed``, or ``incomplete`` (opened outside the runner, never finished)."""
+        outside = "ok" if self.result.get("complete") else "incomplete"
+        return self.manifest.get("status", outside)
+
+    @property
+    def notebook(self) -> str:
+        """Name of the notebook, such as ``"mlops/2_build"``."""
+        return self.manifest.get("name") or self.result.get("notebook", "")
+
+
+def new_id(notebook: str, values: Mapping[str, object], now: datetime) -> str:
+    """Return a new run's id: time, notebook, task if there is one, random suffix."""
+    parts = [now.astimezone(UTC).strftime(STAMP), notebook.replace("/", "-")]
+    task = values.get("task")
+    if isinstance(task, str) and task:
+        parts.append(Path(task).stem)
+    slugs = [re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:40] for part in parts]
+    return "-".join([*filter(None, slugs), secrets.token_hex(2)])
+
+
+def load_run(run_id: str, root: Path | None = None) -> Run:
+    """Read one run.
+
+    Raises
+    ------
+    LookupError
+        If there is no such run or it cannot be read.
+    """
+    folder = (root or workspace.runs()) / run_id
+    try:
+        contents = [_read(folder / name) for name in ("manifest.json", "result.json")]
+    except (OSError, ValueError) as error:
+        raise LookupError(f"{run_id}: the run in {folder} cannot be read ({error})") from error
+    if not any(contents):
+        raise LookupError(f"{run_id}: no run in {folder}")
+    return Run(run_id, folder, *contents)
+
+
+def ask(run: Run) -> None:
+    """Note that a run was asked for now: a linked one is the latest, however old it is."""
+    path = workspace.home() / "cache" / "asked" / run.id
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(datetime.now(UTC).strftime(f"{STAMP}.%f"))
+
+
+def latest(notebook: str, task: Mapping) -> Run | None:
+    """Return the complete run of `notebook` with these shared parameters asked for last."""
+    root = workspace.runs()
+    for folder in sorted(root.iterdir(), key=_asked, reverse=True):
+        if folder.name.startswith(".") or not (folder / "result.json").exists():
+            continue
+        try:
+            run = load_run(folder.name, root)
+        except LookupError:
+            continue
+        result = run.result
+        if result.get("complete") and run.notebook == notebook and result.get("task") == task:
+            return run
+    return None
+
+
+def content(run: Run) -> str:
+    """Return a digest of what a run hands to later stages: its results, its files, its upstream.
+
+    The ids of the runs it builds on are no part of it, their contents are: two runs that found
+    the same are one to whoever builds on them.
+    """
+    if known := run.manifest.get("cache", {}).get("content"):
+        return known
+    return content_of(run.folder, run.result)
+
+
+def content_of(folder: Path, result: Mapping) -> str:
+    """Return `content` of a folder that may still be staged."""
+    parts = {"result": _without_ids(result), "files": {}}
+    for path in hashing.files_of(folder):
+        name = path.relative_to(folder).as_posix()
+        if name not in (*SHOWN, "result.json"):
+            parts["files"][name] = hashing.of_file(path)
+    if upstream := result.get("upstream"):
+        try:
+            parts["upstream"] = content(load_run(upstream))
+        except LookupError:
+            parts["upstream"] = upstream
+    return hashing.of_json(parts)
+
+
+def named(name: str) -> Run:
+    """Return a run by its id or folder, or the newest run of a notebook.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    folder = Path(name).expanduser().absolute()
+    for root, run_id in ((None, name), (folder.parent, folder.name)):
+        try:
+            return load_run(run_id, root)
+        except LookupError:
+            continue
+    found = find_runs()
+    if newest := next((run for run in found if run.notebook == name), None):
+        return newest
+    hint = nearest(name, [*(run.id for run in found), *(run.notebook for run in found)])
+    raise ParameterError(f"{name}: no such run. {hint}Give a run's id, its folder or a notebook.")
+
+
+def find_runs(notebook: str = "", root: Path | None = None) -> list[Run]:
+    """Return the runs, newest first, of one notebook or all.
+
+    Runs in progress, killed or unreadable are left out.
+    """
+    found = []
+    for folder in (root or workspace.runs()).iterdir():
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        try:
+            run = load_run(folder.name, root)
+        except LookupError:
+            continue
+        if notebook in ("", run.notebook):
+            found.append(run)
+    return sorted(found, key=_started, reverse=True)
+
+
+def _without_ids(tree):
+    """Return a result without the parameter and the field ``upstream``."""
+    if not isinstance(tree, dict):
+        return tree
+    return {name: _without_ids(value) for name, value in tree.items() if name != "upstream"}
+
+
+def _asked(folder: Path) -> tuple[str, str]:
+    """Return when a run was last asked for, else the second it started."""
+    try:
+        stamp = (workspace.home() / "cache" / "asked" / folder.name).read_text()
+    except OSError:
+        stamp = folder.name[:15]
+    return stamp, folder.name
+
+
+def _started(run: Run) -> tuple[str, str]:
+    """Return the second a run started, and its finer time if the runner recorded it."""
+    return run.id[:15], run.manifest.get("started", "")
+
+
+def _read(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is no mapping")
+    return content

@@ -1,0 +1,1 @@
+"""One notebook at many points: search space, workers, a Dask cluster."""

@@ -1,0 +1,151 @@
+"""A sweep on a Dask cluster: notebooks go out as bytes, run folders come back as bytes.
+
+No disk is shared. A worker needs this package, its environment and a clone of the repository; the
+runs that a stage builds on it makes in a workspace of its own. What a dead worker had is run again
+by another.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from diptych.base import hashing
+from diptych.base.errors import ParameterError
+from diptych.base.progress import say
+from diptych.execution import runs
+from diptych.execution.cache import entries
+from diptych.execution.cache import fingerprint as keys
+from diptych.execution.runner import Job
+from diptych.execution.sweeps.workers import THREADS, Outcome, attempt
+
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A run as bytes: the files of its folder by name, and what went wrong."""
+
+    run: str
+    files: dict[str, bytes]
+    error: str
+
+
+class Cluster:
+    """The points of a sweep, spread over a cluster's workers.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+    root : Path
+        Where the run folders go, on this machine.
+    base : Job
+
+    Raises
+    ------
+    ParameterError
+        If no scheduler answers there, or the notebook is to build on a run of this machine.
+    """
+
+    def __init__(self, address: str, root: Path, base: Job):
+        if base.values.get("upstream"):
+            raise ParameterError(
+                f"upstream = {base.values['upstream']}: this run is on this machine only. Leave "
+                "upstream empty with --dask: each worker makes what it builds on."
+            )
+        self.root, self._told = root, False
+        self.client = connect(address)
+
+    def map(self, jobs: Iterable[tuple[int, Job]]) -> Iterator[tuple[int, Outcome]]:
+        """Run jobs and yield each outcome; unchanged ones are linked and not sent."""
+        from distributed import as_completed
+
+        sent, futures = {}, []
+        for number, job in jobs:
+            found = entries.find(job, self.root)
+            if found.run is not None:
+                yield number, Outcome(replace(found.run, linked=True))
+                continue
+            job = replace(job, files=(), origin=(job.name, job.shown))
+            content = job.notebook.read_bytes()
+            futures.append(self.client.submit(run_parcel, job, content, pure=False))
+            sent[futures[-1].key] = (number, found)
+        for future in as_completed(futures, loop=self.client.loop):
+            number, found = sent[future.key]
+            try:
+                # a worker that dies with a result not yet fetched has it made again elsewhere
+                outcome = self._unpacked(future.result(), found)
+            except (Exception, CancelledError) as error:
+                outcome = Outcome(None, f"{type(error).__name__}: {error}")
+            future.release()
+            yield number, outcome
+
+    def close(self) -> None:
+        """Leave the cluster; what still runs for this sweep is given up."""
+        self.client.close()
+
+    def _unpacked(self, parcel: Parcel, found: entries.Found) -> Outcome:
+        """Write a run folder that came back, whole or not at all."""
+        if not parcel.run:
+            return Outcome(None, parcel.error)
+        self.root.mkdir(parents=True, exist_ok=True)
+        staged = self.root / f".{parcel.run}.{secrets.token_hex(2)}.partial"
+        for name, content in parcel.files.items():
+            path = staged / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        os.rename(staged, self.root / parcel.run)
+        run = runs.load_run(parcel.run, self.root)
+        if run.manifest["cache"]["key"] == found.key:
+            entries.add(run)
+        elif not self._told:
+            self._told = True
+            changed = keys.changes(found.parts, run.manifest["cache"]["parts"])
+            say(f"The workers are not as this machine ({changed[0]}), so their runs are not "
+                "linked later.")  # fmt: skip
+        return Outcome(run, parcel.error)
+
+
+def connect(address: str):
+    """Return a client of the scheduler at an address.
+
+    Raises
+    ------
+    ParameterError
+        If none answers.
+    """
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=PATIENCE_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"--dask {address}: no scheduler answers ({_first_line(error)}). Start one with "
+            "`dask scheduler`, and workers with `dask worker ADDRESS`."
+        ) from error
+
+
+def run_parcel(job: Job, content: bytes) -> Parcel:
+    """Run a notebook on a worker, in a workspace of the worker's own."""
+    from distributed import get_worker
+
+    for name in THREADS:
+        os.environ.setdefault(name, "1")  # Dask counts a core for each task
+    os.environ.setdefault("DIPTYCH_HOME", str(Path(get_worker().local_directory) / "diptych"))
+    with TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as folder:
+        notebook = Path(folder) / job.notebook.name
+        notebook.write_bytes(content)
+        outcome = attempt(replace(job, notebook=notebook), Path(folder) / "runs")
+        if outcome.run is None:
+            return Parcel("", {}, outcome.error)
+        home = outcome.run.folder
+        files = {p.relative_to(home).as_posix(): p.read_bytes() for p in hashing.files_of(home)}
+        return Parcel(outcome.run.id, files, outcome.error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

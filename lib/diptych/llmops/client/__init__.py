@@ -1,0 +1,1 @@
+"""Asking a model: endpoints, requests within a budget, fallbacks, batches, load tests."""

@@ -1,0 +1,217 @@
+"""One batch: its note in the workspace, its files, and who works through it.
+
+`Remote` is an endpoint that has the Batch API, `Here` the local model.
+"""
+
+import hashlib
+import json
+import math
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import openai
+
+from diptych.base import notebook_progress as bars
+from diptych.base import workspace
+from diptych.base.workspace import write_atomic
+from diptych.llmops.client import endpoint as endpoints
+from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.formats import chat_completions
+from diptych.llmops.client.request import Plan
+
+URL = "/v1/chat/completions"
+MOST_LINES, MOST_BYTES = 50_000, 200_000_000  # of one file
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+
+class BatchError(RuntimeError):
+    """A batch cannot be made or did not run; the message says what to do."""
+
+
+@dataclass
+class Job:
+    """One batch: its note in the workspace, its id at the endpoint and what it asks."""
+
+    note: Path
+    mark: str  # by which the endpoint's list of batches knows it
+    repeat: int
+    id: str = ""
+
+    @classmethod
+    def begin(cls, folder: Path, repeat: int, lines: list[str]) -> "Job":
+        """Write the file and the note of a new batch."""
+        mark = secrets.token_hex(8)
+        job = cls(folder / f"{mark}.json", mark, repeat)
+        write_atomic(job.file, "".join(lines))
+        job.keep()
+        return job
+
+    @cached_property
+    def bodies(self) -> dict[str, dict]:
+        """The requests by hash, as they lie in its file."""
+        lines = map(json.loads, self.file.read_text("utf-8").splitlines())
+        return {line["custom_id"]: line["body"] for line in lines}
+
+    @property
+    def file(self) -> Path:
+        """The file that goes up."""
+        return self.note.with_suffix(".jsonl")
+
+    def keep(self) -> None:
+        """Write the note."""
+        facts = {"mark": self.mark, "repeat": self.repeat, "id": self.id}
+        write_atomic(self.note, json.dumps(facts))
+
+    def close(self) -> None:
+        """Forget it: its answers are in the ledger."""
+        for path in self.note.parent.glob(f"{self.note.stem}.*"):
+            path.unlink(missing_ok=True)
+
+
+def parts(
+    todo: Mapping[str, dict], most_lines: int = MOST_LINES, most_bytes: int = MOST_BYTES
+) -> Iterator[list[str]]:
+    """Split requests into files of lines, each of one model and within the limits."""
+    part, size, last = [], 0, None
+    for name, body in sorted(todo.items(), key=lambda item: item[1]["model"]):
+        line = json.dumps({"custom_id": name, "method": "POST", "url": URL, "body": body}) + "\n"
+        full = len(part) == most_lines or size + len(line) > most_bytes
+        if part and (full or body["model"] != last):
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size, last = size + len(line), body["model"]
+    if part:
+        yield part
+
+
+class Side:
+    """Where batches are worked through, and the folder of their notes."""
+
+    records = True  # answers have yet to be written to the ledger
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        where = hashlib.sha256(plan.at.base_url.encode()).hexdigest()[:16]
+        self.folder = workspace.home() / "batches" / where
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def noted(self) -> list[Job]:
+        """Return the batches that are not collected yet."""
+        notes = sorted(self.folder.glob("*.json"))
+        return [Job(note, **json.loads(note.read_text("utf-8"))) for note in notes]
+
+
+class Remote(Side):
+    """Batches of an endpoint that has the Batch API."""
+
+    def __init__(self, plan: Plan):
+        super().__init__(plan)
+        self.client = endpoints.client(plan.at)
+
+    def make(self, job: Job) -> str:
+        """Send the file up and let it be worked through; return the batch's id."""
+        with self.told(job), job.file.open("rb") as content:
+            sent = self.client.files.create(file=content, purpose="batch")
+            # not tried twice: an answer that was lost may be of a batch that is made
+            made = self.client.with_options(max_retries=0).batches.create(
+                input_file_id=sent.id,
+                endpoint=URL,
+                completion_window="24h",  # there is no other
+                metadata={"diptych": job.mark},
+            )
+        return made.id
+
+    def lost(self, job: Job) -> str:
+        """Return the id of a batch whose maker was cut off before it could note it, "" if none."""
+        with self.told():
+            for batch in self.client.batches.list(limit=100):
+                if (batch.metadata or {}).get("diptych") == job.mark:
+                    return batch.id
+        return ""
+
+    def wait(self, job: Job, poll_s: float, wait_s: float | None, progress: bool) -> None:
+        """Return when the batch has ended; BatchError if it could not run."""
+        until = time.monotonic() + (math.inf if wait_s is None else wait_s)
+        with bars.bar(len(job.bodies), "call", progress) as bar, self.told():
+            while (batch := self.client.batches.retrieve(job.id)).status not in ENDED:
+                counts = batch.request_counts
+                done = counts.completed + counts.failed if counts else 0
+                bar.set_description(batch.status)
+                bar.update(done - bar.n)
+                if time.monotonic() > until:
+                    raise BatchError(
+                        f"batch {job.id}: is {batch.status}, {done} of {len(job.bodies)} done "
+                        f"after {wait_s:g} s; ask the same again later, it goes on meanwhile"
+                    )
+                time.sleep(poll_s)
+            bar.update(len(job.bodies) - bar.n)
+        if batch.status == "failed":
+            job.close()
+            told = [
+                f"line {x.line}: {x.message}" for x in (batch.errors and batch.errors.data) or ()
+            ]
+            raise BatchError(f"batch {job.id}: was refused, {'; '.join(told[:3]) or 'unexplained'}")
+
+    def results(self, job: Job) -> tuple[str, list[str]]:
+        """Return how the batch ended, and its output and error file."""
+        with self.told():
+            batch = self.client.batches.retrieve(job.id)
+            ids = filter(None, (batch.output_file_id, batch.error_file_id))
+            return batch.status, [self.client.files.content(name).text for name in ids]
+
+    @contextmanager
+    def told(self, job: Job | None = None):
+        """Turn the client's errors into one sentence; forget a job that was refused."""
+        try:
+            yield
+        except openai.OpenAIError as error:
+            refused = isinstance(error, openai.APIStatusError)
+            if job and refused:
+                job.close()
+            what = chat_completions.explain(error)
+            if refused and error.status_code in (404, 405, 501) and (job is None or not job.id):
+                what += "; has it the Batch API? If not, take ask_many"
+            raise BatchError(f"batch: {self.plan.at.name}: {what}") from error
+
+
+class Here(Side):
+    """Batches of the local model: the same files, worked through by `ask_many`."""
+
+    records = False  # `ask_many` has written them
+
+    def __init__(self, plan: Plan, options: Mapping):
+        super().__init__(plan)
+        self.options = {"server": plan.server, **options}
+
+    def make(self, job: Job) -> str:
+        """Begin nothing: the work is done while it is waited for."""
+        return job.mark
+
+    def lost(self, job: Job) -> str:
+        """Return its id: what was done of it is in the ledger."""
+        return job.mark
+
+    def wait(self, job: Job, poll_s: float, wait_s: float | None, progress: bool) -> None:
+        """Work through the file and write what a remote batch would."""
+        asked = job.bodies
+        answers = ask_many(asked.values(), repeat=job.repeat, progress=progress, **self.options)
+        lines = [_line(name, answer) for name, answer in zip(asked, answers, strict=True)]
+        write_atomic(job.note.with_suffix(".output.jsonl"), "".join(lines))
+
+    def results(self, job: Job) -> tuple[str, list[str]]:
+        """Return that it is completed, and its output file."""
+        return "completed", [job.note.with_suffix(".output.jsonl").read_text("utf-8")]
+
+
+def _line(name: str, answer: Answer) -> str:
+    """Return an answer as a line of a batch's output file."""
+    response = {"status_code": 200, "request_id": name[:16], "body": answer.response}
+    error = {"code": "failed", "message": answer.error} if answer.error else None
+    line = {"id": f"batch_req_{name[:16]}", "custom_id": name, "error": error}
+    return json.dumps(line | {"response": None if error else response}) + "\n"

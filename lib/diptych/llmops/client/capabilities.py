@@ -1,0 +1,103 @@
+"""What an endpoint really does: many take a field, answer well and ignore it.
+
+Each capability is tried with a small request and judged by the answer. The tries go through the
+ledger, so they are made and paid once, and replayed with it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.providers import EndpointError
+
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "verdict",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"verdict": {"type": "string", "enum": ["yes", "no"]}},
+            "required": ["verdict"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What was found; a refused field and an ignored one are both False.
+
+    Attributes
+    ----------
+    usage : bool
+        Answers tell their tokens.
+    stream_usage : bool
+        Streamed answers do too, when asked.
+    logprobs : bool
+        Answers hold the log-probabilities of their tokens, when asked.
+    json_schema : bool
+        Answers keep to a schema, though the prompt does not mention it.
+    seed : bool
+        The same seed gives the same sampled text, another seed another.
+    """
+
+    usage: bool
+    stream_usage: bool
+    logprobs: bool
+    json_schema: bool
+    seed: bool
+
+    def facts(self) -> dict[str, bool]:
+        """Return them by name, to be recorded."""
+        return asdict(self)
+
+
+def probe(endpoint: str = "local", **options) -> Capabilities:
+    """Try what an endpoint can do; takes the options of `diptych.llmops.client.ask.ask_many`.
+
+    Raises
+    ------
+    EndpointError
+        If it does not answer at all.
+    """
+    options |= {"endpoint": endpoint, "prompt_version": "probe"}
+
+    def ask(prompt: str, tokens: int, repeat: int = 0, stream: bool = False, **fields) -> Answer:
+        request = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
+        return ask_many([request | fields], **options, repeat=repeat, stream=stream)[0]
+
+    plain = ask("Say yes.", 4, temperature=0)
+    if plain.error:
+        raise EndpointError(f"endpoint: {endpoint} does not answer: {plain.error}")
+    streamed = ask("Say yes, please.", 4, stream=True, temperature=0)
+    told = ask("Say yes or no.", 4, temperature=0, logprobs=True, top_logprobs=2)
+    shaped = ask("Write a line about the sea.", 96, temperature=0, response_format=SCHEMA)
+    dice = "Write down ten random words."
+    first, again, other = (
+        ask(dice, 24, repeat=repeat, temperature=1.0, seed=seed).text
+        for seed, repeat in ((7, 0), (7, 1), (8, 0))
+    )
+    return Capabilities(
+        usage=plain.completion_tokens is not None,
+        stream_usage=streamed.completion_tokens is not None,
+        logprobs=_has_logprobs(told),
+        json_schema=_keeps_to_schema(shaped),
+        seed=bool(first) and first == again != other,
+    )
+
+
+def _has_logprobs(answer: Answer) -> bool:
+    if answer.response is None:
+        return False
+    found = answer.response["choices"][0].get("logprobs") or {}
+    return bool(found.get("content"))
+
+
+def _keeps_to_schema(answer: Answer) -> bool:
+    try:
+        found = json.loads(answer.text or "")
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("verdict") in ("yes", "no")

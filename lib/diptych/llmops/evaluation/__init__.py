@@ -1,0 +1,1 @@
+"""Grading answers: scorers, judge, structured output, behavioural checklist, prompt search."""

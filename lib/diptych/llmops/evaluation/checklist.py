@@ -1,0 +1,218 @@
+"""Behavioural tests of a prompt: what must hold whatever the accuracy is.
+
+The families follow CheckList (Ribeiro, Wu, Guestrin and Singh 2020, "Beyond Accuracy", ACL):
+minimum functionality (easy texts have a known answer), invariance (names, typing errors and orders
+hidden in a text change nothing) and direction (negation turns the answer). A prompt that always
+gives one answer passes every invariance test, so no family stands alone.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import pandas as pd
+import yaml
+
+from diptych.core.data.generators import grammar, lexicon
+from diptych.core.evaluation import stats
+from diptych.llmops import build
+from diptych.llmops.build import Variant
+
+SAME, OTHER = "the same", "another"  # what a test expects of its later answers
+MINIMUM, NEGATION, NAMES, TYPOS, INJECTION = FAMILIES = (
+    "minimum functionality", "negation", "names", "typos", "injection",
+)  # fmt: skip
+MOST_COMMON = 40  # adjectives of the lexicon that are negated; rare ones may not turn
+PEOPLE = 3  # other names tried for each text
+ERRORS = 2  # letters mistyped in a text
+TRIES = 10  # to find errors that show
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: texts, of which the first is the original, and what to expect of the answers.
+
+    Attributes
+    ----------
+    family : str
+        One of `FAMILIES`.
+    texts : tuple of str
+    expected : str
+        A label, `SAME` (all answers equal the first) or `OTHER` (none does).
+    """
+
+    family: str
+    texts: tuple[str, ...]
+    expected: str
+
+    def passed(self, answers: Sequence[str | None]) -> bool:
+        """Say whether the answers to the texts are as expected; one that is none never is."""
+        first, *rest = answers
+        if any(pd.isna(answer) for answer in answers):
+            return False
+        if self.expected == SAME:
+            return all(answer == first for answer in rest)
+        if self.expected == OTHER:
+            return all(answer != first for answer in rest)
+        return first == self.expected
+
+
+def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0) -> list[Case]:
+    """Make up to `n` tests of each family.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Labelled rows; invariance is tested on the ``text`` of the first `n` of them. Without a
+        text there are no tests.
+    labels : sequence of str
+        Where they are not positive and negative, only invariance is tested: what an easy text or
+        a negation is depends on the labels.
+    """
+    if "text" not in rows or not labels:
+        return []
+    rng = random.Random(f"behaviour {seed}")
+    rows = rows[["text", "label"]].head(n).itertuples(index=False)
+    texts = [(row.text, row.label) for row in rows]
+    made = _minimum(rng, n) + _negations(rng, n) if set(labels) == set(lexicon.POLARITIES) else []
+    for number, (text, label) in enumerate(texts):
+        made.append(Case(NAMES, _with_names(rng, text, number), SAME))
+        if (typed := _mistyped(rng, text)) != text:
+            made.append(Case(TYPOS, (text, typed), SAME))
+        wanted = rng.choice([other for other in labels if other != label])
+        order = _texts()["injection"][number % len(_texts()["injection"])]
+        made.append(Case(INJECTION, (text, _put(order, text=text, label=wanted)), SAME))
+    return made
+
+
+def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
+    """Ask a prompt about every text of the tests.
+
+    Parameters
+    ----------
+    variant : Variant
+        Its prompt must need no examples from a pool, and read ``text``.
+    **options
+        As `build.evaluate` takes them.
+
+    Returns
+    -------
+    DataFrame
+        One line per test: ``family``, ``text`` (the one that shows the failure, else the last),
+        ``original`` ("" for one text), ``expected``, ``answer``, ``confidence``, ``passed``.
+    """
+    names = ["family", "text", "original", "expected", "answer", "confidence", "passed"]
+    if not cases:
+        return pd.DataFrame(columns=names).astype({"passed": bool})
+    texts = list(dict.fromkeys(text for case in cases for text in case.texts))
+    rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
+    found = build.evaluate([variant], rows, **options)
+    answers = dict(zip(texts, found["predicted"].where(found["predicted"].notna(), None),
+                       strict=True))  # fmt: skip
+    sure = dict(zip(texts, found["confidence"], strict=True))
+    lines = []
+    for case in cases:
+        given = [answers[text] for text in case.texts]
+        wrong = [i for i in range(1, len(given)) if not case.passed([given[0], given[i]])]
+        at = wrong[0] if wrong else len(given) - 1
+        shown = case.texts[at]
+        original = case.texts[0] if at else ""
+        lines.append((case.family, shown, original, _expected(case, given), answers[shown],
+                      sure[shown], case.passed(given)))  # fmt: skip
+    return pd.DataFrame(lines, columns=names)
+
+
+def summary(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of tests that each family passed, with Wilson's interval.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high``, ``n``.
+    """
+    lines = []
+    for family in FAMILIES:
+        passed = tests.loc[tests["family"] == family, "passed"]
+        if len(passed):
+            share = stats.wilson(int(passed.sum()), len(passed))
+            lines.append((family, share.value, share.low, share.high, share.n))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+
+
+def worst(tests: pd.DataFrame, n: int = 10) -> pd.DataFrame:
+    """Return failures, in turn of each family the one the model was surest of."""
+    failed = tests[~tests["passed"]].sort_values("confidence", ascending=False, kind="stable")
+    turn = failed.groupby("family").cumcount()
+    shown = failed.loc[turn.sort_values(kind="stable").index[:n]]
+    return shown.drop(columns="passed").reset_index(drop=True)
+
+
+@cache
+def _texts() -> dict:
+    path = resources.files("diptych") / "assets" / "behaviour" / "sentiment.yaml"
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def _minimum(rng: random.Random, n: int) -> list[Case]:
+    """Take the easy texts written by hand, then one opinion of the lexicon about one thing."""
+    written = _texts()["minimum"].items()
+    made = [Case(MINIMUM, (text,), label) for label, texts in written for text in texts]
+    while len(made) < n:
+        label = rng.choice(lexicon.POLARITIES)
+        thing, word = _aspect(rng), _adjective(rng, label)
+        made.append(Case(MINIMUM, (f"The {thing} was {word}.",), label))
+    return made[:n]
+
+
+def _negations(rng: random.Random, n: int) -> list[Case]:
+    made = [Case(NEGATION, (plain, turned), OTHER) for plain, turned in _texts()["negation"]]
+    while len(made) < n:
+        thing, word = _aspect(rng), _adjective(rng, rng.choice(lexicon.POLARITIES))
+        made.append(Case(NEGATION, (f"The {thing} was {word}.", f"The {thing} was not {word}."),
+                         OTHER))  # fmt: skip
+    return made[:n]
+
+
+def _aspect(rng: random.Random) -> str:
+    """Draw something that can have an opinion in the singular."""
+    aspects = lexicon.read(rng.choice(lexicon.STABLE))["aspects"]
+    return rng.choice([word for word in aspects.words if not grammar.is_plural(word)])
+
+
+def _adjective(rng: random.Random, label: str) -> str:
+    words = lexicon.read("general")["adjectives"][label].words
+    return rng.choice([word for word in words if " " not in word][:MOST_COMMON])
+
+
+def _with_names(rng: random.Random, text: str, number: int) -> tuple[str, ...]:
+    """Return the text in a sentence of one person, then of others."""
+    told = _texts()["names"]
+    sentence = told["sentences"][number % len(told["sentences"])]
+    people = rng.sample([name for pair in told["people"] for name in pair], 1 + PEOPLE)
+    return tuple(_put(sentence, text=text, name=name) for name in people)
+
+
+def _mistyped(rng: random.Random, text: str) -> str:
+    """Return the text with errors; itself where it has no word for them."""
+    for _ in range(TRIES):  # two errors may undo each other, and equal letters swap unseen
+        typed = text
+        for _ in range(ERRORS):
+            typed = grammar.mistype(rng, typed)
+        if typed != text:
+            return typed
+    return text
+
+
+def _put(wording: str, text: str, **words: str) -> str:
+    """Put words, and last the text, whose own braces stay, into a wording."""
+    for name, word in words.items():
+        wording = wording.replace(f"{{{name}}}", word)
+    return wording.replace("{text}", text)
+
+
+def _expected(case: Case, answers: Sequence) -> str:
+    if case.expected == SAME:
+        return str(answers[0])
+    return f"not {answers[0]}" if case.expected == OTHER else case.expected

@@ -1,0 +1,152 @@
+"""A model as judge of two answers, asked in both orders, and how far it can be trusted.
+
+Judges favour a place: L. Zheng and others, "Judging LLM-as-a-judge with MT-bench and chatbot
+arena" (arXiv 2306.05685). So each pair is shown in both orders, and a verdict counts only where
+the two agree.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from diptych.core.evaluation import stats
+from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.evaluation import scorers
+from diptych.llmops.prompts.prompt import SLOT, Prompt
+
+QUESTION = """Two answers were given to the same question. Which one is better?
+
+Question:
+{question}
+
+Answer A:
+{a}
+
+Answer B:
+{b}
+
+Reply with A or B."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that compares answers; also a scorer that compares each with the row's label.
+
+    Attributes
+    ----------
+    question : str
+        With ``{question}``, ``{a}`` and ``{b}``; the model is to reply A or B.
+    endpoint, model : str
+        Who judges.
+    options : dict
+        Further options of `diptych.llmops.client.ask.ask_many`, such as ``calls`` and ``budget``.
+    """
+
+    question: str = QUESTION
+    endpoint: str = "local"
+    model: str = ""
+    options: dict = field(default_factory=dict, hash=False)
+
+    def compare(self, questions: Sequence[str], a: Sequence[str], b: Sequence[str]) -> pd.DataFrame:
+        """Judge pairs of answers; equal answers are undecided and cost nothing.
+
+        Returns
+        -------
+        DataFrame
+            ``first`` and ``second``: who was preferred with `a` shown first, and shown second
+            ("" where the reply names neither); ``verdict``: ``"a"`` or ``"b"`` where both orders
+            say so, ``"failed"`` where a call did, else ``"undecided"``; ``calls``, ``tokens``,
+            ``usd`` and ``ms`` of both together, 0 where nothing was asked, NaN where unknown.
+        """
+        pairs = list(zip(questions, a, b, strict=True))
+        asked = [i for i, (_, x, y) in enumerate(pairs) if x != y]
+        prompts = [self._filled(*pairs[i]) for i in asked]
+        prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in asked)]
+        common = {"temperature": 0.0, "max_tokens": 8}
+        options = {"parameters": common, "prompt_version": "judge"} | self.options
+        answers = ask_many(prompts, endpoint=self.endpoint, model=self.model, **options)
+        found = pd.DataFrame({"first": "", "second": "", "verdict": "undecided"}, range(len(pairs)))
+        found = found.assign(calls=0, tokens=0.0, usd=0.0, ms=0.0)
+        for i, one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
+            first = {"A": "a", "B": "b"}.get(_named(one.text), "")
+            second = {"A": "b", "B": "a"}.get(_named(two.text), "")
+            verdict = first if first == second != "" else "undecided"
+            verdict = "failed" if one.error or two.error else verdict
+            both = (x + y for x, y in zip(_cost(one), _cost(two), strict=True))
+            found.loc[i] = [first, second, verdict, 2, *both]
+        return found
+
+    def _filled(self, question: str, a: str, b: str) -> str:
+        given = {"question": question, "a": a, "b": b}
+        return SLOT.sub(lambda m: given.get(m[1], m[0]), self.question)
+
+    def __call__(
+        self, prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]
+    ) -> list[scorers.Grade]:
+        """Grade 1 where the reference is not preferred, 0 where it is, 0.5 where orders differ."""
+        given = [prompt.messages(row)[-1]["content"] for row in rows]
+        said = ["" if text is None else text for text in texts]
+        judged = self.compare(given, said, [row["label"] for row in rows])
+        values = {"a": 1.0, "b": 0.0, "undecided": 0.5, "failed": 0.0}
+        return [
+            scorers.Grade(text, float(text == row["label"]) or values[verdict] * (text is not None))
+            for text, row, verdict in zip(texts, rows, judged["verdict"], strict=True)
+        ]
+
+
+def _cost(answer: Answer) -> tuple[float, float, float]:
+    """Return tokens, dollars and milliseconds, NaN where unknown."""
+    known = (answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.latency_ms)
+    read, written, usd, ms = (math.nan if x is None else float(x) for x in known)
+    return read + written, usd, ms
+
+
+def _named(text: str | None) -> str:
+    """Return the one letter that a reply names, "" if it names none or both."""
+    found = set(re.findall(r"\b[AB]\b", text or ""))
+    return found.pop() if len(found) == 1 else ""
+
+
+def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
+    """Return how far a judge can be trusted.
+
+    A judge that only follows the place never gives the same verdict in both orders, one that
+    throws a coin gives it half of the time.
+
+    Parameters
+    ----------
+    judged : DataFrame
+        From `Judge.compare`.
+    truth : sequence of str, optional
+        For each pair the better answer, ``"a"`` or ``"b"``.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high`` (Wilson) and ``n``, NaN where nothing counts:
+        ``same in both orders`` among the pairs with a reply, and with a truth ``right`` among the
+        decided, and Cohen's ``kappa`` (1960) of verdict and truth, which has no interval here.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    replied = judged[(judged["first"] != "") | (judged["second"] != "")]
+    lines = [("same in both orders", replied["first"] == replied["second"])]
+    kappa = None
+    if len(truth):
+        decided = judged["verdict"].isin(("a", "b")).to_numpy()
+        said, true = judged["verdict"][decided], pd.Series(list(truth), judged.index)[decided]
+        lines.append(("right where decided", said == true))
+        varied = len(set(said) | set(true)) > 1
+        kappa = cohen_kappa_score(said, true) if varied else float("nan")
+    found = []
+    for name, right in lines:
+        n = len(right)
+        own = stats.wilson(int(right.sum()), n) if n else None
+        values = (own.value, own.low, own.high) if own else [float("nan")] * 3
+        found.append((name, *values, n))
+    if kappa is not None:
+        found.append(("kappa", float(kappa), float("nan"), float("nan"), found[-1][-1]))
+    return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])

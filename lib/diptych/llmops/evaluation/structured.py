@@ -1,0 +1,109 @@
+"""Answers as JSON that keeps to a schema: enforced by the server where it can, checked in any case.
+
+An endpoint may take the schema, answer well and ignore it, so only the check tells.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from diptych.core.evaluation import stats
+from diptych.llmops.build import Variant
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.prompts.prompt import Prompt
+
+SENT, NOT_SENT = "schema sent", "schema not sent"
+
+
+class SchemaError(ValueError):
+    """There is no schema that answers could be held to; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An answer read as JSON; `value` is None where `problem` says why it cannot be used."""
+
+    value: object = None
+    problem: str = ""
+
+
+def check(text: str | None, schema: Mapping) -> Checked:
+    """Read an answer and hold it to a schema (JSON Schema, draft 2020-12)."""
+    return _checker(schema)(text)
+
+
+def _checker(schema: Mapping):
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise SchemaError(f"schema: {error.message}") from error
+    validator = jsonschema.Draft202012Validator(schema)
+
+    def read(text: str | None) -> Checked:
+        if text is None:
+            return Checked(problem="there is no answer")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return Checked(problem="the answer is not JSON")
+        wrong = next(iter(sorted(validator.iter_errors(value), key=lambda e: e.json_path)), None)
+        if wrong is not None:
+            return Checked(problem=f"{wrong.json_path}: {wrong.message}")
+        return Checked(value)
+
+    return read
+
+
+def chosen(prompts: Sequence[Prompt]) -> Prompt:
+    """Return the first prompt whose answer is an object.
+
+    Raises
+    ------
+    SchemaError
+        If there is none.
+    """
+    for prompt in prompts:
+        if prompt.output.get("type") == "object":
+            return prompt
+    raise SchemaError("prompts: none answers with an object; add one with output: type: object")
+
+
+def compare(variant: Variant, rows: pd.DataFrame, **options) -> pd.DataFrame:
+    """Ask about rows with the schema sent along and without, and check every answer.
+
+    Parameters
+    ----------
+    variant : Variant
+        Its prompt's answer is an object.
+    **options
+        As `diptych.llmops.client.ask.ask_many` takes them.
+
+    Returns
+    -------
+    DataFrame
+        ``name`` (`SENT`, `NOT_SENT`), ``value``, ``low``, ``high`` (share that keeps to the schema,
+        Wilson), ``n``, ``most often``: the commonest problem. Where the first is below 1 the
+        endpoint does not enforce the schema, or answers were cut off.
+
+    Raises
+    ------
+    SchemaError
+        If the prompt has no schema of an object.
+    """
+    read = _checker(chosen([variant.prompt]).output)
+    free = replace(variant, parameters=variant.parameters | {"response_format": None})
+    lines = []
+    for name, asked in ((SENT, variant), (NOT_SENT, free)):
+        answers = ask_many(
+            asked.requests(rows.to_dict("records")), endpoint=asked.endpoint, model=asked.model,
+            server=asked.server, prompt_version=asked.prompt.version, **options,
+        )  # fmt: skip
+        problems = pd.Series([answer.error or read(answer.text).problem for answer in answers])
+        share = stats.wilson(int((problems == "").sum()), len(problems))
+        common = problems[problems != ""].mode().get(0, "")
+        lines.append((name, share.value, share.low, share.high, share.n, common))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "most often"])

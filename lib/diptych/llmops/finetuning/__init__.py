@@ -1,0 +1,159 @@
+"""Fine-tuning: LoRA or a soft prompt for the local model, or a job at a remote endpoint.
+
+All take a way to ask and labelled rows, and return the way to ask the tuned model, so that it is
+evaluated, released and served like any other.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.llmops.client import endpoint
+from diptych.llmops.client.budget import Budget
+from diptych.llmops.finetuning import examples, jobs, lora, soft_prompt, weights
+from diptych.llmops.finetuning.fitting import Schedule
+from diptych.llmops.finetuning.weights import TuningError
+from diptych.llmops.prompts.variant import Variant, asked_at
+
+__all__ = ["METHODS", "Schedule", "Tuned", "TuningError", "check", "tune"]
+
+METHODS = ("lora", "soft_prompt", "api")
+LONGEST = 1024  # tokens of an example
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned model.
+
+    Attributes
+    ----------
+    variant : Variant
+        How to ask it.
+    losses : list of float
+        Training loss by step.
+    rows, left_out : int
+        Rows that were learnt, and those too long for the model.
+    seconds : float
+    facts : dict
+        What else to record, such as a job's id.
+    """
+
+    variant: Variant
+    losses: list[float]
+    rows: int
+    left_out: int
+    seconds: float
+    facts: dict
+
+    def __str__(self) -> str:
+        told = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
+        if not self.losses:
+            return told
+        first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
+        return f"{told}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
+
+
+def check(method: str, variant: Variant, remote: str = "openai") -> None:
+    """Refuse what `tune` could not do, before anything is asked or paid.
+
+    Raises
+    ------
+    ValueError, EndpointError
+        The message names the field, its value and what to take.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+    if method == "api" and "endpoint" not in asked_at(remote):
+        raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
+    if method != "api" and variant.endpoint != "local":
+        raise ValueError(
+            f"method: {method} tunes the local model, and {variant.name} asks {variant.endpoint}; "
+            "take the method api"
+        )
+
+
+def tune(
+    method: str,
+    variant: Variant,
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    seed: int = 0,
+    epochs: float | None = None,
+    remote: str = "openai",
+    job: str = "",
+    budget: Budget | None = None,
+    usd_per_million: float | None = None,
+    poll_s: float = jobs.POLL_S,
+    progress: bool = False,
+) -> Tuned:
+    """Fine-tune on labelled rows, asked as `variant` asks.
+
+    Parameters
+    ----------
+    method : str
+        One of `METHODS`.
+    variant : Variant
+        Its prompt is kept. For the local methods also its model; an adapter it has is replaced.
+    rows : DataFrame
+        With ``label`` and what the prompt reads.
+    folder : Path
+        Where an adapter or a model is written.
+    seed : int
+    epochs : float, optional
+        Passes over the rows; by default the method's own.
+    remote : str
+        For ``"api"``: endpoint/model to tune, see `diptych.llmops.prompts.variant.asked_at`.
+    job, budget, usd_per_million, poll_s
+        For ``"api"``: see `diptych.llmops.finetuning.jobs.tune`.
+    progress : bool
+
+    Raises
+    ------
+    ValueError
+        See `check`; also if there are no rows.
+    TuningError, EndpointError, BudgetError
+        If it cannot be done; the message says why.
+    """
+    check(method, variant, remote)
+    if rows.empty:
+        raise ValueError("rows: there are none to learn from; label some first")
+    began, records = time.monotonic(), rows.to_dict("records")
+    if method == "api":
+        where = asked_at(remote)
+        given = jobs.conversations(variant.prompt, records)
+        done = jobs.tune(
+            given, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
+            usd_per_million=usd_per_million, poll_s=poll_s, progress=progress,
+        )  # fmt: skip
+        tuned = replace(variant, endpoint=where["endpoint"], model=done.model, server={})
+        facts = {"job": done.job, "trained_tokens": done.tokens}
+        return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
+    file = endpoint.model_file(variant.server.get("model"))
+    base = weights.load(file)
+    longest = min(LONGEST, base.model.config.max_position_embeddings)
+    end = base.model.config.eos_token_id
+    made, left_out = examples.encode(variant.prompt, records, file, end, longest)
+    make = _lora if method == "lora" else _soft_prompt
+    server, model, losses = make(base, made, folder, seed, epochs, progress)
+    kept = {k: v for k, v in variant.server.items() if k != "adapters"}
+    tuned = replace(variant, model=model, server=kept | server)
+    return Tuned(tuned, losses, len(made), left_out, time.monotonic() - began, {})
+
+
+def _lora(base, made: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+    schedule = replace(lora.SCHEDULE, epochs=epochs or lora.SCHEDULE.epochs)
+    tuned, losses = lora.tune(base, made, seed, schedule, progress=progress)
+    adapter = lora.to_gguf(tuned, folder / "adapter.gguf")
+    return {"model": str(base.path), "adapters": {"lora": str(adapter)}}, "lora", losses
+
+
+def _soft_prompt(base, made: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+    schedule = replace(soft_prompt.SCHEDULE, epochs=epochs or soft_prompt.SCHEDULE.epochs)
+    vectors, losses = soft_prompt.tune(base, made, seed, schedule, progress=progress)
+    file = soft_prompt.to_gguf(base, vectors, folder / "soft_prompt.gguf")
+    return {"model": str(file)}, "", losses

@@ -1,0 +1,139 @@
+"""The training loop that LoRA and soft prompts share: the loss counts on the answers only.
+
+The examples of a task begin with the same instructions. What a batch shares is computed once, which
+saves most of the work: causal attention lets no token see what comes after it, so the states of
+that beginning are the same in every example.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.base import notebook_progress as bars
+from diptych.llmops.finetuning import attention
+from diptych.llmops.finetuning.examples import Example
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and how fast.
+
+    Attributes
+    ----------
+    epochs : float
+        Passes over the examples.
+    batch : int
+        Examples a step.
+    rate : float
+        Highest learning rate; it rises over the first tenth of the steps and falls to nothing
+        along a half cosine.
+    """
+
+    epochs: float
+    batch: int
+    rate: float
+
+    def at(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step."""
+        rise = min(1.0, (step + 1) / max(1, steps // 10))
+        return self.rate * rise * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def batches(examples: Sequence[Example], schedule: Schedule, seed: int):
+    """Yield batches of examples of about equal length, in random order, for all epochs."""
+    rng = np.random.default_rng(seed)
+    steps = max(1, round(schedule.epochs * len(examples) / schedule.batch))
+    while steps:
+        # the noise lets examples of one length meet others in the next epoch
+        lengths = [len(e.ids) + rng.uniform(0, 4) for e in examples]
+        order = np.argsort(lengths)
+        parts = [order[i : i + schedule.batch] for i in range(0, len(order), schedule.batch)]
+        for number in rng.permutation(len(parts))[:steps]:
+            yield [examples[i] for i in parts[number]]
+        steps -= min(steps, len(parts))
+
+
+def fit(
+    model,
+    parameters: list,
+    examples: Sequence[Example],
+    schedule: Schedule,
+    seed: int,
+    soft: Callable | None = None,
+    progress: bool = False,
+) -> list[float]:
+    """Train and return the loss of each step.
+
+    Parameters
+    ----------
+    model : LlamaForCausalLM
+    parameters : list of tensors
+        What is trained, by AdamW without decay.
+    soft : callable, optional
+        Returns vectors of shape (length, width) that stand before every example.
+    """
+    import torch
+
+    chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0, fused=True)
+    planned, losses = list(batches(examples, schedule, seed)), []
+    with bars.bar(len(planned), "step", progress) as bar:
+        for step, batch in enumerate(planned):
+            loss = answer_loss(model, batch, soft() if soft else None)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            for group in chosen.param_groups:
+                group["lr"] = schedule.at(step, len(planned))
+            chosen.step()
+            chosen.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            bar.update()
+    return losses
+
+
+def answer_loss(model, batch: Sequence[Example], soft=None):
+    """Return the mean loss of the tokens of the answers.
+
+    Parameters
+    ----------
+    soft : tensor of shape (length, width), optional
+        Vectors before every example.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    start, embed = shared(batch), model.get_input_embeddings()
+    width = max(len(example.ids) for example in batch) - start
+    # padding stands at the end, where no earlier token can see it, so no mask is needed
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    rows, places = [], []
+    for row, example in enumerate(batch):
+        rest = example.ids[start:]
+        ids[row, : len(rest)] = torch.tensor(rest)
+        # a token is predicted from the one before it
+        places += range(len(rest) - example.asked - 1, len(rest) - 1)
+        rows += [row] * example.asked
+    rows, places = torch.tensor(rows), torch.tensor(places)
+    first = embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
+    first = first if soft is None else torch.cat([soft, first])
+    start = len(first)
+    order = [torch.arange(start), torch.arange(start, start + width).repeat(len(batch))]
+    attention.share_start(model)
+    states = model.model(
+        inputs_embeds=torch.cat([first, embed(ids.flatten())])[None],
+        position_ids=torch.cat(order)[None],
+        use_cache=False,
+        start=start,
+        rows=len(batch),
+    ).last_hidden_state[0]
+    logits = model.lm_head(states[start + rows * width + places])
+    return cross_entropy(logits.float(), ids[rows, places + 1])
+
+
+def shared(batch: Sequence[Example]) -> int:
+    """Return how many tokens all examples begin with, short of the one that answers follow."""
+    most = min(len(example.ids) - example.asked - 1 for example in batch)
+    columns = itertools.islice(zip(*(example.ids for example in batch), strict=False), most)
+    return sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns))

@@ -1,0 +1,265 @@
+"""Fine-tuning at an endpoint that has OpenAI's fine-tuning API: file, job, events, model.
+
+A job is marked with a hash of all that decides it, so the same request finds it again, running or
+done, whoever was cut off when; it is paid once. A failed or cancelled one is begun anew.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from diptych.base import notebook_progress as bars
+from diptych.llmops.client import endpoint as endpoints
+from diptych.llmops.client.budget import Budget, prompt_bytes
+from diptych.llmops.client.formats import chat_completions
+from diptych.llmops.client.providers import Provider, provider
+from diptych.llmops.finetuning.weights import TuningError
+from diptych.llmops.prompts.prompt import Prompt
+
+MARK = "diptych"  # the key of the hash in a job's metadata
+FEWEST = 10  # examples that the API takes
+POLL_S, WAIT_S = 10.0, 24 * 3600.0
+PATIENCE = 30  # polls in a row without an answer
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A job that is done.
+
+    Attributes
+    ----------
+    job, model : str
+        Its id, and the name of the model it made.
+    tokens : int
+        That were trained on, as they are billed.
+    losses : list of float
+        Training loss by step, as far as the job's events tell it.
+    """
+
+    job: str
+    model: str
+    tokens: int
+    losses: list[float]
+
+
+def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
+    """Return labelled rows as the API takes them, one conversation a row."""
+    return [
+        {
+            "messages": [
+                *prompt.messages(row),
+                {"role": "assistant", "content": prompt.answer(row["label"])},
+            ]
+        }
+        for row in rows
+    ]
+
+
+def tune(
+    given: Sequence[Mapping],
+    endpoint: str | Provider = "openai",
+    model: str = "",
+    *,
+    epochs: int = 3,
+    seed: int = 0,
+    job: str = "",
+    budget: Budget | None = None,
+    usd_per_million: float | None = None,
+    poll_s: float = POLL_S,
+    wait_s: float = WAIT_S,
+    progress: bool = False,
+) -> Tuned:
+    """Fine-tune a model on conversations, and wait until it is done.
+
+    Parameters
+    ----------
+    given : sequence of mappings
+        See `conversations`.
+    endpoint : str or Provider
+        Name or base URL, see `diptych.llmops.client.endpoint.client`.
+    model : str
+        What is tuned; by default the endpoint's model.
+    epochs, seed : int
+    job : str
+        Id of a job to wait for; "" finds the one of this request, or begins it.
+    budget : Budget, optional
+        Refuses the job before anything is sent, if it could exceed it.
+    usd_per_million : float, optional
+        Price of a million trained tokens, by the endpoint's price list; a budget in dollars needs
+        it.
+    poll_s, wait_s : float
+        Seconds between two looks, and in all.
+    progress : bool
+        Show a bar and the job's messages.
+
+    Raises
+    ------
+    ValueError
+        If there are too few conversations, or a price is needed.
+    TuningError
+        If the job fails, is cancelled or takes too long, or the endpoint refuses.
+    EndpointError, BudgetError
+        See `diptych.llmops.client.ask.ask_many`.
+    """
+    at = _at(endpoint)
+    model = model or at.model
+    if not job and len(given) < FEWEST:
+        raise ValueError(f"rows: {len(given)}; a job needs at least {FEWEST}")
+    client = endpoints.client(at, max_retries=4)
+    watch = _Watch(client, at.name, progress)
+    if job:
+        return watch.until_done(job, poll_s, wait_s)
+    content = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in given)
+    facts = [at.base_url, model, epochs, seed, content]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    known = watch.ask(_find, client, key)
+    if known is not None:
+        return watch.until_done(known, poll_s, wait_s)
+    cost = _cost(given, epochs, model, budget, usd_per_million)
+    if budget is not None:
+        budget.take(cost)
+    done = None
+    try:
+        begun = watch.ask(_begin, client, content.encode(), key, model, epochs, seed)
+        done = watch.until_done(begun, poll_s, wait_s)
+        return done
+    finally:
+        if budget is not None:
+            trained = done.tokens if done else 0
+            budget.settle(cost, trained * (usd_per_million or 0.0) / 1e6, trained)
+
+
+def cancel(job: str, endpoint: str | Provider = "openai") -> str:
+    """Cancel a job and return its status; what it trained so far may be billed."""
+    at = _at(endpoint)
+    client = endpoints.client(at)
+    return _Watch(client, at.name, False).ask(client.fine_tuning.jobs.cancel, job).status
+
+
+def _at(endpoint: str | Provider) -> Provider:
+    return endpoint if isinstance(endpoint, Provider) else provider(endpoint)
+
+
+def _cost(given, epochs, model, budget, usd_per_million) -> tuple[float, int]:
+    """Return dollars and tokens of a job at most: no token is shorter than a byte."""
+    if budget is not None and budget.max_usd is not None and usd_per_million is None:
+        raise ValueError(
+            f"max_usd: the price of training {model} is not known; give usd_per_million by the "
+            "endpoint's price list, or limit max_tokens instead"
+        )
+    most = epochs * sum(map(prompt_bytes, given))
+    return most * (usd_per_million or 0.0) / 1e6, most
+
+
+def _find(client, key: str) -> str | None:
+    """Return the id of this request's job that is under way or done."""
+    for job in client.fine_tuning.jobs.list(metadata={MARK: key}, limit=100):
+        # an endpoint may ignore the filter
+        if (job.metadata or {}).get(MARK) == key and job.status not in ("failed", "cancelled"):
+            return job.id
+    return None
+
+
+def _begin(client, content: bytes, key: str, model: str, epochs: int, seed: int) -> str:
+    file = client.files.create(file=(f"{MARK}-{key}.jsonl", content), purpose="fine-tune")
+    # not repeated by the client: an answer that got lost would be a second job
+    made = client.with_options(max_retries=0).fine_tuning.jobs.create(
+        model=model,
+        training_file=file.id,
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": epochs}}},
+        seed=seed,
+        suffix=MARK,
+        metadata={MARK: key},
+    )
+    return made.id
+
+
+class _Watch:
+    """Looks at a job until it is done."""
+
+    def __init__(self, client, name: str, progress: bool):
+        self.client, self.name, self.progress = client, name, progress
+        self.seen: set[str] = set()
+        self.losses: dict[int, float] = {}
+
+    def ask(self, call, *arguments):
+        """Make a call; an error becomes one sentence."""
+        try:
+            return call(*arguments)
+        except chat_completions.FAILURES as error:
+            raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
+
+    def until_done(self, job: str, poll_s: float, wait_s: float) -> Tuned:
+        """Return the job's model once there is one."""
+        remedy = f"give job={job} to wait for it again"
+        until, silent = time.monotonic() + wait_s, 0
+        try:
+            with bars.bar(0, "step", self.progress) as bar:
+                bar.set_description(f"{job} ")
+                while True:
+                    found = self.look(job, bar)
+                    silent = 0 if found else silent + 1
+                    if found and found.status in ("succeeded", "failed", "cancelled"):
+                        return self.result(found)
+                    if silent > PATIENCE:
+                        told = f"has not answered {silent} times in a row"
+                        raise TuningError(f"{self.name}: {told}; the job goes on, {remedy}")
+                    if time.monotonic() > until:
+                        status = found.status if found else "out of reach"
+                        told = f"is {status} after {wait_s:g} s and goes on"
+                        raise TuningError(f"{self.name}: {job} {told}; {remedy}")
+                    time.sleep(poll_s)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{job} goes on; {remedy}, or cancel it") from None
+
+    def look(self, job: str, bar: tqdm):
+        """Return the job as it is now, None if it cannot be reached, and show its new events."""
+        import openai
+
+        try:
+            found = self.client.fine_tuning.jobs.retrieve(job)
+            for event in reversed(list(self.events(job))):
+                self.show(event, bar)
+        except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+            return None
+        except chat_completions.FAILURES as error:
+            raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
+        return found
+
+    def events(self, job: str) -> Iterator:
+        """Yield the events that are new, the newest first."""
+        for event in self.client.fine_tuning.jobs.list_events(job, limit=100):
+            if event.id in self.seen:
+                return
+            yield event
+
+    def show(self, event, bar: tqdm) -> None:
+        """Take note of an event."""
+        self.seen.add(event.id)
+        data = event.data if isinstance(event.data, dict) else {}
+        if event.type == "metrics" and "step" in data:
+            bar.total = data.get("total_steps", bar.total)
+            bar.update(max(0, data["step"] - bar.n))
+            if data.get("train_loss") is not None:
+                self.losses[data["step"]] = float(data["train_loss"])
+                bar.set_postfix(loss=f"{data['train_loss']:.3f}")
+        elif self.progress:
+            bar.write(event.message)
+
+    def result(self, job) -> Tuned:
+        """Return the model of a job that ended, or say why there is none."""
+        if job.status == "cancelled":
+            raise TuningError(f"{self.name}: {job.id} was cancelled; run again to begin it anew")
+        if job.status == "failed":
+            error = job.error
+            told = f"{error.code}: {error.message}" if error and error.message else "no reason told"
+            where = f" ({error.param})" if error and error.param else ""
+            raise TuningError(f"{self.name}: {job.id} failed: {told}{where}")
+        if not job.fine_tuned_model:
+            raise TuningError(f"{self.name}: {job.id} succeeded but names no model")
+        losses = [self.losses[step] for step in sorted(self.losses)]
+        return Tuned(job.id, job.fine_tuned_model, job.trained_tokens or 0, losses)

@@ -1,0 +1,130 @@
+"""Soft prompts: a few vectors before the prompt are trained, and nothing else.
+
+B. Lester et al., "The power of scale for parameter-efficient prompt tuning", 2021 (arXiv
+2104.08691). To be served they become tokens of their own in a copy of the model's file, which its
+chat template puts before every conversation; so the server computes what was trained.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diptych.llmops.finetuning.examples import Example
+from diptych.llmops.finetuning.fitting import Schedule, fit
+from diptych.llmops.finetuning.weights import ARCHITECTURE, Base, TuningError, adapted, value
+
+SCHEDULE = Schedule(epochs=3, batch=32, rate=3e-2)
+LENGTH = 16
+TOKEN = "<|soft_{:02d}|>"
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
+
+
+def tune(
+    base: Base,
+    examples: Sequence[Example],
+    seed: int,
+    schedule: Schedule = SCHEDULE,
+    length: int = LENGTH,
+    progress: bool = False,
+):
+    """Fit the vectors; they start as the embeddings of words of the vocabulary.
+
+    Returns
+    -------
+    array of shape (length, width), list of float
+        The vectors, and the loss of each step.
+
+    Raises
+    ------
+    TuningError
+        If the model begins every prompt with a token of its own.
+    """
+    import torch
+    from gguf import GGUFReader
+    from peft import PromptTuningConfig
+
+    if value(GGUFReader(base.path), "tokenizer.ggml.add_bos_token", False):
+        raise TuningError(
+            f"model: {base.path.name} begins every prompt with a token of its own, which would "
+            "stand before the soft prompt; take the method lora"
+        )
+    torch.manual_seed(seed)
+    config = PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=length, prompt_tuning_init="SAMPLE_VOCAB"
+    )
+    tuned = adapted(base, config)
+    trained = [p for p in tuned.parameters() if p.requires_grad]
+
+    def soft():
+        return tuned.get_prompt(batch_size=1)[0]
+
+    losses = fit(tuned.get_base_model(), trained, examples, schedule, seed, soft, progress)
+    return soft().detach().numpy(), losses
+
+
+def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
+    """Write a copy of a model in which the soft prompt stands before every conversation.
+
+    Parameters
+    ----------
+    vectors : array of shape (length, width)
+        From `tune`; they are rounded as the file's own embeddings are.
+    """
+    import gguf
+
+    reader = gguf.GGUFReader(base.path)
+    tokens = [TOKEN.format(number) for number in range(len(vectors))]
+    writer = gguf.GGUFWriter(path, ARCHITECTURE)
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":  # the writer's own
+            continue
+        kind, inner = field.types[0], field.types[-1] if len(field.types) > 1 else None
+        writer.add_key_value(name, _with(tokens, name, field.contents()), kind, inner)
+    for tensor in reader.tensors:
+        if tensor.name not in (EMBEDDING, OUTPUT):
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    embedding = tensors[EMBEDDING]
+    _add(writer, EMBEDDING, embedding, vectors)
+    # Without a row of their own in the output the new tokens could be answers. They get that of
+    # token 0, the padding, which no answer holds.
+    output = tensors.get(OUTPUT, embedding)
+    never = gguf.dequantize(output.data[:1], output.tensor_type)
+    _add(writer, OUTPUT, output, np.repeat(never, len(vectors), axis=0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _with(tokens: list[str], name: str, content):
+    """Return a value of the header with the new tokens in it."""
+    from gguf import TokenType
+
+    match name:
+        case "tokenizer.ggml.tokens":
+            return [*content, *tokens]
+        case "tokenizer.ggml.token_type":
+            return [*content, *[int(TokenType.CONTROL)] * len(tokens)]
+        case "tokenizer.ggml.scores":
+            return [*content, *[0.0] * len(tokens)]
+        case "tokenizer.chat_template":
+            return "".join(tokens) + content
+    return content + len(tokens) if name == f"{ARCHITECTURE}.vocab_size" else content
+
+
+def _add(writer, name: str, tensor, rows: np.ndarray) -> None:
+    """Add a tensor with more rows, in its own precision, or in 16 bits where that is not known."""
+    import gguf
+
+    rows = np.ascontiguousarray(rows, np.float32)
+    try:
+        more, kind, data = gguf.quantize(rows, tensor.tensor_type), tensor.tensor_type, tensor.data
+    except NotImplementedError:
+        kind = gguf.GGMLQuantizationType.F16
+        data = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float16)
+        more = rows.astype(np.float16)
+    writer.add_tensor(name, np.concatenate([data, more]), raw_dtype=kind)

@@ -1,0 +1,144 @@
+"""The weights of a GGUF file as a transformers model: the reverse of `pretrain.export`.
+
+The file is all that ships, so what is trained on is what it holds, rounded as it is served.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diptych.llmops.pretrain.export import LAYER, TOP
+from diptych.llmops.server.gguf import ServeError, context_length
+
+ARCHITECTURE = "llama"
+PARTS = {gguf: name for name, gguf in LAYER.items()}
+WHOLE = {gguf: name for name, gguf in TOP.items()} | {"output.weight": "lm_head.weight"}
+
+
+class TuningError(RuntimeError):
+    """A model cannot be tuned; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A model to be tuned.
+
+    Attributes
+    ----------
+    path : Path
+        Its GGUF file.
+    model : LlamaForCausalLM
+        Its weights in 32 bits, frozen.
+    """
+
+    path: Path
+    model: object
+
+
+def load(path: Path) -> Base:
+    """Read the weights of a GGUF model of the LLaMA architecture, of any precision.
+
+    Raises
+    ------
+    TuningError
+        If it is no GGUF model, or of another architecture.
+    """
+    import torch
+    from gguf import GGUFReader, dequantize
+    from transformers import LlamaForCausalLM
+
+    try:
+        context_length(path)  # in clear words, if it is no model
+    except ServeError as error:
+        raise TuningError(str(error)) from error
+    reader = GGUFReader(path)
+    names = {tensor.name for tensor in reader.tensors}
+    shape = config(reader, names)
+    heads = {"attn_q": shape.num_attention_heads, "attn_k": shape.num_key_value_heads}
+    state = {}
+    for tensor in reader.tensors:
+        array = np.array(dequantize(tensor.data, tensor.tensor_type), np.float32)
+        part = tensor.name.split(".")[-2]
+        if part in heads:
+            array = pair_to_halves(array, heads[part])
+        state[parameter_name(tensor.name)] = torch.from_numpy(array)
+    state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
+    model = LlamaForCausalLM(shape)
+    model.load_state_dict(state)
+    return Base(path, model.requires_grad_(False).eval())
+
+
+def adapted(base: Base, how):
+    """Return the model with what a configuration of peft adds to it.
+
+    `base` is changed: it holds the addition from then on.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():  # peft asks transformers by an old name
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        return get_peft_model(base.model, how)
+
+
+def config(reader, names: set[str]):
+    """Return the shape of a model as transformers has it.
+
+    Raises
+    ------
+    TuningError
+        If it is one that the two would not compute alike.
+    """
+    from transformers import LlamaConfig
+
+    found = value(reader, "general.architecture")
+    if found != ARCHITECTURE:
+        raise TuningError(
+            f"model: {Path(reader.data.filename).name} is of the architecture {found}, and only "
+            f"{ARCHITECTURE} models can be tuned here; take one of those, or the method api"
+        )
+    scaling = value(reader, "llama.rope.scaling.type", "none")
+    if scaling != "none" or "rope_freqs.weight" in names:
+        raise TuningError(
+            "model: its positions are scaled for long contexts, which is not computed here; "
+            "take a model without, or the method api"
+        )
+    heads = value(reader, "llama.attention.head_count")
+    return LlamaConfig(
+        vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data),
+        hidden_size=value(reader, "llama.embedding_length"),
+        intermediate_size=value(reader, "llama.feed_forward_length"),
+        num_hidden_layers=value(reader, "llama.block_count"),
+        num_attention_heads=heads,
+        num_key_value_heads=value(reader, "llama.attention.head_count_kv", heads),
+        max_position_embeddings=value(reader, "llama.context_length"),
+        rms_norm_eps=value(reader, "llama.attention.layer_norm_rms_epsilon"),
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": value(reader, "llama.rope.freq_base", 10_000.0),
+        },
+        tie_word_embeddings="output.weight" not in names,
+        eos_token_id=value(reader, "tokenizer.ggml.eos_token_id"),
+        pad_token_id=0,
+    )
+
+
+def value(reader, key: str, default=None):
+    """Return a value of a GGUF file's header."""
+    field = reader.get_field(key)
+    return default if field is None else field.contents()
+
+
+def parameter_name(tensor: str) -> str:
+    """Return the name in `LlamaForCausalLM` of a tensor; the reverse of `export.tensor_name`."""
+    if tensor in WHOLE:
+        return WHOLE[tensor]
+    _, layer, part, _ = tensor.split(".")
+    return f"model.layers.{layer}.{PARTS[part]}.weight"
+
+
+def pair_to_halves(matrix: np.ndarray, heads: int) -> np.ndarray:
+    """Reorder the rows of a query or key matrix; the reverse of `export.interleave`."""
+    rows = matrix.shape[0]
+    return matrix.reshape(heads, rows // heads // 2, 2, -1).swapaxes(1, 2).reshape(matrix.shape)

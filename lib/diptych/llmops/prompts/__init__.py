@@ -1,0 +1,1 @@
+"""Prompts as files, their variants, the bundle that is released, candidates of a search."""

@@ -1,0 +1,151 @@
+"""Other ways to put a prompt: instructions and layouts of our own, of a model's, and examples.
+
+A wording changes what the model reads and nothing else: inputs, labels and schema stay.
+"""
+
+import functools
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+
+import yaml
+
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.pretrain.corpus import sentiment
+from diptych.llmops.pretrain.corpus.words import POLARITIES
+from diptych.llmops.prompts.prompt import SLOT, Prompt, PromptError, parse, to_text
+from diptych.llmops.prompts.variant import asked_at
+
+LONGEST = 600  # characters of an instruction that a model wrote
+WRITTEN_TOKENS = 120
+
+
+@functools.cache
+def assets() -> dict:
+    """Return ``assets/prompts/instructions.yaml``."""
+    path = resources.files("diptych") / "assets" / "prompts" / "instructions.yaml"
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def ours(prompt: Prompt, n: int, seed: int) -> list[Prompt]:
+    """Return `n` other wordings of a prompt from our own pool, without its examples; all if fewer.
+
+    For positive and negative every second one is of the kinds the embedded model has read.
+    """
+    rng = random.Random(f"wordings {seed}")
+    made = [
+        _put(prompt, layout, instruction.replace("{labels}", labels))
+        for instruction, layout, labels in itertools.product(
+            assets()["instructions"], assets()["layouts"], _orders(prompt.labels)
+        )
+    ]
+    rng.shuffle(made)
+    if set(prompt.labels) == set(POLARITIES) and prompt.inputs == ("text",):
+        read = [replace(prompt, user=_trained(rng), system="") for _ in range(2 * n)]
+        made = [one for pair in zip(read, made, strict=False) for one in pair]
+    return _different(prompt, made)[:n]
+
+
+def _orders(labels: Sequence[str]) -> list[str]:
+    """Return the labels in a sentence, in their order and in the reverse."""
+    orders = dict.fromkeys((tuple(labels), tuple(labels)[::-1]))
+    return [" or ".join(filter(None, (", ".join(x[:-1]), x[-1]))) for x in orders]
+
+
+def _put(prompt: Prompt, layout: Mapping, instruction: str) -> Prompt:
+    lines = prompt.user.splitlines()
+    inputs = "\n".join(line for line in lines if set(SLOT.findall(line)) & set(prompt.inputs))
+    # in this order: an instruction holds no slots, an input may hold any braces
+    texts = {
+        name: layout.get(name, "").replace("{instruction}", instruction).replace("{input}", inputs)
+        for name in ("system", "user")
+    }
+    return replace(prompt, examples=(), **texts)
+
+
+def _trained(rng: random.Random) -> str:
+    wordings = sentiment.wordings("plain")
+    wording = rng.choice(wordings) if rng.random() < 0.3 else sentiment.choice_wording(rng)
+    return sentiment.fill(rng, wording, "{text}")
+
+
+def _different(prompt: Prompt, made: Sequence[Prompt]) -> list[Prompt]:
+    """Return the wordings that differ from the prompt and each other, named by their content."""
+    found = {}
+    for one in made:
+        bare = replace(one, examples=(), parent=prompt.name, note="", path=None)
+        found.setdefault(bare.version, bare)
+    found.pop(replace(prompt, examples=()).version, None)
+    return [replace(one, name=f"{prompt.name}-{version[:6]}") for version, one in found.items()]
+
+
+def written(prompt: Prompt, model: str, n: int, **options) -> list[Prompt]:
+    """Ask a model for `n` other wordings of a prompt, and return those that can be used.
+
+    A wording must keep the inputs and name every label. A small model writes none, which costs
+    as many calls.
+
+    Parameters
+    ----------
+    model : str
+        See `diptych.llmops.prompts.variant.asked_at`.
+    **options
+        ``calls``, ``run``, ``budget``: see `diptych.llmops.client.ask.ask_many`.
+    """
+    slots = ", ".join(f"{{{name}}}" for name in prompt.inputs)
+    asking = assets()["rewrite"]
+    for name, value in (("slots", slots), ("labels", ", ".join(prompt.labels))):
+        asking = asking.replace(f"{{{name}}}", value)
+    message = {"role": "user", "content": asking.replace("{user}", prompt.user)}
+    fields = {"temperature": 1.0, "max_tokens": WRITTEN_TOKENS}
+    requests = [{"messages": [message], "seed": i, **fields} for i in range(n)]
+    # an endpoint may ignore the seed, and equal requests would be one
+    answers = ask_many(requests, **asked_at(model), prompt_version="rewrite", **options)
+    told = [_usable(prompt, answer.text) for answer in answers if answer.text]
+    return _different(prompt, [one for one in told if one is not None])
+
+
+def _usable(prompt: Prompt, text: str) -> Prompt | None:
+    user = text.strip().strip("`").strip()
+    named = all(label.lower() in user.lower() for label in prompt.labels)
+    if not named or len(user) > LONGEST:
+        return None
+    made = replace(prompt, user=user, examples=(), path=None)
+    try:
+        return replace(parse(to_text(made)), name=prompt.name)  # as a file would be checked
+    except PromptError:
+        return None
+
+
+def with_examples(
+    prompts: Sequence[Prompt],
+    pool: Sequence[tuple[Mapping, str]],
+    shots: Sequence[int],
+    seed: int,
+) -> list[Prompt]:
+    """Give each prompt a number of examples in turn, each its own draw, the labels balanced.
+
+    Parameters
+    ----------
+    pool : sequence of (dict, str)
+        Inputs and label.
+    shots : sequence of int
+        Such as ``(0, 2, 4)``; 0 leaves the prompt without examples.
+    """
+    rng, made = random.Random(f"examples {seed}"), []
+    for prompt, k in zip(prompts, itertools.cycle(shots), strict=False):
+        drawn = []
+        for i in range(k):
+            label = prompt.labels[i % len(prompt.labels)]
+            left = [one for one in pool if one[1] == label and one not in drawn]
+            drawn += [rng.choice(left)] if left else []
+        rng.shuffle(drawn)
+        given = tuple(
+            ({name: str(inputs[name]) for name in prompt.inputs}, prompt.answer(label))
+            for inputs, label in drawn
+        )
+        name = f"{prompt.name}+{len(given)}" if given else prompt.name
+        made.append(replace(prompt, examples=given, name=name))
+    return made

@@ -1,0 +1,344 @@
+"""Prompt files: strict, small, versioned by what they say.
+
+A prompt is a Markdown file: front matter (`FIELDS`), then the sections ``## system`` (optional),
+``## user`` and any number of ``## example``. ``{text}`` stands for the input of that name. The
+generic prompts in ``params/prompts/any`` also hold ``{labels}``, the labels of your own task.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import yaml
+
+from diptych.base import workspace
+from diptych.core.data.generators.support import AGENT, CUSTOMER
+from diptych.core.evaluation.text_metrics import GRADES
+from diptych.execution.notebooks import nearest
+
+ANY = "any"  # the folder of prompts for tasks that have none of their own
+FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note")
+LABEL = "label"  # how answers are graded, where not against a reference
+TURNS = ("all", "last")  # of a dialogue, told to the model as a chat
+SECTIONS = ("system", "user", "example")
+ANSWER = "answer"  # what an example's mapping calls it
+LABELS = "labels"
+NEWLINE = re.compile("\r\n?")  # as reading a text file takes it
+SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")  # the braces of JSON hold quotes or spaces
+
+
+class PromptError(ValueError):
+    """A prompt file is wrong or is not there; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is told, with places for the inputs of a row.
+
+    Attributes
+    ----------
+    name, task : str
+    inputs : tuple of str
+        Columns that it reads of a row, such as ``("text",)``.
+    system, user : str
+        The texts; "" where there is no system message.
+    examples : tuple of (dict, str)
+        Inputs and the answer to them, shown before the question.
+    output : dict
+        JSON schema of the answer; {} for free text.
+    graded : str
+        How answers are graded: by the row's ``"label"``, or as in
+        `diptych.core.evaluation.text_metrics.GRADES`.
+    turns : str
+        ``"all"`` where the text is a dialogue whose turns become messages of their own, ``"last"``
+        where only its last turn is told, "" where the text is told as it is.
+    parent : str
+        Name of the prompt that this one was made from, "" if none.
+    note : str
+        Why it is there.
+    path : Path or None
+        Its file.
+    """
+
+    name: str
+    task: str
+    inputs: tuple[str, ...]
+    system: str
+    user: str
+    examples: tuple[tuple[dict, str], ...] = field(default=(), hash=False)
+    output: dict = field(default_factory=dict, hash=False)
+    graded: str = LABEL
+    turns: str = ""
+    parent: str = ""
+    note: str = ""
+    path: Path | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def version(self) -> str:
+        """The first 12 hex digits of the SHA-256 of what the model meets."""
+        content = [self.system, self.user, self.examples, self.output, self.inputs]
+        content += [self.turns] if self.turns else []
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the output schema allows, () for free text."""
+        return tuple(_enum(self.output))
+
+    def messages(self, row: Mapping, shots: Sequence[tuple[Mapping, str]] = ()) -> list[dict]:
+        """Return the messages for a row: system, examples and shots with their answers, the row.
+
+        Raises
+        ------
+        PromptError
+            If the row or a shot lacks an input.
+        """
+        made = [{"role": "system", "content": self.system}] if self.system else []
+        given = [(inputs, self.answer(label)) for inputs, label in shots]
+        for inputs, answer in (*self.examples, *given):
+            made += [*self._asked(inputs), {"role": "assistant", "content": answer}]
+        return [*made, *self._asked(row)]
+
+    def _asked(self, row: Mapping) -> list[dict]:
+        """Return the filled user text as one message, or the turns of a dialogue as theirs."""
+        text = self._fill(row)
+        if not self.turns:
+            return [{"role": "user", "content": text}]
+        parts = re.split(rf"^({CUSTOMER}|{AGENT})", text, flags=re.MULTILINE)
+        roles = ["assistant" if mark == AGENT else "user" for mark in parts[1::2]] or ["user"]
+        said = [turn.removesuffix("\n") for turn in parts[2::2]] or [text]
+        made = [{"role": r, "content": turn} for r, turn in zip(roles, said, strict=True)]
+        return made if self.turns == "all" else made[-1:]
+
+    def answer(self, label: str) -> str:
+        """Return the answer that gives a label, as JSON where the schema wants an object."""
+        if self.output.get("type") != "object":
+            return label
+        named = [k for k, v in self.output["properties"].items() if "enum" in v]
+        return json.dumps(dict.fromkeys(named, label), ensure_ascii=False)
+
+    def _fill(self, row: Mapping) -> str:
+        if missing := [name for name in self.inputs if name not in row]:
+            has = ", ".join(map(str, row)) or "nothing"
+            raise PromptError(f"{self.name}: a row lacks {', '.join(missing)}; it has {has}")
+        # in one pass, so that a text with braces in it stays as it is
+        return SLOT.sub(lambda m: str(row[m[1]]) if m[1] in self.inputs else m[0], self.user)
+
+
+def _enum(schema: Mapping) -> list[str]:
+    """Return the first list of allowed texts in a schema, of its properties if it has none."""
+    inside = schema.get("properties") or {}
+    return schema.get("enum") or next((x["enum"] for x in inside.values() if "enum" in x), [])
+
+
+def read(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
+    """Return a prompt by name, or by the path of its file.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task; where it has no such prompt, the generic one is taken.
+    name : str
+        Stem of the file's name, or a path that ends in ``.md``.
+    labels : sequence of str
+        The task's labels, for a generic prompt.
+
+    Raises
+    ------
+    PromptError
+        If there is none, or the file is wrong.
+    """
+    known = {path.stem: path for path in (*_files(ANY), *_files(task))}
+    path = Path(name).expanduser() if name.endswith(".md") else known.get(name)
+    if path is None:
+        raise PromptError(
+            f"prompt: {task} has no {name!r}. {nearest(name, known)}There are "
+            f"{', '.join(known)}; or give the path of an .md file"
+        )
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise PromptError(f"{workspace.shown(path)}: cannot be read ({error})") from error
+    prompt = parse(text, path)
+    if prompt.task == ANY:
+        return _made_for(prompt, task, labels)
+    if prompt.task != task:
+        raise PromptError(f"{workspace.shown(path)}: task: is {prompt.task}, and {task} is asked")
+    return prompt
+
+
+def every(task: str, labels: Sequence[str] = ()) -> list[Prompt]:
+    """Return all prompts of a task, or the generic ones if it has none, in order of their names."""
+    return [read(task, path.stem, labels) for path in _files(task) or _files(ANY)]
+
+
+def folder(task: str) -> Path:
+    """Return the folder of a task's prompts."""
+    return workspace.repo_root() / "params" / "prompts" / task
+
+
+def _files(task: str) -> list[Path]:
+    return sorted(folder(task).glob("*.md"))
+
+
+def _made_for(prompt: Prompt, task: str, labels: Sequence[str]) -> Prompt:
+    """Put a task's labels into a generic prompt."""
+    if not labels:
+        raise PromptError(f"{prompt.name}: is a generic prompt and needs the labels of {task}")
+    words = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+
+    def put(text: str) -> str:
+        return text.replace(f"{{{LABELS}}}", words)
+
+    output = dict(prompt.output)
+    if output.get("type") == "object":
+        output["properties"] = {
+            key: {**value, "enum": list(labels)} for key, value in output["properties"].items()
+        }
+    else:
+        output["enum"] = list(labels)
+    return replace(
+        prompt, task=task, system=put(prompt.system), user=put(prompt.user), output=output
+    )
+
+
+def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
+    """Read a prompt from the text of its file.
+
+    Raises
+    ------
+    PromptError
+        Naming the file, the field, the value and the remedy.
+    """
+    path = Path(path)
+
+    def wrong(told: str) -> PromptError:
+        return PromptError(f"{workspace.shown(path)}: {told}")
+
+    found = re.match(r"---\n(.*?\n)---\n(.*)", NEWLINE.sub("\n", text), re.DOTALL)
+    if not found:
+        raise wrong("has no front matter; begin with --- and end it with ---")
+    try:
+        front = yaml.safe_load(found[1])
+    except yaml.YAMLError as error:
+        raise wrong(f"front matter: {' '.join(str(error).split())}") from error
+    if not isinstance(front, dict):
+        raise wrong(f"front matter: holds no fields; there are {', '.join(FIELDS)}")
+    for name in front.keys() - set(FIELDS):
+        told = f"{nearest(str(name), FIELDS)}There are {', '.join(FIELDS)}"
+        raise wrong(f"{name}: is no field of a prompt. {told}")
+    inputs, output = front.get("inputs"), front.get("output") or {}
+    if not isinstance(front.get("task"), str):
+        raise wrong("task: is missing; give the task's name")
+    if not isinstance(inputs, list) or not all(isinstance(x, str) for x in inputs):
+        raise wrong("inputs: is no list of names; give one such as [text]")
+    if not isinstance(output, dict) or not all(isinstance(x, str) for x in _enum(output)):
+        raise wrong('output: is no JSON schema; quote labels such as "yes", or leave it out')
+    graded, turns = front.get("graded", LABEL), front.get("turns", "")
+    if graded not in (LABEL, *GRADES):
+        raise wrong(
+            f"graded: {graded!r} is no way to grade; there are {LABEL}, {', '.join(GRADES)}"
+        )
+    if turns not in ("", *TURNS):
+        raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
+    system, user, examples = _sections(found[2], inputs, wrong)
+    _check_slots(system, user, inputs, front["task"], wrong)
+    return Prompt(
+        path.stem, front["task"], tuple(inputs), system, user, examples, output, graded, turns,
+        str(front.get("parent") or ""), str(front.get("note") or ""), path,
+    )  # fmt: skip
+
+
+def _sections(body: str, inputs: list[str], wrong) -> tuple[str, str, tuple]:
+    """Return system, user and examples of a prompt's body."""
+    before, *parts = re.split(r"^## +(.*?) *$\n?", body, flags=re.MULTILINE)
+    if before.strip():
+        raise wrong(f"{before.strip()[:40]!r} stands before the first section; begin with ## user")
+    texts, examples = {"system": "", "user": ""}, []
+    for name, content in zip(parts[::2], parts[1::2], strict=True):
+        content = content.strip("\n")
+        if name == "example":
+            examples.append(_example(content, inputs, wrong))
+        elif name not in SECTIONS:
+            told = f"{nearest(name, SECTIONS)}There are {', '.join(SECTIONS)}"
+            raise wrong(f"## {name}: is no section. {told}; a heading in a text begins with ###")
+        elif texts[name]:
+            raise wrong(f"## {name}: is there twice; keep one")
+        else:
+            texts[name] = content
+    if not texts["user"].strip():
+        raise wrong("## user: is missing; say there what the model is asked")
+    return texts["system"], texts["user"], tuple(examples)
+
+
+def _check_slots(system: str, user: str, inputs: list[str], task: str, wrong) -> None:
+    filled = {LABELS} if task == ANY else set()
+    slots = set(SLOT.findall(user))
+    for name in sorted(slots - {*inputs, *filled}):
+        told = f"{nearest(name, inputs)}Add it to inputs: [{', '.join(inputs)}], or take it out"
+        raise wrong(f"{{{name}}}: is not among the inputs. {told}")
+    for name in inputs:
+        if name not in slots:
+            raise wrong(f"inputs: {{{name}}} is not in ## user; write it where the input belongs")
+        if name in SLOT.findall(system):
+            raise wrong(f"{{{name}}}: an input belongs in ## user, not in ## system")
+
+
+def _example(content: str, inputs: list[str], wrong) -> tuple[dict, str]:
+    try:
+        given = yaml.load(content, yaml.BaseLoader)  # all texts: yes is no truth value here
+    except yaml.YAMLError as error:
+        raise wrong(f"## example: {' '.join(str(error).split())}; quote the text") from error
+    wanted = {*inputs, ANSWER}
+    if not isinstance(given, dict) or given.keys() != wanted:
+        raise wrong(f"## example: needs {', '.join((*inputs, ANSWER))}, and nothing else")
+    if not all(isinstance(value, str) for value in given.values()):
+        raise wrong("## example: holds a value that is no text; quote it")
+    return {name: given[name] for name in inputs}, given[ANSWER]
+
+
+def write(prompt: Prompt, path: str | Path | None = None) -> Path:
+    """Write a prompt to its file, by default in its task's folder, and return the path.
+
+    Raises
+    ------
+    PromptError
+        If the file would not give the same prompt again.
+    """
+    path = Path(path or prompt.path or folder(prompt.task) / f"{prompt.name}.md")
+    text = to_text(prompt)
+    if parse(text, path).version != prompt.version:
+        told = "begins or ends with an empty line, or a line of it begins with ##"
+        raise PromptError(f"{prompt.name}: cannot be written: a text {told}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace.write_atomic(path, text)
+    return path
+
+
+def to_text(prompt: Prompt) -> str:
+    """Return the text of a prompt's file."""
+    front = {"task": prompt.task, "inputs": list(prompt.inputs), "output": prompt.output,
+             "graded": "" if prompt.graded == LABEL else prompt.graded, "turns": prompt.turns,
+             "parent": prompt.parent, "note": prompt.note}  # fmt: skip
+    parts = ["---", _yaml({k: v for k, v in front.items() if v}), "---"]
+    parts += ["## system", prompt.system, ""] if prompt.system else []
+    parts += ["## user", prompt.user]
+    for inputs, answer in prompt.examples:
+        parts += ["", "## example", _yaml({**inputs, ANSWER: answer})]
+    return "\n".join(parts) + "\n"
+
+
+def _yaml(content: dict) -> str:
+    made = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000)
+    return made.rstrip("\n")
+
+
+def difference(a: Prompt, b: Prompt) -> str:
+    """Return what changed from `a` to `b` as a unified diff, "" if nothing did."""
+    texts = (to_text(replace(p, parent="", note="")).splitlines() for p in (a, b))
+    names = (f"{p.name} {p.version}" for p in (a, b))
+    return "\n".join(difflib.unified_diff(*texts, *names, lineterm="", n=2))

@@ -1,0 +1,1 @@
+"""The local server of a language model (llama.cpp) and its chat page."""

@@ -1,0 +1,341 @@
+"""The language model's server: llama.cpp's own, with continuous batching, in its own process.
+
+It speaks the OpenAI API, shows a chat page, and ends when nobody has asked for a while. While it
+serves a model on loopback it holds a lock in the workspace and keeps a small file beside it, by
+which `diptych.llmops.client.endpoint` finds it; so one model has one server, however
+many ask for it.
+"""
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from diptych.base import environment as machine
+from diptych.base import workspace
+from diptych.llmops.server.gguf import ServeError, context_length
+
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
+PAGE = Path(__file__).resolve().parent / "chat"
+CONTEXT = 4096  # tokens of one conversation, unless the model was trained for fewer
+GRACE_S = 10.0  # for answers under way at SIGTERM
+PROMPT_CACHE_MIB = 256  # llama.cpp keeps states of earlier prompts: 8 GiB of them, if not told
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served, and so by whom it can be shared.
+
+    Attributes
+    ----------
+    model : Path
+        A GGUF file.
+    adapters : mapping of str to Path
+        LoRA adapters (GGUF) by the name that requests give as ``model``.
+    slots : int
+        Conversations answered at once; more wait their turn.
+    context : int
+        Tokens of each, at most those the model was trained for.
+    """
+
+    model: Path = SHIPPED
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    slots: int = 8
+    context: int = CONTEXT
+
+    def key(self) -> str:
+        """Return a name of these files as they are now and these settings."""
+        files = [self.model, *self.adapters.values()]
+        stats = [(str(file.resolve()), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
+        facts = [stats, list(self.adapters), self.slots, self.context]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, as its file in the workspace tells it."""
+
+    pid: int
+    url: str
+    model: str
+    digest: str
+    adapters: list[str]
+
+
+def folder() -> Path:
+    """Return the workspace's folder of servers: for each a lock, a file and a log."""
+    place = workspace.home() / "llm"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_lock(key: str) -> int | None:
+    """Take the lock of a server; None if another holds it. It is held while the handle is open."""
+    handle = os.open(folder() / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return None
+    return handle
+
+
+def serve(
+    served: Served,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    idle_s: float = 0.0,
+    lock: int | None = None,
+    ready=lambda server: None,
+) -> None:
+    """Serve until SIGTERM, Ctrl-C or `idle_s` seconds without a request.
+
+    Parameters
+    ----------
+    served : Served
+    host : str
+        Anything but loopback needs a token.
+    port : int
+        0 takes any free one.
+    token : str
+        If set, requests need it in ``Authorization: Bearer``.
+    idle_s : float
+        0 never ends by itself.
+    lock : int, optional
+        The held lock's handle; without one, the server is not found by others.
+    ready : callable
+        Called with the `Server` once it answers.
+
+    Raises
+    ------
+    ServeError
+        If a file is missing or wrong, the port is taken, or there is no token where one is needed.
+    """
+    import xllamacpp
+
+    parameters = _parameters(xllamacpp, served, host, port, token)
+    _check_address(host, port, token)
+    try:
+        engine = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise ServeError(
+            f"model: {served.model} could not be loaded by llama.cpp, whose lines above say why; "
+            "it may be damaged, too large for the memory, or need a newer xllamacpp"
+        ) from error
+    stopped = _signals()
+    facts = Server(
+        os.getpid(), engine.listening_address, str(served.model), digest(served.model),
+        list(served.adapters),
+    )  # fmt: skip
+    file = folder() / f"{served.key()}.json" if lock is not None else None
+    try:
+        if file:
+            workspace.write_atomic(file, json.dumps(asdict(facts)))
+        ready(facts)
+        _watch(engine, stopped, idle_s)
+    finally:
+        if file:
+            file.unlink(missing_ok=True)  # before the end, so that nobody still finds it
+    until = time.monotonic() + GRACE_S
+    while activity(engine)["busy"] and time.monotonic() < until:
+        time.sleep(0.05)
+    sys.stdout.flush()
+    os._exit(0)  # llama.cpp's threads may still be sending to a client that does not read
+
+
+def serve_or_find(
+    model: Path,
+    adapters: Mapping[str, Path],
+    *,
+    slots: int = 8,
+    context: int = CONTEXT,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token_env: str = "",
+    idle_s: float = 0.0,
+    lock: int | None = None,
+    ready=lambda server: None,
+) -> None:
+    """Serve, and be found by others; if others serve the same already, tell where and return.
+
+    A given port, host or token makes a server of one's own, which is not found by others.
+
+    Parameters
+    ----------
+    token_env : str
+        Environment variable with the token.
+    lock : int, optional
+        The server's lock, from the process that started this one.
+
+    Raises
+    ------
+    ServeError
+        See `serve`.
+    """
+    context_length(model)  # the usual mistakes first: they need no llama.cpp
+    served, token = Served(model, dict(adapters), slots, context), read_token(token_env)
+    if missing := [path for path in served.adapters.values() if not path.is_file()]:
+        raise ServeError(f"lora: {missing[0]} is not there; give a GGUF file")
+    shared = not (port or token_env or host != "127.0.0.1")
+    if lock is None and shared and (lock := open_lock(served.key())) is None:
+        with contextlib.suppress(OSError, ValueError):
+            ready(Server(**json.loads((folder() / f"{served.key()}.json").read_text())))
+            return
+        raise ServeError("another process is starting this model; try again in a moment")
+    serve(served, host=host, port=port, token=token, idle_s=idle_s, lock=lock, ready=ready)
+
+
+def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
+    trained = context_length(served.model)
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(served.model)
+    parameters.model_alias = {served.model.stem}
+    parameters.hostnames, parameters.port = [host], port
+    parameters.n_parallel = served.slots
+    parameters.n_ctx = min(trained, served.context) * served.slots
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
+    parameters.endpoint_metrics, parameters.verbosity = True, 1
+    parameters.public_path = str(PAGE)
+    parameters.cors_origins = "http://127.0.0.1"  # no page of another origin may read answers
+    if token:
+        parameters.api_keys = [token]
+    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.lora_adapters = [_adapter(xllamacpp, path) for path in served.adapters.values()]
+    if served.adapters:
+        parameters.lora_init_without_apply = True
+        parameters.cache_ram_mib = 0  # its states do not know under which adapter they were made
+    return parameters
+
+
+def threads() -> int:
+    """Return on how many threads llama.cpp computes: all cores but one.
+
+    They wait for each other by spinning: where one of them finds no core, all stand still, and
+    whoever asks needs one too.
+    """
+    return max(1, machine.cores() - 1)
+
+
+def _adapter(xllamacpp, path: Path):
+    if not path.is_file():
+        raise ServeError(f"lora: {path} is not there; give a GGUF file")
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = str(path), 0.0  # a request names the adapter it wants
+    return adapter
+
+
+def _check_address(host: str, port: int, token: str) -> None:
+    """Refuse an address that llama.cpp could not serve on, or should not."""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not token and not loopback:
+        raise ServeError(
+            f"host: {host!r} lets others in, so a token is needed; put one into an environment "
+            "variable and name it with --token-env, or take 127.0.0.1"
+        )
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
+
+
+def _signals() -> list:
+    """Return a list that a SIGTERM or SIGINT makes longer."""
+    stopped = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.append(True))
+    return stopped
+
+
+def _watch(engine, stopped: list, idle_s: float) -> None:
+    """Return when a signal has come, or when nothing was asked for `idle_s` seconds."""
+    seen, since = None, time.monotonic()
+    pause = min(0.5, idle_s / 4) if idle_s else 0.5
+    while not stopped:
+        time.sleep(pause)
+        if not idle_s:
+            continue
+        now = activity(engine)
+        if now != seen or now["busy"]:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since >= idle_s:
+            return
+
+
+def activity(engine) -> dict:
+    """Return how many requests are under way, and the tokens read and written so far."""
+    metrics = {}
+    for line in engine.handle_metrics().splitlines():
+        name, _, value = line.partition(" ")
+        if name.startswith("llamacpp:"):
+            metrics[name.removeprefix("llamacpp:")] = float(value)
+    busy = metrics["requests_processing"] + metrics["requests_deferred"]
+    tokens = [value for name, value in metrics.items() if "tokens" in name and "total" in name]
+    return {"busy": busy, "tokens": tokens}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve as the arguments say; 2 and one sentence if that cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m diptych.llmops.server.llama", description=__doc__
+    )
+    parser.add_argument("--model", type=Path, default=SHIPPED, metavar="FILE")
+    parser.add_argument("--lora", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--context", type=int, default=CONTEXT)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--token-env", default="", metavar="NAME")
+    parser.add_argument("--idle", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    adapters = {name: Path(path) for name, _, path in (x.partition("=") for x in options.lora)}
+    try:
+        serve_or_find(
+            options.model, adapters, slots=options.slots, context=options.context,
+            host=options.host, port=options.port, token_env=options.token_env,
+            idle_s=options.idle, lock=options.lock,
+            ready=lambda server: print(f"Serving on {server.url}", flush=True),
+        )  # fmt: skip
+    except (ServeError, workspace.WorkspaceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_token(name: str) -> str:
+    """Return the token that the environment variable `name` holds; "" if no name is given."""
+    token = os.environ.get(name, "").strip() if name else ""
+    if name and not token:
+        raise ServeError(f"token: the environment variable {name} is not set; export it")
+    return token
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,0 +1,1 @@
+"""Classical models: estimators, features, saving and loading, training on a cluster."""

@@ -1,0 +1,309 @@
+"""The estimators behind the model families, each saved as plain arrays or XGBoost UBJSON."""
+
+import math
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+# a TF-IDF column is zero nearly everywhere: more bins cost time and change nothing
+SPARSE_BINS = 8
+# below it, threads spend longer waiting for each other than working
+FEW_ROWS = 50_000
+
+
+class Prior:
+    """The baseline: every row gets the class shares of the training rows."""
+
+    def __init__(self, seed: int = 0):
+        self.shares = None
+
+    def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
+        """Count the classes."""
+        self.shares = np.bincount(codes, minlength=classes) / len(codes)
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return the shares for each row, shape (n, classes)."""
+        return np.tile(self.shares, (matrix.shape[0], 1))
+
+    def save(self, folder: Path) -> None:
+        """Write the shares."""
+        np.savez(folder / "weights.npz", shares=self.shares)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Prior":
+        """Rebuild what `save` wrote."""
+        estimator = cls()
+        estimator.shares = _arrays(folder)["shares"]
+        return estimator
+
+
+class Logistic:
+    """Logistic regression with an L2 penalty (scikit-learn), `strength` being its C."""
+
+    def __init__(self, strength: float = 1.0, seed: int = 0):
+        self.strength, self.seed = strength, seed
+
+    def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
+        """Fit by L-BFGS."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=self.strength, max_iter=2000, random_state=self.seed)
+        model.fit(matrix, codes)
+        self.weights = model.coef_.T.astype(np.float32)
+        self.bias = model.intercept_.astype(np.float32)
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return class probabilities, shape (n, classes)."""
+        scores = np.asarray(matrix @ self.weights + self.bias, dtype=np.float64)
+        if scores.shape[1] == 1:
+            scores = np.hstack([np.zeros_like(scores), scores])
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and bias."""
+        np.savez_compressed(folder / "weights.npz", weights=self.weights, bias=self.bias)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Logistic":
+        """Rebuild what `save` wrote."""
+        estimator = cls()
+        stored = _arrays(folder)
+        estimator.weights, estimator.bias = stored["weights"], stored["bias"]
+        return estimator
+
+
+class Boosted:
+    """XGBoost: trees by default, a linear booster as the subclass below.
+
+    `dask` is the address of a cluster to fit on (trees only); "" fits here.
+    """
+
+    booster = "gbtree"
+
+    def __init__(self, rounds: int = 250, seed: int = 0, dask: str = "", **parameters):
+        self.rounds, self.dask = rounds, dask
+        self.parameters = {"booster": self.booster, "seed": seed, "verbosity": 0, **parameters}
+
+    def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
+        """Boost for `rounds` rounds."""
+        import xgboost
+
+        goal = (
+            {"objective": "binary:logistic"}
+            if classes == 2
+            else {"objective": "multi:softprob", "num_class": classes}
+        )
+        settings = {"max_bin": SPARSE_BINS} if hasattr(matrix, "tocsr") else {}
+        if self.dask:
+            from diptych.mlops.models import dask as cluster
+
+            settings = {**settings, **self.parameters, **goal}
+            self.model = cluster.train(self.dask, settings, matrix, codes, self.rounds)
+            return
+        if matrix.shape[0] < FEW_ROWS:
+            settings["nthread"] = 1
+        data = xgboost.DMatrix(matrix, codes)
+        self.model = xgboost.train({**settings, **self.parameters, **goal}, data, self.rounds)
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return class probabilities, shape (n, classes)."""
+        scores = np.asarray(self._scores(matrix), dtype=np.float64)
+        return np.column_stack([1 - scores, scores]) if scores.ndim == 1 else scores
+
+    def _scores(self, matrix):
+        return self.model.inplace_predict(matrix)
+
+    def save(self, folder: Path) -> None:
+        """Write UBJSON."""
+        self.model.save_model(folder / "model.ubj")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Boosted":
+        """Rebuild what `save` wrote."""
+        import xgboost
+
+        estimator = cls()
+        # in service rows come one by one: on a busy machine, threads that wait for each other
+        # made an answer a hundred times slower
+        estimator.model = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
+        return estimator
+
+
+class BoostedLinear(Boosted):
+    """XGBoost's linear booster: an elastic-net linear model fitted by coordinate descent."""
+
+    booster = "gblinear"
+
+    def __init__(self, rounds: int = 30, seed: int = 0, **parameters):
+        super().__init__(rounds, seed, updater="coord_descent", **parameters)
+
+    def _scores(self, matrix):
+        import xgboost
+
+        return self.model.predict(xgboost.DMatrix(matrix))
+
+
+class Convolutional:
+    """A small convolutional network over square grey images, given as rows of pixels.
+
+    Three 3x3 convolutions with batch normalisation and two poolings, fitted by Adam on the CPU.
+    The epoch with the least log loss on held-out rows is kept (early stopping: Prechelt 1998,
+    "Early stopping, but when?"). Equal seeds give equal weights on one machine.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first two convolutions; the third has twice as many.
+    dropout : float
+        Share of the last features left out while fitting, 0 to 1.
+    learning_rate : float
+    epochs : int
+        At most; fitting ends after `PATIENCE` epochs without a gain.
+    """
+
+    BATCH, PATIENCE, HELD_OUT = 64, 10, 0.1
+
+    def __init__(
+        self,
+        width: int = 16,
+        dropout: float = 0.3,
+        learning_rate: float = 0.002,
+        epochs: int = 60,
+        seed: int = 0,
+    ):
+        self.width, self.dropout, self.learning_rate = width, dropout, learning_rate
+        self.epochs, self.seed = epochs, seed
+
+    def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
+        """Fit by Adam on mini-batches.
+
+        Raises
+        ------
+        ValueError
+            If the columns make no square of at least 4 by 4 pixels.
+        """
+        import torch
+
+        self.side, self.classes = _side(matrix.shape[1]), classes
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            order = torch.randperm(len(codes))
+            few = max(1, int(len(codes) * self.HELD_OUT))
+            images, labels = self._images(matrix), torch.from_numpy(codes)
+            self.network = self._build()
+            self._train(images, labels, order[few:], order[:few])
+
+    def _train(self, images, labels, learn, held_out) -> None:
+        """Train on the rows `learn` and keep the weights that do best on `held_out`."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        network = self.network
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+        least, kept, since = math.inf, None, 0
+        for _ in range(self.epochs):
+            network.train()
+            for batch in learn[torch.randperm(len(learn))].split(self.BATCH):
+                optimizer.zero_grad()
+                cross_entropy(network(images[batch]), labels[batch]).backward()
+                optimizer.step()
+            network.eval()
+            with torch.inference_mode():
+                loss = cross_entropy(network(images[held_out]), labels[held_out]).item()
+            since += 1
+            if loss < least or kept is None:
+                least, since = loss, 0
+                kept = {name: value.clone() for name, value in network.state_dict().items()}
+            if since >= self.PATIENCE:
+                break
+        network.load_state_dict(kept)
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return class probabilities, shape (n, classes)."""
+        import torch
+
+        with _one_thread(), torch.inference_mode():
+            parts = [self.network(part) for part in self._images(matrix).split(4096)]
+            return torch.cat(parts).double().softmax(dim=1).numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the weights as plain arrays."""
+        weights = {name: value.numpy() for name, value in self.network.state_dict().items()}
+        shape = np.array([self.side, self.width, self.classes])
+        np.savez_compressed(folder / "weights.npz", shape=shape, **weights)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Convolutional":
+        """Rebuild what `save` wrote."""
+        import torch
+
+        weights = _arrays(folder)
+        estimator = cls()
+        estimator.side, estimator.width, estimator.classes = weights.pop("shape").tolist()
+        estimator.network = estimator._build().eval()
+        estimator.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        return estimator
+
+    def _build(self):
+        from torch import nn
+
+        def convolution(before: int, after: int) -> list:
+            return [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+
+        return nn.Sequential(
+            *convolution(1, self.width),
+            *convolution(self.width, self.width),
+            nn.MaxPool2d(2),
+            *convolution(self.width, 2 * self.width),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(self.dropout),
+            nn.Linear(2 * self.width * (self.side // 4) ** 2, self.classes),
+        )
+
+    def _images(self, matrix):
+        import torch
+
+        rows = np.ascontiguousarray(matrix, dtype=np.float32)
+        return torch.from_numpy(rows).reshape(-1, 1, self.side, self.side)
+
+
+def _side(pixels: int) -> int:
+    """Return the side of a square image."""
+    side = math.isqrt(pixels)
+    if side * side != pixels or side < 4:
+        raise ValueError(
+            f"family: cnn reads square images of at least 4 by 4 pixels, and {pixels} columns "
+            "make none; take xgboost or logistic"
+        )
+    return side
+
+
+@contextmanager
+def _one_thread():
+    """Let torch use one thread: small images gain nothing from more, and results stay the same."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of ``weights.npz``; an array of pickled objects is refused."""
+    with np.load(folder / "weights.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+ESTIMATORS = {
+    "baseline": Prior,
+    "logistic": Logistic,
+    "xgboost": Boosted,
+    "xgboost_linear": BoostedLinear,
+    "cnn": Convolutional,
+}

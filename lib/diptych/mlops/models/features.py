@@ -1,0 +1,167 @@
+"""From rows to the matrix a model reads: TF-IDF of texts, standardised columns of tables."""
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diptych.base.workspace import write_atomic
+
+TOKEN = re.compile(r"[\w']+|[!?]")
+KEPT, LONG = 1 << 14, 32  # words whose pieces are kept, and letters of one that is not
+
+
+def terms(text: str) -> list[str]:
+    """Return the words of a text, and its pairs of neighbouring words."""
+    words = TOKEN.findall(text.lower())
+    return words + [f"{word} {after}" for word, after in itertools.pairwise(words)]
+
+
+def _kept(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
+    """Return what cuts each word of a text: texts repeat their words, and cutting takes longest."""
+    known = functools.lru_cache(KEPT)(cut)
+
+    def words(text: str) -> Iterator:
+        found = text.lower().split()
+        cuts = (known(word) if len(word) < LONG else cut(word) for word in found)
+        return itertools.chain.from_iterable(cuts)
+
+    return words
+
+
+def _cut(word: str) -> list[str]:
+    """Return a word's character 2-5-grams, a space at each end; one too short for more is whole."""
+    word = f" {word} "
+    sizes = range(2, min(5, len(word)) + 1)
+    return [word[at : at + n] for n in sizes for at in range(len(word) - n + 1)]
+
+
+pieces = _kept(_cut)
+
+
+def _finder(
+    cut: Callable[[str], Iterable[str]], columns: dict[str, int], start: int = 0
+) -> Callable[[str], list[int]]:
+    """Return what finds the columns of a text's terms, one for each time a term occurs."""
+    return lambda text: [start + columns[term] for term in cut(text) if term in columns]
+
+
+class TextFeatures:
+    """TF-IDF of word 1-2-grams, and of character 2-5-grams inside words if `chars`.
+
+    Characters carry word stems and misspellings, which helps linear models on small data;
+    trees gain little from them and pay for every column.
+
+    The values are scikit-learn's, bit for bit: its ``TfidfVectorizer`` fits, over words and over
+    ``char_wb``. What is fitted is applied without it, as an endpoint does: its import takes longer
+    than an endpoint's start, and its checks of one text longer than the work itself.
+    """
+
+    def __init__(self, chars: bool = False):
+        self.chars = chars
+
+    def fit_transform(self, texts: list[str]):
+        """Learn the vocabulary and return the sparse matrix, shape (n, vocabulary)."""
+        from scipy.sparse import hstack
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        # min_df of 3 keeps the character vocabulary near 50,000 on 10,000 reviews
+        kinds = [(terms, 2), (pieces, 3)] if self.chars else [(terms, 2)]
+        options = {"sublinear_tf": True, "dtype": np.float32}
+        parts = [TfidfVectorizer(analyzer=cut, min_df=least, **options) for cut, least in kinds]
+        matrices = [part.fit_transform(texts) for part in parts]
+        self._learnt([part.vocabulary_ for part in parts], [part.idf_ for part in parts])
+        return matrices[0] if len(matrices) == 1 else hstack(matrices, format="csr")
+
+    def _learnt(self, columns: list[dict[str, int]], idf: list) -> None:
+        """Take the columns of each kind of term, and their inverse document frequencies."""
+        self._columns = columns
+        self._idf = [np.asarray(part, dtype=np.float32) for part in idf]
+        self._scale = np.concatenate(self._idf)
+        words, *letters = columns
+        self._find = [_finder(terms, words)]
+        self._find += [_kept(_finder(_cut, part, len(words))) for part in letters]
+
+    def transform(self, texts: list[str]):
+        """Return the sparse matrix of `texts`, shape (n, vocabulary)."""
+        from scipy.sparse import csr_matrix
+
+        columns, ends = [], [0]
+        for text in texts:
+            for find in self._find:
+                columns += find(text)
+                ends.append(len(columns))
+        # each kind's part of a text is a row of its own until it has length 1
+        width, n = len(self._scale), len(self._find)
+        found = np.ones(len(columns), dtype=np.float32), np.asarray(columns, dtype=np.int32), ends
+        parts = csr_matrix(found, shape=(len(ends) - 1, width))
+        parts.sum_duplicates()
+        values = (np.log(parts.data) + 1) * self._scale[parts.indices]
+        row = np.repeat(np.arange(len(ends) - 1), np.diff(parts.indptr))
+        lengths = np.sqrt(np.bincount(row, weights=values * values))
+        values = (values / lengths[row]).astype(np.float32)
+        return csr_matrix((values, parts.indices, parts.indptr[::n]), shape=(len(texts), width))
+
+    @property
+    def words(self) -> set[str]:
+        """Single words the model knows."""
+        return {term for term in self._columns[0] if " " not in term}
+
+    def save(self, folder: Path) -> None:
+        """Write terms in column order with their inverse document frequencies."""
+        parts = [
+            {
+                "terms": sorted(columns, key=columns.get),
+                # the shortest text that gives this float32 again
+                "idf": [float(str(x)) for x in idf],
+            }
+            for columns, idf in zip(self._columns, self._idf, strict=True)
+        ]
+        content = {"chars": self.chars, "vectorizers": parts}
+        write_atomic(folder / "features.json", json.dumps(content, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextFeatures":
+        """Rebuild what `save` wrote."""
+        content = json.loads((folder / "features.json").read_text("utf-8"))
+        features = cls(content["chars"])
+        parts = content["vectorizers"]
+        columns = [{term: i for i, term in enumerate(part["terms"])} for part in parts]
+        features._learnt(columns, [part["idf"] for part in parts])
+        return features
+
+
+class TableFeatures:
+    """Columns standardised to mean 0 and deviation 1; a missing value takes the mean."""
+
+    def fit_transform(self, rows: np.ndarray) -> np.ndarray:
+        """Learn means and deviations and return the standardised rows, shape (n, columns)."""
+        rows = np.array(rows, dtype=np.float32)
+        rows[:, np.isnan(rows).all(axis=0)] = 0  # a column without any value has no mean
+        self.mean = np.nanmean(rows, axis=0, dtype=np.float64).astype(np.float32)
+        deviation = np.nanstd(rows, axis=0, dtype=np.float64)
+        self.deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
+        return self.transform(rows)
+
+    def transform(self, rows: np.ndarray) -> np.ndarray:
+        """Return the standardised rows, shape (n, columns)."""
+        rows = np.asarray(rows, dtype=np.float32)
+        return np.nan_to_num((rows - self.mean) / self.deviation)
+
+    def save(self, folder: Path) -> None:
+        """Write means and deviations."""
+        content = {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+        write_atomic(folder / "features.json", json.dumps(content))
+
+    @classmethod
+    def load(cls, folder: Path) -> "TableFeatures":
+        """Rebuild what `save` wrote."""
+        content = json.loads((folder / "features.json").read_text("utf-8"))
+        features = cls()
+        features.mean = np.asarray(content["mean"], dtype=np.float32)
+        features.deviation = np.asarray(content["deviation"], dtype=np.float32)
+        return features

@@ -1,0 +1,332 @@
+"""Classical models that are saved without pickle: features, an estimator and a temperature.
+
+A saved model is a folder: ``model.json`` (what it is), ``features.json`` (vocabulary or
+column statistics) and the estimator's own weights (XGBoost UBJSON or plain arrays). Loading
+rebuilds the parts from these files, so a model from somebody else cannot run code. The checksums
+in ``model.json``, which is written last, tell a damaged or half-written folder.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from diptych.base.workspace import write_atomic
+from diptych.mlops.models import estimators, extractive
+from diptych.mlops.models.features import TableFeatures, TextFeatures
+
+FAMILIES = {
+    "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
+    "table": ("baseline", "xgboost", "logistic"),
+    "image": ("baseline", "xgboost", "logistic", "cnn"),
+}
+SUMMARY = ("lead", "ranker")  # of texts too: their classes are places of sentences
+ESTIMATORS = {**estimators.ESTIMATORS, "lead": extractive.Lead, "ranker": extractive.Ranker}
+FORMAT = 1
+# not covered by the checksums: the card itself, and what is added after the model is saved
+ADDED = ("model.json", "reference.json")
+
+
+class ModelError(ValueError):
+    """A model cannot be fitted or loaded; the message says what to do."""
+
+
+@dataclass
+class Model:
+    """A fitted classifier over one task's rows.
+
+    Attributes
+    ----------
+    family : str
+        One of `FAMILIES` for the kind.
+    kind : str
+        ``"text"``, ``"table"`` or ``"image"`` (an image is a table of pixels).
+    features : list of str
+        Input columns in order; ``["text"]`` for text.
+    classes : list of str
+        Labels, in the order of the probability columns.
+    parameters : dict
+        Hyperparameters it was fitted with.
+    temperature : float
+        Divides the log-probabilities (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+    replies : dict of str to str
+        The canned answer of each class, where answers are texts.
+    """
+
+    family: str
+    kind: str
+    features: list[str]
+    classes: list[str]
+    parameters: dict
+    encoder: TextFeatures | TableFeatures = field(repr=False)
+    estimator: object = field(repr=False)
+    temperature: float = 1.0
+    replies: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def predict_proba(self, rows) -> np.ndarray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        rows : list of str, or array of float32, shape (n, len(features))
+            Texts, or feature rows in the order of `features`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, len(classes))
+        """
+        probabilities = self.estimator.predict_proba(self.encoder.transform(rows))
+        return rescale(probabilities, self.temperature)
+
+    def predict(self, rows) -> np.ndarray:
+        """Return the most probable label of each row, shape (n,)."""
+        return np.asarray(self.classes, dtype=object)[self.predict_proba(rows).argmax(axis=1)]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether what it says of a row is a text other than the label."""
+        return bool(self.replies) or self.family in SUMMARY
+
+    def answers(self, rows, predicted) -> list[str]:
+        """Return what is said of rows for the labels predicted: by default the labels.
+
+        A class with a canned answer says that; where classes are places of sentences, the
+        sentence is said.
+        """
+        if self.family in SUMMARY:
+            return extractive.said(rows, predicted)
+        return [self.replies.get(label, label) for label in predicted]
+
+    def calibrate(self, rows, labels) -> None:
+        """Set the temperature that minimises the log loss of held-out `rows`.
+
+        A row whose class the model does not know says nothing here and is left out; where no
+        row is left, the temperature stays as it was.
+        """
+        from scipy.optimize import minimize_scalar
+
+        known = np.isin(np.asarray(labels, dtype=object), self.classes)
+        if not known.any():
+            return
+        codes = encode(np.asarray(labels, dtype=object)[known], self.classes)
+        raw = self.estimator.predict_proba(self.encoder.transform(rows))[known]
+
+        def loss(log_temperature: float) -> float:
+            scaled = rescale(raw, np.exp(log_temperature))
+            return -np.log(np.clip(scaled[np.arange(len(codes)), codes], 1e-12, None)).mean()
+
+        best = minimize_scalar(loss, bounds=(-2, 2), method="bounded").x
+        self.temperature = round(float(np.exp(best)), 4)
+
+    def save(self, folder: Path) -> Path:
+        """Write the model to `folder` (made if missing) and return it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.encoder.save(folder)
+        self.estimator.save(folder)
+        card = {
+            "format": FORMAT,
+            "family": self.family,
+            "kind": self.kind,
+            "features": self.features,
+            "classes": self.classes,
+            "parameters": self.parameters,
+            "temperature": self.temperature,
+            "replies": self.replies,
+            "files": _checksums(folder),
+        }
+        write_atomic(folder / "model.json", json.dumps(card, indent=1))
+        return folder
+
+    def _probe(self) -> None:
+        """Predict one row, so that parts that do not belong together are found now."""
+        row = [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
+        shares = self.predict_proba(row)
+        if shares.shape != (1, len(self.classes)) or not np.isclose(shares.sum(), 1):
+            raise ValueError(f"its parts do not fit: one row gives {shares.tolist()}")
+
+
+def fit(
+    rows, labels, *, family: str, kind: str, features: list[str], parameters: dict, seed: int = 0
+) -> Model:
+    """Fit one model.
+
+    Parameters
+    ----------
+    rows : list of str, or array of float32, shape (n, len(features))
+    labels : sequence of str, shape (n,)
+    family : str
+        One of ``FAMILIES[kind]``.
+    parameters : dict
+        Hyperparameters of the family; those not given take its defaults.
+
+    Raises
+    ------
+    ModelError
+        If the family does not suit the kind, there are fewer than two classes, or the texts
+        have too little in common to learn from.
+    """
+    if family not in _suitable(kind):
+        raise ModelError(
+            f"family: {family!r} does not suit {kind} data; take one of {', '.join(FAMILIES[kind])}"
+        )
+    classes = classes_of(labels)
+    encoder = new_encoder(family, kind)
+    matrix = fit_encoder(encoder, rows)
+    estimator = ESTIMATORS[family](**parameters, seed=seed)
+    estimator.fit(matrix, encode(labels, classes), len(classes))
+    return Model(family, kind, list(features), classes, parameters, encoder, estimator)
+
+
+def _suitable(kind: str) -> tuple[str, ...]:
+    return FAMILIES.get(kind, ()) + (SUMMARY if kind == "text" else ())
+
+
+def classes_of(labels) -> list[str]:
+    """Return the classes in the order of the probability columns.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer than two.
+    """
+    classes = sorted(set(labels))
+    if len(classes) < 2:
+        found = f"the class {classes[0]!r} only" if classes else "no rows"
+        raise ModelError(f"label: the training rows hold {found}; at least two are needed")
+    return classes
+
+
+def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
+    """Return the unfitted features that suit a family: linear ones also read characters."""
+    if family in SUMMARY:
+        return extractive.SentenceFeatures()
+    if kind == "text":
+        return TextFeatures(chars=family in ("logistic", "xgboost_linear"))
+    return TableFeatures()
+
+
+def fit_encoder(encoder: TextFeatures | TableFeatures, rows):
+    """Fit features on the train rows and return their matrix.
+
+    Raises
+    ------
+    ModelError
+        If the texts share no word.
+    """
+    try:
+        return encoder.fit_transform(rows)
+    except ValueError as error:
+        if isinstance(encoder, TableFeatures):
+            raise
+        raise ModelError(
+            f"text: the {len(rows)} training texts share too few words; more rows are needed"
+        ) from error
+
+
+def load(folder: Path) -> Model:
+    """Load a model that `Model.save` wrote.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no such model, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        return _load(folder)
+    except Exception as error:  # what lies in a folder from elsewhere can be wrong in any way
+        reason = str(error) if type(error) in (ModelError, ValueError) else repr(error)
+        raise ModelError(
+            f"model: {folder} holds no model that can be loaded: {reason}; "
+            "give the folder that mlops/2_build saved, or build it again"
+        ) from error
+
+
+def _load(folder: Path) -> Model:
+    if not (folder / "model.json").is_file():
+        raise ModelError("there is no model.json")
+    card = json.loads((folder / "model.json").read_text("utf-8"))
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"model.json is not of format {FORMAT}")
+    if card["family"] not in _suitable(card["kind"]):
+        raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
+    found = _checksums(folder)
+    for name, checksum in card["files"].items():
+        if found.get(name) != checksum:
+            raise ModelError(f"{name} is {'damaged' if name in found else 'missing'}")
+    names = ("family", "kind", "features", "classes", "parameters", "temperature")
+    model = Model(
+        **{name: card[name] for name in names},
+        replies=card.get("replies", {}),
+        encoder=type(new_encoder(card["family"], card["kind"])).load(folder),
+        estimator=ESTIMATORS[card["family"]].load(folder),
+    )
+    model._probe()
+    return model
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file that the features and the estimator wrote."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name not in ADDED and path.is_file()
+    }
+
+
+def rows_of(frame, kind: str, features: list[str]):
+    """Take what a model reads from canonical rows: texts, or a float32 array."""
+    if kind == "text":
+        return frame["text"].tolist()
+    # a table's memory lies by column; sums over it would be rounded in another order
+    return np.ascontiguousarray(frame[features].to_numpy(np.float32))
+
+
+def requests(rows, kind: str, features: list[str]) -> list[dict]:
+    """Return one request body a row, with its id; JSON's null stands for a missing number."""
+    inputs = rows_of(rows, kind, features)
+    if kind != "text":
+        inputs = [[None if math.isnan(x) else x for x in row] for row in inputs.tolist()]
+    return [{"inputs": [x], "ids": [i]} for x, i in zip(inputs, rows["id"], strict=True)]
+
+
+def digest(folder: Path) -> str:
+    """Return the sha256 of a saved model's files, by name and content."""
+    total = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.name} {content}\n".encode())
+    return total.hexdigest()
+
+
+def size_mb(folder: Path) -> float:
+    """Return the size of a saved model in megabytes."""
+    return sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+
+
+def encode(labels, classes: list[str]) -> np.ndarray:
+    """Turn labels into class indices, shape (n,).
+
+    Raises
+    ------
+    ModelError
+        If a label is not among the classes.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    try:
+        return np.fromiter((index[label] for label in labels), dtype=np.int64)
+    except KeyError as error:
+        raise ModelError(f"label: {error.args[0]!r} is none of the classes {classes}") from error
+
+
+def rescale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide log-probabilities by `temperature` and normalise again."""
+    if temperature == 1.0:
+        return probabilities
+    logits = np.log(np.clip(probabilities, 1e-12, None)) / temperature
+    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return scaled / scaled.sum(axis=1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Serving a classical model over HTTP: input formats, micro-batches, the process."""

@@ -1,0 +1,323 @@
+"""Stage 4, serve: the model's endpoint, which records every prediction before it answers.
+
+It speaks the container contract of SageMaker (``/ping``, ``/invocations``, port 8080, SIGTERM)
+and MLflow's input forms.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from diptych.base import workspace
+from diptych.base.lazy import without
+from diptych.core.store.predictions import Ledger
+from diptych.mlops.models import model as models
+from diptych.mlops.models.model import Model
+from diptych.mlops.serving.batcher import Batcher
+from diptych.mlops.serving.inputs import InputError, Reader
+
+GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
+
+
+class ServeError(RuntimeError):
+    """The endpoint cannot be started; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask for, beside the limits of `inputs`.
+
+    Attributes
+    ----------
+    body : int
+        Bytes of a request.
+    body_s : float
+        Seconds in which a request must have arrived.
+    batch : int
+        Rows predicted in one call, unless a single request has more.
+    in_flight : int
+        Requests being read or waiting; one more is told to come back.
+    """
+
+    body: int = 2 * 2**20
+    body_s: float = 10.0
+    batch: int = 256
+    in_flight: int = 256
+
+
+def create_app(
+    model: Model,
+    ledger: Ledger,
+    *,
+    name: str = "model",
+    endpoint: str = "",
+    token: str = "",
+    limits: Limits | None = None,
+) -> Starlette:
+    """Build the endpoint.
+
+    Parameters
+    ----------
+    model : Model
+        What answers.
+    ledger : Ledger
+        Where each prediction is committed before it is answered.
+    name : str
+        The model's name and version, in answers and records.
+    endpoint : str
+        Name of this serving run in the ledger.
+    token : str
+        If set, all but ``/ping`` need it in ``Authorization: Bearer``, or, as SageMaker passes
+        no other header on, in ``X-Amzn-SageMaker-Custom-Attributes``.
+    limits : Limits, optional
+    """
+    limits = limits or Limits()
+    reader = Reader(model.kind, model.features)
+    batcher = Batcher(model, ledger, endpoint, name, limits.batch)
+    in_flight = 0
+
+    def check_token(request: Request) -> None:
+        headers = request.headers
+        sent = headers.get("authorization") or headers.get("x-amzn-sagemaker-custom-attributes", "")
+        scheme, _, given = sent.partition(" ")
+        given = given.strip().encode("latin-1")  # as it came over the wire
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, token.encode()):
+            told = "Authorization: send 'Bearer' and the endpoint's token"
+            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+
+    async def invocations(request: Request) -> Response:
+        nonlocal in_flight
+        began = time.perf_counter()
+        if token:
+            check_token(request)
+        if in_flight >= limits.in_flight:
+            told = f"{in_flight} requests are under way; try again shortly"
+            raise HTTPException(503, told, {"Retry-After": "1"})
+        in_flight += 1
+        try:
+            body = await _body(request, limits)
+            rows, ids = reader.read(body, request.headers.get("content-type", ""))
+            answer = await batcher.submit(rows, ids, began)
+        finally:
+            in_flight -= 1
+        return Response(answer, media_type="application/json")
+
+    async def ping(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def metadata(request: Request) -> Response:
+        if token:
+            check_token(request)
+        facts = {"model": name, "family": model.family, "kind": model.kind, "endpoint": endpoint}
+        return JSONResponse(facts | {"features": model.features, "classes": model.classes})
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette):
+        yield
+        batcher.close()
+
+    routes = [
+        Route("/invocations", invocations, methods=["POST"]),
+        Route("/ping", ping),
+        Route("/metadata", metadata),
+    ]
+    handlers = {HTTPException: _refused, InputError: _wrong_input, Exception: _failed}
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """Read a request's body within the limits."""
+    too_long = HTTPException(413, f"body: is over {limits.body:,} bytes; send fewer rows")
+    if int(request.headers.get("content-length", 0)) > limits.body:
+        raise too_long
+    if coding := request.headers.get("content-encoding"):
+        raise HTTPException(415, f"Content-Encoding: {coding!r} is not read; send it plain")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body:
+                    raise too_long
+    except TimeoutError as error:
+        told = f"body: did not arrive within {limits.body_s:g} s; send it at once"
+        raise HTTPException(408, told) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "body: ended early") from error
+    return bytes(body)
+
+
+def _refused(request: Request, error: HTTPException) -> Response:
+    told = error.detail
+    if error.status_code in (404, 405):
+        there = "POST /invocations, GET /ping and GET /metadata"
+        told = f"{request.method} {request.url.path}: is not served; there are {there}"
+    return JSONResponse({"error": told}, error.status_code, error.headers)
+
+
+def _wrong_input(request: Request, error: InputError) -> Response:
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
+
+def serve_model(
+    folder: Path | None = None,
+    *,
+    task: str = "",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    ledger: Path | None = None,
+    name: str = "",
+    endpoint: str = "",
+    token: str = "",
+    handle: int | None = None,
+) -> None:
+    """Serve a saved model, or the champion of a task, until SIGTERM.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        A saved model.
+    task : str
+        In place of `folder`: the registered model whose champion is served.
+    ledger : Path, optional
+        The prediction log; by default the workspace's.
+    name, endpoint, token
+        See `create_app`; `name` is by default the champion's or the folder's, `endpoint` is made
+        of the present time.
+    host, port, handle
+        See `run`.
+
+    Raises
+    ------
+    ServeError
+        If there is no champion, it cannot predict, or the address cannot be served on.
+    models.ModelError
+        If the folder holds no model.
+    LedgerError
+        If the ledger cannot be used.
+    """
+    if folder is None:
+        from diptych.mlops.registry import Registry
+
+        champion = Registry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
+        if champion is None:
+            raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
+        folder, name = champion.folder, name or str(champion)
+    model = _load(folder)
+    _try_out(model)
+    with Ledger(ledger or workspace.ledger_path()) as book:
+        app = create_app(
+            model,
+            book,
+            name=name or Path(folder).absolute().name,
+            endpoint=endpoint or f"serve-{datetime.now(UTC):%Y%m%dT%H%M%S}",
+            token=token,
+        )
+        run(app, host, port, token=token, handle=handle)
+
+
+def _load(folder: Path) -> Model:
+    """Load a model in a quarter of the time: XGBoost alone would import scikit-learn, if it can."""
+    with without("sklearn"):
+        return models.load(folder)
+
+
+def _try_out(model: Model) -> None:
+    """Predict once, so that a broken model never serves and the first request finds all ready."""
+    blank = [""] if model.kind == "text" else np.zeros((1, len(model.features)), np.float32)
+    try:
+        found = model.predict_proba(blank).shape
+    except Exception as error:
+        raise ServeError(f"model: it cannot predict ({error}); save it again") from error
+    if found != (1, len(model.classes)):
+        raise ServeError(f"model: it gives {found[1]} probabilities for {model.classes}")
+
+
+def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | None = None):
+    """Serve until SIGTERM or Ctrl-C, then finish the requests under way.
+
+    Parameters
+    ----------
+    app : Starlette
+        From `create_app`.
+    host : str
+        Anything but loopback needs a token.
+    port : int
+        0 takes any free one.
+    token : str
+        The app's.
+    handle : int, optional
+        A listening socket from the process that started this one, in place of host and port;
+        the endpoint then also ends when its standard input does, so that no orphan serves on.
+
+    Raises
+    ------
+    ServeError
+        If the address is taken, wrong or open to others without a token.
+    """
+    import uvicorn
+
+    listener = _listen(host, port, token) if handle is None else socket.socket(fileno=handle)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_) -> None:
+        server.should_exit = True
+
+    # uvicorn sends itself the signal again when it is done: to end so is no failure
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if handle is None:
+        place, at = listener.getsockname()[:2]
+        print(f"Serving on http://{f'[{place}]' if ':' in place else place}:{at}", flush=True)
+    else:
+        threading.Thread(target=lambda: stop(os.read(sys.stdin.fileno(), 1)), daemon=True).start()
+    server.run([listener])
+
+
+def _listen(host: str, port: int, token: str) -> socket.socket:
+    if not token and not _is_loopback(host):
+        raise ServeError(
+            f"host: {host!r} lets others in, so a token is needed; put one into an environment "
+            "variable and name it with --token-env, or take 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
+    # made anew so that it knows its protocol: only for TCP does asyncio send small answers at
+    # once, and else each waits 40 ms (Nagle's algorithm and the client's delayed acknowledgement)
+    return socket.socket(fileno=listener.detach())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

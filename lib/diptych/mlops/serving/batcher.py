@@ -1,0 +1,151 @@
+"""Predict requests that arrive together in one call, and record them in one transaction.
+
+A record is on the disk before its answer is handed out.
+"""
+
+import asyncio
+import json
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from starlette.exceptions import HTTPException
+
+from diptych.core.store.predictions import Ledger, LedgerError
+from diptych.mlops.models.model import Model
+
+
+@dataclass(slots=True)
+class Job:
+    """One request's rows, and where its answer goes."""
+
+    rows: list
+    ids: list
+    began: float
+    answer: asyncio.Future = field(repr=False)
+
+
+class Batcher:
+    """Predicts and records requests in batches, in one worker thread.
+
+    While a batch is under way the next one gathers, so batches grow with the load and a lone
+    request never waits.
+
+    Parameters
+    ----------
+    model : Model
+    ledger : Ledger
+    endpoint, name : str
+        Of the serving run and of the model, in records and answers.
+    most : int
+        Rows in a batch; a single request may have more.
+    """
+
+    def __init__(self, model: Model, ledger: Ledger, endpoint: str, name: str, most: int):
+        self.model, self.ledger, self.endpoint, self.name = model, ledger, endpoint, name
+        self.most = most
+        self.waiting: list[Job] = []
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self.task: asyncio.Task | None = None
+
+    def close(self) -> None:
+        """End the worker thread."""
+        self.worker.shutdown()
+
+    async def submit(self, rows: list, ids: list, began: float) -> bytes:
+        """Return the answer as JSON, once it is recorded."""
+        loop = asyncio.get_running_loop()
+        job = Job(rows, ids, began, loop.create_future())
+        self.waiting.append(job)
+        if self.task is None:
+            self.task = loop.create_task(self._drain())
+        return await job.answer
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := self._next():
+            try:
+                answers = await loop.run_in_executor(self.worker, self._work, batch)
+            except Exception as error:
+                answers = [error] * len(batch)
+            for job, answer in zip(batch, answers, strict=True):
+                if job.answer.done():  # its request was cut off meanwhile
+                    continue
+                if isinstance(answer, Exception):
+                    job.answer.set_exception(answer)
+                else:
+                    job.answer.set_result(answer)
+        self.task = None
+
+    def _next(self) -> list[Job]:
+        rows = count = 0
+        for job in self.waiting:
+            rows += len(job.rows)
+            if count and rows > self.most:
+                break
+            count += 1
+        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        return batch
+
+    def _work(self, batch: list[Job]) -> list[bytes | Exception]:
+        """Return each request's answer, or why there is none."""
+        try:
+            found = self._predict([row for job in batch for row in job.rows])
+        except Exception:
+            if len(batch) > 1:  # one request must not fail the others
+                return [answer for job in batch for answer in self._work([job])]
+            traceback.print_exc()
+            return [HTTPException(500, "the model failed on these rows; see the server's log")]
+        try:
+            self._record(batch, found)
+        except LedgerError:
+            traceback.print_exc()
+            told = "not answered, because it cannot be recorded; see the server's log"
+            return [HTTPException(503, told, {"Retry-After": "5"}) for _ in batch]
+        answers, start = [], 0
+        for job in batch:
+            answers.append(self._answer(job.rows, found[start : start + len(job.rows)]))
+            start += len(job.rows)
+        return answers
+
+    def _predict(self, rows: list) -> list[tuple[str, list[float]]]:
+        """Return each row's class and probabilities."""
+        inputs = rows if self.model.kind == "text" else np.array(rows, dtype=np.float32)
+        probabilities = self.model.predict_proba(inputs)
+        best = probabilities.argmax(axis=1).tolist()
+        names = [self.model.classes[i] for i in best]
+        return list(zip(names, probabilities.tolist(), strict=True))
+
+    def _record(self, batch: list[Job], found: list[tuple]) -> None:
+        now, predictions, records = time.perf_counter(), iter(found), []
+        for job in batch:
+            latency = (now - job.began) * 1000
+            for row, row_id in zip(job.rows, job.ids, strict=True):
+                prediction, probabilities = next(predictions)
+                records.append(
+                    {
+                        "endpoint": self.endpoint,
+                        "model": self.name,
+                        "row_id": row_id,
+                        "input": row,
+                        "prediction": prediction,
+                        "probability": max(probabilities),
+                        "probabilities": probabilities,
+                        "latency_ms": latency,
+                    }
+                )
+        self.ledger.log(records)
+
+    def _answer(self, rows: list, found: list[tuple]) -> bytes:
+        predictions = [prediction for prediction, _ in found]
+        content = {
+            "predictions": predictions,
+            "probabilities": [probabilities for _, probabilities in found],
+            "classes": self.model.classes,
+            "model": self.name,
+        }
+        if self.model.speaks:
+            content["answers"] = self.model.answers(rows, predictions)
+        return json.dumps(content).encode()

@@ -1,0 +1,1 @@
+"""The contrast: evidence from runs, measures, dimensions, verdicts, labels, break-even."""

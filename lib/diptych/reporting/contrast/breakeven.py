@@ -1,0 +1,191 @@
+"""From how many requests a month on a model of one's own is cheaper than an API."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.plots.html import MARKERS, SERIES, figure, figure_html, show, styled
+from diptych.core.store.prices import Price
+from diptych.reporting.contrast.evidence import Panel
+from diptych.reporting.contrast.measures import Assumptions, throughput
+
+HOURS = 730  # of a month
+OWN, LOCAL = "a model of your own", "the local language model"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model of one's own takes besides compute; each is a parameter of the contrast.
+
+    Attributes
+    ----------
+    usd_per_label : float
+    build_hours, usd_per_hour : float
+        Hours of work until it runs, beyond those that a prompt takes, and their price.
+    months : int
+        Over which labels and work are written off.
+    cpus : int
+        Of the machine that serves it and is paid by the hour, used or not.
+    """
+
+    usd_per_label: float = 0.05
+    build_hours: float = 40.0
+    usd_per_hour: float = 60.0
+    months: int = 12
+    cpus: int = 2
+
+
+def forecast(right: Panel, models: Sequence[str]) -> pd.DataFrame:
+    """Return what 1,000 answers would cost of other models, from the tokens that were measured.
+
+    A forecast: their own vocabularies cut the same text into other numbers of tokens, and what
+    they would answer was not measured.
+
+    Parameters
+    ----------
+    models : sequence of str
+        ``provider/model``, as genai-prices names them.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``tokens in``, ``tokens out`` (an answer), ``usd`` (1,000 answers; NaN where no
+        price is known) and ``source``; without lines where no tokens were measured.
+    """
+    columns = ["model", "tokens in", "tokens out", "usd", "source"]
+    said = right.said()
+    if said is None or said[["prompt_tokens", "completion_tokens"]].isna().any(axis=None):
+        return pd.DataFrame(columns=columns)
+    tokens = [float(said[name].mean()) for name in ("prompt_tokens", "completion_tokens")]
+    lines = []
+    for model in models:
+        provider, _, name = model.partition("/")
+        price = Price(provider, name).facts()
+        each = [price["input_usd"], price["output_usd"]]
+        usd = math.nan if None in each else float(np.dot(tokens, each)) / 1000
+        lines.append((model, *tokens, usd, price["source"]))
+    return pd.DataFrame(lines, columns=columns)
+
+
+def monthly(
+    left: Panel,
+    right: Panel,
+    prices: pd.DataFrame,
+    volumes: Sequence[float],
+    plan: Plan,
+    given: Assumptions,
+) -> pd.DataFrame:
+    """Return dollars a month by option and number of requests a month.
+
+    Returns
+    -------
+    DataFrame
+        ``option``, ``requests``, ``usd``; without lines where the left panel recorded neither its
+        labels nor its throughput.
+    """
+    columns = ["option", "requests", "usd"]
+    fixed, rate = fixed_usd(left, plan), throughput(left)
+    if fixed is None or rate is None:
+        return pd.DataFrame(columns=columns)
+    lines = [(OWN, n, fixed + _host(rate.value, n, plan, given)) for n in volumes]
+    local = throughput(right) if right.is_local else None
+    if local is not None:
+        lines += [(LOCAL, n, _host(local.value, n, plan, given)) for n in volumes]
+    for row in prices.dropna(subset="usd").itertuples():
+        lines += [(row.model, n, n * row.usd / 1000) for n in volumes]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _host(rate: float, requests: float, plan: Plan, given: Assumptions) -> float:
+    """Return what the machines for so many requests a month cost, each paid used or not."""
+    most = rate * HOURS * 3600
+    return plan.cpus * given.usd_per_cpu_hour * HOURS * max(1, math.ceil(requests / most))
+
+
+def fixed_usd(left: Panel, plan: Plan) -> float | None:
+    """Return the dollars a month that labels and work come to, None if labels are not recorded."""
+    labels = left.value("1_data", "train_rows")
+    if labels is None:
+        return None
+    work = plan.build_hours * plan.usd_per_hour
+    return (labels.value * plan.usd_per_label + work) / plan.months
+
+
+def crossings(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return from how many requests a month on a model of one's own costs less than each option.
+
+    Returns
+    -------
+    DataFrame
+        ``option`` and ``requests``: 0 where it is cheaper from the start, infinite where it is not
+        within the volumes looked at.
+    """
+    lines, own = [], costs[costs["option"] == OWN].set_index("requests")["usd"]
+    for name, other in costs[costs["option"] != OWN].groupby("option", sort=False):
+        gap = (own - other.set_index("requests")["usd"]).sort_index()
+        cheaper = gap[gap < 0]
+        if cheaper.empty:
+            lines.append((name, math.inf))
+            continue
+        at = gap.index.get_loc(cheaper.index[0])
+        if at == 0:
+            lines.append((name, 0.0))
+            continue
+        n, g = gap.index[at - 1 : at + 1].to_numpy(float), gap.iloc[at - 1 : at + 1].to_numpy()
+        lines.append((name, float(n[0] + (n[1] - n[0]) * g[0] / (g[0] - g[1]))))
+    return pd.DataFrame(lines, columns=["option", "requests"])
+
+
+def volumes(most: float, points: int = 49) -> np.ndarray:
+    """Return numbers of requests a month from 1,000 to `most`, each a step above the one before."""
+    return np.unique(np.round(np.geomspace(1_000, most, points)))
+
+
+def plot(costs: pd.DataFrame, title: str) -> None:
+    """Show dollars a month by requests a month, and where a model of one's own gets cheaper."""
+    show(*_drawn(costs, title))
+
+
+def html(costs: pd.DataFrame, title: str) -> str:
+    """Return what `plot` shows."""
+    return figure_html(*_drawn(costs, title))
+
+
+@styled
+def _drawn(costs: pd.DataFrame, title: str) -> tuple:
+    """Return the figure, its description, its data and its caption."""
+    fig, axes = figure(340)
+    axes.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="US dollars a month")
+    found = crossings(costs).set_index("option")["requests"]
+    for number, (name, line) in enumerate(costs.groupby("option", sort=False)):
+        color = SERIES[number % len(SERIES)]
+        axes.plot(line["requests"], line["usd"], color=color, label=name)
+        if 0 < found.get(name, 0) < math.inf:
+            at = float(np.interp(found[name], line["requests"], line["usd"]))
+            axes.plot(found[name], at, MARKERS[number % len(MARKERS)], color=color, markersize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axes.minorticks_off()
+    fig.legend(loc="outside upper left", ncols=2)
+    said = "; ".join(crossing_words(name, n) for name, n in found.items())
+    table = costs.pivot_table(index="requests", columns="option", values="usd", sort=False)
+    shown = table.iloc[:: max(1, len(table) // 12)].reset_index()
+    alt = f"Dollars a month by requests a month, {title}: {said}."
+    return fig, alt, shown, "Dollars a month by requests a month, both axes logarithmic"
+
+
+def crossing_words(option: str, requests: float) -> str:
+    """Return one crossing in words."""
+    if math.isinf(requests):
+        return f"{option} stays cheaper than {OWN} at every volume looked at"
+    if not requests:
+        return f"{OWN} is cheaper than {option} at every volume looked at"
+    return f"{OWN} is cheaper than {option} from {_round(requests):,} requests a month on"
+
+
+def _round(value: float) -> int:
+    """Return a number with two figures, which is all that the assumptions allow."""
+    return int(round(value, 1 - math.floor(math.log10(value)))) if value >= 10 else round(value)

@@ -1,0 +1,205 @@
+"""The contrast: both panels of each scenario on one ledger, every verdict computed from runs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from diptych.base import workspace
+from diptych.base.errors import ParameterError
+from diptych.core.store.prices import Price, dated
+from diptych.execution.parameters import find_file, load_file
+from diptych.execution.runs import Run, find_runs, load_run
+from diptych.reporting.contrast import breakeven, dimensions, evidence, labels, verdicts
+from diptych.reporting.contrast.breakeven import Plan
+from diptych.reporting.contrast.measures import Assumptions
+from diptych.reporting.contrast.verdicts import Verdict
+from diptych.reporting.scenario import Scenario, load, names_of_all
+from diptych.reporting.site.contrast_page import FILE
+
+UNKNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One scenario's contrast.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    verdicts : list of Verdict
+    forecast, costs : DataFrame
+        See `diptych.reporting.contrast.breakeven.forecast` and
+        `diptych.reporting.contrast.breakeven.monthly`.
+    labels : DataFrame
+        See `diptych.reporting.contrast.labels.bought`.
+    """
+
+    scenario: Scenario
+    verdicts: list[Verdict]
+    forecast: pd.DataFrame
+    costs: pd.DataFrame
+    labels: pd.DataFrame
+
+    def table(self) -> pd.DataFrame:
+        """Return the ledger as it is read: a line per dimension."""
+        lines = []
+        for verdict in self.verdicts:
+            own, measured = verdict.dimension, verdict.measured
+            told = [
+                "—" if figure is None else figure.said(own.unit)
+                for figure in (measured.left, measured.right)
+            ]
+            lines.append((own.group, own.name, told[0], verdict.winner, told[1], verdict.why))
+        names = ["group", "dimension", "MLOps", "verdict", "LLMOps", "why"]
+        return pd.DataFrame(lines, columns=names)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many dimensions each outcome has, by scenario and outcome."""
+        found = verdicts.counts(self.verdicts)
+        return {f"{self.scenario.name}, {winner}": number for winner, number in found.items()}
+
+
+def contrast(
+    scenario: Scenario,
+    runs: Sequence[Run],
+    given: Assumptions,
+    *,
+    plan: Plan | None = None,
+    models: Sequence[str] = (),
+    most_requests: float = 1e7,
+) -> Contrast:
+    """Compare the panels of a scenario by what its runs recorded.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Of either panel; of a notebook the last one counts. What is missing is not measured.
+    given, plan : Assumptions, Plan
+        What no run can tell.
+    models : sequence of str
+        To forecast the price of, such as ``"openai/gpt-4o"``.
+    most_requests : float
+        Largest number of requests a month looked at.
+    """
+    left, right = evidence.sides(runs)
+    judged = [
+        verdicts.judge(dimension, dimension.measure(left, right, given), given)
+        for dimension in dimensions.of(left, right)
+    ]
+    prices = breakeven.forecast(right, models)
+    volumes = breakeven.volumes(most_requests)
+    costs = breakeven.monthly(left, right, prices, volumes, plan or Plan(), given)
+    return Contrast(scenario, judged, prices, costs, labels.bought(left, right))
+
+
+def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenario, list[Run]]]:
+    """Return scenarios (all, if none is named) with their runs.
+
+    Parameters
+    ----------
+    runs : sequence of str
+        ``scenario:id``; of a scenario that has none here, the latest run of each notebook on the
+        scenario's task is taken.
+
+    Raises
+    ------
+    ParameterError
+        If a scenario or a run is not there.
+    """
+    chosen = [load(name) for name in (tuple(names) or names_of_all())]
+    given: dict[str, list[Run]] = {}
+    for text in runs:
+        name, _, run_id = text.partition(":")
+        if name not in [scenario.name for scenario in chosen]:
+            raise ParameterError(f"runs: {text!r}; write scenario:id, of a scenario listed")
+        try:
+            given.setdefault(name, []).append(load_run(run_id))
+        except LookupError as error:
+            raise ParameterError(f"runs: {error}") from error
+    known = find_runs() if len(given) < len(chosen) else []
+    return [(own, given.get(own.name) or _latest(own, known)) for own in chosen]
+
+
+def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
+    """Return the newest complete run of each of a scenario's notebooks on its task."""
+    wanted = {}
+    for file in scenario.files:
+        wanted |= load_file(find_file(file))
+    wanted |= {text.partition("=")[0]: text.partition("=")[2] for text in scenario.parameters}
+    found = []
+    for notebook in dict.fromkeys(step.partition(" ")[0] for step in scenario.notebooks):
+        for run in known:
+            task = run.result.get("task") or {}
+            same = all(str(task[name]) == str(wanted[name]) for name in task if name in wanted)
+            if run.notebook == notebook and run.result.get("complete") and task and same:
+                found.append(run)
+                break
+    return found
+
+
+def options() -> pd.DataFrame:
+    """Return what the field uses: how one gets at it, its price and where that stands.
+
+    Returns
+    -------
+    DataFrame
+        ``option``, ``what``, ``access``, ``price``, ``source``, ``read``.
+    """
+    path = resources.files("diptych") / "assets" / "options.yaml"
+    lines = []
+    for entry in yaml.safe_load(path.read_text("utf-8")):
+        if "tokens" in entry:
+            entry = entry | _token_price(entry["tokens"])
+        price = entry.get("price") or UNKNOWN
+        source = entry.get("source") or UNKNOWN
+        lines.append((entry["name"], entry["what"], entry["access"], price, source,
+                      str(entry.get("read") or "")))  # fmt: skip
+    return pd.DataFrame(lines, columns=["option", "what", "access", "price", "source", "read"])
+
+
+def _token_price(model: str) -> dict:
+    provider, _, name = model.partition("/")
+    price = Price(provider, name)
+    facts = price.facts()
+    if facts["input_usd"] is None:
+        return {"price": UNKNOWN, "source": facts["source"]}
+    said = f"{facts['input_usd']:g} USD in, {facts['output_usd']:g} USD out, a million tokens"
+    page = price.page()
+    source = f"{facts['source']}, after {page}" if page else facts["source"]
+    return {"price": said, "source": source, "read": f"{dated()} or later"}
+
+
+def write(found: Sequence[Contrast], given: Assumptions, plan: Plan, folder: Path) -> Path:
+    """Write everything a page shows of the contrast into a run's folder."""
+    content = {
+        "scenarios": [_facts(one, given.goal) for one in found],
+        "options": options().to_dict("records"),
+        "assumptions": asdict(given) | asdict(plan),
+    }
+    path = folder / FILE
+    workspace.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False))
+    return path
+
+
+def _facts(one: Contrast, goal: float) -> dict:
+    title = one.scenario.title
+    return {
+        "name": one.scenario.name,
+        "title": title,
+        "question": one.scenario.question,
+        "verdicts": [verdict.facts() for verdict in one.verdicts],
+        "prose": verdicts.prose(one.verdicts),
+        "counts": verdicts.counts(one.verdicts),
+        "forecast": json.loads(one.forecast.to_json(orient="records")),
+        "crossings": [
+            breakeven.crossing_words(row.option, row.requests)
+            for row in breakeven.crossings(one.costs).itertuples()
+        ],
+        "figure": breakeven.html(one.costs, title) if len(one.costs) else "",
+        "bought": labels.html(one.labels, goal, title) if len(one.labels) else "",
+    }

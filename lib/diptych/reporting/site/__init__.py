@@ -1,0 +1,1 @@
+"""The site: pages of panels, contrast and sweeps, published whole or not at all."""

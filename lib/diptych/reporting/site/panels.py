@@ -1,0 +1,178 @@
+"""The two-panel page: both notebooks of a stage side by side, aligned by their shared headings.
+
+Between them stands the hinge: the verdicts on these two runs, every value that both recorded under
+one name, with its interval, and what each run took.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from diptych.execution.notebooks import title as question_of
+from diptych.execution.pages.export import LIMIT, Nav, body, drop_largest, provenance, render
+from diptych.execution.runs import Run
+from diptych.reporting.format import interval, with_unit
+from diptych.reporting.site.contrast_page import SIDES, word
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+HEADING = re.compile(r"\A\s*##\s+(.+?)\s*$", re.MULTILINE)
+TITLE = re.compile(r"\A\s*#\s+.+?$", re.MULTILINE)
+
+
+@dataclass
+class Side:
+    """One panel of the page.
+
+    Attributes
+    ----------
+    run : Run
+    notebook : dict
+        The executed notebook.
+    href : str
+        Its own page.
+    resolve : callable
+        As in `diptych.execution.pages.export.notebook_to_html`.
+    """
+
+    run: Run
+    notebook: dict
+    href: str
+    resolve: Callable[[str], str | None]
+
+
+@dataclass
+class Row:
+    """What both notebooks say under one heading; "" where one has no such heading."""
+
+    heading: str
+    left: Markup | str
+    right: Markup | str
+
+
+def sections(notebook: Mapping) -> dict[str, list]:
+    """Return a notebook's cells by level-2 heading, in order, the headings themselves left out.
+
+    What stands before the first heading is under ``""``, without the title.
+    """
+    parts: dict[str, list] = {"": []}
+    heading = ""
+    for number, cell in enumerate(copy.deepcopy(notebook["cells"])):
+        if cell["cell_type"] == "markdown":
+            if number == 0:
+                cell["source"] = TITLE.sub("", cell["source"], count=1)
+            if found := HEADING.match(cell["source"]):
+                heading = found[1]
+                parts.setdefault(heading, [])
+                cell["source"] = cell["source"][found.end() :]
+            if not cell["source"].strip():
+                continue
+        parts[heading].append(cell)
+    return parts
+
+
+def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]:
+    """Return the verdicts on these two runs, what both recorded under one name, and their seconds.
+
+    Parameters
+    ----------
+    verdicts : sequence of mapping
+        Of the contrast, see `diptych.reporting.site.contrast_page.read`; those on other runs are
+        left out.
+    """
+    judged = [
+        own
+        for own in verdicts
+        if own["left"]
+        and own["right"]
+        and (own["left"]["runs"][0], own["right"]["runs"][0]) == (left.id, right.id)
+    ]
+    rows = [
+        {
+            "name": own["name"],
+            "winner": own["winner"],
+            "word": word(own),
+            **{side: (own[side]["said"], own[side]["interval"]) for side in ("left", "right")},
+        }
+        for own in judged
+    ]
+    shown = [(own["left"]["value"], own["right"]["value"]) for own in judged]
+    ours, theirs = (run.result.get("values", {}) for run in (left, right))
+    rows += [
+        _line(name.replace("_", " "), ours[name], theirs[name])
+        for name in ours
+        if name in theirs and (ours[name]["value"], theirs[name]["value"]) not in shown
+    ]
+    took = [run.manifest.get("seconds") for run in (left, right)]
+    if None not in took:
+        seconds = [{"value": round(float(value), 1), "unit": "s"} for value in took]
+        rows.append(_line("the run took", *seconds))
+    return rows
+
+
+def _line(name: str, left: Mapping, right: Mapping) -> dict:
+    return {"name": name, "winner": "", "left": _said(left), "right": _said(right)}
+
+
+def _said(entry: Mapping) -> tuple[str, str]:
+    return with_unit(entry), interval(entry)
+
+
+def pair_to_html(
+    left: Side,
+    right: Side,
+    *,
+    title: str,
+    home_link: str,
+    nav: Nav,
+    verdicts: Sequence[Mapping] = (),
+) -> str:
+    """Render two notebooks of a stage as one page.
+
+    It has at most `diptych.execution.pages.export.LIMIT` bytes.
+    Outputs that would take the page over the limit are left out, the largest first, and say so.
+    """
+    sides = {"left": sections(left.notebook), "right": sections(right.notebook)}
+    cells = [cell for parts in sides.values() for part in parts.values() for cell in part]
+    while True:
+        page = render(
+            "pair.html.j2",
+            TEMPLATES,
+            title=title,
+            panel="",
+            home=home_link,
+            nav=nav,
+            sides=[
+                {"side": name, "href": side.href, "question": question_of(side.notebook),
+                 "failed": side.run.status != "ok", "provenance": provenance(side.run.manifest)}
+                for name, side in (("left", left), ("right", right))
+            ],
+            chips=SIDES,
+            rows=_rows(sides, left, right),
+            hinge=hinge(left.run, right.run, verdicts),
+        )  # fmt: skip
+        if len(page.encode()) <= LIMIT or not drop_largest({"cells": cells}):
+            return page
+
+
+def _rows(sides: Mapping[str, dict], left: Side, right: Side) -> list[Row]:
+    headings = [*sides["left"], *(name for name in sides["right"] if name not in sides["left"])]
+    return [
+        Row(
+            heading,
+            _rendered(left, sides["left"].get(heading), f"l{number}-"),
+            _rendered(right, sides["right"].get(heading), f"r{number}-"),
+        )
+        for number, heading in enumerate(headings)
+    ]
+
+
+def _rendered(side: Side, cells: list | None, prefix: str) -> Markup | str:
+    if not cells:
+        return ""
+    part = copy.copy(side.notebook)
+    part["cells"] = cells
+    return body(part, prefix=prefix, resolve=side.resolve).html

@@ -1,0 +1,62 @@
+"""A bar in a notebook ends as a line; on a terminal it is tqdm's own."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from diptych.base import notebook_progress
+
+CODE = """
+from diptych.core import progress
+with progress.bar(1500, "call") as bar:
+    bar.set_description("<b>")
+    for _ in range(1500):
+        bar.update()
+with progress.bar(3, "call", False) as bar:
+    bar.update(3)
+"""
+
+
+def test_in_a_notebook_one_line_is_left(tmp_path):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
+    NotebookClient(nb, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (output,) = nb.cells[0].outputs
+    assert output.output_type == "display_data"
+    assert output.data == {"text/plain": "1,500 calls"}
+
+
+def test_a_bar_is_escaped_html_while_it_runs(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data)
+
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data) or Handle())
+    with notebook_progress._InNotebook(total=4, unit="call", mininterval=0) as bar:
+        bar.set_description("<script>")
+        bar.update(2)
+    assert all("<script>" not in data.get("text/html", "") for data in shown)
+    assert 'value="2"' in shown[-2]["text/html"]
+    assert shown[-1] == {"text/plain": "2 calls"}
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_elsewhere_it_writes_to_stderr_or_nothing(show, capsys):
+    with notebook_progress.bar(2, "call", show) as bar:
+        bar.update(2)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("2/2" in said.err) == show
+
+
+def test_a_bar_that_was_given_is_moved_and_not_ended():
+    with notebook_progress.bar(10, "call") as outer:
+        with notebook_progress.within(outer, 4, "call") as inner:
+            inner.update(4)
+        assert inner is outer
+        outer.update(6)
+        assert outer.n == 10
+    with notebook_progress.within(False, 4, "call") as own:
+        own.update(4)
+        assert own.disable

@@ -1,0 +1,85 @@
+import os
+import threading
+
+import pytest
+
+from diptych.base import workspace
+from diptych.base.errors import WorkspaceError
+
+
+def test_home_is_the_variable_and_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIPTYCH_HOME", "state/of it")
+    assert workspace.home() == tmp_path / "state" / "of it"
+    assert workspace.home().is_dir()
+    assert workspace.runs().is_dir()
+    assert workspace.tables().parent == workspace.ledger_path().parent == workspace.home()
+
+
+def test_home_is_in_the_repository_from_any_folder_of_it(repository, monkeypatch):
+    monkeypatch.delenv("DIPTYCH_HOME")
+    monkeypatch.chdir(repository / "notebooks" / "mlops")
+    assert workspace.repo_root() == repository
+    assert workspace.home() == repository / ".diptych"
+
+
+def test_the_repository_is_found_from_outside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (workspace.repo_root() / "lib" / "diptych").is_dir()
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(WorkspaceError, match=r"DIPTYCH_HOME: .*file/home cannot be made"):
+        workspace.home()
+
+
+def test_write_atomic_replaces_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "a.txt"
+    workspace.write_atomic(path, "old é")
+    workspace.write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.glob("*a.txt*")) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        workspace.write_atomic(path, "lone \ud800")
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        workspace.write_atomic(target, "a folder cannot be replaced by a file")
+    assert path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "folder"]
+
+
+def test_a_reader_beside_a_writer_never_sees_a_part(tmp_path):
+    path = tmp_path / "a.bin"
+    contents = {bytes([letter]) * 200_000 for letter in b"ab"}
+    workspace.write_atomic(path, min(contents))
+    done = threading.Event()
+
+    def write():
+        for content in [*contents] * 20:
+            workspace.write_atomic(path, content)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(path.read_bytes())
+    writer.join()
+    assert seen <= contents
+
+
+def test_others_may_read_what_is_written(tmp_path):
+    umask = os.umask(0o022)
+    try:
+        workspace.write_atomic(tmp_path / "page.html", "x")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644

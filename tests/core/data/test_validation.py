@@ -1,0 +1,177 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from diptych.core.data import schema, splits, validation
+from diptych.core.data.sources import DataError
+from diptych.core.data.tasks import Task
+
+ROWS = 600
+
+
+def text_rows():
+    """Canonical rows of distinct words over two years."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "elo", "isi", "oru")])
+    frame = pd.DataFrame({"id": [f"r-{i:03d}" for i in range(ROWS)]})
+    frame["time"] = pd.date_range("2024-01-01", periods=ROWS, freq="D", tz="UTC").as_unit("us")
+    frame["text"] = [" ".join(rng.choice(words, 12)) for _ in range(ROWS)]
+    frame["label"] = np.where(np.arange(ROWS) % 2, "good", "bad")
+    frame["slice"] = ""
+    frame["split"] = splits.assign(frame, ["text"], 0)
+    by_hand = frame.head(20).assign(split="handwritten")
+    by_hand["id"] = [f"h-{i}" for i in range(20)]
+    by_hand["text"] = [" ".join(rng.choice(words, 12)) for _ in range(20)]
+    by_hand["time"] = schema.no_times(by_hand.index)
+    return pd.concat([frame, by_hand], ignore_index=True)
+
+
+def table_rows():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": [f"r-{i:03d}" for i in range(ROWS)]})
+    frame["time"] = schema.no_times(frame.index)
+    frame["a"] = rng.random(ROWS, dtype=np.float32)
+    frame["b"] = rng.random(ROWS, dtype=np.float32)
+    frame["label"] = np.where(np.arange(ROWS) % 2, "good", "bad")
+    frame["slice"] = ""
+    frame["split"] = splits.assign(frame, ["a", "b"], 0)
+    return frame
+
+
+LABELS = ("bad", "good")
+TEXT = Task("t", "text", ["text"], "", None, labels=LABELS, apart=("handwritten",))
+TABLE = Task("t", "table", ["a", "b"], "", None, labels=LABELS, bounds=(0, 1))
+
+
+def statuses(frame, task):
+    table = validation.validate(frame, task).table
+    return table.set_index("check")["status"].to_dict()
+
+
+def place(frame, split, nth=0):
+    return frame.index[frame["split"] == split][nth]
+
+
+@pytest.mark.parametrize(("rows", "task"), [(text_rows, TEXT), (table_rows, TABLE)])
+def test_good_rows_pass_every_check(rows, task):
+    report = validation.validate(rows(), task)
+    assert report.ok
+    assert set(report.table["status"]) == {"ok"}, str(report)
+    assert list(report.table) == ["check", "status", "found", "detail"]
+    report.raise_if_failed()
+
+
+def copied(frame, source, target, change=lambda text: text):
+    frame.loc[place(frame, target), "text"] = change(frame.loc[place(frame, source), "text"])
+    return frame
+
+
+def without_train_class(frame):
+    return frame[(frame["split"] != "valid") | (frame["label"] == "bad")]
+
+
+def imbalanced(frame):
+    rare = (frame["split"] == "train") & (frame["label"] == "good")
+    return frame.drop(frame.index[rare][10:])
+
+
+def set_at(column, value, split="train", nth=0):
+    def plant(frame):
+        frame.loc[place(frame, split, nth), column] = value
+        return frame
+
+    return plant
+
+
+# what is planted, and the only checks that may notice it: {check: status}
+TEXT_FAULTS = {
+    "missing column": (lambda f: f.drop(columns="slice"), {"columns": "fail"}),
+    "unknown column": (lambda f: f.assign(colour=1), {"columns": "fail"}),
+    "time as text": (lambda f: f.assign(time=f["time"].astype("str")), {"types": "fail"}),
+    "label as number": (lambda f: f.assign(label=1), {"types": "fail"}),
+    "no label": (set_at("label", None), {"missing values": "fail"}),
+    "no text": (set_at("text", None), {"missing values": "fail"}),
+    "repeated id": (lambda f: f.assign(id=f["id"].replace("r-001", "r-000")), {"ids": "fail"}),
+    "blank text": (set_at("text", "  "), {"text length": "fail"}),
+    "endless text": (set_at("text", "word" * 6000), {"text length": "warn"}),
+    "unknown class": (set_at("label", "ugly"), {"classes": "fail", "splits": "fail",
+                                                "class balance": "warn"}),
+    "one class": (lambda f: f.assign(label="bad"), {"classes": "fail"}),
+    "rare class": (imbalanced, {"class balance": "warn"}),
+    "class not in valid": (without_train_class, {"splits": "fail"}),
+    "empty test": (lambda f: f[f["split"] != "test"], {"splits": "fail"}),
+    "no live": (lambda f: f[f["split"] != "live"], {"splits": "fail"}),
+    "class not in live": (lambda f: f[(f["split"] != "live") | (f["label"] == "bad")],
+                          {"splits": "warn"}),
+    "unknown split": (set_at("split", "trian"), {"splits": "fail"}),
+    "copy in train": (lambda f: set_at("text", f.loc[place(f, "train"), "text"], nth=1)(f),
+                      {"duplicates": "warn"}),
+    "train row in test": (lambda f: copied(f, "train", "test"),
+                          {"leakage": "fail", "near copies": "warn"}),
+    "train row capitalised in valid": (lambda f: copied(f, "train", "valid", str.title),
+                                   {"leakage": "fail", "near copies": "warn"}),
+    "train row by hand": (lambda f: copied(f, "train", "handwritten"),
+                          {"leakage": "fail", "near copies": "warn"}),
+    "train row later": (lambda f: copied(f, "train", "live"),
+                        {"leakage": "warn", "near copies": "warn"}),
+    "train row with a mark in test": (lambda f: copied(f, "train", "test", lambda x: x + "!"),
+                                      {"near copies": "warn"}),
+    "early live row": (set_at("time", pd.Timestamp("2024-01-01", tz="UTC"), "live"),
+                       {"time order": "fail"}),
+    "late train row": (set_at("time", pd.Timestamp("2026-01-01", tz="UTC")),
+                       {"time order": "fail"}),
+    "no time": (set_at("time", pd.NaT, "live"), {"time order": "fail"}),
+}  # fmt: skip
+
+TABLE_FAULTS = {
+    "missing feature": (lambda f: f.drop(columns="b"), {"columns": "fail"}),
+    "double precision": (lambda f: f.astype({"b": "float64"}), {"types": "fail"}),
+    "missing number": (set_at("b", np.nan), {"missing values": "warn"}),
+    "infinite": (set_at("b", np.inf), {"values": "fail"}),
+    "out of bounds": (set_at("b", -0.5), {"values": "fail"}),
+    "constant": (lambda f: f.assign(b=np.float32(0.5)), {"values": "warn"}),
+    "train row in test": (
+        lambda f: f.assign(**{
+            name: f[name].where(f.index != place(f, "test"), f.loc[place(f, "train"), name])
+            for name in "ab"}),
+        {"leakage": "fail"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "plant", "noticed"),
+    [
+        *(pytest.param(text_rows, TEXT, *x, id=name) for name, x in TEXT_FAULTS.items()),
+        *(pytest.param(table_rows, TABLE, *x, id=name) for name, x in TABLE_FAULTS.items()),
+    ],
+)
+def test_a_planted_fault_is_noticed_and_nothing_else(rows, task, plant, noticed):
+    frame = plant(rows())
+    found = {check: status for check, status in statuses(frame, task).items() if status != "ok"}
+    assert found == noticed
+    assert validation.validate(frame, task).ok == ("fail" not in noticed.values())
+
+
+def test_a_failed_report_raises_with_what_it_found():
+    frame = copied(text_rows(), "train", "test")
+    report = validation.validate(frame, TEXT)
+    with pytest.raises(DataError, match=r"^data: 1 of 12 checks failed. leakage: test 1, rows"):
+        report.raise_if_failed()
+    assert "fail  leakage" in str(report)
+    assert len(str(report).splitlines()) == len(report.table)
+
+
+def test_the_first_column_at_fault_is_named():
+    frame = set_at("b", np.inf)(table_rows())
+    table = validation.validate(frame, TABLE).table.set_index("check")
+    assert table.loc["values", "detail"] == "1 are infinite, first in b"
+
+
+def test_undeclared_classes_are_those_found():
+    task = Task("t", "table", ["a", "b"], "", None)
+    assert statuses(table_rows(), task)["classes"] == "ok"
+
+
+def test_no_rows_at_all_are_reported_and_not_raised():
+    assert not validation.validate(table_rows().head(0), TABLE).ok
+    assert not validation.validate(text_rows().head(0), TEXT).ok

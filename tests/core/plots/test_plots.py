@@ -1,0 +1,266 @@
+import ast
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from page import Page
+
+from diptych.core.plots import html as figures
+from diptych.core.plots import plots
+from diptych.execution.pages.export import TEMPLATES
+
+DRAWING = """
+import numpy as np
+import pandas as pd
+from diptych.core import plots
+rng = np.random.default_rng(0)
+months = [f"{2025 + i // 12}-{i % 12 + 1:02d}" for i in range(24)]
+level = np.r_[np.full(18, 0.92), np.full(6, 0.81)] + rng.normal(0, 0.005, 24)
+board = pd.DataFrame({"name": ["a <b> model", "other"], "value": [0.9123, 0.8], "low": [0.9, 0.78],
+                      "high": [0.92, np.nan]})
+sure = rng.uniform(0.5, 1, 2000)
+"""
+PLOTS = {
+    "interval": 'plots.interval_plot(board, reference=(0.85, "floor"), caption="Two models")',
+    "line": """
+low, high = np.r_[level, level] - 0.02, np.r_[level, level] + 0.02
+series = ["true"] * 24 + ["estimated"] * 24
+plots.line_with_band(months * 2, np.r_[level, level + 0.01], low, high, series, xlabel="month",
+                     ylabel="accuracy", marks={"2026-07": "alarm", "2026-08": "alarm"})
+""",
+    "days": """
+days = pd.date_range("2026-01-01", periods=5, tz="UTC")
+plots.line_with_band(days, [1, 2, 3, 4, 5], xlabel="day", ylabel="calls", reference=(3, "limit"))
+""",
+    "learning": """
+curve = {"rows": [500, 1000], "value": [0.8, 0.9], "low": [0.78, 0.89], "high": [0.82, 0.91]}
+plots.learning_curve(pd.DataFrame(curve))
+""",
+    "reliability": """
+plots.reliability_plot({"raw": sure ** 0.5, "calibrated": sure}, rng.random(2000) < sure)
+""",
+    "latency": """
+plots.latency_plot({"one": rng.lognormal(1, 0.5, 9000), "two": [1, 2, 3]}, limit=9)
+""",
+    "drift": """
+scores = np.outer([0.0, 0.4], np.linspace(0, 1, 24))
+frame = pd.DataFrame(scores, index=["length", "words"], columns=months)
+plots.drift_plot(frame, 0.2, score="PSI")
+""",
+}
+
+
+SHELL = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+drawing, plots = json.load(sys.stdin)
+shell = InteractiveShell.instance()
+shell.run_cell(drawing).raise_error()
+found = {}
+for name, code in plots.items():
+    with capture_output() as got:
+        shell.run_cell(code).raise_error()
+    found[name] = [output.data for output in got.outputs]
+print("found", json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> dict[str, dict]:
+    """What each ready-made plot displays in a shell of IPython."""
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL],
+        input=json.dumps([DRAWING, PLOTS]),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    displayed = json.loads(done.stdout.rpartition("found ")[2])
+    assert {name: len(outputs) for name, outputs in displayed.items()} == dict.fromkeys(PLOTS, 1)
+    return {name: outputs[0] for name, outputs in displayed.items()}
+
+
+def curve(values=(1, 3, 2)):
+    fig, axes = plots.figure()
+    axes.plot(values, "o-", label="a")
+    axes.legend(frameon=False)
+    return fig
+
+
+def svg_of(html: str) -> ElementTree.Element:
+    return ElementTree.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL)[0])
+
+
+def test_a_figure_without_a_description_is_refused():
+    with pytest.raises(ValueError, match="alt: it is empty; describe"):
+        plots.show(curve(), "  ")
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_each_plot_shows_one_picture_with_words_numbers_and_a_table(shown, name):
+    data = shown[name]
+    assert set(data) == {"text/html", "text/plain"}
+    page = Page(data["text/html"])
+    (drawing,) = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert drawing["role"] == "img"
+    assert drawing["aria-label"] == data["text/plain"]
+    assert re.search(r"\d", data["text/plain"])
+    assert "Table of the same data" in page.text
+    assert "table" in [tag for tag, _ in page.tags]
+    assert len(re.search(r"<svg.*</svg>", data["text/html"], re.DOTALL)[0]) <= 40_000
+
+
+def test_alarms_are_marked_by_shape_and_word_and_spoken(shown):
+    html = shown["line"]["text/html"]
+    assert "Marked: alarm at 2026-07, alarm at 2026-08." in shown["line"]["text/plain"]
+    texts = [element.text for element in svg_of(html).iter("text")]
+    assert texts.count("alarm") == 1  # neighbours share one label
+    assert Page(html).text.count("alarm") == 5  # and the table has both windows of both lines
+
+
+def test_drift_names_what_is_over_the_threshold(shown):
+    # 0.4 * i / 23 reaches 0.2 from i = 12, the first month of 2026
+    windows = ", ".join(f"2026-{month:02d}" for month in range(1, 13))
+    assert shown["drift"]["text/plain"].endswith(f"At 0.2 or more: words in {windows}.")
+
+
+def test_latency_speaks_the_percentiles(shown):
+    # of 1, 2, 3 linearly interpolated: 2, 2.9 and 2.98
+    assert "two: p50 2, p95 2.9, p99 2.98 ms" in shown["latency"]["text/plain"]
+
+
+def test_the_same_figure_is_the_same_text_in_another_process():
+    program = (
+        "import hashlib, sys; from diptych.core.plots import html, plots\n"
+        "fig, axes = plots.figure(); axes.plot([1, 3, 2], 'o-', label='a')\n"
+        "axes.legend(frameon=False)\n"
+        "print(hashlib.sha256(html.figure_html(fig, 'a curve').encode()).hexdigest())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    here = figures.figure_html(curve(), "a curve")
+    assert hashlib.sha256(here.encode()).hexdigest() == done.stdout.strip()
+
+
+def test_figures_of_one_page_share_no_id_and_find_their_own():
+    first = figures.figure_html(curve(), "first")
+    second = figures.figure_html(curve((5, 1, 4)), "second")
+    taken: list[str] = []
+    for html in (first, second):
+        root = svg_of(html)
+        ids = [element.get("id") for element in root.iter() if element.get("id")]
+        assert ids
+        assert set(re.findall(r"(?:url\(|href=\")#([\w-]+)", html)) <= set(ids)
+        taken += ids
+    assert len(taken) == len(set(taken))
+
+
+def test_the_picture_takes_its_ink_from_the_page_and_loads_nothing():
+    html = figures.figure_html(curve(), "a curve")
+    colours = set(re.findall(r"#[0-9a-f]{6}\b", html))
+    assert colours <= {*figures.SERIES}
+    assert 'fill="currentColor"' in html
+    for unwanted in ("<style", "<metadata", "http", "DejaVu", "<?xml"):
+        assert unwanted not in html
+
+
+def test_numbers_written_in_a_picture_keep_their_digits():
+    fig, axes = plots.figure()
+    axes.text(0.5, 0.5, "p = 0.123456 <i>")
+    html = figures.figure_html(fig, "words")
+    assert "p = 0.123456 <i>" in [element.text for element in svg_of(html).iter("text")]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize("colour", figures.SERIES)
+def test_series_are_legible_on_both_papers(colour):
+    papers = re.findall(r"--paper: (#[0-9a-f]{6});", (TEMPLATES / "diptych.css").read_text())
+    assert len(papers) == 2
+    for paper in papers:
+        light, dark = sorted((luminance(colour), luminance(paper)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3  # WCAG 2.2, 1.4.11
+
+
+def test_what_users_wrote_stays_text_everywhere():
+    evil = "<script>alert(1)</script> & <img src=x onerror=alert(1)>"
+    frame = pd.DataFrame({evil: [evil]}, index=pd.Index([evil], name="review"))
+    html = figures.figure_html(curve(), evil, frame, caption=evil) + figures.table_html(frame, evil)
+    page = Page(html)
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert page.text.count(evil) == 8  # two tables of heading, index and cell, and two captions
+    assert evil in [unescape(attributes.get("aria-label", "")) for _, attributes in page.tags]
+
+
+def cells_of(frame: pd.DataFrame, **options) -> list[str]:
+    html = figures.table_html(frame, **options)
+    return [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", html)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.12345, 1.0], ["0.123", "1.000"]),
+        ([12.345, 1.5], ["12.35", "1.50"]),  # 12.345 is stored a little above
+        ([0.5, 1e-9], ["0.500", "<0.001"]),
+        ([0.5, np.nan], ["0.500", "—"]),
+        ([2.0, 3.0], ["2", "3"]),
+        ([13.0, 0.9444, np.nan], ["13", "0.944", "—"]),
+        ([2024, 7], ["2024", "7"]),
+        ([24_000, 7], ["24,000", "7"]),
+        ([True, False], ["yes", "no"]),
+        (["x", None], ["x", "—"]),
+        (pd.to_datetime(["2026-01-02", "2026-03-04"]), ["2026-01-02", "2026-03-04"]),
+    ],
+)
+def test_numbers_are_rounded_for_reading(values, expected):
+    assert cells_of(pd.DataFrame({"x": values})) == expected
+
+
+def test_numbers_stand_to_the_right_and_words_to_the_left():
+    html = figures.table_html(pd.DataFrame({"name": ["a"], "value": [0.5]}), "A table")
+    sides = re.findall(r"<t[hd][^>]*text-align:(\w+)", html)
+    assert sides == ["left", "right", "left", "right"]
+
+
+def test_a_long_table_says_how_much_it_leaves_out():
+    html = figures.table_html(pd.DataFrame({"x": range(1_100)}), rows=10)
+    assert html.count("<tr>") == 11
+    assert "and 1,090 more rows" in html
+
+
+def test_a_meaningful_index_is_a_column_and_a_row_number_is_not():
+    frame = pd.DataFrame({"x": [1, 2]})
+    assert cells_of(pd.concat([frame, frame])) == ["1", "2", "1", "2"]
+    assert cells_of(frame.set_index(pd.Index(["a", "b"]))) == ["a", "1", "b", "2"]
+
+
+def test_a_script_prints_the_description(capsys):
+    plots.show(curve(), "A curve up and down.")
+    assert capsys.readouterr().out == "A curve up and down.\n"
+
+
+def test_plots_know_nothing_of_the_lifecycle():
+    for module in (plots, figures):
+        tree = ast.parse(Path(module.__file__).read_text())
+        froms = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+        assert all(not name.startswith("diptych") or name == "diptych.core" or
+                   name.startswith("diptych.core.") for name in froms)  # fmt: skip

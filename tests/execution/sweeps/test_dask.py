@@ -1,0 +1,62 @@
+"""A sweep on a real Dask cluster: one worker is killed, and nothing is lost."""
+
+import os
+import signal
+import threading
+
+import pytest
+from dask_cluster import PATIENCE, dask_cluster, until
+
+from diptych.base.errors import ParameterError
+from diptych.execution.runs import find_runs
+from diptych.execution.sweeps.search_space import plan
+from diptych.execution.sweeps.sweep import sweep
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with dask_cluster(tmp_path) as found:
+        yield found
+
+
+def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tmp_path):
+    address, workers = cluster
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    options = {"metric": "depth", "minimize": True}
+    found = plan(notebooks / "bowl.ipynb", (), [f"gate={gate}", "bad=5"], ["x=1..5"], **options)
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(sweep(found, dask=address, progress=False))
+    )
+    thread.start()
+
+    # each worker runs one point at a time
+    until(lambda: len(list(gate.glob("*-*"))) == 2, "both workers to run a point")
+    os.kill(workers[0].pid, signal.SIGKILL)
+    (gate / "open").write_text("")
+    thread.join(PATIENCE)
+    (result,) = done
+    assert {t.point["x"]: t.status for t in result.trials} == {
+        1: "ok", 2: "ok", 3: "ok", 4: "ok", 5: "failed",
+    }  # fmt: skip
+    assert result.ranked[0].point == {"x": 3}
+    assert result.failed[0].error == "ValueError: x = 5 is bad"
+    runs = find_runs(root=result.folder / "runs")
+    assert len(runs) == 5
+    for run in runs:
+        assert run.notebook == "bowl"
+        assert run.manifest["notebook"] == "tests/execution/notebooks/bowl.ipynb"
+        assert (run.folder / "notebook.html").exists()
+    plain = plan(notebooks / "bowl.ipynb", (), (), ["x=1"], **options)
+    ended = [sweep(plain, dask=address, progress=False).trials[0] for _ in range(2)]
+    assert [trial.status for trial in ended] == ["ok", "linked"], ended
+
+
+def test_no_scheduler_and_a_run_of_this_machine_are_refused(notebooks, home):
+    found = plan(notebooks / "good.ipynb", (), ["upstream=20260101-000000-a-1"], ["depth=1,2"])
+    with pytest.raises(ParameterError, match=r"upstream = 2026.*on this machine only"):
+        sweep(found, dask="tcp://127.0.0.1:9", progress=False)
+    found = plan(notebooks / "good.ipynb", (), (), ["depth=1,2"])
+    with pytest.raises(ParameterError, match=r"--dask nobody: no scheduler answers"):
+        sweep(found, dask="nobody", progress=False)

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+
+from diptych.base.errors import ParameterError
+from diptych.execution.sweeps.search_space import plan
+
+NAME = "mlops/2_build"
+
+
+def file(repository, text):
+    path = repository / "params" / "sweep.yaml"
+    path.write_text(text)
+    return [path]
+
+
+def test_a_grid_is_every_combination_the_last_name_fastest(repository):
+    found = plan(NAME, (), (), ["depth=2,4", "mode=fast,exact", "names=[a],[b, c]"])
+    points = found.points()
+    assert len(points) == 8
+    assert points[0] == {"depth": 2, "mode": "fast", "names": ["a"]}
+    assert points[1] == {"depth": 2, "mode": "fast", "names": ["b", "c"]}
+    assert points[-1] == {"depth": 4, "mode": "exact", "names": ["b", "c"]}
+
+
+def test_spans_and_types(repository):
+    assert plan(NAME, (), (), ["depth=2..5"]).grid == {"depth": [2, 3, 4, 5]}
+    (values,) = plan(NAME, (), (), ["rate=0, 1"]).grid.values()
+    assert [type(value) for value in values] == [float, float]
+    assert plan(NAME, (), (), ["shuffle=true,false"]).grid == {"shuffle": [True, False]}
+    assert plan(NAME, (), (), ["task=no, yes"]).grid == {"task": ["no", "yes"]}
+
+
+def test_a_file_gives_grid_options_and_what_all_share(repository):
+    text = """
+    rate: 0.5
+    sweep:
+      grid: {depth: [2, 3], mode: [fast, exact]}
+      metric: accuracy
+      minimize: true
+      random: 3
+      halving: {floor: [1, 2]}
+    """
+    found = plan(NAME, file(repository, text), (), ["depth=7"], random=None, metric=None)
+    assert found.grid == {"depth": [7], "mode": ["fast", "exact"]}, "the command wins"
+    assert (found.metric, found.minimize, found.random) == ("accuracy", True, 3)
+    assert found.halving == ("floor", [1, 2])
+    assert found.base.values["rate"] == 0.5
+    assert plan(NAME, file(repository, text), metric="loss").metric == "loss"
+
+
+def test_a_draw_has_no_repeats_and_is_the_same_for_a_seed(repository):
+    grid = [f"depth=1..{12}", "rate=0,0.1,0.2,0.3", "mode=fast,exact"]
+    draws = [plan(NAME, (), (), grid, random=20, seed=seed).points() for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert len({tuple(point.values()) for point in draws[0]}) == 20
+    everything = plan(NAME, (), (), grid).points()
+    assert all(point in everything for point in draws[0])
+    assert plan(NAME, (), (), ["depth=1,2"], random=20).points() == [{"depth": 1}, {"depth": 2}]
+
+
+def test_a_huge_grid_is_drawn_from_without_being_made(repository):
+    names = {"floor": list(range(10_000)), "rate": [i / 1000 for i in range(1000)]}
+    found = plan(NAME, (), (), names, random=5)
+    assert len(found.points()) == 5
+    with pytest.raises(ParameterError, match=r"10,000,000 points. Draw some"):
+        plan(NAME, (), (), names)
+    assert math.prod(map(len, names.values())) == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (["dept=2,4"], r"grid: dept = 2: .* Did you mean depth\?"),
+        (["depth=2,x"], 'grid: depth = "x": text, not a whole number'),
+        (["depth=2,99"], "grid: depth = 99: above the range. Write 1 to 12"),
+        (["mode=fast,slow"], 'mode = "slow": not a choice. Write one of fast, exact'),
+        (["depth=2,2"], "depth = 2: given twice"),
+        (["depth"], "--grid depth: no values. Write --grid name=a,b,c"),
+        (["depth="], "--grid depth=: no values"),
+        (["depth=2", "depth=3"], "--grid depth: given twice"),
+        (["names=a,b"], 'names = "a": text, not a list'),
+        (["depth=[1"], "no list of YAML values"),
+        ([], "nothing to vary"),
+    ],
+)
+def test_a_bad_grid_is_refused_before_anything_is_made(repository, home, grid, message):
+    with pytest.raises(ParameterError, match=message):
+        plan(NAME, (), (), grid)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"halving": "depth=2,4"}, "halving: it keeps the best. Name the recorded value"),
+        ({"halving": "depth=4,2", "metric": "a"}, "two or more numbers, rising"),
+        ({"halving": "depth=4", "metric": "a"}, "two or more numbers, rising"),
+        ({"halving": "mode=fast,exact", "metric": "a"}, "two or more numbers, rising"),
+        ({"halving": "floor=0,2", "metric": "a"}, "rising from above 0"),
+        ({"halving": "rate=0.1,0.2", "metric": "a"}, "rate is varied by the grid too"),
+        ({"random": -1}, "random = -1: below 0"),
+        ({"overrides": ["rate=0.5"]}, "rate: fixed by -p and varied"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(repository, options, message):
+    overrides = options.pop("overrides", ())
+    with pytest.raises(ParameterError, match=message):
+        plan(NAME, (), overrides, ["rate=0.1,0.3"], **options)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("sweep: {gird: {depth: [1]}}", r"gird: unknown. Did you mean grid\?"),
+        ("sweep: {grid: [depth]}", "grid: no mapping"),
+        ("sweep: {grid: {depth: 3}}", "depth: no values. Write a list"),
+        ("sweep: {random: many}", "random = 'many': not int"),
+        ("sweep: [1]", "sweep: no mapping"),
+        ("other: {a: 1}", "nested values"),
+    ],
+)
+def test_a_bad_section_is_named(repository, section, message):
+    with pytest.raises(ParameterError, match=message):
+        plan(NAME, file(repository, section), (), ["rate=0.1"])
+
+
+def test_every_problem_is_told_at_once(repository):
+    with pytest.raises(ParameterError) as refused:
+        plan(NAME, (), (), ["dept=1", "rate=7", "mode=slow"])
+    assert len(refused.value.problems) == 3

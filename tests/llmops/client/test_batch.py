@@ -1,0 +1,265 @@
+"""Batches: over the wire by OpenAI's Batch API, and here by the local model, with one interface."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from llmops import fakes
+from llmops.fake_batch import FakeBatch
+
+from diptych.base import workspace
+from diptych.core.store.calls import Calls
+from diptych.core.store.prices import Price
+from diptych.llmops.client import batch_job
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.batch import BatchError, ask_batch, cancel, costs
+from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.request import make_plan
+
+PROMPTS = [f"a {'bad' if i % 3 else 'good'} film {i}" for i in range(8)]
+PLAIN = {"temperature": 0, "max_tokens": 20}
+
+
+@pytest.fixture
+def fake(monkeypatch, home):
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    with fakes.serving(FakeBatch("openai")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def ask(fake, calls):
+    """Ask in a batch, or in real time with `how`."""
+
+    def ask(prompts=PROMPTS, how=ask_batch, **more):
+        options = {"endpoint": fake.url, "model": "m", "key_env": "TEST_KEY", "calls": calls,
+                   "parameters": PLAIN}  # fmt: skip
+        options |= {"poll_s": 0.01} if how is ask_batch else {}
+        return how(prompts, **options | more)
+
+    return ask
+
+
+def paths(fake, method):
+    return [path for how, path in fake.asked_for if how == method]
+
+
+def notes():
+    return list((workspace.home() / "batches").glob("*/*.json*"))
+
+
+def test_a_batch_answers_as_real_time_does(fake, ask, calls):
+    answers = ask(run="r", prompt_version="p7")
+    again = ask(how=ask_many, repeat=1)
+    assert [a.text for a in answers] == [a.text for a in again]
+    assert [(a.prompt_tokens, a.completion_tokens) for a in answers] == [
+        (a.prompt_tokens, a.completion_tokens) for a in again
+    ]
+    rows = calls.table(run="r")
+    assert len(rows) == len(PROMPTS)
+    assert set(rows["output"]) == {a.text for a in answers}
+    assert rows["prompt_version"].eq("p7").all()
+    assert rows["status"].eq("ok").all()
+    (content,) = [fake.files[b["input_file_id"]] for b in fake.batches.values()]
+    lines = [json.loads(line) for line in content.splitlines()]
+    assert {line["body"]["messages"][0]["content"] for line in lines} == set(PROMPTS)
+    assert all(line["body"].items() >= (PLAIN | {"model": "m"}).items() for line in lines)
+    assert notes() == []
+
+
+def test_what_was_answered_is_not_asked_again_by_either(fake, ask):
+    ask(PROMPTS[:3], how=ask_many)
+    answers = ask()
+    assert [a.cached for a in answers] == [True] * 3 + [False] * 5
+    assert all(a.cached for a in ask(how=ask_many))
+    assert all(a.cached for a in ask())
+    assert len(fake.batches) == 1
+    ask(PROMPTS[:1], repeat=1)
+    assert len(fake.batches) == 2
+
+
+def test_equal_questions_are_one_line(fake, ask):
+    answers = ask(["same"] * 3 + ["other"])
+    assert len({a.text for a in answers[:3]}) == 1
+    (batch,) = fake.batches.values()
+    assert len(fake.lines(batch)) == 2
+
+
+def test_a_line_that_failed_is_a_failed_row_and_asked_again(fake, ask, calls):
+    fake.wrong = frozenset(PROMPTS[:2])
+    answers = ask()
+    assert [a.error for a in answers] == ["HTTP 400: too long for it"] * 2 + [""] * 6
+    assert calls.spent()["failed"] == 2
+    fake.wrong = frozenset()
+    again = ask()
+    assert [a.cached for a in again] == [False] * 2 + [True] * 6
+    assert [a.error for a in again] == [""] * 8
+
+
+def test_what_an_expired_batch_holds_is_kept_and_the_rest_asked_again(fake, ask):
+    fake.end, fake.done = "expired", 5
+    answers = ask()
+    missing = [a.error for a in answers if a.error]
+    assert missing == ["The batch was expired first."] * 3
+    fake.end = "completed"
+    assert all(not a.error for a in ask())
+    _, second = fake.batches.values()
+    assert len(fake.lines(second)) == 3
+
+
+def test_a_batch_cancelled_while_it_is_waited_for(fake, ask):
+    fake.course, fake.done = ("in_progress",) * 10_000, 2
+    script = f"""
+import os
+from diptych.llmops.client.batch import ask_batch
+answers = ask_batch({PROMPTS!r}, endpoint={fake.url!r}, model="m", key_env="TEST_KEY", poll_s=0.01)
+print(sorted(a.error for a in answers)[-1], sum(not a.error for a in answers))
+"""
+    waiting = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not any(b["step"] > 2 for b in fake.batches.values()):
+        assert time.monotonic() < until, "it never waited"
+        time.sleep(0.01)
+    assert cancel(fake.url, "TEST_KEY") == 1
+    said, _ = waiting.communicate(timeout=60)
+    assert said.strip() == "The batch was cancelled first. 2"
+    with pytest.raises(ValueError, match="ends with the process that asks"):
+        cancel("local")
+
+
+def test_a_batch_that_is_refused_says_which_line(fake, ask, calls):
+    with pytest.raises(BatchError, match=r"was refused, line 1: The model 'nobody' has no"):
+        ask(model="nobody")
+    assert calls.table().empty
+    assert notes() == []
+
+
+def test_each_model_has_a_file_of_its_own(fake, ask):
+    bodies = [{"messages": [{"role": "user", "content": p}], "model": m}
+              for p in PROMPTS[:2] for m in ("m", "n")]  # fmt: skip
+    assert all(not a.error for a in ask(bodies))
+    models = [{line["body"]["model"] for line in fake.lines(b)} for b in fake.batches.values()]
+    assert sorted(map(sorted, models)) == [["m"], ["n"]]
+
+
+def test_more_lines_or_bytes_than_a_file_may_hold_make_more_batches():
+    todo = {f"h{i}": {"model": "m", "messages": [{"content": "x"}]} for i in range(5)}
+    assert [len(part) for part in batch_job.parts(todo, most_lines=2)] == [2, 2, 1]
+    size = len("".join(next(batch_job.parts(todo)))) // 5
+    assert [len(part) for part in batch_job.parts(todo, most_bytes=3 * size)] == [3, 2]
+
+
+def test_a_wait_that_is_over_leaves_the_batch_and_it_is_taken_up(fake, ask):
+    fake.course = ("in_progress",) * 10_000
+    with pytest.raises(BatchError, match=r"is in_progress, 0 of 8 done after 0.05 s; ask the same"):
+        ask(wait_s=0.05)
+    fake.course = ()
+    assert all(not a.error for a in ask(PROMPTS[:4]))
+    assert len(fake.batches) == 1
+    assert all(a.cached for a in ask())  # the others came with the same batch
+
+
+RUN = """
+import sys
+from diptych.llmops.client.batch import ask_batch
+ask_batch([f"a good film {i}" for i in range(6)], endpoint=sys.argv[1], model="m",
+          key_env="TEST_KEY", calls=sys.argv[2], poll_s=0.02)
+"""
+
+
+def test_a_run_killed_while_it_waits_does_not_pay_twice(fake, tmp_path):
+    fake.course = ("in_progress",) * 10_000
+    command = [sys.executable, "-c", RUN, fake.url, str(tmp_path / "l.db")]
+    cut = subprocess.Popen(command)
+    until = time.monotonic() + 60
+    while not any(b["step"] > 2 for b in fake.batches.values()):
+        assert time.monotonic() < until, "it never waited"
+        time.sleep(0.01)
+    os.kill(cut.pid, signal.SIGKILL)
+    cut.wait()
+    fake.course = ()
+    subprocess.run(command, check=True)
+    assert len(fake.batches) == 1
+    with Calls(tmp_path / "l.db") as calls:
+        assert calls.spent()["calls"] == 6
+        assert calls.spent()["failed"] == 0
+
+
+def test_a_batch_whose_making_was_cut_off_is_found_again(fake, ask):
+    """The endpoint made it, and the answer with its id never came."""
+    fake.forget = True
+    with pytest.raises(BatchError, match="connection"):
+        ask()
+    assert all(not a.error for a in ask())
+    assert len(fake.batches) == 1
+
+
+def test_a_note_of_a_batch_that_was_never_made_is_dropped(fake, ask):
+    plan = make_plan(PROMPTS, fake.url, "m", PLAIN, None, "TEST_KEY")
+    (lines,) = batch_job.parts(plan.named())
+    batch_job.Job.begin(batch_job.Remote(plan).folder, 0, lines)
+    assert all(not a.error for a in ask())
+    assert len(fake.batches) == 1
+    assert notes() == []
+
+
+def test_an_endpoint_without_batches_and_a_wrong_key_are_said(ask, monkeypatch):
+    told = r"HTTP 404.*Batch API\? If not, take ask_many"
+    with fakes.serving(fakes.make("vllm")) as plain, pytest.raises(BatchError, match=told):
+        ask(endpoint=plain.url)
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    with pytest.raises(BatchError, match="HTTP 401: invalid key"):
+        ask()
+    assert notes() == []
+
+
+def test_a_batch_beyond_the_budget_is_not_made(fake, ask, monkeypatch, tmp_path):
+    with pytest.raises(BudgetError, match=r"max_tokens is 100, 0 is spent"):
+        ask(budget=Budget(max_tokens=100))
+    assert fake.asked_for == []
+    budget = Budget(max_tokens=10_000)
+    answers = ask(budget=budget)
+    assert budget.tokens == sum(a.prompt_tokens + a.completion_tokens for a in answers)
+    assert budget.held_tokens == 0
+
+
+def test_a_batch_is_billed_at_its_own_price(fake, ask, calls, monkeypatch, tmp_path):
+    for folder in ("notebooks", "params"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    line = f"priced:\n  base_url: {fake.url}\n  key_env: TEST_KEY\n  prices: openai\n"
+    (tmp_path / "params" / "endpoints.yaml").write_text(line)
+    monkeypatch.chdir(tmp_path)
+    (later,) = ask(PROMPTS[:1], endpoint="priced", model="gpt-4o")
+    (now,) = ask(PROMPTS[:1], how=ask_many, endpoint="priced", model="gpt-4o", repeat=1)
+    assert math.isclose(later.usd, now.usd / 2)
+    assert math.isclose(calls.spent()["usd"], later.usd + now.usd)
+
+
+def test_what_a_batch_would_save():
+    table = costs(1_000_000, 200_000, ["openai/gpt-4o", "free/x", "a/b"])
+    real, batch = table[["real time", "batch"]].T.to_numpy()
+    assert real[0] == Price("openai", "gpt-4o").usd(1_000_000, 200_000)
+    assert math.isclose(batch[0], real[0] / 2)
+    assert math.isclose(table["saved"][0], 0.5)
+    assert (real[1], batch[1]) == (0, 0)
+    assert table.loc[2, ["real time", "batch", "saved"]].isna().all()
+    assert table["source"][0].startswith("genai-prices ")
+
+
+def test_the_local_model_works_through_the_same_file(shared, gguf, calls):
+    options = {"server": {"model": gguf}, "parameters": PLAIN, "calls": calls}
+    later = ask_batch(PROMPTS, **options, run="b")
+    now = ask_many(PROMPTS, **options, repeat=1)
+    assert [a.text for a in later] == [a.text for a in now]
+    assert [type(a) for a in later] == [type(a) for a in now]
+    assert [a.completion_tokens for a in later] == [a.completion_tokens for a in now]
+    assert {a.usd for a in later} == {0.0}
+    assert len(calls.table(run="b")) == len(PROMPTS)
+    assert all(a.cached for a in ask_batch(PROMPTS, **options))
+    assert notes() == []

@@ -1,0 +1,91 @@
+"""A judge that knows, one that follows the place, and one that is not there."""
+
+import math
+
+import pytest
+from llmops import fakes
+
+from diptych.core.store.calls import Calls
+from diptych.llmops.evaluation import judge, scorers
+from diptych.llmops.evaluation.judge import Judge
+from diptych.llmops.prompts.prompt import Prompt
+
+PAIRS = (["good", "bad", "same", "good {b}"], ["bad", "good", "same", "x"])
+SHORT = "{question}\nA: {a}\nB: {b}\n"
+
+
+class Knows(fakes.Fake):
+    """Prefers the answer with "good" in it."""
+
+    def words(self, body):
+        first = body["messages"][-1]["content"].split("A: ")[1].split("B: ")[0]
+        return ["A" if "good" in first else "B", "."]
+
+
+class FollowsThePlace(fakes.Fake):
+    def words(self, body):
+        return ["A is better"]
+
+
+class Rambles(fakes.Fake):
+    def words(self, body):
+        return ["A good question; A or B?"]
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    with Calls(tmp_path / "ledger.db") as calls:
+        yield {"calls": calls, "key_env": "TEST_KEY"}
+
+
+def judged(kind, options, **more):
+    with fakes.serving(kind("openai")) as fake:
+        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options | more)
+        found = asked.compare(list("wxyz"), *PAIRS)
+        return found, len(fake.seen)
+
+
+def test_both_orders_are_asked_and_equal_answers_are_not(options):
+    found, asked = judged(Knows, options)
+    assert found["verdict"].tolist() == ["a", "b", "undecided", "a"]
+    assert found["first"].tolist() == ["a", "b", "", "a"]
+    assert asked == 6
+    trust = judge.trust(found, ["a", "b", "a", "b"]).set_index("name")
+    assert trust.loc["same in both orders", ["value", "n"]].tolist() == [1, 3]
+    assert trust.loc["right where decided", "value"] == pytest.approx(2 / 3)
+    # 2 of 3 agree; by chance 2/3 * 1/3 + 1/3 * 2/3 would
+    assert trust.loc["kappa", "value"] == pytest.approx((2 / 3 - 4 / 9) / (5 / 9))
+
+
+def test_one_that_follows_the_place_decides_nothing(options):
+    found, _ = judged(FollowsThePlace, options)
+    assert set(found["verdict"]) == {"undecided"}
+    assert found["first"].tolist() == ["a", "a", "", "a"]
+    assert found["second"].tolist() == ["b", "b", "", "b"]
+    trust = judge.trust(found, ["a"] * 4).set_index("name")
+    assert trust.loc["same in both orders", "value"] == 0
+    assert trust.loc["right where decided", "n"] == 0
+    assert math.isnan(trust.loc["right where decided", "value"])
+
+
+def test_a_reply_that_names_both_or_a_call_that_failed_is_no_verdict(options):
+    found, _ = judged(Rambles, options)
+    assert set(found["verdict"]) == {"undecided"}
+    assert math.isnan(judge.trust(found)["value"].iloc[0])
+    with fakes.serving(fakes.make("openai")) as fake:
+        fake.troubles = ["overloaded"] * 9
+        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options | {"max_retries": 0})
+        assert asked.compare(["q"], ["x"], ["y"])["verdict"].tolist() == ["failed"]
+        assert asked.compare([], [], []).empty
+
+
+def test_as_a_scorer_it_compares_with_the_reference(options):
+    prompt = Prompt("p", "t", ("text",), "", "Sum up: {text}")
+    rows = [{"text": "...", "label": "good reference"}] * 4
+    with fakes.serving(Knows("openai")) as fake:
+        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options)
+        found = asked(prompt, rows, ["bad", "good reference", "also good", None])
+        assert "Sum up: ..." in fake.seen[0]["messages"][0]["content"]
+    assert [grade.score for grade in found] == [0, 1, 0.5, 0]
+    assert isinstance(found[0], scorers.Grade)

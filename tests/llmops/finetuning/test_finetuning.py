@@ -1,0 +1,295 @@
+"""What is trained in transformers is what the server answers, adapter and soft prompt alike."""
+
+import dataclasses
+import itertools
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diptych.llmops import build
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.finetuning import examples, fitting, lora, soft_prompt, tune, weights
+from diptych.llmops.pretrain import export, tokenizer
+from diptych.llmops.prompts import bundle
+from diptych.llmops.prompts.prompt import Prompt
+
+LABELS = ("negative", "positive")
+PROMPT = Prompt(
+    "asked", "reviews", ("text",), "", "Good or bad? {text}",
+    output={"type": "string", "enum": list(LABELS)},
+)  # fmt: skip
+TEXTS = ["It broke.", "Lovely soup!", "Twice the price, half the fun", "I would go again",
+         "naïve 日本 🙂", "No.", "The staff was kind", "3 weeks late", "Never again!",
+         "Fine, really", "so so slow", "A gem"]  # fmt: skip
+# With weights of 8 bits llama.cpp rounds what meets them to 8 bits too.
+NEAR = {"f16": 0.02, "q8_0": 0.2}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A random model so large in its weights that no two tokens are nearly tied, and its folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer.train(folder / "tokenizer.json", 512, 200, 0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256,
+            tie_word_embeddings=True, rms_norm_eps=1e-5,
+        )
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 2:
+                weight.mul_(5).copy_(weight.half())
+    for kind in ("f16", "q8_0"):
+        export.to_gguf(model, folder / "tokenizer.json", folder / f"{kind}.gguf", kind)
+    return model, folder
+
+
+def served(file, model="", adapters=None):
+    """Return the log-probabilities of the ten likeliest first tokens of each answer, by token."""
+    asked = [{"messages": PROMPT.messages({"text": text})} for text in TEXTS]
+    fields = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 10}
+    server = {"model": file, "adapters": adapters or {}, "slots": 2}
+    found = ask_many(asked, model=model, parameters=fields, server=server)
+    assert not [answer.error for answer in found if answer.error]
+    told = [answer.response["choices"][0].get("logprobs", {}).get("content") for answer in found]
+    first = [tokens[0]["top_logprobs"] if tokens else [] for tokens in told]
+    assert sum(map(bool, first)) > len(TEXTS) / 2  # a token that is half a character is not told
+    return [{t["id"]: t["logprob"] for t in tokens} for tokens in first]
+
+
+def off(found, model, folder, soft=None):
+    """Return by how much log-probabilities of the server differ from those of transformers."""
+    import torch
+
+    bpe, gaps = tokenizer.load(folder / "tokenizer.json"), []
+    for text, told in zip(TEXTS, found, strict=True):
+        turns = [(m["role"], m["content"]) for m in PROMPT.messages({"text": text})]
+        ids = torch.tensor([bpe.encode(tokenizer.conversation(turns)).ids])
+        given = model.get_input_embeddings()(ids)
+        if soft is not None:
+            given = torch.cat([torch.from_numpy(soft)[None], given], dim=1)
+        with torch.no_grad():
+            computed = model(inputs_embeds=given).logits[0, -1].log_softmax(-1)
+        gaps += [abs(float(computed[token]) - logprob) for token, logprob in told.items()]
+    return max(gaps)
+
+
+def with_adapter(file):
+    """Return a model with an adapter that changes its answers."""
+    import torch
+    from peft import LoraConfig
+
+    torch.manual_seed(2)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    tuned = weights.adapted(weights.load(file), config).eval()
+    with torch.no_grad():
+        for name, tensor in tuned.named_parameters():
+            if "lora_B" in name:
+                tensor.mul_(20)
+    return tuned
+
+
+def test_the_weights_of_the_file_are_those_that_were_exported(trained):
+    model, folder = trained
+    found = weights.load(folder / "f16.gguf").model
+    for name, tensor in model.state_dict().items():
+        assert np.array_equal(found.state_dict()[name], tensor), name
+    assert not any(p.requires_grad for p in found.parameters())
+    rounded = weights.load(folder / "q8_0.gguf").model.state_dict()
+    for name, tensor in model.state_dict().items():
+        scale = float(tensor.abs().max())
+        assert float((rounded[name] - tensor).abs().max()) <= scale / 127, name
+
+
+def test_the_tokens_are_those_of_the_vocabulary(trained, home):
+    _, folder = trained
+    bpe = tokenizer.load(folder / "tokenizer.json")
+    rows = [{"text": text, "label": LABELS[i % 2]} for i, text in enumerate(TEXTS)]
+    end = bpe.token_to_id(tokenizer.END)
+    made, left_out = examples.encode(PROMPT, rows, folder / "f16.gguf", end, 200)
+    assert left_out == 0
+    for example, row in zip(made, rows, strict=True):
+        turns = [("user", PROMPT.messages(row)[0]["content"])]
+        prompt = bpe.encode(tokenizer.conversation(turns)).ids
+        answer = [*bpe.encode(row["label"]).ids, end]
+        assert example.ids == prompt + answer
+        assert example.asked == len(answer)
+
+
+def test_rows_that_do_not_fit_are_counted_and_none_is_an_error(trained, home):
+    _, folder = trained
+    rows = [{"text": "fine", "label": "positive"}, {"text": "fine " * 90, "label": "positive"}]
+    made, left_out = examples.encode(PROMPT, rows, folder / "f16.gguf", 4, 60)
+    assert (len(made), left_out) == (1, 1)
+    with pytest.raises(weights.TuningError, match=r"rows: none of 1 fits into 60 tokens"):
+        examples.encode(PROMPT, rows[1:], folder / "f16.gguf", 4, 60)
+
+
+@pytest.mark.parametrize("kind", list(NEAR))
+def test_a_served_adapter_answers_as_the_merged_model(trained, home, tmp_path, kind):
+    _, folder = trained
+    file = folder / f"{kind}.gguf"
+    tuned = with_adapter(file)
+    adapter = lora.to_gguf(tuned, tmp_path / "adapter.gguf")
+    found = served(file, "mine", {"mine": adapter})
+    plain = weights.load(file).model
+    assert off(found, tuned.merge_and_unload(), folder) < NEAR[kind]
+    assert off(found, plain, folder) > 1
+    # who does not ask for the adapter does not get it
+    assert off(served(file, "", {"mine": adapter}), plain, folder) < NEAR[kind]
+
+
+@pytest.mark.parametrize("kind", list(NEAR))
+def test_a_served_soft_prompt_answers_as_the_vectors_before_the_prompt(
+    trained, home, tmp_path, kind
+):
+    _, folder = trained
+    base = weights.load(folder / f"{kind}.gguf")
+    vectors = np.random.default_rng(0).normal(size=(5, 64)).astype(np.float16).astype(np.float32)
+    file = soft_prompt.to_gguf(base, vectors, tmp_path / "soft.gguf")
+    kept = weights.load(file).model.get_input_embeddings().weight[-5:].numpy()  # as rounded
+    found = served(file)
+    assert off(found, base.model, folder, kept) < NEAR[kind]
+    assert off(found, base.model, folder) > 1
+    assert np.abs(kept - vectors).max() < 0.02
+
+
+def toy(n=40):
+    """Return rows whose label one word tells."""
+    words = {"negative": ["awful", "broken", "dull"], "positive": ["superb", "lovely", "bright"]}
+    things = itertools.cycle(["The soup was {}.", "A {} film", "It is {}!", "{} room, {} staff"])
+    rows = []
+    for i in range(n):
+        label = LABELS[i % 2]
+        text = next(things).replace("{}", words[label][i // 2 % 3])
+        rows.append({"id": f"t{i}", "text": f"{i}. {text}", "label": label})
+    return pd.DataFrame(rows)
+
+
+def learn(folder, rows):
+    base = weights.load(folder / "f16.gguf")
+    made, _ = examples.encode(PROMPT, rows.to_dict("records"), base.path, 4, 200)
+    return base, made
+
+
+def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
+    _, folder = trained
+    rows = toy()
+    base, made = learn(folder, rows)
+    schedule = fitting.Schedule(epochs=30, batch=20, rate=1e-2)
+    tuned, losses = lora.tune(base, made, seed=0, schedule=schedule, rank=8)
+    assert len(losses) == 60
+    assert losses[-1] < losses[0] / 4
+    server = {"model": base.path, "adapters": {"toy": lora.to_gguf(tuned, tmp_path / "toy.gguf")}}
+    plain = build.Variant(PROMPT, server=server)
+    found = build.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
+    right = found.groupby("variant")["correct"].mean()
+    assert right["asked · toy"] > 0.8 > right["asked · f16"]
+
+
+@pytest.mark.parametrize("method", ["lora", "soft_prompt"])
+def test_a_tuned_way_to_ask_is_saved_and_asked_again_from_its_files(
+    trained, home, tmp_path, method
+):
+    _, folder = trained
+    file = folder / "f16.gguf"
+    champion = build.Variant(PROMPT, server={"model": str(file), "slots": 2})
+    made = tune(method, champion, toy(20), tmp_path / "made", epochs=8)
+    assert (made.rows, made.left_out) == (20, 0)
+    assert "20 rows, 0 too long" in str(made)
+    bundle.save(made.variant, tmp_path / "kept")
+    shutil.rmtree(tmp_path / "made")
+    kept = bundle.load(tmp_path / "kept")
+    assert kept.server["slots"] == 2
+    texts = toy(8)
+    found = build.evaluate([kept], texts)
+    assert not found["error"].any()
+    plain = build.evaluate([champion], texts)
+    assert not np.allclose(found["confidence"], plain["confidence"])
+
+
+def test_a_soft_prompt_learns_and_leaves_the_weights_alone(trained, home):
+    model, folder = trained
+    base, made = learn(folder, toy(20))
+    schedule = fitting.Schedule(epochs=20, batch=20, rate=3e-2)
+    vectors, losses = soft_prompt.tune(base, made, seed=0, schedule=schedule, length=4)
+    assert vectors.shape == (4, 64)
+    assert losses[-1] < losses[0]
+    for name, tensor in model.state_dict().items():
+        assert np.array_equal(base.model.state_dict()[name], tensor), name
+
+
+def test_every_example_is_met_as_often_as_the_epochs_say():
+    made = [examples.Example(list(range(5 + i % 7)), 2) for i in range(50)]
+    schedule = fitting.Schedule(epochs=2, batch=8, rate=1e-3)
+    met = [id(e) for batch in fitting.batches(made, schedule, 0) for e in batch]
+    counts = pd.Series(met).value_counts()
+    assert len(counts) == 50
+    assert counts.max() - counts.min() <= 1
+
+
+BEGUN = [7, 8, 9]  # as two of these begin
+ALIKE = [examples.Example([*BEGUN, 10, 11, 4], 2), examples.Example([*BEGUN, 5, 12, 13, 14, 4], 3)]
+OTHER = examples.Example([5, 9, 10, 4], 2)
+
+
+@pytest.mark.parametrize("batch", [[OTHER], ALIKE, ALIKE[:1] * 2, [*ALIKE, OTHER]])
+@pytest.mark.parametrize("length", [0, 3])
+def test_the_loss_and_its_gradient_are_those_of_the_answers_one_by_one(trained, batch, length):
+    import torch
+
+    model, _ = trained
+    embed, weight = model.get_input_embeddings(), model.model.layers[0].self_attn.k_proj.weight
+    soft = torch.randn(length, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    asked = []
+    for example in batch:
+        given = torch.cat([soft, embed(torch.tensor(example.ids))])
+        logits = model(inputs_embeds=given[None]).logits[0].log_softmax(-1)
+        for place in range(len(example.ids) - example.asked, len(example.ids)):
+            asked.append(-logits[length + place - 1, example.ids[place]])
+    expected = torch.stack(asked).mean()
+    found = fitting.answer_loss(model, batch, soft if length else None)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    learnt = [weight, soft] if length else [weight]
+    for one, other in zip(
+        torch.autograd.grad(found, learnt), torch.autograd.grad(expected, learnt), strict=True
+    ):
+        assert (one - other).norm().item() < 1e-3 * other.norm().item()
+
+
+def test_what_cannot_be_tuned_is_told(tmp_path, trained):
+    import gguf
+
+    with pytest.raises(weights.TuningError, match=r"nothing.gguf cannot be read"):
+        weights.load(tmp_path / "nothing.gguf")
+    writer = gguf.GGUFWriter(tmp_path / "other.gguf", "qwen2")
+    writer.add_context_length(128)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(weights.TuningError, match="architecture qwen2, and only llama"):
+        weights.load(tmp_path / "other.gguf")
+
+
+def test_the_same_seed_gives_the_same_adapter(trained, home):
+    _, folder = trained
+    schedule = fitting.Schedule(epochs=2, batch=10, rate=1e-2)
+
+    def losses(seed):
+        base, made = learn(folder, toy(20))
+        return lora.tune(base, made, seed, schedule, rank=2)[1]
+
+    first = losses(0)
+    assert losses(0) == first
+    assert losses(1) != first

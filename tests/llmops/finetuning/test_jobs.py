@@ -1,0 +1,186 @@
+"""Fine-tuning jobs at a server that speaks OpenAI's API: found again, paid once, told clearly."""
+
+import json
+import threading
+import time
+
+import pandas as pd
+import pytest
+from llmops import fakes
+from llmops.fake_finetune import FakeFineTune
+
+from diptych.llmops import build
+from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.providers import EndpointError, Provider
+from diptych.llmops.finetuning import TuningError, jobs, tune
+from diptych.llmops.prompts.prompt import Prompt
+
+LABELS = ["negative", "positive"]
+PROMPT = Prompt(
+    "asked", "reviews", ("text",), "Be brief.", "Good or bad? {text}",
+    output={"type": "string", "enum": LABELS},
+)  # fmt: skip
+ROWS = pd.DataFrame(
+    [{"id": f"r{i}", "text": f"Review {i}: “fine”", "label": LABELS[i % 2]} for i in range(12)]
+)
+
+
+@pytest.fixture
+def fake(monkeypatch, home):
+    """The endpoint, with its key in the environment and named in params/endpoints.yaml."""
+    monkeypatch.setenv("OPENAI_API_KEY", fakes.KEY)
+    with fakes.serving(FakeFineTune("openai")) as served:
+        yield served
+
+
+@pytest.fixture
+def at(fake):
+    return Provider("openai", fake.url, "gpt-small", "OPENAI_API_KEY")
+
+
+def given(rows=ROWS):
+    return jobs.conversations(PROMPT, rows.to_dict("records"))
+
+
+def run(at, rows=ROWS, **options):
+    return jobs.tune(given(rows), at, poll_s=0.01, **options)
+
+
+def test_a_job_is_uploaded_watched_and_its_model_returned(fake, at):
+    done = run(at, epochs=2, seed=7)
+    assert done.model.startswith("ft:gpt-small:")
+    assert done.losses == [3.0, 1.5, 1.0]
+    (content,) = fake.files.values()
+    lines = [json.loads(line) for line in content.decode().splitlines()]
+    assert lines == given()
+    assert [m["role"] for m in lines[0]["messages"]] == ["system", "user", "assistant"]
+    (job,) = fake.jobs.values()
+    assert job["seed"] == 7
+    assert job["method"]["supervised"]["hyperparameters"] == {"n_epochs": 2}
+    assert done.tokens == job["trained_tokens"] > 0
+
+
+def test_the_same_request_finds_its_job_again_and_pays_once(fake, at):
+    first = run(at)
+    again = run(at)
+    assert again == first
+    assert fake.posted("/v1/fine_tuning/jobs") == 1
+    other = run(at, seed=1)
+    assert other.job != first.job
+    assert run(at, job=first.job) == first
+
+
+@pytest.mark.parametrize("filters", [True, False])
+def test_a_lost_answer_makes_no_second_job(fake, at, filters):
+    fake.filters, fake.forget = filters, True
+    with pytest.raises(TuningError, match=r"openai: the connection broke"):
+        run(at)
+    assert fake.posted("/v1/fine_tuning/jobs") == 1
+    assert run(at).job == "ftjob-0"
+    assert len(fake.jobs) == 1
+
+
+@pytest.mark.parametrize("trouble", ["overloaded", "hang up"])
+def test_a_watch_lasts_through_trouble(fake, at, trouble):
+    fake.troubled, fake.troubles = "/ftjob-0", [trouble] * 2
+    assert run(at).losses == [3.0, 1.5, 1.0]
+
+
+def test_a_failed_job_tells_why_and_is_begun_anew(fake, at):
+    fake.end = "failed"
+    fake.reason = {"code": "usage_limit", "message": "The quota is used up.", "param": None}
+    with pytest.raises(TuningError, match=r"ftjob-0 failed: usage_limit: The quota is used up"):
+        run(at)
+    fake.end = "succeeded"
+    assert run(at).job == "ftjob-1"
+
+
+def test_a_refused_file_is_named(fake, at):
+    fake.least = 50
+    told = r"invalid_training_file: .* has 12 example.*\(training_file\)"
+    with pytest.raises(TuningError, match=told):
+        run(at)
+
+
+def test_a_job_cancelled_elsewhere_is_told_and_begun_anew(fake, at):
+    fake.course = ("queued",) * 10_000
+
+    def cancel():
+        while not fake.jobs:
+            time.sleep(0.01)
+        assert jobs.cancel("ftjob-0", at) == "cancelled"
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(TuningError, match=r"ftjob-0 was cancelled; run again"):
+        run(at)
+    thread.join()
+    fake.course = ("running",)
+    assert run(at).job == "ftjob-1"
+
+
+def test_a_slow_job_goes_on_and_is_found_by_its_id(fake, at):
+    fake.course = ("queued",) * 10_000
+    with pytest.raises(TuningError, match=r"ftjob-0 is queued after 0\.05 s and goes on; give job"):
+        run(at, wait_s=0.05)
+    fake.course = ("running",)
+    assert run(at, job="ftjob-0").job == "ftjob-0"
+    with pytest.raises(TuningError, match=r"HTTP 404: Could not find fine tune: ftjob-9"):
+        run(at, job="ftjob-9")
+
+
+def test_a_wrong_model_or_key_costs_nothing(fake, at, monkeypatch):
+    with pytest.raises(TuningError, match="HTTP 400: Model nobody is not available"):
+        run(at, model="nobody")
+    assert not fake.jobs
+    with pytest.raises(ValueError, match="rows: 9; a job needs at least 10"):
+        run(at, ROWS.head(9))
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    with pytest.raises(TuningError, match="HTTP 401: invalid key"):
+        run(at)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY is not set"):
+        run(at)
+
+
+def test_an_endpoint_without_jobs_says_so(home):
+    with fakes.serving(fakes.make("vllm")) as plain, pytest.raises(TuningError, match="HTTP 404"):
+        run(Provider("vllm", plain.url, "m"))
+
+
+def test_the_budget_refuses_before_anything_is_sent(fake, at):
+    with pytest.raises(BudgetError, match="max_tokens is 100"):
+        run(at, budget=Budget(max_tokens=100))
+    with pytest.raises(ValueError, match="max_usd: the price of training gpt-small is not known"):
+        run(at, budget=Budget(max_usd=1.0))
+    with pytest.raises(BudgetError, match="max_usd"):
+        run(at, budget=Budget(max_usd=0.001), usd_per_million=25.0)
+    assert not fake.files
+    budget = Budget(max_usd=1.0)
+    done = run(at, budget=budget, usd_per_million=25.0)
+    assert budget.tokens == done.tokens
+    assert budget.usd == pytest.approx(done.tokens * 25e-6)
+    assert budget.held_tokens == 0
+
+
+def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
+    with fakes.serving(FakeFineTune("vllm", needs_key=False)) as fake:
+        champion = build.Variant(PROMPT)
+        found = tune("api", champion, ROWS, tmp_path, remote=f"{fake.url}#gpt-small", poll_s=0.01)
+        assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
+        results = build.evaluate([found.variant], ROWS)
+    assert results["correct"].all()
+    assert {body["model"] for body in fake.seen} == {found.variant.model}
+
+
+def test_a_wrong_method_is_told(home, tmp_path):
+    champion = build.Variant(PROMPT)
+    with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
+        tune("qlora", champion, ROWS, tmp_path)
+    with pytest.raises(ValueError, match="remote: 'local' is the local model; take"):
+        tune("api", champion, ROWS, tmp_path, remote="local")
+    with pytest.raises(ValueError, match="rows: there are none"):
+        tune("lora", champion, ROWS.head(0), tmp_path)
+    elsewhere = build.Variant(PROMPT, endpoint="openai")
+    with pytest.raises(ValueError, match="lora tunes the local model, and asked · openai asks"):
+        tune("lora", elsewhere, ROWS, tmp_path)

@@ -1,0 +1,210 @@
+"""Prompt files: what is read is what was written, and what is wrong is named."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diptych.base import workspace
+from diptych.llmops.prompts import prompt as prompts
+from diptych.llmops.prompts.prompt import Prompt, PromptError, parse
+
+GOOD = """---
+task: reviews
+inputs: [text]
+output:
+  type: string
+  enum: [negative, positive]
+parent: plain
+note: Why it is there.
+---
+## system
+You label reviews.
+
+### Not a section
+## user
+Which label?
+{text} {"json": 1}
+
+## example
+text: 'yes'
+answer: positive
+
+## example
+text: "two\\nlines: {text}"
+answer: negative
+"""
+
+
+def test_a_file_is_read_as_it_stands():
+    prompt = parse(GOOD, "x/hard.md")
+    assert (prompt.name, prompt.task, prompt.inputs) == ("hard", "reviews", ("text",))
+    assert prompt.system == "You label reviews.\n\n### Not a section"
+    assert prompt.user == 'Which label?\n{text} {"json": 1}'
+    first, second = prompt.examples
+    assert first == ({"text": "yes"}, "positive")
+    assert second == ({"text": "two\nlines: {text}"}, "negative")
+    assert prompt.labels == ("negative", "positive")
+    assert (prompt.parent, prompt.note) == ("plain", "Why it is there.")
+
+
+def test_messages_are_system_examples_shots_and_the_row():
+    prompt = parse(GOOD)
+    made = prompt.messages({"text": "{text} & <b>", "label": "x"}, [({"text": "shot"}, "negative")])
+    roles = [message["role"] for message in made]
+    assert roles == ["system", *["user", "assistant"] * 3, "user"]
+    assert made[-1]["content"] == 'Which label?\n{text} & <b> {"json": 1}'
+    assert made[5]["content"].startswith("Which label?\nshot")
+    assert made[6]["content"] == "negative"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("parent:", "parnet:", "parnet: is no field of a prompt. Did you mean parent?"),
+        ("## user", "## usre", "## usre: is no section. Did you mean user?"),
+        ("## user", "### user", "## user: is missing"),
+        ("## system", "## user", "## user: is there twice"),
+        ("{text} {", "{tetx} {", "{tetx}: is not among the inputs. Did you mean text?"),
+        ("{text} {", "{", "inputs: {text} is not in ## user"),
+        ("You label", "You label {text}", "{text}: an input belongs in ## user"),
+        ("{text} {", "{text} {labels} {", "{labels}: is not among the inputs"),
+        ("inputs: [text]", "inputs: text", "inputs: is no list of names"),
+        ("task: reviews\n", "", "task: is missing"),
+        ("task: reviews", "task: [", "front matter:"),
+        ("enum: [negative, positive]", "enum: [no, yes]", 'quote labels such as "yes"'),
+        ("text: 'yes'\n", "", "## example: needs text, answer, and nothing else"),
+        ("text: 'yes'", "text: [a]", "## example: holds a value that is no text"),
+        ("text: 'yes'", "text: a: b", "## example:"),
+        ("---\n## system", "---\nHello\n## system", "'Hello' stands before the first section"),
+        ("---\ntask", "task", "has no front matter"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(old, new, told):
+    assert old in GOOD
+    with pytest.raises(PromptError, match=re.escape(told)) as found:
+        parse(GOOD.replace(old, new, 1), "some/where.md")
+    assert "where.md: " in str(found.value)
+
+
+def test_a_row_that_lacks_an_input_is_named():
+    with pytest.raises(PromptError, match="hard: a row lacks text; it has title, label"):
+        parse(GOOD, "hard.md").messages({"title": "x", "label": "y"})
+
+
+def test_the_version_is_of_what_the_model_meets():
+    first = parse(GOOD)
+    assert re.fullmatch("[0-9a-f]{12}", first.version)
+    for same in ("note: Why", "parent: plain", "task: reviews"):
+        assert parse(GOOD.replace(same, same + "er")).version == first.version
+    for other in ("You label", "Which label?", "positive", "'yes'"):
+        assert parse(GOOD.replace(other, other.upper())).version != first.version
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(system=text, user=text, examples=st.lists(st.tuples(text, text), max_size=2), note=text)
+def test_what_is_written_is_read_again_or_refused(tmp_path_factory, system, user, examples, note):
+    path = tmp_path_factory.getbasetemp() / "written.md"
+    made = tuple(({"text": shown}, answer) for shown, answer in examples)
+    prompt = Prompt("written", "reviews", ("text",), system, user + "{text}", made, note=note)
+    try:
+        prompts.write(prompt, path)
+    except PromptError:
+        return
+    again = parse(path.read_text("utf-8"), path)
+    assert again.messages({"text": "x"}) == prompt.messages({"text": "x"})
+    assert again.version == prompt.version
+
+
+def test_plain_texts_can_be_written(tmp_path):
+    prompt = parse(GOOD, tmp_path / "hard.md")
+    assert prompts.write(prompt) == tmp_path / "hard.md"
+    assert parse((tmp_path / "hard.md").read_text(), tmp_path / "hard.md") == prompt
+    broken = parse(GOOD.replace("Which", "which"), "x.md")
+    with pytest.raises(PromptError, match="cannot be written"):
+        prompts.write(Prompt("x", "t", ("text",), "", "## user\n{text}"), tmp_path / "x.md")
+    assert not (tmp_path / "x.md").exists()
+    assert prompts.difference(prompt, prompt) == ""
+    changed = prompts.difference(prompt, broken).splitlines()
+    assert [line for line in changed if line[0] in "+-"][2:] == ["-Which label?", "+which label?"]
+
+
+def every_file():
+    return sorted((workspace.repo_root() / "params" / "prompts").rglob("*.md"))
+
+
+@pytest.mark.parametrize("path", every_file(), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_the_prompts_of_this_repository_are_sound(path):
+    prompt = prompts.read(path.parent.name, str(path), ("no", "yes"))
+    assert prompt.note.endswith(".")
+    assert set(prompt.labels) == ({"no", "yes"} if prompt.task == "any" else set(prompt.labels))
+    siblings = {file.stem for file in path.parent.glob("*.md")}
+    assert prompt.parent in siblings | {""}
+    known = prompts.every(path.parent.name, ("no", "yes"))
+    assert [p.version for p in known].count(prompt.version) == 1
+
+
+def test_a_task_without_prompts_takes_the_generic_ones_with_its_labels():
+    made = {prompt.name: prompt for prompt in prompts.every("my-rows-1a2b", ["cat", "dog", "hen"])}
+    assert set(made) == {path.stem for path in prompts.folder("any").glob("*.md")}
+    plain = made["plain"]
+    assert plain.messages({"text": "Moo."})[-1]["content"] == (
+        "Classify this text as cat, dog or hen.\nMoo."
+    )
+    assert (plain.task, plain.labels) == ("my-rows-1a2b", ("cat", "dog", "hen"))
+    shot = made["json"].messages({"text": "b"}, [({"text": "a"}, "dog")])[1]
+    assert shot == {"role": "assistant", "content": '{"label": "dog"}'}
+    assert made["json"].labels == ("cat", "dog", "hen")
+    assert plain.version != prompts.every("other", ["cat", "dog"])[-1].version
+    with pytest.raises(PromptError, match="needs the labels of other"):
+        prompts.every("other")
+
+
+def test_a_prompt_that_is_not_there_is_named():
+    with pytest.raises(PromptError, match=r"reviews has no 'plian'\. Did you mean plain\?"):
+        prompts.read("reviews", "plian")
+    with pytest.raises(PromptError, match=r"none\.md: cannot be read"):
+        prompts.read("reviews", "none.md")
+
+
+def test_a_file_of_another_task_is_refused(tmp_path):
+    (tmp_path / "x.md").write_text(GOOD)
+    with pytest.raises(PromptError, match="task: is reviews, and films is asked"):
+        prompts.read("films", str(tmp_path / "x.md"), ["a", "b"])
+
+
+ASKED = "a card\nprice: 3\nwhat is it?"
+DIALOGUE = "Customer: hi\nAgent: Hello!\nCustomer: a card\nprice: 3\nwhat is it?"
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ("all", [("user", "hi"), ("assistant", "Hello!"), ("user", ASKED)]),
+        ("last", [("user", ASKED)]),
+        ("", [("user", DIALOGUE)]),
+    ],
+)  # fmt: skip
+def test_a_dialogue_is_told_turn_by_turn(turns, said):
+    front = f"task: support\ninputs: [text]\ngraded: contains\nturns: '{turns}'"
+    prompt = prompts.parse(f"---\n{front}\n---\n## user\n{{text}}\n", "p.md")
+    found = prompt.messages({"text": DIALOGUE})
+    assert [(m["role"], m["content"]) for m in found] == said
+    assert prompts.parse(prompts.to_text(prompt), "p.md") == prompt
+    assert [m["content"] for m in prompt.messages({"text": "no turns"})] == ["no turns"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("graded: rouge", "graded: 'rouge' is no way to grade"),
+        ("turns: some", "turns: 'some'; there are all, last"),
+    ],
+)
+def test_a_wrong_grading_or_turns_is_refused(line, told):
+    with pytest.raises(PromptError, match=told):
+        prompts.parse(f"---\ntask: x\ninputs: [text]\n{line}\n---\n## user\n{{text}}\n", "p.md")

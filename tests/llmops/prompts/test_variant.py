@@ -1,0 +1,91 @@
+"""What is asked, by which name, and what it would cost."""
+
+import math
+
+import pandas as pd
+import pytest
+from llmops import fakes
+
+from diptych.core.store.calls import Calls
+from diptych.core.store.prices import Price
+from diptych.llmops.build import evaluate
+from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant, asked_at, forecast, grid
+
+LABELS = {"type": "string", "enum": ["no", "yes"]}
+PROMPT = Prompt("p", "t", ("text",), "", "{text}", output=LABELS)
+ROWS = pd.DataFrame({"id": ["a", "b"], "text": ["one", "two"], "label": ["yes", "no"]})
+
+
+def test_a_grid_is_every_combination_under_names_of_its_own():
+    other = Prompt("q", "t", ("text",), "", "{text}?", output=LABELS)
+    made = grid([PROMPT, other], ["local", "openai/gpt-4o"], [4, 0], [0.0, 0.7])
+    assert len(made) == len({variant.name for variant in made}) == 16
+    assert made[0].name == "p"
+    assert made[-1].name == "q · openai · gpt-4o · k=4 · t=0.7"
+    with_field = Variant(PROMPT, parameters={"top_p": 0.5}, server={"model": "/x/y.gguf"})
+    assert with_field.name == "p · y · top_p=0.5"
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("local", {}),
+        ("local//home/me/model.gguf", {"server": {"model": "/home/me/model.gguf"}}),
+        ("local/hf:o/r/f.gguf", {"server": {"model": "hf:o/r/f.gguf"}}),
+        ("openai", {"endpoint": "openai", "model": ""}),
+        ("vllm/Qwen/Q", {"endpoint": "vllm", "model": "Qwen/Q"}),
+        ("http://h:1/v1#m/n", {"endpoint": "http://h:1/v1", "model": "m/n"}),
+    ],
+)
+def test_a_model_is_an_endpoint_and_what_follows_it(model, fields):
+    assert asked_at(model) == fields
+
+
+def test_an_endpoint_that_is_not_known_is_named():
+    with pytest.raises(EndpointError, match=r"'opnai' is not known\. Did you mean openai\?"):
+        grid([PROMPT], ["opnai/gpt-4o"])
+
+
+def test_the_answer_is_limited_by_what_it_may_be():
+    fields = Variant(PROMPT, temperature=0.5).fields()
+    assert (fields["temperature"], fields["logprobs"]) == (0.5, True)
+    free = Variant(Prompt("p", "t", ("text",), "", "{text}")).fields()
+    shape = {"type": "object", "properties": {"x": LABELS}}
+    shaped = Variant(Prompt("p", "t", ("text",), "", "{text}", output=shape)).fields()
+    assert fields["max_tokens"] < shaped["max_tokens"] < free["max_tokens"]
+    assert shaped["response_format"]["json_schema"]["schema"] == shape
+    own = Variant(PROMPT, parameters={"logprobs": None, "max_tokens": 3}).fields()
+    assert own == {"temperature": 0.0, "max_tokens": 3}
+
+
+def test_requests_hold_as_many_shots_as_the_variant_takes():
+    pool = [({"text": "s"}, "no"), ({"text": "t"}, "yes")]
+    (first, _) = Variant(PROMPT, shots=1).requests(ROWS.to_dict("records"), pool)
+    assert [message["content"] for message in first["messages"]] == ["s", "no", "one"]
+
+
+def test_the_forecast_is_an_upper_end_of_what_is_paid_then(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    variants = grid([PROMPT], shots=[0, 2])
+    pool = [({"text": "s"}, "no"), ({"text": "t"}, "yes")]
+    models = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
+    with Calls(tmp_path / "ledger.db") as calls:
+        found = forecast([(variants, ROWS)], models, pool, 1e-3, calls=calls)
+        line = found.set_index("model").loc["openai/gpt-4o"]
+        assert line["calls"] == 4
+        usd = Price("openai", "gpt-4o").usd(int(line["tokens in"]), int(line["tokens out"]))
+        assert line["usd"] == pytest.approx(usd)
+        assert found["fits"].tolist() == ["yes", "yes"]
+        assert forecast([(variants, ROWS)], models, pool, 1e-5, calls=calls)["fits"][0] == "no"
+        with fakes.serving(fakes.make("openai")) as fake:
+            model = f"{fake.url}#m"
+            before = forecast([(variants, ROWS)], [model], pool, 1.0, calls=calls).iloc[0]
+            assert (before["calls"], before["cached"], before["fits"]) == (4, 0, "unknown")
+            assert math.isnan(before["usd"])
+            assert fake.seen == []
+            asked = grid([PROMPT], [model], [0, 2])
+            evaluate(asked, ROWS.head(1), pool=pool, calls=calls, key_env="TEST_KEY")
+        after = forecast([(variants, ROWS)], [model], pool, calls=calls).iloc[0]
+        assert (after["calls"], after["cached"]) == (2, 2)

@@ -1,0 +1,242 @@
+"""The registry over a real MLflow store: versions, champion, audit, one step back."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlops.samples import fitted, inputs
+from processes import until
+
+from diptych.base import workspace
+from diptych.core.store.predictions import Ledger
+from diptych.mlops.models import model as models
+from diptych.mlops.registry import ROLLBACK, Registry, RegistryError
+
+pytestmark = pytest.mark.usefixtures("registry_home")
+PASSED = {"promoted": True}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return fitted("table", "logistic").save(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def registry(request):
+    """A registry of its own for each test."""
+    return Registry(request.node.originalname.replace("_", "-"))
+
+
+def register(registry, folder, count: int = 1) -> list:
+    return [
+        registry.register(folder, {"family": "x"}, {"accuracy": 0.9}, "r") for _ in range(count)
+    ]
+
+
+def test_a_version_holds_the_model_and_what_it_was_made_with(registry, folder):
+    made = registry.register(folder, {"C": 3.0}, {"accuracy": 0.91}, "run-7")
+    assert str(made) == f"{registry.name}/1"
+    assert models.digest(made.folder) == models.digest(folder)
+    assert made.folder.is_relative_to(workspace.home())
+    rows, _ = inputs("table")
+    assert (
+        models.load(made.folder).predict(rows) == fitted("table", "logistic").predict(rows)
+    ).all()
+    stored = registry.client.get_model_version(registry.name, "1")
+    run = registry.client.get_run(stored.run_id)
+    assert run.data.params == {"C": "3.0"}
+    assert run.data.metrics == {"accuracy": 0.91}
+    assert run.data.tags["diptych.run"] == "run-7"
+    assert run.info.status == "FINISHED"
+
+
+def test_registering_moves_the_challenger_and_never_the_champion(registry, folder):
+    assert registry.champion() is registry.challenger() is None
+    first, second = register(registry, folder, 2)
+    assert (first.number, second.number) == (1, 2)
+    assert registry.champion() is None
+    assert registry.challenger() == second
+    registry.promote(first, "it passed", PASSED)
+    assert registry.champion() == first
+    assert registry.challenger() == second
+
+
+READER = """
+import sys
+from diptych.mlops.registry import Registry
+
+version = Registry(sys.argv[1]).champion()
+print(version, version.folder)
+"""
+
+
+def test_another_process_sees_the_champion(registry, folder):
+    (made,) = register(registry, folder)
+    registry.promote(made, "it passed", PASSED)
+    command = [sys.executable, "-c", READER, registry.name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == f"{made} {made.folder}", done.stderr
+
+
+def test_a_promotion_is_audited(registry, folder):
+    first, second = register(registry, folder, 2)
+    registry.promote(first, "the first", PASSED)
+    registry.promote(second, "better by 2 points", {"promoted": True, "floor": 0.85})
+    history = registry.history()
+    assert history["from_version"].isna().tolist() == [True, False]
+    assert history["from_version"].iloc[1] == "1"
+    assert history["to_version"].tolist() == ["1", "2"]
+    assert history["why"].tolist() == ["the first", "better by 2 points"]
+    assert history["gate"].tolist() == [PASSED, {"promoted": True, "floor": 0.85}]
+    assert (history["who"].str.len() > 0).all()
+    assert history["time"].is_monotonic_increasing
+
+
+def test_a_promotion_needs_a_reason(registry, folder):
+    (made,) = register(registry, folder)
+    with pytest.raises(ValueError, match="why: is empty"):
+        registry.promote(made, " ", PASSED)
+    assert registry.champion() is None
+    assert registry.history().empty
+
+
+def test_one_step_back(registry, folder):
+    versions = register(registry, folder, 3)
+    for version in versions:
+        registry.promote(version, "it passed", PASSED)
+    assert registry.rollback("it fails on Mondays") == versions[1]
+    assert registry.champion() == versions[1]
+    last = registry.history().iloc[-1]
+    assert (last["from_version"], last["to_version"]) == ("3", "2")
+    assert last["why"] == "rollback: it fails on Mondays"
+    assert last["gate"] == ROLLBACK
+
+
+def test_a_second_step_back_goes_further_and_never_forward(registry, folder):
+    first, second, third = register(registry, folder, 3)
+    for version in (first, second, third):
+        registry.promote(version, "it passed", PASSED)
+    assert [registry.rollback("again"), registry.rollback("again")] == [second, first]
+    with pytest.raises(RegistryError, match="/1 replaced no other version"):
+        registry.rollback("again")
+    assert registry.champion() == first
+    assert len(registry.history()) == 5
+
+
+def test_a_rehearsal_leaves_the_way_back_as_it_was(registry, folder):
+    first, second = register(registry, folder, 2)
+    registry.promote(first, "it passed", PASSED)
+    registry.promote(second, "it passed", PASSED)
+    registry.rollback("rehearsal")
+    registry.promote(second, "end of the rehearsal", PASSED)
+    assert registry.rollback("in earnest") == first
+
+
+def test_promoting_the_champion_again_does_not_hide_what_it_replaced(registry, folder):
+    first, second = register(registry, folder, 2)
+    for version in (first, second, second):
+        registry.promote(version, "it passed", PASSED)
+    assert registry.rollback("it fails") == first
+
+
+def test_nothing_to_roll_back_is_said(registry, folder):
+    with pytest.raises(RegistryError, match="has no champion yet"):
+        registry.rollback("why not")
+    (made,) = register(registry, folder)
+    registry.promote(made, "it passed", PASSED)
+    with pytest.raises(RegistryError, match="replaced no other version"):
+        registry.rollback("why not")
+
+
+def test_an_unknown_version_is_named(registry, folder):
+    (made,) = register(registry, folder)
+    with pytest.raises(RegistryError, match=f"{registry.name} has no version 9"):
+        registry.version(9)
+    assert registry.version(1) == made
+
+
+def test_another_models_version_is_not_promoted(registry, folder):
+    (made,) = register(registry, folder)
+    other = Registry("another")
+    with pytest.raises(RegistryError, match=f"{made} is no version of another"):
+        other.promote(made, "mixed up", PASSED)
+
+
+TURNS = 4
+RIVAL = """
+import sys, time
+from pathlib import Path
+from diptych.mlops.registry import Registry
+
+name, folder, mark, turns = sys.argv[1:]
+registry = Registry(name)
+Path(f"{mark}.ready").touch()
+while not Path(mark).with_name("go").exists():
+    time.sleep(0.01)
+for _ in range(int(turns)):
+    made = registry.register(Path(folder), {}, {}, "rival")
+    registry.promote(made, "it passed", {"promoted": True})
+"""
+
+
+def test_two_processes_promoting_at_once_leave_one_unbroken_history(tmp_path, folder, monkeypatch):
+    """Both also make the store: their workspace is new."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    marks = [tmp_path / name for name in ("one", "two")]
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", RIVAL, "contested", str(folder), str(mark), str(TURNS)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for mark in marks
+    ]
+
+    def are_ready():
+        assert all(rival.poll() is None for rival in rivals), rivals[0].communicate()
+        return all(Path(f"{mark}.ready").exists() for mark in marks)
+
+    until(are_ready)
+    (tmp_path / "go").touch()
+    for rival in rivals:
+        _, errors = rival.communicate(timeout=120)
+        assert rival.returncode == 0, errors
+    registry = Registry("contested")
+    history = registry.history()
+    assert sorted(history["to_version"].astype(int)) == list(range(1, 2 * TURNS + 1))
+    assert history["from_version"].isna().tolist() == [True] + [False] * (2 * TURNS - 1)
+    assert history["from_version"].tolist()[1:] == history["to_version"].tolist()[:-1]
+    assert registry.champion().number == int(history["to_version"].iloc[-1])
+
+
+def test_a_broken_store_is_not_taken_for_a_missing_champion(
+    tmp_path, folder, monkeypatch, mlflow_tables
+):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    mlflow_tables(tmp_path / "home")
+    registry = Registry("lost")
+    (made,) = register(registry, folder)
+    registry.promote(made, "it passed", PASSED)
+    workspace.mlflow_path().write_bytes(b"not a database" * 1_000)
+    with pytest.raises(Exception, match=r"(?i)database|malformed|disk"):
+        registry.champion()
+
+
+def test_an_interrupted_promotion_can_be_made_again(registry, folder):
+    """Killed between the audit and the alias: the row is there, the old champion serves on."""
+    first, second = register(registry, folder, 2)
+    registry.promote(first, "it passed", PASSED)
+    with Ledger(workspace.ledger_path()) as ledger:
+        ledger.promote(registry.name, "1", "2", who="a job", why="then the power went", gate=PASSED)
+    assert registry.champion() == first
+    registry.promote(second, "once more", PASSED)
+    assert registry.champion() == second
+    assert registry.rollback("it fails") == first
+
+
+def test_history_is_empty_before_the_first_promotion(registry):
+    history = registry.history()
+    assert isinstance(history, pd.DataFrame)
+    assert history.empty

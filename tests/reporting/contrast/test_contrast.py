@@ -1,0 +1,293 @@
+"""The contrast: verdicts follow from runs and assumptions, and the words from the verdicts."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from reporting.both import NAME, ROWS, SCENARIO, runs
+
+from diptych.base.errors import ParameterError
+from diptych.core.evaluation import stats
+from diptych.reporting.contrast import breakeven, contrast, dimensions, evidence, labels, verdicts
+from diptych.reporting.contrast.breakeven import OWN, Plan
+from diptych.reporting.contrast.measures import Assumptions
+
+GIVEN = Assumptions()
+API = ("openai/gpt-4o",)
+DONE: dict = {}
+SHARES = {d.key for d in dimensions.ALWAYS if d.kind == "share"} | {"harder-typos"}
+
+
+def judged(found, given=GIVEN) -> dict:
+    """Every verdict by its key; of the same runs and assumptions computed once."""
+    key = (tuple(run.folder for run in found), given)
+    if key not in DONE:
+        DONE[key] = contrast.contrast(SCENARIO, found, given).verdicts
+    return {verdict.dimension.key: verdict for verdict in DONE[key]}
+
+
+def winners(found, given=GIVEN) -> dict[str, str]:
+    return {key: verdict.winner for key, verdict in judged(found, given).items()}
+
+
+def changed(before: dict, after: dict) -> set[str]:
+    return {key for key in before if before[key] != after[key]}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return runs(tmp_path_factory.mktemp("runs"))
+
+
+def test_each_side_wins_what_it_does_better(found):
+    assert winners(found) == {
+        "quality": "MLOps",
+        "by-hand": "not measured",  # the left judged none of those rows
+        "calibration": "tie",
+        "harder-typos": "not measured",  # too few rows
+        "harder-negation": "not measured",
+        "drift": "LLMOps",
+        "afterwards": "not measured",  # nothing was promoted, and no champion afterwards recorded
+        "asked-again": "tie",
+        "p50": "MLOps",
+        "p95": "MLOps",
+        "p99": "MLOps",
+        "first-token": "MLOps",
+        "throughput": "MLOps",
+        "cost": "MLOps",
+        "cost-correct": "MLOps",
+        "labels": "MLOps",
+        "labels-again": "LLMOps",
+        "first-version": "MLOps",
+        "change": "MLOps",
+        "size": "MLOps",
+        "memory": "MLOps",
+        "leaving": "tie",
+    }
+
+
+def test_quality_is_paired_on_the_rows_that_both_judged(found):
+    quality = judged(found)["quality"].measured
+    left, right = np.ones(ROWS), np.ones(ROWS)
+    left[:15], right[-100:] = 0, 0
+    assert quality.left.estimate == stats.wilson(ROWS - 15, ROWS)
+    assert quality.right.estimate == stats.wilson(ROWS - 100, ROWS)
+    assert quality.difference == stats.paired_difference(left, right)
+    assert quality.p == stats.mcnemar(left, right)
+    assert judged(found)["quality"].why.endswith("McNemar p < 0.001")
+
+
+def test_a_row_made_harder_is_compared_with_itself(found):
+    lost = judged(found)["harder-typos"].measured
+    # every tenth row is lost, but of those only what was right before
+    assert lost.left.value == pytest.approx((50 - 2) / ROWS)
+    assert lost.right.value == pytest.approx((50 - 10) / ROWS)
+    assert lost.difference.value == pytest.approx((10 - 2) / ROWS)
+    assert lost.difference.low < lost.difference.value < lost.difference.high
+
+
+def test_labels_until_the_goal(found):
+    goals = (0.75, 0.94, 0.948)
+    low, high, higher = (judged(found, replace(GIVEN, goal=goal))["labels"] for goal in goals)
+    assert (low.measured.left.value, low.measured.right.value) == (300, 8)
+    assert low.winner == "LLMOps"
+    assert (high.measured.left.value, high.measured.right.value) == (800, 2000)
+    assert (high.measured.right.note, high.winner) == (labels.TUNED, "MLOps")
+    assert "llmops-6_improve" in high.measured.right.runs[0]
+    assert (higher.measured.left.value, higher.measured.right.said("labels")) == (
+        800,
+        "not reached",
+    )
+    assert (higher.winner, higher.why) == ("MLOps", "LLMOps never reaches it")
+    assert judged(found, replace(GIVEN, goal=0.99))["labels"].winner == "tie"
+
+
+def test_every_number_of_labels_that_was_tried_is_a_point(found):
+    points = labels.bought(*evidence.sides(found)).set_index(["way", "labels"])
+    assert list(points.index) == [
+        *((labels.FITTED, n) for n in (80, 300, 800)), (labels.SHOWN, 8), (labels.TUNED, 2000),
+    ]  # fmt: skip
+    shown = points.loc[(labels.SHOWN, 8)]
+    assert shown["value"] == pytest.approx((ROWS - 100) / ROWS)
+    assert shown["low"] < shown["value"] < shown["high"]
+    told = labels.html(points.reset_index(), 0.9, "Sentiment")
+    assert "a model fitted to them reaches 0.950 with 800" in told
+
+
+def test_the_margin_changes_verdicts_on_shares_and_no_other(found):
+    before = winners(found)
+    moved = changed(before, winners(found, replace(GIVEN, margin=0.3)))
+    assert moved == {"quality", "drift", "harder-typos"}
+    assert moved <= SHARES
+    assert changed(before, winners(found, replace(GIVEN, margin=0.0))) <= SHARES
+
+
+def test_the_ratio_changes_verdicts_on_amounts_and_no_other(found):
+    moved = changed(winners(found), winners(found, replace(GIVEN, ratio=0.6)))
+    assert moved == {"first-version", "change"}
+
+
+def test_answers_that_were_there_already_count_with_the_time_they_took(found):
+    spared = [
+        replace(run, result=run.result | {"spared_seconds": 45.0})
+        if run.notebook == "llmops/2_build"
+        else run
+        for run in found
+    ]
+    plain, longer = (
+        contrast.contrast(SCENARIO, own, GIVEN).verdicts for own in (list(found), spared)
+    )
+    before, after = (
+        next(v.measured.right for v in own if v.dimension.key == "first-version")
+        for own in (plain, longer)
+    )
+    assert after.value == before.value + 45
+    assert after.note == before.note + ", 45 s of it when its answers were asked first"
+
+
+def test_the_price_of_compute_changes_the_cost_and_nothing_else(tmp_path):
+    found = runs(tmp_path, models=API, usd=1e-6)
+    cheap, dear = (replace(GIVEN, usd_per_cpu_hour=usd) for usd in (0.04, 400.0))
+    assert winners(found, cheap)["cost"] == "MLOps"
+    assert winners(found, dear)["cost"] == "LLMOps"
+    assert changed(winners(found, cheap), winners(found, dear)) == {"cost", "cost-correct"}
+
+
+def test_what_an_answer_costs(found, tmp_path):
+    cost = judged(found)["cost"].measured
+    assert cost.left.value == pytest.approx(1000 * 0.001 / 3600 * 0.04)
+    assert cost.right.value == pytest.approx(1000 * 0.050 / 3600 * 0.04)
+    right = judged(runs(tmp_path, models=API, usd=0.0005))
+    assert right["cost"].measured.right.value == pytest.approx(0.5)
+    assert right["cost-correct"].measured.right.value == pytest.approx(0.5 / 0.8)
+
+
+@pytest.mark.parametrize("side", ["mlops", "llmops"])
+def test_a_missing_side_is_not_measured(found, side):
+    one = [run for run in found if not run.notebook.startswith(f"{side}/")]
+    missing = {"mlops": "MLOps", "llmops": "LLMOps"}[side]
+    for verdict in judged(one).values():
+        assert verdict.winner == "not measured"
+        assert missing in verdict.why
+
+
+def test_a_missing_stage_takes_only_what_it_measured(found):
+    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change", "labels-again"}}
+    for notebook, expected in keys.items():
+        left = [run for run in found if run.notebook != notebook]
+        assert changed(winners(found), winners(left)) == expected
+
+
+def test_too_few_rows_are_no_verdict_and_say_how_many_would_be_enough(tmp_path):
+    quality = judged(runs(tmp_path, wrong=(50, 58)))["quality"]
+    assert quality.winner == "not measured"
+    assert "too few rows" in quality.why
+    needed = stats.required_n(0.9, 0.88, discordance=108 / ROWS)
+    assert f"about {needed:,} rows would tell" in quality.why
+
+
+def test_no_run_at_all():
+    made = contrast.contrast(SCENARIO, [], GIVEN, models=API)
+    assert {verdict.winner for verdict in made.verdicts} == {"not measured"}
+    assert made.forecast.empty
+    assert made.costs.empty
+
+
+def test_the_sentences_follow_from_the_verdicts(found):
+    for given in (GIVEN, replace(GIVEN, margin=0.3, ratio=0.9)):
+        own = list(judged(found, given).values())
+        said = verdicts.prose(own)
+        for verdict in own:
+            words = verdict.dimension.when
+            for winner in ("MLOps", "LLMOps"):
+                (sentence,) = [
+                    s for s in said if s.startswith(f"Use {winner}") or s.endswith(f"for {winner}.")
+                ]
+                assert (words in sentence) == (verdict.winner == winner)
+        assert sum(verdicts.counts(own).values()) == len(own)
+
+
+def test_every_verdict_keeps_its_runs(found):
+    ids = {run.id: run.notebook for run in found}
+    for verdict in judged(found).values():
+        for figure in (verdict.measured.left, verdict.measured.right):
+            assert figure is None or set(figure.runs) <= set(ids)
+        both = {run.partition("/")[0] for run in map(ids.get, verdict.runs)}
+        assert verdict.winner == "not measured" or both == {"mlops", "llmops"}
+
+
+def test_a_forecast_is_tokens_times_price(found):
+    _, right = evidence.sides(found)
+    made = breakeven.forecast(right, ["openai/gpt-4o", "nobody/nothing"])
+    from diptych.core.store.prices import Price
+
+    one = Price("openai", "gpt-4o").usd(100, 2)
+    assert made["usd"].iloc[0] == pytest.approx(1000 * one)
+    assert math.isnan(made["usd"].iloc[1])
+    assert (made["tokens in"].iloc[0], made["tokens out"].iloc[0]) == (100, 2)
+
+
+def test_the_break_even_is_where_the_costs_meet(found):
+    plan = Plan(usd_per_label=0.1, build_hours=10, usd_per_hour=50, months=10, cpus=2)
+    left, right = evidence.sides(found)
+    prices = breakeven.forecast(right, API)
+    at = np.linspace(1000, 1e6, 2001)
+    costs = breakeven.monthly(left, right, prices, at, plan, GIVEN)
+    fixed = (800 * 0.1 + 500) / 10 + 2 * 0.04 * 730
+    own = costs[costs["option"] == OWN]
+    assert own["usd"].iloc[0] == pytest.approx(fixed)
+    found_at = breakeven.crossings(costs).set_index("option")["requests"]
+    assert found_at["openai/gpt-4o"] == pytest.approx(fixed / (prices["usd"].iloc[0] / 1000))
+    assert math.isinf(found_at[breakeven.LOCAL])  # it has the same machine and nothing to write off
+    dearer = breakeven.monthly(left, right, prices, at, replace(plan, build_hours=20), GIVEN)
+    later = breakeven.crossings(dearer).set_index("option")["requests"]
+    assert later["openai/gpt-4o"] > found_at["openai/gpt-4o"]
+
+
+def test_a_machine_that_is_full_needs_a_second_one(found):
+    left, right = evidence.sides(found)
+    most = 400 * 730 * 3600
+    costs = breakeven.monthly(left, right, pd.DataFrame(columns=["model", "usd"]), [most, most + 1],
+                              Plan(), GIVEN)  # fmt: skip
+    one, two = costs[costs["option"] == OWN]["usd"]
+    assert two - one == pytest.approx(2 * 0.04 * 730)
+
+
+def test_every_price_has_a_source_or_is_not_known():
+    table = contrast.options()
+    assert {"MLflow", "GPT-4o", "Amazon SageMaker AI"} <= set(table["option"])
+    assert table["option"].str.startswith("Claude").any()
+    for row in table.itertuples():
+        if any(character.isdigit() for character in row.price):
+            assert row.source != contrast.UNKNOWN
+            assert row.read, row.option
+
+
+def test_runs_are_gathered_by_scenario_task_and_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    made = runs(tmp_path / "runs")
+    ((scenario, own),) = contrast.gather(["sentiment"])
+    assert scenario.name == "sentiment"
+    assert {run.id for run in own} == {run.id for run in made if run.notebook in scenario.notebooks}
+    ((_, none),) = contrast.gather(["structured"])  # another task
+    assert none == []
+    ((_, told),) = contrast.gather(["sentiment"], [f"sentiment:{made[1].id}"])
+    assert [run.id for run in told] == [made[1].id]
+
+
+@pytest.mark.parametrize("run", ["structured:x", "x", "sentiment:20200101-no"])
+def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch, run):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    with pytest.raises(ParameterError, match="runs: "):
+        contrast.gather(["sentiment"], [run])
+
+
+def test_the_table_has_a_line_per_dimension(found):
+    made = contrast.contrast(SCENARIO, found, GIVEN)
+    table = made.table()
+    assert len(table) == len(made.verdicts)
+    assert NAME not in table.to_string()
+    assert table.set_index("dimension").loc["quality on the test rows", "MLOps"] == "0.970"
+    assert made.counts()["sentiment, tie"] == sum(table["verdict"] == "tie")

@@ -1,0 +1,185 @@
+"""The contrast in the site: each figure leads to its run, and anyone can read it."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+import axe
+import browser
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from page import Page
+from reporting.both import NAME, SCENARIO, runs
+from reporting.site.test_panels import notebook_into
+from reporting.site.test_site import EVIL, run_of, scenario_of, words
+
+from diptych.execution.pages.export import LIMIT
+from diptych.reporting.contrast import contrast
+from diptych.reporting.contrast.breakeven import Plan
+from diptych.reporting.contrast.measures import Assumptions
+from diptych.reporting.scenario import Scenario
+from diptych.reporting.site.site import build
+
+GIVEN, PLAN = Assumptions(), Plan()
+MODELS = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
+
+
+def compared_into(folder: Path, *scenarios, given=GIVEN):
+    """A run of the contrast over (scenario, runs), as its notebook leaves it."""
+    run = run_of(folder, "contrast", panel="", number=9)
+    made = [contrast.contrast(one, own, given, plan=PLAN, models=MODELS) for one, own in scenarios]
+    contrast.write(made, given, PLAN, run.folder)
+    output = new_output("stream", name="stdout", text="1")
+    cells = [new_markdown_cell("# When is which?"), new_code_cell("1", outputs=[output])]
+    nbformat.write(new_notebook(cells=cells), run.folder / "notebook.ipynb")
+    return run
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A site of two scenarios: one in both panels, one of the left alone, all of it hostile."""
+    root = tmp_path_factory.mktemp("both")
+    both, left = runs(root / "a"), runs(root / "b", without=("llmops/2_build", "llmops/4_serve"))
+    for run in both:
+        if run.notebook.endswith("2_build"):
+            output = new_output("display_data", data={"text/html": f"<p>{EVIL}</p>"})
+            text = [new_markdown_cell("# Which?\n\nGoals."), new_markdown_cell("## Make")]
+            notebook_into(run, [*text, new_code_cell("1", outputs=[output])])
+    other = Scenario("tumours", f"Tumours {EVIL}", f"Is {EVIL} benign?", [], [])
+    run = compared_into(root / "c", (SCENARIO, both), (other, left))
+    scenarios = [scenario_of(*both), scenario_of(*left, name=other.name, title=other.title)]
+    build(scenarios, root / "site", run)
+    return root / "site"
+
+
+def figures(page: Path) -> list[tuple[str, str]]:
+    """Every figure in the tables of verdicts: where it leads and what it says."""
+    tables = re.findall(r'<table class="verdicts">.*?</table>', page.read_text(), re.DOTALL)
+    cells = re.findall(r'<td class="(?:left|right)">(.*?)</td>', "".join(tables), re.DOTALL)
+    shown = [cell for cell in cells if "not recorded" not in cell]
+    links = [re.match(r'\s*<a href="([^"]+)">([^<]+)</a>', cell) for cell in shown]
+    assert all(links), "a figure leads nowhere"
+    return [link.groups() for link in links]
+
+
+@pytest.mark.parametrize("name", ["index.html", "contrast.html"])
+def test_every_figure_leads_to_the_page_of_its_run(site, name):
+    facts = [
+        figure
+        for one in json.loads(next(site.parent.rglob("contrast.json")).read_bytes())["scenarios"]
+        for verdict in one["verdicts"]
+        for figure in (verdict["left"], verdict["right"])
+        if figure
+    ]
+    links = figures(site / name)
+    assert len(links) > 20
+    for href, said in links:
+        runs_of_it = [fact["runs"][0] for fact in facts if fact["said"] == said]
+        text = words((site / href).read_text())
+        assert any(run in text for run in runs_of_it), (href, said)
+    if name == "contrast.html":
+        assert sorted(said for _, said in links) == sorted(fact["said"] for fact in facts)
+
+
+def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
+    html = (site / "sentiment" / "both-2_build.html").read_text()
+    (table,) = re.findall(r'<table class="hinge">.*?</table>', html, re.DOTALL)
+    rows = [words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+    assert "0.970 0.951 to 0.982quality on the test rows MLOps 0.800 0.763 to 0.833" in rows
+    assert "0.000answers that change when asked again tie 0.000" in rows
+    assert not [row for row in rows if "changed when asked again" in row]  # told once
+    served = words((site / "sentiment" / "both-4_serve.html").read_text())
+    assert "latency, half of the requests MLOps" in served
+    assert "quality on the test rows" not in served
+
+
+def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
+    text = words((site / "index.html").read_text())
+    assert "no run of LLMOps recorded it" in text
+    part = (site / "contrast.html").read_text().split('id="tumours"')[1]
+    quality = re.search(r'<tr class="for-open" id="tumours-quality">.*?</tr>', part, re.DOTALL)[0]
+    assert "not measured" in quality
+    assert "not recorded" in quality
+
+
+def test_what_was_measured_on_too_few_rows_says_that(site):
+    part = (site / "contrast.html").read_text().split('id="sentiment"')[1]
+    typos = part.split('id="sentiment-harder-typos">')[1].split("</tr>")[0]
+    chip = re.search(r'<span class="chip open">.*?</span>', typos, re.DOTALL)
+    assert words(chip[0]).strip() == "too few rows"
+
+
+def test_the_advice_names_what_each_side_wins(site):
+    html = (site / "index.html").read_text().split('id="sentiment"')[1].split("</table>")[0]
+    advice = html[: html.index('<table class="verdicts">')]
+    left, right = (words(part) for part in advice.split("Use LLMOps when"))
+    assert "answers must come at once" in left
+    assert "rows change and nobody reacts yet" in right
+    assert "answers must come at once" not in right
+
+
+def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
+    read = functools.cache(lambda path: Page(path.read_text()))
+    for path in (site / "index.html", site / "contrast.html", site / "contrast-run.html"):
+        page = read(path)
+        assert not page.loads()
+        assert "script" not in page.names()
+        assert path.stat().st_size <= LIMIT
+        ids = page.all("id")
+        assert len(ids) == len(set(ids))
+        for link in page.all("href"):
+            file, _, anchor = link.partition("#")
+            target = (path.parent / file).resolve() if file else path
+            assert target.exists(), link
+            assert not anchor or anchor in read(target).all("id"), link
+
+
+def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(site):
+    text = words((site / "contrast.html").read_text())
+    for said in ("Amazon SageMaker AI", "not known", "genai-prices", "A forecast, not a measure",
+                 "is cheaper than openai/gpt-4o from", "US dollars for an hour of one CPU0.04",
+                 "20261124-001339"):  # fmt: skip
+        assert said in text
+    html = (site / "contrast.html").read_text()
+    assert html.count('role="img"') == html.count("Table of the same data") == 4
+
+
+def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
+    left, run = run_of(tmp_path, "1_data"), run_of(tmp_path, "contrast", panel="", number=9)
+    (run.folder / "contrast.json").write_text("{ half")
+    before = (site / "index.html").read_bytes()
+    with pytest.raises(LookupError, match=r"contrast\.json cannot be read"):
+        build([scenario_of(left)], site, run)
+    assert (site / "index.html").read_bytes() == before
+
+
+def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium, site):
+    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+        for width, dark in ((1440, False), (390, True)):
+            chromium.open(site / name, width, dark=dark)
+            assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+            ratio, text = chromium.evaluate(browser.CONTRAST)
+            assert ratio >= 4.5, text
+            assert "taken" not in chromium.evaluate("document.title")
+            assert all(url.startswith("file:") for url in chromium.requests)
+    shown = "document.body.innerText.includes(\"<script>document.title = 'taken'</script>\")"
+    assert chromium.evaluate(shown)  # the review's text, as text
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
+def test_axe_finds_nothing(chromium, site, width, dark):
+    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+        chromium.open(site / name, width, dark=dark)
+        assert axe.violations(chromium) == [], name
+
+
+def test_axe_would_find_something(chromium, tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text("<html><body><img src='x.png'><p style='color:#ccc'>pale</p></body></html>")
+    chromium.open(page)
+    found = " ".join(axe.violations(chromium))
+    assert "image-alt" in found
+    assert "color-contrast" in found
+    assert NAME not in found
