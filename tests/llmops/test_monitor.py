@@ -11,7 +11,7 @@ from diptych.core.monitoring import cusum, windows
 from diptych.core.monitoring.text_drift import vocabulary
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops import live, monitor
+from diptych.llmops import monitor, serve
 from diptych.llmops.client.fallback import Link
 from diptych.llmops.prompts.prompt import parse
 from diptych.llmops.prompts.variant import Variant
@@ -64,9 +64,9 @@ def log():
     with fakes.serving(Moody("openai")) as fake, Calls(workspace.ledger_path()) as calls:
         variant = Variant(PROMPT, fake.url, "m")
         links = [Link(fake.url, "m", 20.0, key_env="TEST_KEY")]
-        tied = live.serve(variant, rows, links, run="r1", calls=calls)
+        tied = serve.serve(variant, rows, links, run="r1", calls=calls)
         windows.add_labels("r1", rows, rows.set_index("id")["window"], 1)
-        yield live.log("r1", tied, calls=calls)
+        yield serve.log("r1", tied, calls=calls)
 
 
 def test_failures_and_refusals_are_counted_apart(log):

@@ -13,7 +13,7 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Ledger
-from diptych.llmops import live
+from diptych.llmops import serve
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.load_test import fresh
 from diptych.llmops.prompts.prompt import Prompt
@@ -62,16 +62,16 @@ def path(tmp_path):
 
 
 def links(pair):
-    return [live.link(Variant(PLAIN, fake.url, "m"), 20.0, "TEST_KEY") for fake in pair]
+    return [serve.link(Variant(PLAIN, fake.url, "m"), 20.0, "TEST_KEY") for fake in pair]
 
 
 def served(pair, stream, path, **more):
     options = {"run": "r", "name": "films/3", "ledger": path, "calls": path} | more
-    return live.serve(Variant(PLAIN, pair[0].url, "m"), stream, links(pair), **options)
+    return serve.serve(Variant(PLAIN, pair[0].url, "m"), stream, links(pair), **options)
 
 
 def read(tied, path, run="r"):
-    return live.log(run, tied, calls=path, ledger=path).set_index("id")
+    return serve.log(run, tied, calls=path, ledger=path).set_index("id")
 
 
 def test_each_row_is_answered_on_record_and_tied_to_its_window(pair, path):
@@ -211,7 +211,7 @@ def test_killed_while_it_serves_no_answer_on_record_is_lost(pair, path):
 def test_the_local_model_serves(shared, gguf, path):
     variant = Variant(PLAIN, server={"model": str(gguf)})
     stream = films(2)
-    tied = live.serve(variant, stream, [live.link(variant, 60)], run="r", ledger=path, calls=path)
+    tied = serve.serve(variant, stream, [serve.link(variant, 60)], run="r", ledger=path, calls=path)
     found = read(tied, path)
     assert found["status"].eq("ok").all()
     assert found["usd"].eq(0).all()
