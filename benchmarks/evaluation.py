@@ -6,7 +6,7 @@
 All ask the same loopback server, which answers after 50 ms, with 64 calls under way, and grade
 each answer by its label. Each runs in a process of its own; rounds are interleaved so that a busy
 machine slows all alike, and imports and the first calls are not counted. Diptych is
-`build.evaluate` as the notebooks use it: retries, a ledger in which every call is on the disk,
+`evaluate.evaluate` as the notebooks use it: retries, a ledger in which every call is on the disk,
 grades. Raw aiohttp only sends and compares. Inspect and promptfoo write their logs; their caches
 are off. DeepEval makes no calls of its own: there a metric asks and grades. The peers live in
 environments of their own, which `--install-peers` makes (promptfoo needs npm); they get fewer rows,
@@ -32,7 +32,7 @@ from client import SYSTEM, Measure, aiohttp, chats, cpu
 PEERS = Path(tempfile.gettempdir()) / "diptych-peers"
 NAMES = {
     "raw": "raw aiohttp, answers compared",
-    "diptych": "Diptych `build.evaluate`",
+    "diptych": "Diptych `evaluate.evaluate`",
     "promptfoo": "promptfoo",
     "inspect": "Inspect",
     "deepeval": "DeepEval",
@@ -69,7 +69,7 @@ def asked(rows, round_=""):
 
 def diptych(url, rows, concurrency):
     from diptych.core.store.calls import Calls
-    from diptych.llmops import build
+    from diptych.llmops.evaluation import evaluate
     from diptych.llmops.prompts.variant import Variant
 
     measure = Measure()
@@ -77,10 +77,10 @@ def diptych(url, rows, concurrency):
         options = {"calls": calls, "concurrency": concurrency}
         prompt, first = asked(WARM, "warm")
         variants = [Variant(prompt, url, "mock")]
-        build.evaluate(variants, first, **options)
+        evaluate.evaluate(variants, first, **options)
         _, frame = asked(rows)
         with measure:
-            found = build.evaluate(variants, frame, **options)
+            found = evaluate.evaluate(variants, frame, **options)
         kept = calls.spent()["calls"]
     if kept != rows + WARM:
         raise SystemExit(f"diptych: {kept} calls are on record, and {rows + WARM} were made")

@@ -1,9 +1,10 @@
-"""Imports go one way, storey by storey."""
+"""Imports go one way, storey by storey and wing by wing, and nothing imports in a circle."""
 
 import ast
 import functools
 import re
 import subprocess
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ ROOT = PACKAGE.parents[1]
 STOREYS = {
     "base": 0, "execution": 1, "core": 2, "mlops": 3, "llmops": 3, "reporting": 4, "cli": 5,
     "__main__": 6,
+}  # fmt: skip
+# Of a storey's wings and modules, from the ground up; what is not named is beside "*".
+WINGS = {
+    "execution": [
+        "kernels", "runs notebooks declaration parameters", "cache pages", "*", "sweeps",
+    ],
+    "core": ["evaluation contract", "data store plots", "monitoring"],
+    "mlops": ["models", "registry", "serving", "*"],
+    "llmops": [
+        "server", "client", "pretrain", "prompts", "evaluation", "hallucination finetuning", "*",
+    ],
+    "reporting": ["format", "site", "scenario", "contrast"],
 }  # fmt: skip
 OURS = re.compile(
     r"(?<![\w./-])diptych\.(?:base|execution|core|mlops|llmops|reporting|run|report)(?:\.[A-Za-z_]\w*)+"
@@ -57,6 +70,13 @@ def ours(path) -> set[str]:
     return found
 
 
+def wing(storey: str, name: str) -> int:
+    for height, names in enumerate(WINGS[storey]):
+        if name in names.split():
+            return height
+    return WINGS[storey].index("*")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_module_imports_only_from_its_own_storey_or_below(name):
     if name == "diptych":  # the face opens every door, when it is asked to
@@ -66,6 +86,31 @@ def test_a_module_imports_only_from_its_own_storey_or_below(name):
         if other != "diptych":
             storey = other.split(".")[1]
             assert storey == own or STOREYS[storey] < STOREYS[own], f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.count(".") >= 2])
+def test_a_wing_imports_only_from_wings_below(name):
+    _, storey, own, *_ = name.split(".")
+    for other in ours(NAMES[name]):
+        parts = other.split(".")
+        if storey in WINGS and parts[1] == storey and len(parts) > 2 and parts[2] != own:
+            heights = wing(storey, parts[2]), wing(storey, own)
+            loose = storey in ("core", "execution", "llmops", "mlops") and heights[0] == heights[1]
+            assert heights[0] < heights[1] or loose, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("depth", [3, 99], ids=["wings", "modules"])
+def test_nothing_imports_in_a_circle(depth):
+    graph = {}
+    for name, path in NAMES.items():
+        if name != "diptych" and not path.name.startswith("__"):
+            here = ".".join(name.split(".")[:depth])
+            there = {".".join(other.split(".")[:depth]) for other in ours(path)}
+            graph.setdefault(here, set()).update(there - {here, "diptych"})
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(" <- ".join(error.args[1])) from None
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,6 +21,7 @@ from diptych.llmops.client.ask import ask
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.formats import chat_completions
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.evaluation.scorers import exact
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -51,7 +52,7 @@ def variant(fake, prompt=PLAIN, **more):
 
 
 def asked(fake, variants, rows, calls, **options):
-    return build.evaluate(variants, rows, calls=calls, key_env="TEST_KEY", **options)
+    return evaluate.evaluate(variants, rows, calls=calls, key_env="TEST_KEY", **options)
 
 
 def steady(results):
@@ -64,7 +65,7 @@ def test_every_variant_is_asked_about_every_row(fake, calls):
     rows, pool = films(40), POOL
     variants = [variant(fake), variant(fake, SHOUT, shots=2)]
     found = asked(fake, variants, rows, calls, pool=pool, run="r", concurrency=8, stream=True)
-    assert list(found) == list(build.COLUMNS)
+    assert list(found) == list(evaluate.COLUMNS)
     assert len(found) == 80
     assert found["id"].tolist() == rows["id"].tolist() * 2
     assert found["expected"].tolist() == rows["label"].tolist() * 2
@@ -119,7 +120,7 @@ def test_a_scorer_of_ones_own(fake, calls):
 def test_what_is_wrong_is_told_before_anything_is_asked(calls, options, told):
     given = {"variants": [Variant(PLAIN)], "rows": films(2)} | options
     with pytest.raises(ValueError, match=told):
-        build.evaluate(**given, calls=calls)
+        evaluate.evaluate(**given, calls=calls)
     assert calls.table().empty
 
 
@@ -193,7 +194,7 @@ from diptych.llmops import build
 from llmops.test_build import films, Variant, PLAIN, SHOUT
 url, ledger, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 asked = [Variant(prompt, url, "m") for prompt in (PLAIN, SHOUT)]
-build.evaluate(asked, films(n), calls=ledger, key_env="TEST_KEY", concurrency=16)
+evaluate.evaluate(asked, films(n), calls=ledger, key_env="TEST_KEY", concurrency=16)
 """
 
 
@@ -234,12 +235,12 @@ def results(*variants, rows=60):
         frame["expected"] = "yes"
         frame["predicted"] = frame["output"] = ["yes" if x else "no" for x in correct]
         frame["error"] = ""
-        frames.append(frame.reindex(columns=list(build.COLUMNS)).assign(error="", **more))
+        frames.append(frame.reindex(columns=list(evaluate.COLUMNS)).assign(error="", **more))
     return pd.concat(frames, ignore_index=True)
 
 
 def test_the_leaderboard_compares_and_prices():
-    found = build.leaderboard(
+    found = evaluate.leaderboard(
         results(
             ("a", 0.5, {"usd": 0.001, "latency_ms": 10.0}),
             ("b", 0.9, {"usd": 0.002, "latency_ms": 30.0, "first_token_ms": 5.0}),
@@ -262,27 +263,27 @@ def test_the_leaderboard_compares_and_prices():
     assert found["p50 ms"].tolist() == [30, 10]
     assert found["first token ms"].tolist()[0] == 5
     assert math.isnan(found["first token ms"].iloc[1])
-    assert build.leaderboard(results(("a", 0, {})), 0, 0)["usd per correct"].isna().all()
-    assert build.leaderboard(pd.DataFrame(columns=list(build.COLUMNS)), 0, 0).empty
+    assert evaluate.leaderboard(results(("a", 0, {})), 0, 0)["usd per correct"].isna().all()
+    assert evaluate.leaderboard(pd.DataFrame(columns=list(evaluate.COLUMNS)), 0, 0).empty
 
 
 def test_failures_are_counted_apart_from_answers_that_name_no_label():
     found = results(("a", 1.0, {"latency_ms": 1.0}))
     found.loc[0, ["error", "predicted", "latency_ms"]] = ["HTTP 500", None, 9999.0]
     found.loc[1:2, "predicted"] = None
-    line = build.costs(found).iloc[0]
+    line = evaluate.costs(found).iloc[0]
     assert (line["failed"], line["unread"], line["p95 ms"]) == (1, 2, 1.0)
 
 
 def test_variants_on_other_rows_are_not_compared():
     both = results(("a", 0.5, {}), ("b", 0.5, {}))
     with pytest.raises(ValueError, match="b has other rows than the variants before it"):
-        build.leaderboard(both.drop(both.index[-1]), 0, 0)
+        evaluate.leaderboard(both.drop(both.index[-1]), 0, 0)
 
 
 def test_repeats_tell_how_much_answers_vary(fake, calls):
     found = asked(fake, [variant(fake), variant(fake, temperature=0.9)], films(5), calls, repeats=3)
-    table = build.repeated(found).set_index("name")
+    table = evaluate.repeated(found).set_index("name")
     calm, warm = table.index
     assert table.loc[calm, ["repeats", "deviation", "changed"]].tolist() == [3, 0, 0]
     assert table.loc[warm, "changed"] == 1
@@ -306,7 +307,7 @@ def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
     rows = pd.DataFrame(
         {"id": [f"r{i:03d}" for i in range(20)], "text": "<script>", "label": "yes"}
     )
-    found = build.disagreements(both, rows)
+    found = evaluate.disagreements(both, rows)
     # r010 to r017 by two against two, r018 by one against three
     assert found["id"].tolist() == [f"r{i:03d}" for i in range(10, 19)]
     assert list(found) == ["id", "text", "label", "a", "b", "c", "d"]
@@ -324,11 +325,11 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
     rows = pd.DataFrame({"id": ["r001", "r000"], "text": "x", "label": ["yes", "yes"]})
     record = left(tmp_path, ["r000", "r001", "r002"], ("xgboost", "logistic"))
     found = build.from_left(record, rows)
-    assert list(found) == list(build.COLUMNS)
+    assert list(found) == list(evaluate.COLUMNS)
     assert found["variant"].unique().tolist() == ["logistic (left panel)", "xgboost (left panel)"]
     assert found["id"].tolist() == ["r000", "r001"] * 2
     assert len(build.from_left(record, rows, ["xgboost"])) == 2
-    board = build.leaderboard(
+    board = evaluate.leaderboard(
         pd.concat([results(("a", 0.5, {"usd": 0.1}), rows=2), found]), margin=0, seed=0
     )
     assert set(board["name"]) == {"a", "xgboost (left panel)", "logistic (left panel)"}
@@ -341,8 +342,8 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
 def test_confidence_is_the_probability_of_the_answer(fake, calls):
     given = {"calls": calls, "key_env": "TEST_KEY", "model": "m", "endpoint": fake.url}
     told = ask("good", **given, parameters={"logprobs": True})
-    assert build.confidence(told) == pytest.approx(math.exp(-1.5))
-    assert math.isnan(build.confidence(ask("good", **given)))
+    assert evaluate.confidence(told) == pytest.approx(math.exp(-1.5))
+    assert math.isnan(evaluate.confidence(ask("good", **given)))
 
 
 def test_slices_and_faithfulness_are_those_of_the_rows():
@@ -353,7 +354,7 @@ def test_slices_and_faithfulness_are_those_of_the_rows():
     said = pd.DataFrame({"variant": ["x"] * 3 + ["y"] * 3, "id": ["r0", "r1", "r2"] * 2,
                          "output": ["It leaks."] * 3 + ["It leaks.", "It broke.", None],
                          "score": [1, 0, 1, 0.5, 0, 0]})  # fmt: skip
-    found = build.by_slice(said, rows).set_index("slice")
+    found = evaluate.by_slice(said, rows).set_index("slice")
     assert found.loc["a"].to_dict() == {"n": 1, "x": 1, "y": 0.5}
     assert found.loc["b"].to_dict() == {"n": 2, "x": 0.5, "y": 0}
     kept = build.faithful(said, rows, "rouge_l")

@@ -9,8 +9,8 @@ from llmops import fakes
 
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Limits, judge
-from diptych.llmops import build, release
-from diptych.llmops.evaluation import checklist
+from diptych.llmops import release
+from diptych.llmops.evaluation import checklist, evaluate
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -79,7 +79,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
     assert found.score == stats.accuracy(np.arange(80) >= 4, np.ones(80, bool))
     assert {part: own.n for part, own in found.slices.items()} == {"long": 60, "short": 20}
     assert found.slices["long"].value == 56 / 60
-    said = build.evaluate([free], ROWS, calls=calls)
+    said = evaluate.evaluate([free], ROWS, calls=calls)
     error = stats.calibration_error(said["confidence"], said["correct"])
     assert found.calibration_error == error
     assert found.latency_p95_ms > 0

@@ -11,7 +11,7 @@ from diptych.base import workspace
 from diptych.core.data import splits
 from diptych.core.evaluation.stats import wilson
 from diptych.core.store.predictions import Ledger
-from diptych.mlops import build, monitor, release
+from diptych.mlops import build, monitor, release, serve
 from diptych.mlops.models import model as models
 
 SHIFT = "2025-07"  # the month the datasheet of `reviews` names
@@ -71,7 +71,7 @@ def answer(model, rows: pd.DataFrame, endpoint: str) -> None:
 def served(released, stream, windows, delay: int = 0) -> pd.DataFrame:
     answer(released[0], stream, "serve")
     monitor.add_labels("serve", sample("reviews"), windows, delay)
-    return monitor.predictions("serve")
+    return serve.log("serve")
 
 
 def test_a_window_is_a_month_in_the_order_of_time(stream):
@@ -183,7 +183,7 @@ def test_labels_that_come_later_are_joined(released, stream, windows):
     log = served(released, stream, windows, delay=3)
     before = log["label"].notna().sum()
     monitor.add_labels("serve", sample("reviews"), windows, 0)
-    after = monitor.predictions("serve")["label"]
+    after = serve.log("serve")["label"]
     assert before < after.notna().sum() == len(stream)
 
 
@@ -192,7 +192,7 @@ def test_a_row_without_a_label_gets_none(stream, windows):
     missing = stream["id"].iloc[0]
     answer(fitted("text", "baseline"), stream.head(3), "serve")
     monitor.add_labels("serve", data[data["id"] != missing], windows, 0)
-    log = monitor.predictions("serve").set_index("row_id")
+    log = serve.log("serve").set_index("row_id")
     assert log["label"].isna().tolist() == [row == missing for row in log.index]
 
 
@@ -202,7 +202,7 @@ def test_strangers_and_failures_in_the_log_are_left_out(released, stream, window
     failed = {"row_id": stream["id"].iloc[0], "input": "x", "status": "failed"}
     with Ledger(workspace.ledger_path()) as ledger:
         ledger.log([{"endpoint": "serve", "model": "reviews/1", **failed}])
-    log = monitor.predictions("serve")
+    log = serve.log("serve")
     assert len(log) == len(stream) + 6
     seen = monitor.watch(*released, log, windows)
     assert seen.drift["n"].sum() == len(stream)
@@ -210,7 +210,7 @@ def test_strangers_and_failures_in_the_log_are_left_out(released, stream, window
 
 def test_an_empty_log_is_said(released, windows):
     with pytest.raises(ValueError, match="run mlops/4_serve"):
-        monitor.watch(*released, monitor.predictions("nobody"), windows)
+        monitor.watch(*released, serve.log("nobody"), windows)
 
 
 def test_a_window_of_one_row_is_watched(released, stream, windows):
@@ -232,7 +232,7 @@ def test_tables_are_watched_by_their_own_columns(tmp_path):
     stream.loc[moved, "mean_texture"] += 40
     answer(model, stream, "serve")
     windows = stream.set_index("id")["window"]
-    seen = monitor.watch(model, monitor.reference(folder), monitor.predictions("serve"), windows)
+    seen = monitor.watch(model, monitor.reference(folder), serve.log("serve"), windows)
     assert seen.alarmed == ["batch 02"]
     assert seen.drift.set_index("window").loc["batch 02", "worst"] == "mean_texture"
 

@@ -17,7 +17,8 @@ from diptych.core.evaluation.gate import Candidate, Limits
 from diptych.core.monitoring import windows as timeline
 from diptych.core.monitoring.windows import LOSS, Plan, in_windows, outcome, plan
 from diptych.core.store.records import Record
-from diptych.llmops import build, data, release
+from diptych.llmops import data, release
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.evaluation.search import Search, optimise
 from diptych.llmops.prompts import candidates
 from diptych.llmops.prompts.prompt import Prompt
@@ -143,13 +144,13 @@ def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
 def compare(
     ways: Mapping[str, Variant], rows: pd.DataFrame, progress=False, **options
 ) -> pd.DataFrame:
-    """Ask each way about the same rows; takes what `build.evaluate` takes, and returns it.
+    """Ask each way about the same rows; takes what `evaluate.evaluate` takes, and returns it.
 
     ``variant`` is the name given here: two tuned models of one prompt would have one of their own.
     """
     with bars.within(progress, len(ways) * len(rows), "call") as bar:
         found = [
-            build.evaluate([way], rows, progress=bar, **options).assign(variant=name)
+            evaluate.evaluate([way], rows, progress=bar, **options).assign(variant=name)
             for name, way in ways.items()
         ]
     return pd.concat(found, ignore_index=True)
@@ -191,7 +192,7 @@ def gains(grounds: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     """
     lines = []
     for ground, results in grounds.items():
-        scores = {name: own.mean(axis=1) for name, own in build.grades(results).items()}
+        scores = {name: own.mean(axis=1) for name, own in evaluate.grades(results).items()}
         champion = scores.pop("champion", None)
         for name, own in scores.items():
             gap = stats.paired_difference(own, champion, seed=seed)

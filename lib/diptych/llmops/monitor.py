@@ -60,7 +60,10 @@ def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.Dat
 
 
 def reference(texts: list[str], known: set[str], results: pd.DataFrame, seed: int) -> Profile:
-    """Profile the test rows and the answers to them, from `diptych.llmops.build.evaluate`."""
+    """Profile the test rows and the answers to them.
+
+    The answers are as `diptych.llmops.evaluation.evaluate.evaluate` returns them.
+    """
     answers = results.rename(columns={"confidence": "probability", "predicted": "prediction"})
     return Profile.fit(describe(texts, known, answers), seed=seed)
 

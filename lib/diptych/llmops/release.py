@@ -7,14 +7,14 @@ from diptych.base.http_load import usage
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.store.prices import Price
-from diptych.llmops import build
-from diptych.llmops.build import Variant
 from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.load_test import fresh
 from diptych.llmops.client.providers import provider
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server.llama import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
@@ -40,9 +40,9 @@ def measure(
         From `diptych.llmops.evaluation.checklist.summary`; its failure rates go to the
         gate. Without it only the rows are asked: of a champion the gate wants no more.
     **options
-        As `build.evaluate` takes them.
+        As `evaluate.evaluate` takes them.
     """
-    found = build.evaluate([variant], rows, **options)
+    found = evaluate.evaluate([variant], rows, **options)
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
@@ -62,7 +62,7 @@ def measure(
 
 
 def calibration_error(found: pd.DataFrame) -> float | None:
-    """Return the calibration error of what `build.evaluate` returned, None without logprobs."""
+    """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs."""
     said = found[found["error"] == ""]
     if said.empty or said["confidence"].isna().any():
         return None

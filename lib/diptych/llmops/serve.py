@@ -14,13 +14,12 @@ from diptych.base import notebook_progress as bars
 from diptych.base import workspace
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Ledger
-from diptych.llmops import build
-from diptych.llmops.build import Variant
 from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.fallback import Chain, Link, Reply
 from diptych.llmops.client.load_test import fresh
 from diptych.llmops.client.request import make_plan, opened
-from diptych.llmops.evaluation import scorers
+from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.prompts.variant import Variant
 
 CALLER = "live"
 TIED = ["id", "window", "request", "step"]  # what `log` needs of each row
@@ -115,7 +114,7 @@ def _predictions(
     found = []
     for row, reply in zip(rows.to_dict("records"), replies, strict=True):
         said = reply.answer
-        sure = build.confidence(said)
+        sure = evaluate.confidence(said)
         found.append({
             "endpoint": run,
             "model": name or variant.name,

@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.base import workspace
 from diptych.core.evaluation import stats
 from diptych.core.monitoring.drift import Profile, alarms, compare, estimated_accuracy
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import InputWatch, add_labels, as_row, before_and_since
-from diptych.core.store.predictions import Ledger
 from diptych.mlops.models.model import Model
 
 __all__ = [
     "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",
-    "predictions", "reference", "watch",
+    "reference", "watch",
 ]  # fmt: skip
 
 
@@ -62,12 +60,6 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
 def reference(folder: Path) -> Profile:
     """Load the profile stored with a released model."""
     return Profile.from_dict(json.loads((folder / "reference.json").read_text()))
-
-
-def predictions(endpoint: str) -> pd.DataFrame:
-    """Read what an endpoint has logged, with the labels that have come."""
-    with Ledger(workspace.ledger_path()) as ledger:
-        return ledger.predictions(endpoint=endpoint)
 
 
 def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series) -> Watch:

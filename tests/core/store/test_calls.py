@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from diptych.core.store.calls import CALL, Calls, LedgerError, request_hash
+from diptych.core.store.migrations import MIGRATIONS
 from diptych.core.store.prices import Price
-from diptych.core.store.sqlite import APPLICATION, MIGRATIONS
+from diptych.core.store.sqlite import APPLICATION
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello \x00 \u2603"}]}
 ROW = {"endpoint": "local", "model": "m", "request": "h1", "input": BODY}

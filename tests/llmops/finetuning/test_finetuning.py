@@ -10,6 +10,7 @@ import pytest
 
 from diptych.llmops import build
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.finetuning import examples, fitting, lora, soft_prompt, tune, weights
 from diptych.llmops.pretrain import export, tokenizer
 from diptych.llmops.prompts import bundle
@@ -191,7 +192,7 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     assert losses[-1] < losses[0] / 4
     server = {"model": base.path, "adapters": {"toy": lora.to_gguf(tuned, tmp_path / "toy.gguf")}}
     plain = build.Variant(PROMPT, server=server)
-    found = build.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
+    found = evaluate.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
 
@@ -211,9 +212,9 @@ def test_a_tuned_way_to_ask_is_saved_and_asked_again_from_its_files(
     kept = bundle.load(tmp_path / "kept")
     assert kept.server["slots"] == 2
     texts = toy(8)
-    found = build.evaluate([kept], texts)
+    found = evaluate.evaluate([kept], texts)
     assert not found["error"].any()
-    plain = build.evaluate([champion], texts)
+    plain = evaluate.evaluate([champion], texts)
     assert not np.allclose(found["confidence"], plain["confidence"])
 
 

@@ -12,6 +12,7 @@ from llmops.fake_finetune import FakeFineTune
 from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.providers import EndpointError, Provider
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.finetuning import TuningError, jobs, tune
 from diptych.llmops.prompts.prompt import Prompt
 
@@ -168,7 +169,7 @@ def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
         champion = build.Variant(PROMPT)
         found = tune("api", champion, ROWS, tmp_path, remote=f"{fake.url}#gpt-small", poll_s=0.01)
         assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
-        results = build.evaluate([found.variant], ROWS)
+        results = evaluate.evaluate([found.variant], ROWS)
     assert results["correct"].all()
     assert {body["model"] for body in fake.seen} == {found.variant.model}
 

@@ -8,8 +8,8 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops.build import evaluate
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.evaluation.evaluate import evaluate
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant, asked_at, forecast, grid
 

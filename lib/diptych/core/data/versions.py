@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,6 @@ from diptych.execution.cache import dependencies
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-
-    from diptych.core.data.tasks import Task
 
 ATTEMPTS = 20  # at a commit, when other processes commit at the same time
 
@@ -56,13 +54,26 @@ class Version:
     new: bool = False
 
 
-def ingest(task: Task, *, why: str, who: str = "") -> Version:
+class HasRows(Protocol):
+    """What `ingest` needs of a task."""
+
+    name: str
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Column names and types of the rows."""
+
+    def load(self) -> pd.DataFrame:
+        """Return the rows."""
+
+
+def ingest(task: HasRows, *, why: str, who: str = "") -> Version:
     """Write a task's rows as a new version, unless they are those ingested last.
 
     Parameters
     ----------
-    task : Task
-        Its rows are loaded.
+    task : HasRows
+        Such as a `Task`; its rows are loaded.
     why : str
         Kept in the history.
     who : str, optional

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diptych.core.store.sqlite import LedgerError, open_database, utc
+from diptych.core.store.connect import open_database
+from diptych.core.store.migrations import LedgerError, utc
 
 if TYPE_CHECKING:
     import pandas as pd

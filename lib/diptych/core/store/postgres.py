@@ -3,7 +3,7 @@
 import threading
 from contextlib import contextmanager
 
-from diptych.core.store.sqlite import BUSY_S, POSTGRES_MIGRATIONS, LedgerError, filled
+from diptych.core.store.migrations import BUSY_S, POSTGRES_MIGRATIONS, LedgerError, filled
 
 LOCK = 0x44495054  # of all processes that raise the schema at once, one does
 

@@ -2,7 +2,7 @@
 
 A row is on the disk before `Ledger.log` returns, so an answer sent after it survives a killed
 process and a power cut. Several processes may read and write at once. All SQL stands at the top of
-this module; the tables are made by `diptych.core.store.sqlite`.
+this module; the tables are made by `diptych.core.store.migrations`.
 """
 
 import json
@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diptych.core.store.sqlite import MIGRATIONS, Database, LedgerError, utc
+from diptych.core.store.migrations import MIGRATIONS, LedgerError, utc
+from diptych.core.store.sqlite import Database
 from diptych.execution.cache import dependencies
 
 if TYPE_CHECKING:  # the model server opens ledgers and never needs pandas

@@ -1,60 +1,19 @@
-"""One SQLite file, or one PostgreSQL database, with a schema that only ever grows.
+"""The ledger in one SQLite file.
 
-The schema is a number (in SQLite ``PRAGMA user_version``, in PostgreSQL the table
-``diptych_schema``) raised by lists of steps, to which steps are only ever appended. A committed
-row survives a killed process and a power cut; several processes may read and write at once. SQL
-is written with ``?`` for values and without it elsewhere.
+``PRAGMA user_version`` tells which steps of `diptych.core.store.migrations` the file has. A
+committed row survives a killed process and a power cut; several processes may read and write at
+once.
 """
 
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-PREDICTIONS = (
-    """CREATE TABLE predictions (
-        id TEXT PRIMARY KEY, time TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL,
-        row_id TEXT, input TEXT NOT NULL, prediction TEXT, probability REAL,
-        probabilities TEXT, latency_ms REAL, status TEXT NOT NULL)""",
-    "CREATE INDEX predictions_of_endpoint ON predictions (endpoint, time)",
-    """CREATE TABLE labels (
-        endpoint TEXT NOT NULL, row_id TEXT NOT NULL, label TEXT NOT NULL, time TEXT NOT NULL,
-        PRIMARY KEY (endpoint, row_id))""",
-    """CREATE TABLE promotions (
-        id INTEGER PRIMARY KEY, time TEXT NOT NULL, model TEXT NOT NULL, from_version TEXT,
-        to_version TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, gate TEXT NOT NULL)""",
-    """CREATE TRIGGER promotions_keep BEFORE UPDATE ON promotions
-        BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
-    """CREATE TRIGGER promotions_stay BEFORE DELETE ON promotions
-        BEGIN SELECT RAISE(ABORT, 'promotions are only ever added'); END""",
-)
-CALLS = (
-    """CREATE TABLE calls (
-        id TEXT PRIMARY KEY, time TEXT NOT NULL, run TEXT NOT NULL, endpoint TEXT NOT NULL,
-        model TEXT NOT NULL, prompt_version TEXT NOT NULL, request TEXT NOT NULL,
-        repeat INTEGER NOT NULL, input TEXT NOT NULL, output TEXT, response TEXT,
-        prompt_tokens INTEGER, completion_tokens INTEGER, usd DOUBLE PRECISION,
-        first_token_ms DOUBLE PRECISION, latency_ms DOUBLE PRECISION, retries INTEGER,
-        status TEXT NOT NULL, error TEXT)""",
-    "CREATE INDEX calls_by_request ON calls (request, repeat)",
-    "CREATE INDEX calls_of_run ON calls (run, time)",
-)
-CALLERS = (
-    "ALTER TABLE calls ADD COLUMN caller TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE calls ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
-    "CREATE INDEX calls_of_caller ON calls (caller, time)",
-)
-MIGRATIONS = (PREDICTIONS, CALLS, CALLERS)
-POSTGRES_MIGRATIONS = (CALLS, CALLERS)
+from diptych.core.store.migrations import BUSY_S, MIGRATIONS, LedgerError, filled
 
 APPLICATION = 0x44495054  # "DIPT" in the file's header tells a ledger from another SQLite file
-BUSY_S = 30.0
-
-
-class LedgerError(RuntimeError):
-    """The ledger cannot be opened, read or written; the message says what to do."""
 
 
 class Database:
@@ -176,35 +135,6 @@ REMEDIES = (
     ("SQLITE_READONLY", "cannot be written; check the permissions of the file and its folder"),
     ("SQLITE_CANTOPEN", "cannot be opened; check the permissions of the file and its folder"),
 )
-
-
-def utc(moment: str | datetime | None) -> str:
-    """Write a time (None is now) as UTC text of one width, so that text order is time order."""
-    if moment is None:
-        moment = datetime.now(UTC)
-    elif isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
-
-
-def filled(query: str, conditions: dict) -> tuple[str, tuple]:
-    """Return a query and its values, of those conditions whose value is not None.
-
-    A tuple stands for as many ``?``; any other value for one.
-    """
-    given = {sql: value for sql, value in conditions.items() if value is not None}
-    values = [v if isinstance(v, tuple) else (v,) for v in given.values()]
-    return query.format(where=" AND ".join(given) or "1 = 1"), tuple(x for v in values for x in v)
-
-
-def open_database(path_or_url: str | Path):
-    """Return the database of a path or URL: SQLite, or PostgreSQL for ``postgresql://``."""
-    if str(path_or_url).startswith(("postgresql://", "postgres://")):
-        from diptych.core.store.postgres import Postgres
-
-        return Postgres(str(path_or_url))
-    return Database(path_or_url)
 
 
 def _file(path_or_url: str | Path) -> Path:

@@ -17,8 +17,8 @@ import yaml
 
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.evaluation import stats
-from diptych.llmops import build
-from diptych.llmops.build import Variant
+from diptych.llmops.evaluation import evaluate
+from diptych.llmops.prompts.variant import Variant
 
 SAME, OTHER = "the same", "another"  # what a test expects of its later answers
 MINIMUM, NEGATION, NAMES, TYPOS, INJECTION = FAMILIES = (
@@ -95,7 +95,7 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
     variant : Variant
         Its prompt must need no examples from a pool, and read ``text``.
     **options
-        As `build.evaluate` takes them.
+        As `evaluate.evaluate` takes them.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
         return pd.DataFrame(columns=names).astype({"passed": bool})
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
-    found = build.evaluate([variant], rows, **options)
+    found = evaluate.evaluate([variant], rows, **options)
     answers = dict(zip(texts, found["predicted"].where(found["predicted"].notna(), None),
                        strict=True))  # fmt: skip
     sure = dict(zip(texts, found["confidence"], strict=True))

@@ -9,8 +9,8 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.core.evaluation import stats
-from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -148,7 +148,7 @@ def optimise(
     progress : bool
         Show a bar.
     **options
-        See `build.evaluate`.
+        See `evaluate.evaluate`.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def optimise(
 
     def pull(names: list[str], start: int, stop: int) -> dict[str, np.ndarray]:
         chosen = {name: replace(champion, prompt=asked[name]) for name in names}
-        found = build.evaluate(
+        found = evaluate.evaluate(
             list(chosen.values()), ordered.iloc[start:stop], budget=money, progress=bar, **options
         )
         right = found.groupby("variant")["correct"]

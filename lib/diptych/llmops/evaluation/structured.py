@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from diptych.core.evaluation import stats
-from diptych.llmops.build import Variant
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 SENT, NOT_SENT = "schema sent", "schema not sent"
 

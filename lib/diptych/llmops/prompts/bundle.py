@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych.base.workspace import write_atomic
-from diptych.llmops.build import Variant
 from diptych.llmops.client import endpoint
 from diptych.llmops.client.providers import provider
 from diptych.llmops.prompts import prompt as prompts
+from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server.llama import digest
 
 PROMPT, SETTINGS = "prompt.md", "settings.json"

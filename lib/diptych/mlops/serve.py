@@ -1,0 +1,79 @@
+"""Stage 4, serve: the released model in a process of its own, the live rows, and what is on record.
+
+Every prediction is in the ledger, under its row's id, before it is answered; a late label is
+joined to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from diptych.base import workspace
+from diptych.base.http_load import Load, drive, usage
+from diptych.core.store.predictions import Ledger
+from diptych.mlops.serving.process import Endpoint
+
+
+@dataclass(frozen=True)
+class Served:
+    """What serving the rows took.
+
+    Attributes
+    ----------
+    load : Load
+        Status, latency and answer of each request.
+    cpu_s, memory_mb : float
+        Processor time of the server, and the most memory it held.
+    """
+
+    load: Load
+    cpu_s: float
+    memory_mb: float
+
+
+def serve(
+    folder: Path,
+    bodies: Sequence[dict],
+    *,
+    run: str,
+    name: str = "model",
+    concurrency: int = 16,
+    ledger: str | Path | None = None,
+    progress: bool = False,
+) -> Served:
+    """Serve a saved model in a process of its own and send it requests.
+
+    Parameters
+    ----------
+    folder : Path
+        The saved model.
+    bodies : sequence of dict
+        What to post, see `diptych.mlops.models.model.requests`.
+    run : str
+        The serving run, by which the ledger knows its answers.
+    name : str
+        The released version, recorded with each prediction.
+    concurrency : int
+        Requests under way at once.
+    ledger : str or Path, optional
+        Where predictions go; by default the workspace's ledger.
+
+    Raises
+    ------
+    EndpointError
+        If the server does not start.
+    """
+    place = Path(ledger or workspace.ledger_path())
+    with Endpoint(folder, name=name, endpoint=run, ledger=place) as server:
+        url = f"{server.url}/invocations"
+        load = drive(url, bodies, concurrency=concurrency, progress=progress)
+        used = usage(server.pid)
+    return Served(load, used["cpu_s"], used["memory_mb"])
+
+
+def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:
+    """Read from the ledger what a serving run answered, with the labels that have come."""
+    with Ledger(ledger or workspace.ledger_path()) as book:
+        return book.predictions(endpoint=run)
