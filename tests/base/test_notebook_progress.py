@@ -7,7 +7,7 @@ from nbclient import NotebookClient
 from diptych.base import notebook_progress
 
 CODE = """
-from diptych.core import progress
+from diptych.base import notebook_progress as progress
 with progress.bar(1500, "call") as bar:
     bar.set_description("<b>")
     for _ in range(1500):

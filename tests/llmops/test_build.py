@@ -94,7 +94,7 @@ def test_what_was_asked_is_not_asked_again_but_a_repeat_is(fake, calls):
 
 def test_chunks_change_nothing(fake, calls, monkeypatch):
     whole = asked(fake, [variant(fake)], films(25), calls)
-    monkeypatch.setattr(build, "CHUNK", 4)
+    monkeypatch.setattr(evaluate, "CHUNK", 4)
     again = asked(fake, [variant(fake)], films(25), calls, repeats=1)
     pd.testing.assert_frame_equal(steady(whole), steady(again))
 
@@ -190,7 +190,7 @@ def test_what_no_row_could_survive_ends_the_evaluation_in_one_sentence(
 
 KILLED = """
 import sys
-from diptych.llmops import build
+from diptych.llmops.evaluation import evaluate
 from llmops.test_build import films, Variant, PLAIN, SHOUT
 url, ledger, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 asked = [Variant(prompt, url, "m") for prompt in (PLAIN, SHOUT)]

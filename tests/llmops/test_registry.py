@@ -147,10 +147,10 @@ def test_a_folder_without_a_prompt_is_refused(registry, tmp_path):
 READER = """
 import sys
 from diptych.llmops.registry import Registry
-from diptych.llmops import variants
+from diptych.llmops.prompts import bundle
 
 version = Registry(sys.argv[1]).champion()
-print(version, variants.load(version.folder).prompt.version)
+print(version, bundle.load(version.folder).prompt.version)
 """
 
 

@@ -179,11 +179,11 @@ def test_the_budget_holds_and_what_was_answered_is_on_record(pair, path):
 
 RUN = """
 import sys
-from diptych.llmops import live
-from llmops.test_live import PLAIN, Variant, films
+from diptych.llmops import serve
+from llmops.test_serve import PLAIN, Variant, films
 variant = Variant(PLAIN, sys.argv[1], "m")
-live.serve(variant, films(10), [live.link(variant, 20.0, "TEST_KEY")], run="r", concurrency=2,
-           ledger=sys.argv[2], calls=sys.argv[2])
+serve.serve(variant, films(10), [serve.link(variant, 20.0, "TEST_KEY")], run="r", concurrency=2,
+            ledger=sys.argv[2], calls=sys.argv[2])
 """
 
 

@@ -215,7 +215,7 @@ WRITER = """
     import os, sys, time
     from pathlib import Path
     from test_versions import frame, table
-    from diptych.core import versions
+    from diptych.core.data import versions
     from diptych.core.data.sources import DataError
 
     me, folder = int(sys.argv[1]), Path(sys.argv[2])
@@ -239,7 +239,7 @@ WRITER = """
 def test_two_processes_that_write_at_once_neither_lose_nor_double(home, tmp_path):
     script = tmp_path / "writer.py"
     script.write_text(textwrap.dedent(WRITER))
-    here = workspace.repo_root() / "tests" / "core"
+    here = workspace.repo_root() / "tests" / "core" / "data"
     writers = [
         subprocess.Popen(
             [sys.executable, str(script), str(me), str(tmp_path)],

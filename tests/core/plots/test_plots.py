@@ -21,7 +21,7 @@ from diptych.execution.pages.export import TEMPLATES
 DRAWING = """
 import numpy as np
 import pandas as pd
-from diptych.core import plots
+from diptych.core.plots import plots
 rng = np.random.default_rng(0)
 months = [f"{2025 + i // 12}-{i % 12 + 1:02d}" for i in range(24)]
 level = np.r_[np.full(18, 0.92), np.full(6, 0.81)] + rng.normal(0, 0.005, 24)

@@ -442,7 +442,7 @@ def test_the_local_server_killed_in_mid_stream_costs_one_retry(gguf, home, calls
 
 NOTEBOOK = """
 import sys
-from diptych.llmops import endpoint
+from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import ask_many
 model = sys.argv[1]
 answers = ask_many([f"{sys.argv[2]} {i}" for i in range(5)], server={"model": model},

@@ -108,7 +108,7 @@ def test_no_proxy_stands_between(shared, gguf, monkeypatch):
 
 STARTER = """
 import sys
-from diptych.llmops import endpoint
+from diptych.llmops.client import endpoint
 print(endpoint.start(sys.argv[1]).pid)
 """
 

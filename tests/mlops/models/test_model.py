@@ -25,7 +25,7 @@ KINDS = list(models.FAMILIES)
 LOADER = """
 import json, sys
 import numpy as np
-from diptych.mlops import models
+from diptych.mlops.models import model as models
 
 def watch(event, arguments):
     if event == "pickle.find_class":

@@ -25,9 +25,9 @@ def reviews():
 @pytest.mark.parametrize("name", ["support", "summaries"])
 def test_same_seed_same_rows_in_another_process(name):
     code = (
-        "import hashlib; from diptych.core.data.generators import NAME;"
-        "print(hashlib.sha256(NAME.NAME(60, seed=3).to_csv().encode()).hexdigest())"
-    ).replace("NAME", name)
+        f"import hashlib; from diptych.core.data.generators import {name};"
+        f"print(hashlib.sha256({name}.{name}(60, seed=3).to_csv().encode()).hexdigest())"
+    )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"},
                           capture_output=True, text=True, check=True)  # fmt: skip
     own = {"support": support, "summaries": summaries}[name](60, seed=3)
