@@ -205,6 +205,33 @@ def test_required_n_falls_with_agreement_and_size_of_the_difference():
     assert stats.required_n(0.88, 0.9) == stats.required_n(0.9, 0.88)
 
 
+def test_rows_needed_are_those_of_the_margin_below_the_better_share():
+    a, b = np.repeat([1, 0], [90, 10]), np.tile([1] * 9 + [0], 10)
+    expected = stats.required_n(0.9, 0.85, discordance=(a != b).mean())
+    assert stats.rows_needed(a, b, 0.05) == stats.rows_needed(b, a, 0.05) == expected
+
+
+def test_rows_needed_take_no_fewer_differing_rows_than_the_margin_asks_for():
+    same = np.repeat([1, 0], [90, 10])
+    assert stats.rows_needed(same, same, 0.05) == stats.required_n(0.9, 0.85, discordance=0.05)
+    opposite = 1 - np.repeat([1, 0], [50, 50]), np.repeat([1, 0], [50, 50])
+    assert stats.rows_needed(*opposite, 0.4) == stats.required_n(0.5, 0.1, discordance=0.6)
+
+
+@pytest.mark.parametrize(("right", "margin"), [(3, 0.3), (10, 1.0), (7, 0.7)])
+def test_rows_needed_have_an_answer_where_the_other_share_would_be_0(right, margin):
+    a, b = np.repeat([1, 0], [right, 10 - right]), np.zeros(10)
+    assert stats.rows_needed(a, b, margin) == stats.required_n(margin, 0, discordance=margin)
+
+
+@pytest.mark.parametrize(
+    ("right", "margin"), [(9, 0.0), (9, -0.1), (9, math.nan), (0, 0.1), (3, 0.31), (10, 1.01)]
+)
+def test_rows_needed_have_no_answer_for_no_margin_or_an_impossible_share(right, margin):
+    a, b = np.repeat([1, 0], [right, 10 - right]), np.zeros(10)
+    assert stats.rows_needed(a, b, margin) is None
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [

@@ -1,6 +1,7 @@
 """One comparison for both panels: candidates on the same rows, the best first, and their ties."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def compare(
     seed : int
         Of the bootstrap.
     baseline : str, optional
-        With whom all are compared; by default the best.
+        The one that all are compared with; by default the best.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def compare(
         repeats a bootstrap over the rows); ``n``; ``difference`` to the baseline with
         ``difference_low``, ``difference_high`` (paired bootstrap); ``p`` (the exact sign test,
         which for right and wrong is McNemar's, after Holm); ``verdict``; ``rows_needed`` to see a
-        difference of the margin at 80 % power, as often as the two differ here (NaN if unknown).
+        difference of the margin (`stats.rows_needed`; NaN if there is no such number).
 
     Raises
     ------
@@ -42,8 +43,8 @@ def compare(
     if not scores:
         raise ValueError("scores: there are none to compare")
     means = {name: _means(values) for name, values in scores.items()}
-    found = {name: _estimate(values, seed) for name, values in means.items()}
-    names = sorted(found, key=lambda name: -found[name].value)
+    shares = {name: _estimate(values, seed) for name, values in means.items()}
+    names = sorted(shares, key=lambda name: -shares[name].value)
     if baseline is not None and baseline not in means:
         raise ValueError(f"baseline: {baseline!r} is not among {', '.join(names)}")
     against = names[0] if baseline is None else baseline
@@ -52,8 +53,7 @@ def compare(
     p_of = dict(zip(others, stats.holm(p_values), strict=True)) if others else {}
     lines = []
     for name in names:
-        own = found[name]
-        line = {"name": name, "value": own.value, "low": own.low, "high": own.high, "n": own.n}
+        line = {"name": name} | asdict(shares[name])
         if name == against:
             line["verdict"] = "best" if baseline is None else "baseline"
         else:
@@ -61,9 +61,9 @@ def compare(
             line["difference"] = gap.value
             line["difference_low"], line["difference_high"] = gap.low, gap.high
             line["p"], line["verdict"] = p_of[name], stats.verdict(gap, margin)
-            line["rows_needed"] = _rows_needed(means[name], means[against], margin)
+            line["rows_needed"] = stats.rows_needed(means[name], means[against], margin)
         lines.append(line)
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return pd.DataFrame(lines, columns=COLUMNS).astype({"rows_needed": float})
 
 
 COLUMNS = ["name", "value", "low", "high", "n", "difference", "difference_low", "difference_high",
@@ -71,7 +71,7 @@ COLUMNS = ["name", "value", "low", "high", "n", "difference", "difference_low", 
 
 
 def shown(compared: pd.DataFrame, baseline: str = "the best") -> pd.DataFrame:
-    """Return what `compare` found in the words of a leaderboard."""
+    """Return a comparison in the words of a leaderboard."""
     texts = [
         baseline if pd.isna(d) else f"{d:.3f} ({low:.3f} to {high:.3f})"
         for d, low, high in zip(
@@ -79,13 +79,13 @@ def shown(compared: pd.DataFrame, baseline: str = "the best") -> pd.DataFrame:
         )
     ]
     words = {"p": "p (Holm)", "rows_needed": "rows needed"}
-    kept = compared[["name", "value", "low", "high", "n", "p", "verdict", "rows_needed"]].copy()
-    kept.insert(5, f"against {baseline}", texts)
-    return kept.rename(columns=words)
+    table = compared[["name", "value", "low", "high", "n", "p", "verdict", "rows_needed"]].copy()
+    table.insert(5, f"against {baseline}", texts)
+    return table.rename(columns=words)
 
 
 def differences(compared: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences that `compare` found, for a plot: name, value, low, high, verdict."""
+    """Return the differences of a comparison for a plot: name, value, low, high, verdict."""
     names = {"difference": "value", "difference_low": "low", "difference_high": "high"}
     gaps = compared[["name", *names, "verdict"]].rename(columns=names)
     return gaps.dropna(subset="value").reset_index(drop=True)
@@ -130,14 +130,3 @@ def _estimate(means: np.ndarray, seed: int) -> stats.Estimate:
 
 def _p_value(a: np.ndarray, b: np.ndarray) -> float:
     return stats.mcnemar(a > b, b > a)
-
-
-def _rows_needed(a: np.ndarray, b: np.ndarray, margin: float) -> float:
-    """Return the rows on which a difference of `margin` between the two would show."""
-    high = max(a.mean(), b.mean())
-    low = high - margin
-    if margin <= 0 or low < 0:
-        return float("nan")
-    most = min(high + low, 2 - high - low)
-    differing = np.clip((a != b).mean(), margin, most)
-    return stats.required_n(high, low, discordance=differing)

@@ -251,6 +251,37 @@ def required_n(
     return math.ceil(((test + chance) / difference) ** 2)
 
 
+def rows_needed(correct_a: Sequence[float], correct_b: Sequence[float], margin: float) -> int | None:
+    """Return on how many rows a difference of `margin` between two models would show.
+
+    The better share stays as it was measured and the other one lies `margin` below it. The two
+    differ on as many rows as they do here, as far as these two shares allow. Power and level are
+    the defaults of `required_n`.
+
+    Parameters
+    ----------
+    correct_a, correct_b : arrays of shape (n,)
+        As `paired_difference` takes them.
+    margin : float
+
+    Returns
+    -------
+    int or None
+        None where the question has no answer: no number of rows shows a difference of 0, and no
+        share lies `margin` below one that is smaller. A share of exactly `margin` has an answer,
+        for the other one is then 0.
+    """
+    a, b = _paired(correct_a, correct_b)
+    high = float(max(a.mean(), b.mean()))
+    low = high - margin
+    if not margin > 0 or low < -1e-12:  # 0.3 - 0.1 - 0.2 is -2.8e-17 in binary
+        return None
+    low = max(low, 0.0)
+    most = min(high + low, 2 - high - low)
+    differing = min(max(float((a != b).mean()), high - low), most)
+    return required_n(high, low, discordance=differing)
+
+
 def verdict(difference: Estimate, margin: float) -> Literal["better", "worse", "tie", "unclear"]:
     """Read a difference against the region of practical equivalence, -margin to +margin.
 
@@ -337,10 +368,10 @@ def _binary(values: np.ndarray) -> np.ndarray:
 def _clusters(clusters: Sequence | None, n: int) -> np.ndarray:
     if clusters is None:
         return np.arange(n)
-    codes, found = pd.factorize(np.asarray(clusters))
+    codes, sources = pd.factorize(np.asarray(clusters))
     if len(codes) != n or (codes < 0).any():
         raise ValueError(f"clusters has {len(codes)} entries for {n} rows, or some are missing.")
-    if len(found) < 2:
+    if len(sources) < 2:
         raise ValueError("clusters names one source only: an interval needs at least two.")
     return codes
 

@@ -18,9 +18,9 @@ with would you your
 
 def contains(text: str, reference: str) -> float:
     """Return 1 if a text holds a reference as whole words, else 0; case and spaces do not count."""
-    said = normal(text)
+    text = normal(text)
     wanted = (normal(one) for one in reference.splitlines())
-    return float(any(one and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", said) for one in wanted))
+    return float(any(one and re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text) for one in wanted))
 
 
 def rouge(text: str, reference: str) -> float:
@@ -34,16 +34,16 @@ def rouge_l(text: str, reference: str) -> float:
     C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries" (2004), with beta 1. Words
     are runs of letters and digits in lower case, without stemming.
     """
-    said, wanted = (re.findall(r"\w+", normal(x)) for x in (text, reference))
-    if not said or not wanted:
+    words, wanted = (re.findall(r"\w+", normal(x)) for x in (text, reference))
+    if not words or not wanted:
         return 0.0
     before = [0] * (len(wanted) + 1)
-    for word in said:
+    for word in words:
         now = [0]
         for i, other in enumerate(wanted):
             now.append(before[i] + 1 if word == other else max(before[i + 1], now[i]))
         before = now
-    return 2 * before[-1] / (len(said) + len(wanted))
+    return 2 * before[-1] / (len(words) + len(wanted))
 
 
 GRADES = {"contains": contains, "rouge_l": rouge}  # by the name that tasks and prompts give

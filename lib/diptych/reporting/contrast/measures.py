@@ -89,7 +89,7 @@ def _on_rows(left: Panel, right: Panel, given: Assumptions, rows: pd.Index) -> M
     gap = stats.paired_difference(a, b, seed=given.seed)
     p = stats.mcnemar(a, b) if np.isin([a, b], (0, 1)).all() else None
     figures = [_share(grade[same], panel) for grade, panel in zip(own, (left, right), strict=True)]
-    return Measured(*figures, gap, p, _needed(a, b, given.margin))
+    return Measured(*figures, gap, p, stats.rows_needed(a, b, given.margin))
 
 
 def _share(grades: pd.Series | None, panel: Panel) -> Figure | None:
@@ -100,15 +100,6 @@ def _share(grades: pd.Series | None, panel: Panel) -> Figure | None:
     else:
         found = stats.bootstrap(grades)
     return Figure.of(found, panel.run("2_build").id)
-
-
-def _needed(a: np.ndarray, b: np.ndarray, margin: float) -> int | None:
-    high = max(a.mean(), b.mean())
-    low = high - margin
-    if margin <= 0 or low <= 0:
-        return None
-    most = min(high + low, 2 - high - low)
-    return stats.required_n(high, low, discordance=float(np.clip((a != b).mean(), margin, most)))
 
 
 def loss_under(way: str) -> Callable:
