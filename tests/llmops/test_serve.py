@@ -12,7 +12,7 @@ import pytest
 from llmops import fakes
 
 from diptych.core.store.calls import Calls
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.llmops import serve
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.load_test import fresh
@@ -89,7 +89,7 @@ def test_each_row_is_answered_on_record_and_tied_to_its_window(pair, path):
     assert found["prompt_tokens"].tolist() == stream["text"].str.len().tolist()
     assert (found["first_token_ms"] <= found["latency_ms"]).all()
     assert found["label"].isna().all()
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         said = ledger.predictions(endpoint="r")
     assert said["model"].eq("films/3").all()
     assert said["input"].tolist() == [{"text": text} for text in stream["text"]]
@@ -106,7 +106,7 @@ def test_a_late_label_is_joined_to_its_row(pair, path):
     stream = films(3)
     tied = served(pair, stream, path)
     late = dict(zip(stream["id"][:3], ["positive", "negative", "negative"], strict=True))
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         ledger.label("r", late)
         ledger.label("another", {stream["id"][4]: "negative"})
     found = read(tied, path)
@@ -126,7 +126,7 @@ def test_the_next_answers_and_a_row_that_none_answered_is_a_failed_one(pair, pat
     assert pd.isna(found["prediction"].iloc[0])
     assert found["error"].iloc[0]
     assert found["endpoint"].tolist() == [fake.url for fake in (pair[1], *pair[::-1], pair[0])]
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         assert ledger.predictions("r")["status"].tolist() == ["failed", "ok", "ok", "ok"]
 
 
@@ -170,7 +170,7 @@ def test_the_budget_holds_and_what_was_answered_is_on_record(pair, path):
     stream = films(10)
     with pytest.raises(BudgetError, match="max_tokens is 400"):
         served(pair, stream, path, budget=Budget(max_tokens=400), concurrency=2)
-    with Ledger(path) as ledger, Calls(path) as calls:
+    with Predictions(path) as ledger, Calls(path) as calls:
         said, made = ledger.predictions("r"), calls.table(run="r")
     assert 0 < len(said) < len(stream)
     assert len(said) % 10 == 0  # whole windows
@@ -199,7 +199,7 @@ def test_killed_while_it_serves_no_answer_on_record_is_lost(pair, path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     first.delay, asked = 0.0, len(first.seen)
-    with Ledger(path) as ledger, Calls(path) as calls:
+    with Predictions(path) as ledger, Calls(path) as calls:
         said, made = ledger.predictions("r"), calls.table(run="r")
     assert len(said) == 10  # the first window was whole
     assert asked - 4 <= len(made) <= asked

@@ -10,7 +10,7 @@ from mlops.samples import fitted, sample
 from diptych.base import workspace
 from diptych.core.data import splits
 from diptych.core.evaluation.stats import wilson
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops import build, monitor, release, serve
 from diptych.mlops.models import model as models
 
@@ -52,7 +52,7 @@ def answer(model, rows: pd.DataFrame, endpoint: str) -> None:
     asked_often = model is fitted("text", "logistic")
     probabilities = predicted(tuple(inputs)) if asked_often else model.predict_proba(inputs)
     inputs = inputs if model.kind == "text" else inputs.tolist()
-    with Ledger(workspace.ledger_path()) as ledger:
+    with Predictions(workspace.ledger_path()) as ledger:
         ledger.log(
             {
                 "endpoint": endpoint,
@@ -200,7 +200,7 @@ def test_strangers_and_failures_in_the_log_are_left_out(released, stream, window
     answer(released[0], stream, "serve")
     answer(released[0], stream.head(5).assign(id=[f"stranger-{i}" for i in range(5)]), "serve")
     failed = {"row_id": stream["id"].iloc[0], "input": "x", "status": "failed"}
-    with Ledger(workspace.ledger_path()) as ledger:
+    with Predictions(workspace.ledger_path()) as ledger:
         ledger.log([{"endpoint": "serve", "model": "reviews/1", **failed}])
     log = serve.log("serve")
     assert len(log) == len(stream) + 6

@@ -10,7 +10,7 @@ from mlops.samples import fitted, inputs
 from processes import until
 
 from diptych.base import workspace
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.registry import ROLLBACK, Registry, RegistryError
 
@@ -228,7 +228,7 @@ def test_an_interrupted_promotion_can_be_made_again(registry, folder):
     """Killed between the audit and the alias: the row is there, the old champion serves on."""
     first, second = register(registry, folder, 2)
     registry.promote(first, "it passed", PASSED)
-    with Ledger(workspace.ledger_path()) as ledger:
+    with Predictions(workspace.ledger_path()) as ledger:
         ledger.promote(registry.name, "1", "2", who="a job", why="then the power went", gate=PASSED)
     assert registry.champion() == first
     registry.promote(second, "once more", PASSED)

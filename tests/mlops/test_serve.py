@@ -4,7 +4,7 @@ import pytest
 from mlops.samples import TASKS, fitted, sample
 
 from diptych.core.data import tasks
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops import serve
 from diptych.mlops.models import model as models
 from diptych.mlops.serving.process import EndpointError
@@ -39,7 +39,7 @@ def test_only_what_this_run_answered_is_read(tmp_path):
     for run in ("a", "b"):
         serve.serve(folder, rows_and_bodies("table", 3)[1], run=run, ledger=ledger)
     assert len(serve.log("a", ledger=ledger)) == 3
-    with Ledger(ledger) as book:
+    with Predictions(ledger) as book:
         assert len(book.predictions()) == 6
 
 

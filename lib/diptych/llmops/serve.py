@@ -13,7 +13,7 @@ import pandas as pd
 from diptych.base import notebook_progress as bars
 from diptych.base import workspace
 from diptych.core.store.calls import Calls
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.fallback import Chain, Link, Reply
 from diptych.llmops.client.load_test import fresh
@@ -80,7 +80,7 @@ def serve(
     lines = []
     chain = Chain(links, budget=budget, calls=calls, run=run, prompt_version=variant.prompt.version)
     with (
-        Ledger(ledger or workspace.ledger_path()) as book,
+        Predictions(ledger or workspace.ledger_path()) as book,
         bars.bar(len(stream), "row", progress) as bar,
     ):
         for window, rows in stream.groupby("window", sort=True):
@@ -153,7 +153,7 @@ def log(
         could be read, or the call failed), ``probability`` (NaN where none was told), ``label``
         (null until it came) and, of the call that answered, or of the last that failed, `OF_CALL`.
     """
-    with Ledger(ledger or workspace.ledger_path()) as book:
+    with Predictions(ledger or workspace.ledger_path()) as book:
         said = book.predictions(endpoint=run)
     with opened(calls) as made:
         called = made.table(run=run).query("caller == @CALLER")

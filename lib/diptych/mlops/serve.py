@@ -12,7 +12,7 @@ import pandas as pd
 
 from diptych.base import workspace
 from diptych.base.http_load import Load, drive, usage
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops.serving.process import Endpoint
 
 
@@ -75,5 +75,5 @@ def serve(
 
 def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:
     """Read from the ledger what a serving run answered, with the labels that have come."""
-    with Ledger(ledger or workspace.ledger_path()) as book:
-        return book.predictions(endpoint=run)
+    with Predictions(ledger or workspace.ledger_path()) as predictions:
+        return predictions.predictions(endpoint=run)

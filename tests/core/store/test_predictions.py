@@ -12,14 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from diptych.core.store.predictions import MIGRATIONS, Ledger, LedgerError
+from diptych.core.store.predictions import MIGRATIONS, LedgerError, Predictions
 
 ROW = {"endpoint": "e", "model": "m/1", "input": [1.5, None, 2]}
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "deep" / "ledger.db") as ledger:
+    with Predictions(tmp_path / "deep" / "ledger.db") as ledger:
         yield ledger
 
 
@@ -112,8 +112,8 @@ def test_a_promotion_names_who_and_why(ledger, field):
 
 WRITER = """
 import sys
-from diptych.core.store.predictions import Ledger
-with Ledger(sys.argv[1]) as ledger:
+from diptych.core.store.predictions import Predictions
+with Predictions(sys.argv[1]) as ledger:
     for i in range(40):
         ledger.log([{"endpoint": sys.argv[2], "model": "m", "input": i, "row_id": f"{i}-{j}"}
                     for j in range(5)])
@@ -127,24 +127,24 @@ def test_several_processes_make_and_write_one_file_at_once(tmp_path):
         subprocess.Popen([sys.executable, "-c", WRITER, str(path), f"e{k}"]) for k in range(4)
     ]
     assert [writer.wait(120) for writer in writers] == [0] * 4
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         found = ledger.predictions()
     assert found.groupby("endpoint").size().to_dict() == {f"e{k}": 200 for k in range(4)}
     assert found["label"].notna().sum() == 4 * 40
 
 
 def test_a_url_names_a_file(tmp_path):
-    with Ledger(f"sqlite:///{tmp_path}/a.db") as ledger:
+    with Predictions(f"sqlite:///{tmp_path}/a.db") as ledger:
         assert ledger.path == tmp_path / "a.db"
     with pytest.raises(LedgerError, match=r"postgresql.*give a path"):
-        Ledger("postgresql://host/db")
+        Predictions("postgresql://host/db")
 
 
 def test_a_file_that_is_no_database(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a database, just text\n" * 100)
     with pytest.raises(LedgerError, match="is not a ledger; give another path"):
-        Ledger(path)
+        Predictions(path)
     assert path.read_text().startswith("not a database")
 
 
@@ -155,40 +155,40 @@ def test_the_database_of_another_program_is_left_alone(tmp_path):
     db.close()
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="another program; give another path"):
-        Ledger(path)
+        Predictions(path)
     assert path.read_bytes() == before
 
 
 def test_a_newer_schema_is_refused(tmp_path):
     path = tmp_path / "ledger.db"
-    Ledger(path).close()
+    Predictions(path).close()
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     db.close()
     with pytest.raises(LedgerError, match=f"schema {len(MIGRATIONS) + 1}.*update Diptych"):
-        Ledger(path)
+        Predictions(path)
 
 
 def test_a_damaged_file_says_so(tmp_path):
     path = tmp_path / "ledger.db"
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         ledger.log([{**ROW, "input": "x" * 500} for _ in range(200)])
     content = bytearray(path.read_bytes())
     content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match="damaged; restore a copy"), Ledger(path) as ledger:
+    with pytest.raises(LedgerError, match="damaged; restore a copy"), Predictions(path) as ledger:
         ledger.predictions()
 
 
 def test_a_folder_where_the_file_should_be(tmp_path):
     with pytest.raises(LedgerError, match="cannot be opened"):
-        Ledger(tmp_path)
+        Predictions(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LedgerError, match="cannot be opened"):
-        Ledger(tmp_path / "file" / "ledger.db")
+        Predictions(tmp_path / "file" / "ledger.db")
 
 
 @contextmanager
@@ -207,16 +207,16 @@ def nobody():
 def test_a_file_that_may_only_be_read():
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "ledger.db"
-        Ledger(path).close()
+        Predictions(path).close()
         path.chmod(0o444)
         folder.chmod(0o555)
         with nobody(), pytest.raises(LedgerError, match=r"cannot be (written|opened); check the"):
-            Ledger(path)
+            Predictions(path)
         folder.chmod(0o755)
 
 
 def test_a_closed_ledger_explains_itself(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.db")
+    ledger = Predictions(tmp_path / "ledger.db")
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.log([ROW])

@@ -24,7 +24,7 @@ from mlops.serving.test_inputs import BAD_TEXTS, kind_of
 
 from diptych.base.http_load import drive
 from diptych.cli import cli
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.registry import Registry
 from diptych.mlops.serving.app import Limits, create_app
@@ -79,7 +79,7 @@ def test_an_answer_is_the_models_own_and_on_record(words, text_model):
     assert answer["classes"] == ["no", "yes"]
     assert answer["model"] == "words/1"
     assert "answers" not in answer  # they are the labels
-    with Ledger(words.ledger) as ledger:
+    with Predictions(words.ledger) as ledger:
         log = ledger.predictions("run-1").set_index("row_id").loc[["a", "b", "3"]]
     assert log["input"].tolist() == TEXTS
     assert log["prediction"].tolist() == answer["predictions"]
@@ -186,7 +186,7 @@ def test_kill_9_amid_traffic_loses_no_acknowledged_prediction(text_model, tmp_pa
     with Endpoint(text_model, ledger=path, endpoint="killed") as server:
         url = f"{server.url}/invocations"
         traffic = threading.Thread(target=lambda: loads.append(drive(url, bodies)))
-        with Ledger(path) as ledger:
+        with Predictions(path) as ledger:
             traffic.start()
             while len(ledger.predictions()) < 200:
                 assert traffic.is_alive()
@@ -259,7 +259,7 @@ def test_sigterm_finishes_requests_under_way_and_ends_well(text_model, tmp_path)
         connection.close()
         idle.close()
         assert process.wait(20) == 0
-    with Ledger(path) as ledger:
+    with Predictions(path) as ledger:
         assert ledger.predictions("e")["row_id"].tolist() == ["last"]
 
 
@@ -352,7 +352,7 @@ def test_a_slow_body_is_given_up_and_does_not_keep_others_out(text_model, tmp_pa
     limits = Limits(body_s=0.5, in_flight=1)
     body = json.dumps({"inputs": TEXTS}).encode()
     with (
-        Ledger(tmp_path / "ledger.db") as ledger,
+        Predictions(tmp_path / "ledger.db") as ledger,
         served(models.load(text_model), ledger, limits=limits) as url,
     ):
         slow = half_sent(url, body)
@@ -372,7 +372,7 @@ def test_a_slow_body_is_given_up_and_does_not_keep_others_out(text_model, tmp_pa
 
 def test_what_cannot_be_recorded_is_not_answered(text_model, tmp_path, capsys):
     with (
-        Ledger(tmp_path / "ledger.db") as ledger,
+        Predictions(tmp_path / "ledger.db") as ledger,
         served(models.load(text_model), ledger) as url,
     ):
         with sqlite3.connect(ledger.path) as db:
@@ -405,7 +405,7 @@ def test_a_request_that_breaks_the_model_fails_alone(text_model, tmp_path, capsy
     model = models.load(text_model)
     model.encoder = Fragile(model.encoder)
     bodies = [{"inputs": ["boom" if i == 20 else TEXTS[0]], "ids": [i]} for i in range(40)]
-    with Ledger(tmp_path / "ledger.db") as ledger, served(model, ledger) as url:
+    with Predictions(tmp_path / "ledger.db") as ledger, served(model, ledger) as url:
         load = drive(f"{url}/invocations", bodies, concurrency=20)
         recorded = ledger.predictions()
     assert load.status.tolist() == [500 if i == 20 else 200 for i in range(40)]

@@ -251,7 +251,9 @@ def required_n(
     return math.ceil(((test + chance) / difference) ** 2)
 
 
-def rows_needed(correct_a: Sequence[float], correct_b: Sequence[float], margin: float) -> int | None:
+def rows_needed(
+    correct_a: Sequence[float], correct_b: Sequence[float], margin: float
+) -> int | None:
     """Return on how many rows a difference of `margin` between two models would show.
 
     The better share stays as it was measured and the other one lies `margin` below it. The two

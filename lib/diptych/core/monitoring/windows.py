@@ -7,7 +7,7 @@ import pandas as pd
 
 from diptych.base import workspace
 from diptych.core.evaluation import stats
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 
 LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
 
@@ -17,7 +17,7 @@ def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int
     names = sorted(windows.unique())
     known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
     labels = data.set_index("id")["label"].reindex(known).dropna()
-    with Ledger(workspace.ledger_path()) as ledger:
+    with Predictions(workspace.ledger_path()) as ledger:
         ledger.label(endpoint, labels.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""The ledger of model calls: one row a call, in SQLite or PostgreSQL.
+"""The model calls in the ledger: one row a call, in SQLite or PostgreSQL.
 
 It is the bill (tokens and dollars), the monitor's source (latency, errors) and the cache (an equal
 request with an equal repeat index is answered from its row). A failed call is a failed row.
@@ -6,15 +6,14 @@ request with an equal repeat index is answered from its row). A failed call is a
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from diptych.core.store.connect import open_database
 from diptych.core.store.migrations import LedgerError, utc
+from diptych.core.store.rows import Table, as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +32,6 @@ SUM = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completi
     FROM calls WHERE {where}"""
 AT_ONCE = 500  # requests looked up in one query
 
-_REQUIRED = frozenset(("endpoint", "model", "request", "input"))
-_EMPTY = {
-    "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
-    "step": 0,
-}  # fmt: skip
-_JSON = ("input", "response")
 _NUMBERS = ("prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms")
 _COUNTS = ("repeat", "retries", "step")
 
@@ -57,8 +50,8 @@ def request_hash(where: str, body: Mapping) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Calls:
-    """The ledger of calls; also a context manager that closes it.
+class Calls(Table):
+    """The calls of a ledger; also a context manager that closes it.
 
     Safe to use from several threads and from several processes.
 
@@ -73,18 +66,18 @@ class Calls:
         If it cannot be opened.
     """
 
+    ROW = "call"
+    COLUMNS = CALL
+    REQUIRED = ("endpoint", "model", "request", "input")
+    DEFAULTS: ClassVar = {
+        "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
+        "step": 0,
+    }  # fmt: skip
+    JSON = ("input", "response")
+    TEXTS = ("output", "error")
+
     def __init__(self, path_or_url: str | Path):
-        self._db = open_database(path_or_url)
-
-    def __enter__(self) -> "Calls":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close it; further calls raise `LedgerError`."""
-        self._db.close()
+        super().__init__(open_database(path_or_url))
 
     def log(self, rows: Iterable[Mapping]) -> None:
         """Record calls in one transaction, on the disk when this returns.
@@ -103,35 +96,20 @@ class Calls:
         LedgerError
             If the rows could not be written; then none of them was.
         """
-        now, stamp, values = utc(None), time.time_ns(), []
-        for i, row in enumerate(rows):
-            if wrong := (row.keys() - set(CALL)) | (_REQUIRED - row.keys()):
-                names = ", ".join(sorted(wrong))
-                raise ValueError(f"row {i}: {names} unknown or missing in a call")
-            made = {"id": f"{stamp + i:016x}{os.urandom(6).hex()}", "time": now}
-            full = _EMPTY | made | {k: v for k, v in row.items() if v is not None}
-            full["time"] = utc(full["time"]) if full["time"] is not now else now
-            for name in _JSON:
-                if name in full:
-                    full[name] = json.dumps(full[name])
-            for name in ("output", "error"):  # half a surrogate pair cannot be stored
-                if name in full:
-                    full[name] = full[name].encode("utf-8", "replace").decode()
-            values.append(tuple(map(full.get, CALL)))
-        self._db.write(ADD, values)
+        self._add(ADD, rows)
 
     def answered(self, requests: Sequence[str], repeat: int = 0) -> dict[str, dict]:
         """Return the first answered call of each request hash that has one, by hash."""
-        found: dict[str, dict] = {}
+        answers: dict[str, dict] = {}
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
             where = f"status = 'ok' AND request IN ({', '.join('?' * len(some))})"
-            for row in self._db.read(GET, {where: tuple(some), "repeat = ?": repeat}):
+            for row in self._db.query(GET, {where: tuple(some), "repeat = ?": repeat}):
                 call = dict(zip(CALL, row, strict=True))
-                for name in _JSON:
+                for name in self.JSON:
                     call[name] = json.loads(call[name]) if call[name] else None
-                found.setdefault(call["request"], call)
-        return found
+                answers.setdefault(call["request"], call)
+        return answers
 
     def table(
         self,
@@ -148,19 +126,9 @@ class Calls:
         since : str or datetime, optional
             Only those from this time on (ISO 8601; UTC where no zone is given).
         """
-        import pandas as pd
-
         where = {"run = ?": run, "endpoint = ?": endpoint, "time >= ?": since and utc(since)}
-        rows = self._db.read(GET, where)
-        frame = pd.DataFrame.from_records(rows, columns=list(CALL))
-        frame["time"] = pd.to_datetime(frame["time"].astype("str"), utc=True).dt.as_unit("us")
-        kinds = dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(_COUNTS, "int64")
-        rest = [name for name in CALL if name not in (*kinds, *_JSON, "time")]
-        frame = frame.astype(kinds | dict.fromkeys(rest, "str"))
-        for name in _JSON:
-            values = [None if pd.isna(text) else json.loads(text) for text in frame[name]]
-            frame[name] = pd.Series(values, dtype=object, index=frame.index)
-        return frame
+        rows = self._db.query(GET, where)
+        return as_frame(rows, CALL, json_columns=self.JSON, numbers=_NUMBERS, counts=_COUNTS)
 
     def spent(
         self,
@@ -176,7 +144,7 @@ class Calls:
             Only of this run, of this caller, from this time on.
         """
         where = {"run = ?": run, "caller = ?": caller, "time >= ?": since and utc(since)}
-        ((calls, prompt, completion, usd, failed),) = self._db.read(SUM, where)
+        ((calls, prompt, completion, usd, failed),) = self._db.query(SUM, where)
         return {
             "calls": calls,
             "failed": int(failed),

@@ -1,6 +1,7 @@
 """The ledger's schema, as steps that are only ever appended to, and what both databases share."""
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 PREDICTIONS = (
     """CREATE TABLE predictions (
@@ -49,6 +50,23 @@ class LedgerError(RuntimeError):
     """The ledger cannot be opened, read or written; the message says what to do."""
 
 
+class Database(Protocol):
+    """What `diptych.core.store.sqlite.Sqlite` and `diptych.core.store.postgres.Postgres` offer.
+
+    Statements are written with ``?`` for values. Each method raises `LedgerError` with a sentence
+    that says what to do.
+    """
+
+    def close(self) -> None:
+        """Close it; further calls raise `LedgerError`."""
+
+    def write(self, statement: str, rows: list[tuple]) -> None:
+        """Run a statement for every row in one transaction, on the disk when this returns."""
+
+    def query(self, statement: str, conditions: dict) -> list[tuple]:
+        """Run a statement whose ``{where}`` becomes those conditions that have a value."""
+
+
 def utc(moment: str | datetime | None) -> str:
     """Write a time (None is now) as UTC text of one width, so that text order is time order."""
     if moment is None:
@@ -64,6 +82,6 @@ def filled(query: str, conditions: dict) -> tuple[str, tuple]:
 
     A tuple stands for as many ``?``; any other value for one.
     """
-    given = {sql: value for sql, value in conditions.items() if value is not None}
-    values = [v if isinstance(v, tuple) else (v,) for v in given.values()]
-    return query.format(where=" AND ".join(given) or "1 = 1"), tuple(x for v in values for x in v)
+    used = {sql: value for sql, value in conditions.items() if value is not None}
+    values = [v if isinstance(v, tuple) else (v,) for v in used.values()]
+    return query.format(where=" AND ".join(used) or "1 = 1"), tuple(x for v in values for x in v)

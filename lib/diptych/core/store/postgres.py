@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL, with the interface of `diptych.core.store.sqlite.Database`."""
+"""The ledger in PostgreSQL, as `diptych.core.store.migrations.Database`."""
 
 import threading
 from contextlib import contextmanager
@@ -52,17 +52,17 @@ class Postgres:
         with self._lock, self._explained(), self._db.transaction(), self._db.cursor() as cursor:
             cursor.executemany(statement.replace("?", "%s"), [tuple(map(_plain, r)) for r in rows])
 
-    def read(self, query: str, conditions: dict) -> list[tuple]:
-        """Run a query whose ``{where}`` becomes those conditions that have a value."""
-        query, values = filled(query, conditions)
+    def query(self, statement: str, conditions: dict) -> list[tuple]:
+        """Run a statement whose ``{where}`` becomes those conditions that have a value."""
+        statement, values = filled(statement, conditions)
         with self._lock, self._explained(), self._db.cursor() as cursor:
-            return cursor.execute(query.replace("?", "%s"), values).fetchall()
+            return cursor.execute(statement.replace("?", "%s"), values).fetchall()
 
     def _migrate(self, cursor) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         cursor.execute("CREATE TABLE IF NOT EXISTS diptych_schema (version INTEGER NOT NULL)")
-        found = cursor.execute("SELECT version FROM diptych_schema").fetchone()
-        version = found[0] if found else 0
+        row = cursor.execute("SELECT version FROM diptych_schema").fetchone()
+        version = row[0] if row else 0
         if version > len(POSTGRES_MIGRATIONS):
             raise LedgerError(
                 f"ledger: {self.place} has schema {version} and this Diptych knows up to "

@@ -1,26 +1,26 @@
-"""The ledger: every prediction, late label and promotion, in one SQLite file.
+"""The predictions in the ledger, with their late labels, and the audit of promotions.
 
-A row is on the disk before `Ledger.log` returns, so an answer sent after it survives a killed
-process and a power cut. Several processes may read and write at once. All SQL stands at the top of
-this module; the tables are made by `diptych.core.store.migrations`.
+All lie in one SQLite file. A row is on the disk before `Predictions.log` returns, so an answer
+sent after it survives a killed process and a power cut. Several processes may read and write at
+once. All SQL stands at the top of this module; the tables are made by
+`diptych.core.store.migrations`.
 """
 
 import json
-import os
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from diptych.core.store.migrations import MIGRATIONS, LedgerError, utc
-from diptych.core.store.sqlite import Database
+from diptych.core.store.rows import Table, as_frame
+from diptych.core.store.sqlite import Sqlite
 from diptych.execution.cache import dependencies
 
 if TYPE_CHECKING:  # the model server opens ledgers and never needs pandas
     import pandas as pd
 
-__all__ = ["MIGRATIONS", "Ledger", "LedgerError"]
+__all__ = ["MIGRATIONS", "LedgerError", "Predictions"]
 
 PREDICTION = (
     "id", "time", "endpoint", "model", "row_id", "input",
@@ -39,8 +39,8 @@ SAW_PROMOTION = "SELECT min(time) FROM promotions WHERE model = ? AND to_version
 GET_PROMOTIONS = f"SELECT {', '.join(PROMOTION)} FROM promotions WHERE {{where}} ORDER BY id"
 
 
-class Ledger:
-    """One ledger file, made if missing; also a context manager that closes it.
+class Predictions(Table):
+    """The predictions of a ledger file, made if missing; also a context manager that closes it.
 
     Safe to use from several threads and from several processes.
 
@@ -55,19 +55,15 @@ class Ledger:
         If the file is damaged, belongs to something else or was written by a newer Diptych.
     """
 
+    ROW = "prediction"
+    COLUMNS = PREDICTION
+    REQUIRED = ("endpoint", "model", "input")
+    DEFAULTS: ClassVar = {"status": "ok"}
+    JSON = ("input", "probabilities")
+
     def __init__(self, path_or_url: str | Path):
-        self._db = Database(path_or_url)
+        super().__init__(Sqlite(path_or_url))
         self.path = self._db.path
-
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; further calls raise `LedgerError`."""
-        self._db.close()
 
     def log(self, rows: Iterable[Mapping]) -> None:
         """Record predictions in one transaction, on the disk when the call returns.
@@ -87,30 +83,7 @@ class Ledger:
         LedgerError
             If the rows could not be written; then none of them was.
         """
-        now, stamp = utc(None), time.time_ns()
-        values = []
-        for i, row in enumerate(rows):
-            if not row.keys() <= _KNOWN or not row.keys() >= _REQUIRED:
-                wrong = sorted((row.keys() - _KNOWN) | (_REQUIRED - row.keys()))
-                raise ValueError(f"row {i}: {', '.join(wrong)} unknown or missing in a prediction")
-            get, probabilities = row.get, row.get("probabilities")
-            values.append(
-                (
-                    # ids that rise with time keep inserts at the end of the index
-                    get("id") or f"{stamp + i:016x}{os.urandom(6).hex()}",
-                    utc(row["time"]) if "time" in row else now,
-                    row["endpoint"],
-                    row["model"],
-                    get("row_id"),
-                    json.dumps(row["input"]),
-                    get("prediction"),
-                    get("probability"),
-                    None if probabilities is None else json.dumps(probabilities),
-                    get("latency_ms"),
-                    get("status", "ok"),
-                )
-            )
-        self._db.write(ADD_PREDICTION, values)
+        self._add(ADD_PREDICTION, rows)
 
     def predictions(
         self, endpoint: str | None = None, since: str | datetime | None = None
@@ -131,7 +104,7 @@ class Ledger:
             Python values) and ``label``, null until it came.
         """
         where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and utc(since)}
-        rows = self._db.read(GET_PREDICTIONS, where)
+        rows = self._db.query(GET_PREDICTIONS, where)
         if endpoint and not since:
             dependencies.rows(self._db.path, COUNT_PREDICTIONS, [endpoint])
         return _frame(rows, (*PREDICTION, "label"))
@@ -182,26 +155,13 @@ class Ledger:
 
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""
-        return _frame(self._db.read(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
-
-
-_KNOWN = frozenset(PREDICTION)
-_REQUIRED = frozenset(("endpoint", "model", "input"))
-_JSON = ("input", "probabilities", "gate")
-_NUMBERS = ("probability", "latency_ms")
+        return _frame(self._db.query(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
 
 
 def _frame(rows: list[tuple], columns: tuple) -> "pd.DataFrame":
-    """Build a table whose types do not depend on which values are missing."""
-    import pandas as pd
-
-    def column(name: str, values: tuple) -> pd.Series:
-        if name in _JSON:
-            parsed = [None if value is None else json.loads(value) for value in values]
-            return pd.Series(parsed, dtype=object)
-        if name == "time":
-            return pd.to_datetime(pd.Series(values, dtype="str"), utc=True).dt.as_unit("us")
-        return pd.Series(values, dtype=float if name in _NUMBERS else "str")
-
-    cells = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return pd.DataFrame({name: column(name, x) for name, x in zip(columns, cells, strict=True)})
+    return as_frame(
+        rows,
+        columns,
+        json_columns=(*Predictions.JSON, "gate"),
+        numbers=("probability", "latency_ms"),
+    )

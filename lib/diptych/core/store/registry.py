@@ -17,7 +17,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import workspace
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.execution.cache import dependencies
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -156,7 +156,7 @@ class Registry:
         self.version(version.number)
         with self._lock:
             before = self.champion()
-            with Ledger(workspace.ledger_path()) as ledger:
+            with Predictions(workspace.ledger_path()) as ledger:
                 ledger.promote(
                     self.name,
                     before and before.number,
@@ -194,7 +194,7 @@ class Registry:
 
     def history(self) -> pd.DataFrame:
         """Return every promotion and rollback, oldest first."""
-        with Ledger(workspace.ledger_path()) as ledger:
+        with Predictions(workspace.ledger_path()) as ledger:
             return ledger.promotions(self.name)
 
     def _experiment(self) -> str:

@@ -16,7 +16,7 @@ from diptych.core.store.migrations import BUSY_S, MIGRATIONS, LedgerError, fille
 APPLICATION = 0x44495054  # "DIPT" in the file's header tells a ledger from another SQLite file
 
 
-class Database:
+class Sqlite:
     """An SQLite file, made if missing, safe to use from several threads and processes.
 
     Parameters
@@ -56,11 +56,11 @@ class Database:
         with self._transaction():
             self._db.executemany(statement, rows)
 
-    def read(self, query: str, conditions: dict) -> list[tuple]:
-        """Run a query whose ``{where}`` becomes those conditions that have a value."""
-        query, values = filled(query, conditions)
+    def query(self, statement: str, conditions: dict) -> list[tuple]:
+        """Run a statement whose ``{where}`` becomes those conditions that have a value."""
+        statement, values = filled(statement, conditions)
         with self._lock, self._explained():
-            return self._db.execute(query, values).fetchall()
+            return self._db.execute(statement, values).fetchall()
 
     def _prepare(self) -> None:
         """Bring the schema up to date, then switch to WAL (never in another program's file)."""
@@ -140,8 +140,8 @@ REMEDIES = (
 def _file(path_or_url: str | Path) -> Path:
     """Return the file that a path or URL names."""
     text = str(path_or_url)
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         return Path(text).absolute()
     if scheme != "sqlite":
         raise LedgerError(f"ledger: {scheme}:// is no known kind; give a path or sqlite:///path")

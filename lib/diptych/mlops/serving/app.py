@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 from diptych.base import workspace
 from diptych.base.lazy import without
-from diptych.core.store.predictions import Ledger
+from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
 from diptych.mlops.serving.batcher import Batcher
@@ -65,7 +65,7 @@ class Limits:
 
 def create_app(
     model: Model,
-    ledger: Ledger,
+    ledger: Predictions,
     *,
     name: str = "model",
     endpoint: str = "",
@@ -78,7 +78,7 @@ def create_app(
     ----------
     model : Model
         What answers.
-    ledger : Ledger
+    ledger : Predictions
         Where each prediction is committed before it is answered.
     name : str
         The model's name and version, in answers and records.
@@ -227,7 +227,7 @@ def serve_model(
         folder, name = champion.folder, name or str(champion)
     model = _load(folder)
     _try_out(model)
-    with Ledger(ledger or workspace.ledger_path()) as book:
+    with Predictions(ledger or workspace.ledger_path()) as book:
         app = create_app(
             model,
             book,

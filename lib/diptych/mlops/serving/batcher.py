@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from starlette.exceptions import HTTPException
 
-from diptych.core.store.predictions import Ledger, LedgerError
+from diptych.core.store.predictions import LedgerError, Predictions
 from diptych.mlops.models.model import Model
 
 
@@ -36,14 +36,14 @@ class Batcher:
     Parameters
     ----------
     model : Model
-    ledger : Ledger
+    ledger : Predictions
     endpoint, name : str
         Of the serving run and of the model, in records and answers.
     most : int
         Rows in a batch; a single request may have more.
     """
 
-    def __init__(self, model: Model, ledger: Ledger, endpoint: str, name: str, most: int):
+    def __init__(self, model: Model, ledger: Predictions, endpoint: str, name: str, most: int):
         self.model, self.ledger, self.endpoint, self.name = model, ledger, endpoint, name
         self.most = most
         self.waiting: list[Job] = []
