@@ -85,11 +85,11 @@ def chromium():
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory):
     """Make MLflow's tables, which takes two seconds, and return what copies them to a workspace."""
-    from diptych.mlops.registry import Registry  # with pandas: not in xdist's own process
+    from diptych.mlops.registry import ModelRegistry  # with pandas: not in xdist's own process
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("tables")))
-        Registry("any")
+        ModelRegistry("any")
         made = workspace.mlflow_path()
 
     def into(home: Path) -> None:

@@ -47,11 +47,11 @@ def make(rows, seed, shifted=False):
 
 
 def diptych(reference, window):
-    from diptych.core.monitoring.drift import Profile, compare
+    from diptych.core.monitoring.drift import Profile, compare_profiles
 
     profile = Profile.fit(reference)
     yield
-    table = compare(profile, window)
+    table = compare_profiles(profile, window)
     yield dict(zip(table["feature"], table["drifted"].tolist(), strict=True))
 
 

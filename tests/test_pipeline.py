@@ -11,7 +11,7 @@ from diptych.execution.cache import entries
 from diptych.execution.notebooks import find_notebook
 from diptych.execution.runner import prepare, run_notebook
 from diptych.execution.runs import find_runs
-from diptych.mlops.registry import Registry
+from diptych.mlops.registry import ModelRegistry
 from diptych.reporting.scenario import report
 
 
@@ -48,7 +48,7 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     assert contrast["structured, not measured"]["value"] > 0
     assert runs["mlops/4_serve"].id in runs["contrast"].manifest["parameters"]["runs"][3]
     assert {"contrast.html", "contrast-run.html"} <= {p.name for p in page.parent.iterdir()}
-    history = Registry("tumours").history()
+    history = ModelRegistry("tumours").history()
     assert len(history) == 0 or (history["who"] != "").all()
     _an_unchanged_report_runs_and_writes_nothing(page, tmp_path)
     _a_stage_whose_state_is_gone_is_not_linked(runs)

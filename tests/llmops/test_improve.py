@@ -7,7 +7,7 @@ import pytest
 from llmops import fakes
 
 from diptych.core.data import splits
-from diptych.core.evaluation.gate import judge
+from diptych.core.evaluation.gate import decide
 from diptych.core.store.records import Record
 from diptych.llmops import improve
 from diptych.llmops.evaluation.search import Search
@@ -50,7 +50,7 @@ ROWS = pd.concat(
     ignore_index=True,
 )
 WINDOWS = splits.stream(ROWS[ROWS["split"] == "live"], 3, 10**6, 0).set_index("id")["window"]
-PLAN = improve.plan(MONTHS, "2025-04", learn=1, decide=1)
+PLAN = improve.split_windows(MONTHS, "2025-04", learn=1, decide=1)
 
 
 class Models(fakes.Fake):
@@ -185,7 +185,7 @@ def test_the_gate_promotes_what_gains_and_refuses_what_forgets(ways, name, promo
     challenger = improve.measure(later, name, judged, **lost)
     assert set(challenger.slices) == {"book", "game"}
     assert challenger.calibration_error is not None
-    decision = judge(challenger, improve.measure(later, "champion", judged), LIMITS)
+    decision = decide(challenger, improve.measure(later, "champion", judged), LIMITS)
     assert decision.promoted is promoted
     assert why in decision.reason
 

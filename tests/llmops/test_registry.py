@@ -10,7 +10,7 @@ from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.bundle import VariantError
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
-from diptych.llmops.registry import ROLLBACK, Registry, RegistryError
+from diptych.llmops.registry import ROLLBACK, PromptRegistry, RegistryError
 from diptych.mlops import registry as models
 
 pytestmark = pytest.mark.usefixtures("registry_home")
@@ -39,7 +39,7 @@ def folder(variant, tmp_path):
 @pytest.fixture
 def registry(request):
     """A registry of its own for each test."""
-    return Registry(request.node.originalname.replace("_", "-"))
+    return PromptRegistry(request.node.originalname.replace("_", "-"))
 
 
 def register(registry, folder, count: int = 1) -> list:
@@ -129,7 +129,7 @@ def test_an_unknown_version_and_another_registrys_are_refused(registry, folder):
     with pytest.raises(RegistryError, match=f"{registry.name} has no version 9"):
         registry.version(9)
     with pytest.raises(RegistryError, match=f"{made} is no version of another.prompt"):
-        Registry("another").promote(made, "mixed up", PASSED)
+        PromptRegistry("another").promote(made, "mixed up", PASSED)
     with pytest.raises(ValueError, match="why: is empty"):
         registry.promote(made, "", PASSED)
     assert registry.champion() is None
@@ -146,10 +146,10 @@ def test_a_folder_without_a_prompt_is_refused(registry, tmp_path):
 
 READER = """
 import sys
-from diptych.llmops.registry import Registry
+from diptych.llmops.registry import PromptRegistry
 from diptych.llmops.prompts import bundle
 
-version = Registry(sys.argv[1]).champion()
+version = PromptRegistry(sys.argv[1]).champion()
 print(version, bundle.load(version.folder).prompt.version)
 """
 
@@ -164,7 +164,7 @@ def test_another_process_sees_the_champion_and_reads_its_prompt(registry, folder
 
 
 def test_a_model_and_a_prompt_of_one_task_do_not_mix(folder, tmp_path):
-    prompts, left = Registry("films"), models.Registry("films")
+    prompts, left = PromptRegistry("films"), models.ModelRegistry("films")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_bytes(b"x")
     model = left.register(tmp_path / "model", {}, {}, "r")
@@ -182,7 +182,7 @@ def test_a_broken_store_is_not_taken_for_a_missing_champion(
 ):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
     mlflow_tables(tmp_path / "home")
-    registry = Registry("lost")
+    registry = PromptRegistry("lost")
     (made,) = register(registry, folder)
     registry.promote(made, "it passed", PASSED)
     workspace.mlflow_path().write_bytes(b"not a database" * 1_000)

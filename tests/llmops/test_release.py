@@ -8,7 +8,7 @@ import pytest
 from llmops import fakes
 
 from diptych.core.evaluation import stats
-from diptych.core.evaluation.gate import Limits, judge
+from diptych.core.evaluation.gate import Limits, decide
 from diptych.llmops import release
 from diptych.llmops.evaluation import checklist, evaluate
 from diptych.llmops.prompts.prompt import Prompt
@@ -96,7 +96,7 @@ def test_of_a_champion_only_the_rows_are_asked(reader, free, calls):
     found = release.measure("old", free, ROWS, calls=calls, run="r")
     assert len(reader.seen) == len(ROWS)
     assert (found.calibration_error, found.latency_p95_ms, found.extra) == (None, None, {})
-    assert judge(measured(free, calls), found, NOTHING).promoted
+    assert decide(measured(free, calls), found, NOTHING).promoted
 
 
 def test_the_latency_is_of_this_run_and_of_one_request_after_the_other(reader, free, calls):
@@ -118,7 +118,7 @@ ALL = Limits(
 
 def test_what_is_well_is_promoted_and_may_follow_itself(free, calls):
     found = measured(free, calls)
-    decision = judge(found, found, ALL)
+    decision = decide(found, found, ALL)
     assert decision.promoted, decision.reason
     assert set(decision.checks["status"]) == {"pass", "no limit"}
 
@@ -139,12 +139,12 @@ def refused(decision):
     ],
 )
 def test_each_limit_refuses_by_its_own_rule(free, calls, limits, rules):
-    assert refused(judge(measured(free, calls), None, replace(ALL, **limits))) == rules
+    assert refused(decide(measured(free, calls), None, replace(ALL, **limits))) == rules
 
 
 def test_answers_that_cannot_be_read_are_refused(reader, free, calls):
     reader.mute = tuple(ROWS["text"][:3])
-    decision = judge(measured(free, calls), None, replace(ALL, floor=None))
+    decision = decide(measured(free, calls), None, replace(ALL, floor=None))
     assert refused(decision) == [release.UNREADABLE]
     assert "is 0.0375, above the limit of 0.02" in decision.reason
 
@@ -154,19 +154,19 @@ def test_calls_that_failed_are_unreadable_and_the_rest_has_its_price(reader, fre
     found = measured(free, calls, concurrency=1)
     assert found.extra[release.UNREADABLE] == 3 / 80
     assert found.extra[release.COST] == 0
-    assert refused(judge(found, None, replace(ALL, floor=None))) == [release.UNREADABLE]
+    assert refused(decide(found, None, replace(ALL, floor=None))) == [release.UNREADABLE]
 
 
 @pytest.mark.parametrize("family", ["negation", "names"])
 def test_a_family_of_tests_that_fails_is_refused_by_its_name(free, calls, family):
     tests = TESTS.assign(value=[0.6 if name == family else 1.0 for name in TESTS["name"]])
-    decision = judge(measured(free, calls, tests=tests), None, ALL)
+    decision = decide(measured(free, calls, tests=tests), None, ALL)
     assert refused(decision) == [f"share failing {family}"]
 
 
 def test_a_family_that_was_not_tested_does_not_pass(free, calls):
     found = measured(free, calls, tests=TESTS[:1])
-    assert refused(judge(found, None, ALL)) == ["share failing names"]
+    assert refused(decide(found, None, ALL)) == ["share failing names"]
 
 
 def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
@@ -174,7 +174,7 @@ def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
     reader.wrong = tuple(ROWS["text"][60:70])
     other = replace(free, prompt=replace(PLAIN, name="other"), parameters={"top_p": 1})
     limits = replace(ALL, floor=None, margin=1.0, max_calibration_error=None)
-    decision = judge(measured(other, calls), old, limits)
+    decision = decide(measured(other, calls), old, limits)
     assert refused(decision) == ["slice short"]
     assert "On short, new minus old is -0.5" in decision.reason
 
@@ -184,22 +184,22 @@ def test_what_is_worse_than_the_champion_is_refused(reader, free, calls):
     reader.wrong = tuple(ROWS["text"][::8])
     other = replace(free, parameters={"top_p": 1})
     limits = replace(ALL, floor=None, slice_margin=None, max_calibration_error=None)
-    assert refused(judge(measured(other, calls), old, limits)) == ["no worse than champion"]
+    assert refused(decide(measured(other, calls), old, limits)) == ["no worse than champion"]
 
 
 def test_an_endpoint_that_tells_no_probabilities_has_no_calibration(calls, reader, free):
     reader.honours = frozenset()  # as Anthropic's
     found = measured(free, calls)
     assert found.calibration_error is None
-    assert refused(judge(found, None, ALL)) == ["calibration error"]
-    assert judge(found, None, replace(ALL, max_calibration_error=None)).promoted
+    assert refused(decide(found, None, ALL)) == ["calibration error"]
+    assert decide(found, None, replace(ALL, max_calibration_error=None)).promoted
 
 
 def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, calls):
     variant = Variant(PLAIN, reader.url, "m")
     found = measured(variant, calls, key_env="TEST_KEY")
     assert np.isnan(found.extra[release.COST])
-    assert refused(judge(found, None, ALL)) == [release.COST]
+    assert refused(decide(found, None, ALL)) == [release.COST]
     assert "USD per 1000 answers" not in release.figures(found)
 
 
@@ -207,7 +207,7 @@ def test_an_endpoint_that_answers_nothing_passes_nothing(reader, free, calls):
     reader.troubles = ["html"] * 10_000
     found = measured(free, calls, rows=ROWS.head(8))
     assert found.score.value == 0
-    rules = refused(judge(found, None, ALL))
+    rules = refused(decide(found, None, ALL))
     assert {"metric floor", "latency p95", release.UNREADABLE, release.COST} <= set(rules)
 
 
@@ -222,7 +222,7 @@ def test_the_local_model_has_a_size_and_costs_nothing(shared, gguf, calls):
 def test_the_card_says_what_a_reader_must_know(free, calls):
     prompt = replace(PLAIN, system="```\n# Not a heading | <script>", parent="", note="x")
     shown = replace(free, prompt=prompt)
-    decision = judge(measured(free, calls), None, ALL)
+    decision = decide(measured(free, calls), None, ALL)
     card = release.card(shown, decision, TESTS, {"data": "films, version 0"})
     assert decision.reason in card
     for words in ("films, version 0", "provider = here", "negative, positive", prompt.version):

@@ -5,7 +5,7 @@ import pytest
 from mlops.samples import fitted, sample
 
 from diptych.core.data import splits, tasks
-from diptych.core.evaluation.gate import Limits, judge
+from diptych.core.evaluation.gate import Limits, decide
 from diptych.mlops import build, improve, release
 from diptych.mlops.models import model as models
 
@@ -21,7 +21,7 @@ def windows():
 
 @pytest.fixture(scope="module")
 def plan():
-    return improve.plan(MONTHS, "2025-07", learn=2, decide=1)
+    return improve.split_windows(MONTHS, "2025-07", learn=2, decide=1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_a_plan_learns_from_the_alarm_on_and_decides_later(plan):
 
 @pytest.mark.parametrize("alarm", [None, *MONTHS[:10]])
 def test_what_decides_is_always_later_than_what_was_learnt(alarm):
-    found = improve.plan(MONTHS, alarm, learn=2, decide=1)
+    found = improve.split_windows(MONTHS, alarm, learn=2, decide=1)
     assert max(found.learn) < min(found.decide)
     assert all(max(found.decide) < month for month in found.after)
     assert found.learn[0] == alarm or alarm is None
@@ -54,12 +54,12 @@ def test_what_decides_is_always_later_than_what_was_learnt(alarm):
 )
 def test_an_impossible_plan_is_refused(alarm, words):
     with pytest.raises(ValueError, match=words):
-        improve.plan(MONTHS, alarm, learn=2, decide=1)
+        improve.split_windows(MONTHS, alarm, learn=2, decide=1)
 
 
 def test_too_few_windows_without_an_alarm_are_said():
     with pytest.raises(ValueError, match="2 \\+ 1 windows are asked for and there are 2; take"):
-        improve.plan(MONTHS[:2], None, learn=2, decide=1)
+        improve.split_windows(MONTHS[:2], None, learn=2, decide=1)
 
 
 def test_nothing_later_is_learnt(windows, plan):
@@ -89,7 +89,7 @@ def test_retraining_recovers_from_the_shift(windows, plan, challenger, tmp_path)
     rows = improve.in_windows(data, windows, plan.decide)
     old = release.measure("champion", champion, champion.save(tmp_path / "old"), rows)
     new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), rows)
-    decision = judge(new, old, LIMITS)
+    decision = decide(new, old, LIMITS)
     assert decision.promoted, decision.reason
     both = {"champion": champion, "challenger": challenger}
     found = improve.outcome(improve.by_window(both, data, windows, MONTHS), plan)
@@ -108,7 +108,7 @@ def test_a_worse_challenger_is_refused(windows, plan, tmp_path):
     judged = improve.in_windows(data, windows, plan.decide)
     old = release.measure("champion", champion, champion.save(tmp_path / "old"), judged)
     new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), judged)
-    decision = judge(new, old, Limits(**{**vars(LIMITS), "floor": None}))
+    decision = decide(new, old, Limits(**{**vars(LIMITS), "floor": None}))
     assert not decision.promoted
     assert "challenger minus champion is -" in decision.reason
 
@@ -118,7 +118,7 @@ def scores(*rows) -> pd.DataFrame:
 
 
 def test_the_outcome_is_what_came_back_of_what_was_lost():
-    plan = improve.Plan("2", learn=["2"], decide=["3"], after=["4", "5"])
+    plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4", "5"])
     table = scores(
         ("1", "champion", 0.9, 100), ("1", "challenger", 0.9, 100),
         ("2", "champion", 0.1, 100), ("2", "challenger", 1.0, 100),
@@ -134,7 +134,7 @@ def test_the_outcome_is_what_came_back_of_what_was_lost():
 
 @pytest.mark.parametrize(("alarm", "loss"), [(None, 0.3), ("2", 0.005)])
 def test_nothing_is_recovered_from_chance(alarm, loss):
-    plan = improve.Plan(alarm, learn=["2"], decide=["3"], after=["4"])
+    plan = improve.WindowSplit(alarm, learn=["2"], decide=["3"], after=["4"])
     table = scores(
         ("1", "champion", 0.9, 10),
         ("4", "champion", 0.9 - loss, 10),
@@ -144,14 +144,14 @@ def test_nothing_is_recovered_from_chance(alarm, loss):
 
 
 def test_nothing_is_recovered_where_nothing_was_lost():
-    plan = improve.Plan("2", learn=["2"], decide=["3"], after=["4"])
+    plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4"])
     names = ["1", "2", "3", "4"]
     same = [(name, model, 0.9, 10) for name in names for model in ("champion", "challenger")]
     assert "recovered" not in improve.outcome(scores(*same), plan)
 
 
 def test_without_later_windows_there_is_no_outcome():
-    plan = improve.Plan("1", learn=["1"], decide=["2"], after=[])
+    plan = improve.WindowSplit("1", learn=["1"], decide=["2"], after=[])
     table = scores(("1", "champion", 0.9, 10), ("2", "challenger", 0.9, 10))
     assert improve.outcome(table, plan) == {}
 

@@ -12,7 +12,7 @@ from processes import until
 from diptych.base import workspace
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
-from diptych.mlops.registry import ROLLBACK, Registry, RegistryError
+from diptych.mlops.registry import ROLLBACK, ModelRegistry, RegistryError
 
 pytestmark = pytest.mark.usefixtures("registry_home")
 PASSED = {"promoted": True}
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def registry(request):
     """A registry of its own for each test."""
-    return Registry(request.node.originalname.replace("_", "-"))
+    return ModelRegistry(request.node.originalname.replace("_", "-"))
 
 
 def register(registry, folder, count: int = 1) -> list:
@@ -65,9 +65,9 @@ def test_registering_moves_the_challenger_and_never_the_champion(registry, folde
 
 READER = """
 import sys
-from diptych.mlops.registry import Registry
+from diptych.mlops.registry import ModelRegistry
 
-version = Registry(sys.argv[1]).champion()
+version = ModelRegistry(sys.argv[1]).champion()
 print(version, version.folder)
 """
 
@@ -159,7 +159,7 @@ def test_an_unknown_version_is_named(registry, folder):
 
 def test_another_models_version_is_not_promoted(registry, folder):
     (made,) = register(registry, folder)
-    other = Registry("another")
+    other = ModelRegistry("another")
     with pytest.raises(RegistryError, match=f"{made} is no version of another"):
         other.promote(made, "mixed up", PASSED)
 
@@ -168,10 +168,10 @@ TURNS = 4
 RIVAL = """
 import sys, time
 from pathlib import Path
-from diptych.mlops.registry import Registry
+from diptych.mlops.registry import ModelRegistry
 
 name, folder, mark, turns = sys.argv[1:]
-registry = Registry(name)
+registry = ModelRegistry(name)
 Path(f"{mark}.ready").touch()
 while not Path(mark).with_name("go").exists():
     time.sleep(0.01)
@@ -203,7 +203,7 @@ def test_two_processes_promoting_at_once_leave_one_unbroken_history(tmp_path, fo
     for rival in rivals:
         _, errors = rival.communicate(timeout=120)
         assert rival.returncode == 0, errors
-    registry = Registry("contested")
+    registry = ModelRegistry("contested")
     history = registry.history()
     assert sorted(history["to_version"].astype(int)) == list(range(1, 2 * TURNS + 1))
     assert history["from_version"].isna().tolist() == [True] + [False] * (2 * TURNS - 1)
@@ -216,7 +216,7 @@ def test_a_broken_store_is_not_taken_for_a_missing_champion(
 ):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
     mlflow_tables(tmp_path / "home")
-    registry = Registry("lost")
+    registry = ModelRegistry("lost")
     (made,) = register(registry, folder)
     registry.promote(made, "it passed", PASSED)
     workspace.mlflow_path().write_bytes(b"not a database" * 1_000)

@@ -7,8 +7,8 @@ import pytest
 from mlops.samples import TASKS, fitted, sample
 
 from diptych.core.data import tasks
-from diptych.core.evaluation.gate import Limits, judge
-from diptych.core.monitoring.drift import compare
+from diptych.core.evaluation.gate import Limits, decide
+from diptych.core.monitoring.drift import compare_profiles
 from diptych.mlops import build, monitor, release
 from diptych.mlops.models import model as models
 
@@ -63,7 +63,7 @@ def test_rows_of_one_slice_have_no_slices(champion, test_rows):
 
 def test_a_model_may_follow_itself(champion, test_rows):
     measured = release.measure("new", *champion, test_rows)
-    decision = judge(measured, measured, LOOSE)
+    decision = decide(measured, measured, LOOSE)
     assert decision.promoted, decision.reason
 
 
@@ -77,7 +77,7 @@ def test_a_candidate_that_lost_a_slice_is_refused_and_the_slice_named(
     limits = Limits(
         floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=None, margin=1.0
     )
-    decision = judge(new, old, limits)
+    decision = decide(new, old, limits)
     failed = decision.checks.loc[decision.checks["status"] == "fail", "rule"].tolist()
     assert failed == ["slice small"]
     assert not decision.promoted
@@ -88,13 +88,13 @@ def test_a_candidate_below_the_floor_is_refused(test_rows, tmp_path):
     model = fitted("table", "baseline")
     measured = release.measure("new", model, model.save(tmp_path), test_rows)
     limits = Limits(floor=0.85, max_calibration_error=1, max_latency_ms=None, max_size_mb=None)
-    assert "below the floor of 0.85" in judge(measured, None, limits).reason
+    assert "below the floor of 0.85" in decide(measured, None, limits).reason
 
 
 def test_a_model_too_large_is_refused(champion, test_rows):
     measured = release.measure("new", *champion, test_rows)
     limits = Limits(floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=0.0001)
-    assert judge(measured, None, limits).reason.startswith("new is refused. The size is")
+    assert decide(measured, None, limits).reason.startswith("new is refused. The size is")
 
 
 @pytest.mark.parametrize("kind", models.FAMILIES)
@@ -112,7 +112,7 @@ def test_the_reference_goes_with_the_model_and_rows_like_it_do_not_alarm(kind, t
     release.add_reference(model, folder, rows, seed=0)
     models.load(folder)  # the reference is no part of the model's own files
     described = monitor.describe(model, models.rows_of(rows, kind, model.features))
-    table = compare(monitor.reference(folder), described)
+    table = compare_profiles(monitor.reference(folder), described)
     assert set(table["feature"]) == set(described.columns)
     assert not table["drifted"].any()
     assert (table["shift"] < 1e-9).all()
@@ -121,7 +121,7 @@ def test_the_reference_goes_with_the_model_and_rows_like_it_do_not_alarm(kind, t
 
 def test_the_card_says_what_a_reader_must_know(champion, test_rows):
     model, folder = champion
-    decision = judge(release.measure("new", model, folder, test_rows), None, LOOSE)
+    decision = decide(release.measure("new", model, folder, test_rows), None, LOOSE)
     card = release.card(model, decision, {"data": "tumours, version 0"})
     for words in ("logistic", "benign, malignant", "tumours, version 0", decision.reason):
         assert words in card

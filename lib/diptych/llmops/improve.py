@@ -15,7 +15,7 @@ from diptych.core.data.schema import FRAME
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Candidate, Limits
 from diptych.core.monitoring import windows as timeline
-from diptych.core.monitoring.windows import LOSS, Plan, in_windows, outcome, plan
+from diptych.core.monitoring.windows import LOSS, WindowSplit, in_windows, outcome, split_windows
 from diptych.core.store.records import Record
 from diptych.llmops import data, release
 from diptych.llmops.evaluation import evaluate
@@ -25,9 +25,30 @@ from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
 __all__ = [
-    "LOSS", "LOST", "TUNED", "Lessons", "Plan", "alarm", "bare", "best", "by_window", "compare",
-    "gains", "in_windows", "lasted", "lessons", "limits", "lost", "measure", "new_ground",
-    "optimise", "outcome", "plan", "proposals", "some", "tuned",
+    "LOSS",
+    "LOST",
+    "TUNED",
+    "Lessons",
+    "WindowSplit",
+    "alarm",
+    "bare",
+    "best",
+    "by_window",
+    "compare",
+    "gains",
+    "in_windows",
+    "lasted",
+    "lessons",
+    "limits",
+    "lost",
+    "measure",
+    "new_ground",
+    "optimise",
+    "outcome",
+    "proposals",
+    "some",
+    "split_windows",
+    "tuned",
 ]  # fmt: skip
 
 SHOWN = 40  # of the labelled rows, at most so many are examples to choose from
@@ -86,7 +107,7 @@ def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 
 
 def lessons(
-    rows: pd.DataFrame, windows: pd.Series, planned: Plan, labels: int, seed: int
+    rows: pd.DataFrame, windows: pd.Series, planned: WindowSplit, labels: int, seed: int
 ) -> Lessons:
     """Share out the labels that came in the windows to learn from.
 

@@ -12,11 +12,17 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
-from diptych.core.monitoring import drift
 from diptych.core.monitoring.cusum import Alarm, Detector
-from diptych.core.monitoring.drift import Profile, estimated_accuracy
+from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
-from diptych.core.monitoring.windows import InputWatch, add_labels, as_row, before_and_since
+from diptych.core.monitoring.windows import (
+    InputWatch,
+    accuracy_by_window,
+    add_labels,
+    as_row,
+    before_and_since,
+    watch_inputs,
+)
 from diptych.core.store.prices import Price
 
 __all__ = [
@@ -87,11 +93,7 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     described = describe(log["id"].map(texts).tolist(), known, log)
     for name in profile.columns.keys() - set(described):
         described[name] = np.nan  # no probability came any more: a drift of its own
-    named, scores = log["window"].to_numpy(), {}
-    for window in sorted(set(named)):
-        table = drift.compare(profile, described[named == window]).set_index("feature")
-        scores[window] = table["shift"] / table["threshold"]
-    return InputWatch(drift.alarms(profile, described, named), pd.DataFrame(scores))
+    return watch_inputs(profile, described, log["window"].to_numpy())
 
 
 def graded(log: pd.DataFrame) -> pd.Series:
@@ -108,24 +110,20 @@ def graded(log: pd.DataFrame) -> pd.Series:
 def accuracy(log: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy by window, estimated from the model's confidence and true.
 
+    An answer without a label counts as a confidence of 0, unless none of its window has any: the
+    endpoint then gives no probabilities, and the window has no estimate.
+
     Returns
     -------
     DataFrame
-        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (of the true
-        ones Wilson's), ``n``; a window has no true row until labels came, and no estimated one
-        where the endpoint tells no probabilities.
+        As `diptych.core.monitoring.windows.accuracy_by_window` returns it.
     """
     _check(log)
-    found = []
-    right = graded(log)
-    for window, group in log.groupby("window", sort=True):
-        sure = group["probability"].where(group["prediction"].notna(), 0.0)
-        if group["probability"].notna().any() and sure.notna().all() and len(sure) > 1:
-            found.append(as_row(window, "estimated", estimated_accuracy(sure)))
-        own = right[right.index.isin(group["id"])]
-        if len(own):
-            found.append(as_row(window, "true", stats.wilson(int(own.sum()), len(own))))
-    return pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
+    right = pd.Series(np.nan, log.index)
+    right[log["label"].notna()] = graded(log).to_numpy(float)
+    measured = log.groupby("window")["probability"].transform("count") > 0
+    sure = log["probability"].where(log["prediction"].notna(), 0.0).where(measured)
+    return accuracy_by_window(log["window"], sure, right)
 
 
 def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:

@@ -11,12 +11,12 @@ from diptych.core.store import registry
 from diptych.core.store.registry import ROLLBACK, RegistryError, Version
 from diptych.llmops.prompts import bundle
 
-__all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
+__all__ = ["ROLLBACK", "PromptRegistry", "RegistryError", "Version"]
 
 SOURCE = "diptych.source"  # the tag with the place of a version's files; MLflow keeps none
 
 
-class Registry(registry.Registry):
+class PromptRegistry(registry.Registry):
     """Versions of one task's prompt.
 
     Parameters

@@ -3,11 +3,20 @@
 import pandas as pd
 
 from diptych.core.monitoring import windows as timeline
-from diptych.core.monitoring.windows import LOSS, Plan, in_windows, outcome, plan, training_rows
+from diptych.core.monitoring.windows import (
+    LOSS,
+    WindowSplit,
+    in_windows,
+    outcome,
+    split_windows,
+    training_rows,
+)
 from diptych.mlops import build
 from diptych.mlops.models.model import Model
 
-__all__ = ["LOSS", "Plan", "by_window", "in_windows", "outcome", "plan", "training_rows"]
+__all__ = [
+    "LOSS", "WindowSplit", "by_window", "in_windows", "outcome", "split_windows", "training_rows",
+]  # fmt: skip
 
 
 def by_window(

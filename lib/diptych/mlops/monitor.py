@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation import stats
-from diptych.core.monitoring.drift import Profile, alarms, compare, estimated_accuracy
+from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
-from diptych.core.monitoring.windows import InputWatch, add_labels, as_row, before_and_since
+from diptych.core.monitoring.windows import (
+    InputWatch,
+    accuracy_by_window,
+    add_labels,
+    before_and_since,
+    watch_inputs,
+)
 from diptych.mlops.models.model import Model
 
 __all__ = [
@@ -26,8 +31,7 @@ class Watch(InputWatch):
     Attributes
     ----------
     accuracy : DataFrame
-        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high``, ``n``; a
-        window has no true row until its labels are in.
+        As `diptych.core.monitoring.windows.accuracy_by_window` returns it.
     """
 
     accuracy: pd.DataFrame
@@ -85,15 +89,7 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
     rows = inputs if model.kind == "text" else np.asarray(inputs, dtype=float)
     described = describe(model, rows, np.array(log["probabilities"].tolist()))
     named = log["row_id"].map(windows).to_numpy()
-    scores, found = {}, []
-    for window, group in log.assign(window=named).groupby("window", sort=True):
-        table = compare(profile, described[named == window]).set_index("feature")
-        scores[window] = table["shift"] / table["threshold"]
-        if len(group) > 1:
-            found.append(as_row(window, "estimated", estimated_accuracy(group["probability"])))
-        known = group[group["label"].notna()]
-        if len(known):
-            right = int((known["prediction"] == known["label"]).sum())
-            found.append(as_row(window, "true", stats.wilson(right, len(known))))
-    accuracy = pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
-    return Watch(alarms(profile, described, named), pd.DataFrame(scores), accuracy)
+    seen = watch_inputs(profile, described, named)
+    right = (log["prediction"] == log["label"]).astype(float).where(log["label"].notna())
+    accuracy = accuracy_by_window(named, log["probability"], right)
+    return Watch(seen.drift, seen.scores, accuracy)

@@ -3,10 +3,10 @@
 from diptych.core.store import registry
 from diptych.core.store.registry import ROLLBACK, RegistryError, Version
 
-__all__ = ["ROLLBACK", "Registry", "RegistryError", "Version"]
+__all__ = ["ROLLBACK", "ModelRegistry", "RegistryError", "Version"]
 
 
-class Registry(registry.Registry):
+class ModelRegistry(registry.Registry):
     """Versions of one task's model.
 
     Parameters

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from diptych.core.evaluation.gate import Candidate, Limits, judge
+from diptych.core.evaluation.gate import Candidate, Limits, decide
 from diptych.core.evaluation.stats import Estimate, wilson
 
 LIMITS = Limits(
@@ -35,7 +35,7 @@ def statuses(decision) -> dict:
 
 
 def test_a_good_candidate_is_promoted():
-    decision = judge(GOOD, CHAMPION, LIMITS)
+    decision = decide(GOOD, CHAMPION, LIMITS)
     assert decision.promoted
     assert set(statuses(decision).values()) == {"pass"}
     assert decision.reason == "new is promoted: it passes all 8 rules that apply."
@@ -63,7 +63,7 @@ def test_a_good_candidate_is_promoted():
 def test_each_rule_alone_refuses(change, rule, status):
     # the champion is weak overall, so only the rule in question can speak
     champion = dataclasses.replace(CHAMPION, score=wilson(800, 1_000))
-    decision = judge(dataclasses.replace(GOOD, **change), champion, LIMITS)
+    decision = decide(dataclasses.replace(GOOD, **change), champion, LIMITS)
     assert not decision.promoted
     assert {k: v for k, v in statuses(decision).items() if v != "pass"} == {rule: status}
     blocking = decision.checks.set_index("rule").loc[rule, "reason"]
@@ -73,41 +73,41 @@ def test_each_rule_alone_refuses(change, rule, status):
 
 def test_a_loss_against_the_champion_refuses():
     champion = dataclasses.replace(CHAMPION, score=wilson(950, 1_000))
-    decision = judge(GOOD, champion, LIMITS)
+    decision = decide(GOOD, champion, LIMITS)
     assert statuses(decision)["no worse than champion"] == "fail"
     assert not decision.promoted
     # a margin wider than the loss makes it one that does not matter
-    assert judge(GOOD, champion, dataclasses.replace(LIMITS, margin=0.05)).promoted
+    assert decide(GOOD, champion, dataclasses.replace(LIMITS, margin=0.05)).promoted
 
 
 def test_a_loss_within_the_noise_passes():
     champion = dataclasses.replace(CHAMPION, score=wilson(915, 1_000))
-    assert judge(GOOD, champion, LIMITS).promoted
+    assert decide(GOOD, champion, LIMITS).promoted
 
 
 def test_the_floor_is_met_when_the_interval_starts_on_it():
     score = Estimate(0.9, 0.85, 0.95, 100)
-    assert judge(dataclasses.replace(GOOD, score=score), None, LIMITS).promoted
+    assert decide(dataclasses.replace(GOOD, score=score), None, LIMITS).promoted
 
 
 def test_a_figure_equal_to_its_limit_passes():
-    assert judge(dataclasses.replace(GOOD, latency_p95_ms=50), CHAMPION, LIMITS).promoted
+    assert decide(dataclasses.replace(GOOD, latency_p95_ms=50), CHAMPION, LIMITS).promoted
 
 
 def test_a_missing_score_blocks_every_rule_that_reads_it():
-    found = statuses(judge(dataclasses.replace(GOOD, score=None), CHAMPION, LIMITS))
+    found = statuses(decide(dataclasses.replace(GOOD, score=None), CHAMPION, LIMITS))
     assert found["metric floor"] == "not measured"
     assert found["no worse than champion"] == "not measured"
 
 
 def test_a_champion_without_a_score_blocks():
-    decision = judge(GOOD, dataclasses.replace(CHAMPION, score=None), LIMITS)
+    decision = decide(GOOD, dataclasses.replace(CHAMPION, score=None), LIMITS)
     assert not decision.promoted
     assert "The score of old overall was not measured." in decision.reason
 
 
 def test_without_a_champion_its_rules_do_not_apply():
-    decision = judge(GOOD, None, LIMITS)
+    decision = decide(GOOD, None, LIMITS)
     assert decision.promoted
     found = statuses(decision)
     assert found["no worse than champion"] == "no champion"
@@ -117,7 +117,7 @@ def test_without_a_champion_its_rules_do_not_apply():
 
 def test_a_slice_new_to_the_champion_does_not_block():
     champion = dataclasses.replace(CHAMPION, slices={"books": SLICES["books"]})
-    decision = judge(GOOD, champion, LIMITS)
+    decision = decide(GOOD, champion, LIMITS)
     assert decision.promoted
     assert statuses(decision)["slice films"] == "no champion"
 
@@ -131,7 +131,7 @@ def test_a_limit_of_none_waives_the_rule_and_says_so():
         margin=None,
         slice_margin=None,
     )
-    decision = judge(Candidate(name="bare"), CHAMPION, limits)
+    decision = decide(Candidate(name="bare"), CHAMPION, limits)
     assert decision.promoted
     assert set(statuses(decision).values()) == {"no limit"}
 
@@ -152,9 +152,9 @@ def test_rows_of_both_models_are_compared_in_pairs():
     measured = {"calibration_error": 0.01, "latency_p95_ms": 1.0, "size_mb": 1.0}
     candidate = Candidate.from_rows("new", new, parts, **measured)
     champion = Candidate.from_rows("old", old, parts)
-    assert statuses(judge(candidate, champion, limits))["no worse than champion"] == "fail"
+    assert statuses(decide(candidate, champion, limits))["no worse than champion"] == "fail"
     unpaired = dataclasses.replace(champion, correct=None)
-    assert judge(candidate, unpaired, limits).promoted
+    assert decide(candidate, unpaired, limits).promoted
 
 
 def test_slices_are_compared_in_pairs_too():
@@ -164,7 +164,7 @@ def test_slices_are_compared_in_pairs_too():
     parts = np.repeat(["a", "b"], 200)
     limits = dataclasses.replace(LIMITS, margin=None, extra={}, max_calibration_error=None,
                                  max_latency_ms=None, max_size_mb=None)  # fmt: skip
-    decision = judge(
+    decision = decide(
         Candidate.from_rows("new", new, parts), Candidate.from_rows("old", old, parts), limits
     )
     found = statuses(decision)
@@ -185,13 +185,13 @@ def test_from_rows_scores_all_rows_and_each_slice():
     [
         (lambda: Candidate.from_rows("m", [1, 0], ["a"]), "slice_of has 1 rows and correct 2"),
         (
-            lambda: judge(
+            lambda: decide(
                 Candidate.from_rows("m", [1, 0]), Candidate.from_rows("c", [1, 0, 1]), LIMITS
             ),
             "The candidate has 2 rows and the champion 3",
         ),
         (
-            lambda: judge(GOOD, CHAMPION, dataclasses.replace(LIMITS, slice_margin=-0.02)),
+            lambda: decide(GOOD, CHAMPION, dataclasses.replace(LIMITS, slice_margin=-0.02)),
             "slice_margin is -0.02",
         ),
     ],

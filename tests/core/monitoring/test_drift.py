@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom, ks_2samp, wasserstein_distance
 
-from diptych.core.monitoring.drift import Profile, alarms, compare, estimated_accuracy
+from diptych.core.monitoring.drift import (
+    Profile,
+    alarms,
+    compare_profiles,
+    compare_windows,
+    estimated_accuracy,
+)
 
 
 def frame(rng, n: int, move: float = 0.0) -> pd.DataFrame:
@@ -38,7 +44,7 @@ def test_ks_and_wasserstein_agree_with_the_exact_ones(move):
     reference, window = frame(rng, 20_000), frame(rng, 5_000, move)
     window["lognormal"] *= 1 + move
     window["count"] += int(move)
-    table = compare(Profile.fit(reference), window)
+    table = compare_profiles(Profile.fit(reference), window)
     for name in ("normal", "lognormal", "rare", "count"):
         a, b = reference[name], window[name]
         got = row(table, name)
@@ -50,7 +56,7 @@ def test_ks_and_wasserstein_agree_with_the_exact_ones(move):
 def test_values_beyond_the_reference_still_count_by_their_distance():
     reference = pd.DataFrame({"x": np.linspace(0, 1, 1_001)})
     window = reference + 50
-    got = row(compare(Profile.fit(reference), window), "x")
+    got = row(compare_profiles(Profile.fit(reference), window), "x")
     assert got["ks"] == 1
     exact = wasserstein_distance(reference["x"], window["x"]) / reference["x"].std(ddof=0)
     assert got["wasserstein"] == pytest.approx(exact, rel=1e-4)
@@ -59,7 +65,7 @@ def test_values_beyond_the_reference_still_count_by_their_distance():
 def test_psi_and_js_of_categories_by_hand():
     reference = pd.DataFrame({"c": ["a"] * 600 + ["b"] * 400})
     window = pd.DataFrame({"c": ["a"] * 300 + ["b"] * 700})
-    got = row(compare(Profile.fit(reference), window), "c")
+    got = row(compare_profiles(Profile.fit(reference), window), "c")
     p, q = np.array([0.6, 0.4]), np.array([0.3, 0.7])
     assert got["shift"] == pytest.approx(0.3)
     assert got["js"] == pytest.approx(jensenshannon(p, q, base=2))
@@ -71,8 +77,8 @@ def test_psi_and_js_of_categories_by_hand():
 def test_coarse_distances_are_quiet_without_drift_and_loud_with_it():
     rng = np.random.default_rng(1)
     profile = Profile.fit(pd.DataFrame({"x": rng.normal(size=50_000)}))
-    still = row(compare(profile, pd.DataFrame({"x": rng.normal(size=50_000)})), "x")
-    moved = row(compare(profile, pd.DataFrame({"x": rng.normal(1, size=50_000)})), "x")
+    still = row(compare_profiles(profile, pd.DataFrame({"x": rng.normal(size=50_000)})), "x")
+    moved = row(compare_profiles(profile, pd.DataFrame({"x": rng.normal(1, size=50_000)})), "x")
     # psi of 20 equal bins under no drift: chi-squared with 19 degrees, times (1/n + 1/m)
     assert still["psi"] < 45 * (2 / 50_000)
     assert still["js"] < 0.02
@@ -86,7 +92,7 @@ def test_false_alarms_stay_at_the_stated_rate(m, n):
     false = 0
     for _ in range(simulations):
         profile = Profile.fit(frame(rng, m))
-        false += compare(profile, frame(rng, n), alpha, min_effect=0)["drifted"].any()
+        false += compare_profiles(profile, frame(rng, n), alpha, min_effect=0)["drifted"].any()
     assert false <= binom.ppf(0.999, simulations, alpha)
     assert false > 0  # a threshold nothing can pass would be of no use
 
@@ -97,7 +103,9 @@ def test_the_rate_is_that_of_the_whole_window_however_many_columns():
         reference, window = (
             pd.DataFrame(rng.normal(size=(n, 20))).rename(columns=str) for n in (1_000, 200)
         )
-        false += compare(Profile.fit(reference), window, 0.05, min_effect=0)["drifted"].any()
+        false += compare_profiles(Profile.fit(reference), window, 0.05, min_effect=0)[
+            "drifted"
+        ].any()
     assert false <= binom.ppf(0.999, 100, 0.05)
 
 
@@ -105,7 +113,7 @@ def test_no_false_alarm_at_the_default_rate():
     rng = np.random.default_rng(3)
     profile = Profile.fit(frame(rng, 5_000))
     stream = frame(rng, 300 * 200)
-    summary = alarms(profile, stream, np.arange(len(stream)) // 200, min_effect=0)
+    summary = alarms(compare_windows(profile, stream, np.arange(len(stream)) // 200, min_effect=0))
     assert len(summary) == 300
     assert summary["alarm"].sum() <= binom.ppf(0.999, 300, 0.001)
 
@@ -115,7 +123,7 @@ def test_columns_of_many_levels_do_not_alarm_by_themselves():
     for _ in range(60):
         reference, window = (pd.DataFrame({"zip": rng.integers(0, 333, n).astype(str)})
                              for n in (1_000, 2_000))  # fmt: skip
-        false += compare(Profile.fit(reference), window, 0.05, 0)["drifted"].any()
+        false += compare_profiles(Profile.fit(reference), window, 0.05, 0)["drifted"].any()
     assert false <= binom.ppf(0.999, 60, 0.05)
 
 
@@ -137,7 +145,7 @@ def test_a_planted_shift_is_found_in_its_column_only(column, change):
     profile = Profile.fit(frame(rng, 4_000))
     window = frame(rng, 600)
     window[column] = change(window[column].to_numpy(), rng)
-    table = compare(profile, window)
+    table = compare_profiles(profile, window)
     assert table.loc[table["drifted"], "feature"].tolist() == [column]
 
 
@@ -147,7 +155,7 @@ def test_a_rare_value_needs_fewer_rows_than_a_rule_for_any_distribution_would():
     profile = Profile.fit(frame(rng, 4_000))
     window = frame(rng, 600)
     window["rare"] = np.arange(600) < 48
-    table = compare(profile, window)
+    table = compare_profiles(profile, window)
     assert row(table, "rare")["drifted"]
     assert row(table, "rare")["shift"] < row(table, "normal")["threshold"]
 
@@ -157,7 +165,7 @@ def test_the_threshold_follows_the_size_of_the_window_down_to_the_smallest_effec
     profile = Profile.fit(frame(rng, 50_000))
     sizes = [100, 1_000, 10_000]
     found = [
-        compare(profile, frame(rng, n), min_effect=0).set_index("feature")["threshold"]
+        compare_profiles(profile, frame(rng, n), min_effect=0).set_index("feature")["threshold"]
         for n in sizes
     ]
     assert (found[0] > found[1]).all()
@@ -165,8 +173,8 @@ def test_the_threshold_follows_the_size_of_the_window_down_to_the_smallest_effec
     # many rows show a shift of 0.01 beyond doubt, and it does not matter
     window = frame(rng, 50_000)
     window["rare"] = (rng.random(50_000) < 0.03).astype(int)
-    assert row(compare(profile, window, min_effect=0), "rare")["drifted"]
-    assert not row(compare(profile, window), "rare")["drifted"]
+    assert row(compare_profiles(profile, window, min_effect=0), "rare")["drifted"]
+    assert not row(compare_profiles(profile, window), "rare")["drifted"]
 
 
 def test_alarms_name_the_window_and_the_worst_feature():
@@ -176,8 +184,8 @@ def test_alarms_name_the_window_and_the_worst_feature():
     stream = pd.concat(windows, ignore_index=True)
     months = np.repeat(["2025-01", "2025-02", "2025-03"], 500)
     for summary in (
-        alarms(profile, stream, months),
-        alarms(profile, stream.assign(month=months), "month"),
+        alarms(compare_windows(profile, stream, months)),
+        alarms(compare_windows(profile, stream.assign(month=months), "month")),
     ):
         assert summary["window"].tolist() == ["2025-01", "2025-02", "2025-03"]
         assert summary["alarm"].tolist() == [False, False, True]
@@ -211,19 +219,19 @@ def test_distances_keep_their_range_and_ignore_the_order_of_rows(reference, wind
     profile = Profile.fit(reference)
     again = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
     assert again == profile
-    table = compare(profile, window, alpha=0.05)
+    table = compare_profiles(profile, window, alpha=0.05)
     assert table[["shift", "js", "missing"]].stack().between(0, 1 + 1e-9).all()
     assert table["ks"].dropna().between(0, 1 + 1e-9).all()
     assert (table[["psi", "wasserstein"]].stack().dropna() >= 0).all()
     order = random.sample(range(len(window)), len(window))
     # sums of floats depend on their order in the last digits
-    pd.testing.assert_frame_equal(table, compare(again, window.iloc[order], alpha=0.05))
+    pd.testing.assert_frame_equal(table, compare_profiles(again, window.iloc[order], alpha=0.05))
 
 
 @settings(max_examples=30)
 @given(tables(2).filter(usable))
 def test_the_reference_itself_shows_no_drift(reference):
-    table = compare(Profile.fit(reference), reference, alpha=0.05)
+    table = compare_profiles(Profile.fit(reference), reference, alpha=0.05)
     assert (table[["shift", "psi", "js"]].stack() < 1e-9).all()
     assert (table[["ks", "wasserstein"]].stack().dropna() < 1e-9).all()
     assert not table["drifted"].any()
@@ -232,10 +240,12 @@ def test_the_reference_itself_shows_no_drift(reference):
 @pytest.mark.parametrize("value", [0.1, -3e5, 0.0])
 def test_a_constant_column_alarms_when_it_stops_being_constant(value):
     profile = Profile.fit(pd.DataFrame({"x": [value] * 500}))
-    same = row(compare(profile, pd.DataFrame({"x": [value] * 100})), "x")
+    same = row(compare_profiles(profile, pd.DataFrame({"x": [value] * 100})), "x")
     assert (same["ks"], same["wasserstein"], same["drifted"]) == (0, 0, False)
     for other in (value + 1, value - 1):
-        moved = row(compare(profile, pd.DataFrame({"x": [value] * 50 + [other] * 50})), "x")
+        moved = row(
+            compare_profiles(profile, pd.DataFrame({"x": [value] * 50 + [other] * 50})), "x"
+        )
         assert (moved["ks"], moved["wasserstein"], moved["drifted"]) == (0.5, math.inf, True)
 
 
@@ -243,11 +253,11 @@ def test_missing_values_are_reported_and_left_out_of_ks():
     x = np.random.default_rng(9).normal(size=1_000)
     profile = Profile.fit(pd.DataFrame({"x": x}))
     holed = pd.DataFrame({"x": np.where(np.arange(1_000) < 100, np.nan, x)})
-    got = row(compare(profile, holed), "x")
+    got = row(compare_profiles(profile, holed), "x")
     assert got["missing"] == pytest.approx(0.1)
     assert got["ks"] == pytest.approx(ks_2samp(x, x[100:]).statistic, abs=3e-3)
     assert got["shift"] == pytest.approx(0.1, abs=0.02)
-    none_left = row(compare(profile, pd.DataFrame({"x": [np.nan] * 50})), "x")
+    none_left = row(compare_profiles(profile, pd.DataFrame({"x": [np.nan] * 50})), "x")
     assert (none_left["missing"], none_left["shift"], none_left["drifted"]) == (1, 1, True)
     assert math.isnan(none_left["ks"])
 
@@ -264,7 +274,7 @@ def test_kinds_of_columns_are_recognised_whatever_their_dtype():
         }
     )
     profile = Profile.fit(reference)
-    table = compare(profile, reference)
+    table = compare_profiles(profile, reference)
     expected = {"integer": "numeric", "flag": "numeric", "single": "numeric",
                 "object": "categorical", "category": "categorical"}  # fmt: skip
     assert dict(zip(table["feature"], table["kind"], strict=True)) == expected
@@ -275,9 +285,9 @@ def test_kinds_of_columns_are_recognised_whatever_their_dtype():
 def test_thresholds_are_seeded():
     rng = np.random.default_rng(10)
     reference, window = frame(rng, 1_000), frame(rng, 200)
-    first = compare(Profile.fit(reference, seed=1), window)
-    pd.testing.assert_frame_equal(first, compare(Profile.fit(reference, seed=1), window))
-    other = compare(Profile.fit(reference, seed=2), window)
+    first = compare_profiles(Profile.fit(reference, seed=1), window)
+    pd.testing.assert_frame_equal(first, compare_profiles(Profile.fit(reference, seed=1), window))
+    other = compare_profiles(Profile.fit(reference, seed=2), window)
     assert (first["threshold"] != other["threshold"]).any()
 
 
@@ -305,14 +315,14 @@ REFERENCE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "b"]})
         (lambda p: Profile.fit(REFERENCE.assign(c=None), ["c"]), "Column 'c' is object"),
         (lambda p: Profile.fit(pd.DataFrame({"t": pd.to_datetime(["2025"] * 2)}), ["t"]), "'t' is"),
         (lambda p: Profile.fit(REFERENCE.rename(columns={"x": 0}), [0]), "a str name"),
-        (lambda p: compare(p, REFERENCE[:0]), "window is empty"),
-        (lambda p: compare(p, REFERENCE[["x"]]), "lack the column 'c'"),
-        (lambda p: compare(p, REFERENCE.assign(x=["1", "2", "3"])), "'x' is str"),
-        (lambda p: compare(p, REFERENCE.assign(c=[1, 2, 3])), "'c' is int64"),
-        (lambda p: compare(p, REFERENCE, alpha=0), "alpha is 0"),
-        (lambda p: compare(p, REFERENCE, min_effect=2), "min_effect 2"),
-        (lambda p: alarms(p, REFERENCE, ["jan", "jan"]), "2 of 3 rows"),
-        (lambda p: alarms(p, REFERENCE, ["jan", None, "feb"]), "2 of 3 rows"),
+        (lambda p: compare_profiles(p, REFERENCE[:0]), "window is empty"),
+        (lambda p: compare_profiles(p, REFERENCE[["x"]]), "lack the column 'c'"),
+        (lambda p: compare_profiles(p, REFERENCE.assign(x=["1", "2", "3"])), "'x' is str"),
+        (lambda p: compare_profiles(p, REFERENCE.assign(c=[1, 2, 3])), "'c' is int64"),
+        (lambda p: compare_profiles(p, REFERENCE, alpha=0), "alpha is 0"),
+        (lambda p: compare_profiles(p, REFERENCE, min_effect=2), "min_effect 2"),
+        (lambda p: compare_windows(p, REFERENCE, ["jan", "jan"]), "2 of 3 rows"),
+        (lambda p: compare_windows(p, REFERENCE, ["jan", None, "feb"]), "2 of 3 rows"),
         (lambda p: estimated_accuracy([0.9]), "at least two"),
         (lambda p: estimated_accuracy([0.9, math.nan]), "outside 0..1"),
     ],

@@ -26,7 +26,7 @@ from diptych.base.http_load import drive
 from diptych.cli import cli
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
-from diptych.mlops.registry import Registry
+from diptych.mlops.registry import ModelRegistry
 from diptych.mlops.serving.app import Limits, create_app
 from diptych.mlops.serving.process import Endpoint, EndpointError
 
@@ -308,7 +308,7 @@ def test_the_command_names_what_is_wrong(words, text_model, tmp_path):
 
 
 def test_the_champion_of_a_task(text_model, tmp_path):
-    registry = Registry("talk")
+    registry = ModelRegistry("talk")
     version = registry.register(text_model, {}, {}, "run")
     registry.promote(version, why="first", gate={"pass": True})
     with command("--task", "talk", "--ledger", tmp_path / "ledger.db") as (_, url):

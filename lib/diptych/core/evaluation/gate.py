@@ -93,7 +93,7 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """The outcome of `judge`.
+    """The outcome of `decide`.
 
     `checks` has one row per rule: rule, measured, limit, status ("pass", "fail", "not measured",
     "no limit", "no champion") and reason, a sentence.
@@ -109,7 +109,7 @@ class Decision:
         return dict(zip(self.checks["rule"], self.checks["status"], strict=True))
 
 
-def judge(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Decision:
+def decide(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Decision:
     """Decide whether `candidate` may replace `champion`.
 
     Against the champion a loss counts only if the data show it: the rule fails if the whole 95 %

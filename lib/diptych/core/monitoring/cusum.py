@@ -8,7 +8,7 @@ after few rows and a small one after more.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -34,7 +34,7 @@ class Detector:
     Attributes
     ----------
     before, after : float
-        The share right that is expected, and the one that must be found.
+        The share right that is expected, and the one that must raise an alarm.
     limit : float
         An alarm rings where the sum exceeds it.
     rows, alpha : int, float
@@ -171,8 +171,8 @@ def rehearse(
         if fell >= 0:
             chance[fell:] -= drop
         test = detector(right, n, drop, rows, alpha, seed)
-        found = test.detect(rng.random(rows) < chance)
-        lines.append((fell, found.row if found else -1))
+        alarm = test.detect(rng.random(rows) < chance)
+        lines.append((fell, alarm.row if alarm else -1))
     return pd.DataFrame(lines, columns=["fell", "alarm"])
 
 
@@ -188,15 +188,15 @@ def rates(rehearsed: pd.DataFrame) -> pd.DataFrame:
     """
     falls = rehearsed["fell"] >= 0
     stable, falling = rehearsed[~falls], rehearsed[falls]
-    found = falling[falling["alarm"] >= falling["fell"]]
+    detected = falling[falling["alarm"] >= falling["fell"]]
     early = (falling["alarm"] >= 0) & (falling["alarm"] < falling["fell"])
-    delay = float((found["alarm"] - found["fell"] + 1).median())
+    delay = float((detected["alarm"] - detected["fell"] + 1).median())
     lines = []
     for name, count, n, rows in (
         ("stable, alarm", int((stable["alarm"] >= 0).sum()), len(stable), math.nan),
-        ("fall found", len(found), len(falling), delay),
+        ("fall found", len(detected), len(falling), delay),
         ("alarm before the fall", int(early.sum()), len(falling), math.nan),
     ):
-        own = stats.wilson(count, n)
-        lines.append((name, own.value, own.low, own.high, n, rows))
+        share = stats.wilson(count, n)
+        lines.append({"name": name, "delay": rows} | asdict(share))
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "delay"])

@@ -10,7 +10,7 @@ what chance gives for this reference and a window of this size: see `_thresholds
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -86,10 +86,10 @@ class Profile:
         return cls(columns, content["seed"])
 
 
-def compare(
+def compare_profiles(
     profile: Profile, window: pd.DataFrame, alpha: float = 0.001, min_effect: float = 0.02
 ) -> pd.DataFrame:
-    """Distances of each column of `window` from the profile, one row per column.
+    """Return the distances of each column of `window` from the profile, one row per column.
 
     Parameters
     ----------
@@ -130,29 +130,39 @@ def compare(
     return pd.DataFrame(rows)
 
 
-def alarms(
+def compare_windows(
     profile: Profile,
     frame: pd.DataFrame,
     by: str | Sequence,
     alpha: float = 0.001,
     min_effect: float = 0.02,
-) -> pd.DataFrame:
-    """Compare each window of `frame` with the profile and summarise, windows in sorted order.
+) -> dict[str, pd.DataFrame]:
+    """Compare each window of `frame` with the profile, windows in sorted order.
 
-    `by` is the column that names each row's window, or one name per row. The result has the
-    columns window, n, drifted (number of features), worst (feature with the largest shift
-    relative to its threshold), shift and threshold of that feature, alarm.
+    `by` is the column that names each row's window, or one name per row. The result has for each
+    window what `compare_profiles` returns, which also explains `alpha` and `min_effect`.
     """
     names = frame[by] if isinstance(by, str) else pd.Series(by)
     if len(names) != len(frame) or names.isna().any():
         raise ValueError(f"by names the window of {names.count()} of {len(frame)} rows: name all.")
+    return {
+        name: compare_profiles(profile, window, alpha, min_effect)
+        for name, window in frame.groupby(pd.Index(names), observed=True)
+    }
+
+
+def alarms(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Summarise what `compare_windows` returned, one row per window.
+
+    The columns are window, n, drifted (number of features), worst (feature with the largest shift
+    relative to its threshold), shift and threshold of that feature, alarm.
+    """
     rows = []
-    for name, window in frame.groupby(pd.Index(names), observed=True):
-        table = compare(profile, window, alpha, min_effect)
+    for name, table in tables.items():
         worst = (table["shift"] / table["threshold"]).idxmax()
         figures = table.loc[worst, ["feature", "shift", "threshold"]]
         drifted = int(table["drifted"].sum())
-        rows.append((name, len(window), drifted, *figures, drifted > 0))
+        rows.append((name, int(table["n"].iloc[0]), drifted, *figures, drifted > 0))
     names = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
     return pd.DataFrame(rows, columns=names)
 
@@ -207,8 +217,8 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
         levels, most = _counts(series), min(LEVELS, max(8, len(present) // 20))
         if len(levels) > most:
             # chosen and counted on the same rows, they would look more frequent than they are
-            found, series = _counts(series[::2]), series[1::2]
-            levels = sorted(found, key=found.get, reverse=True)[:most]
+            frequency, series = _counts(series[::2]), series[1::2]
+            levels = sorted(frequency, key=frequency.get, reverse=True)[:most]
         return Categorical(tuple(levels), tuple(_level_counts(series, levels)))
     least, q1, q3, most = np.quantile(present, [0, 0.005, 0.995, 1]).tolist()
     spread = float(present.std()) if least < most else 0.0
@@ -251,17 +261,17 @@ def _histogram(values: np.ndarray, low: float, high: float) -> tuple[np.ndarray,
 
 
 def _counts(series: pd.Series) -> dict[str, int]:
-    counts = series.value_counts(sort=False)
-    found: dict[str, int] = {}
-    for level, count in zip(map(str, counts.index), counts.tolist(), strict=True):
-        found[level] = found.get(level, 0) + count
-    return found
+    values = series.value_counts(sort=False)
+    counts: dict[str, int] = {}
+    for level, count in zip(map(str, values.index), values.tolist(), strict=True):
+        counts[level] = counts.get(level, 0) + count
+    return counts
 
 
 def _level_counts(series: pd.Series, levels) -> list[int]:
     """Return the rows that are missing, of each level, and other."""
-    found = _counts(series)
-    known = [found.get(level, 0) for level in levels]
+    counts = _counts(series)
+    known = [counts.get(level, 0) for level in levels]
     missing = int(series.isna().sum())
     return [missing, *known, len(series) - missing - sum(known)]
 

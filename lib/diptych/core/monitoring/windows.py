@@ -1,12 +1,15 @@
-"""Live rows in windows of time, and a challenger judged on windows later than those it learnt."""
+"""Live rows in windows of time: what changed, and a challenger measured on later windows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import pandas as pd
 
 from diptych.base import workspace
 from diptych.core.evaluation import stats
+from diptych.core.monitoring import drift
+from diptych.core.monitoring.drift import Profile
 from diptych.core.store.predictions import Predictions
 
 LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
@@ -17,8 +20,8 @@ def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int
     names = sorted(windows.unique())
     known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
     labels = data.set_index("id")["label"].reindex(known).dropna()
-    with Predictions(workspace.ledger_path()) as ledger:
-        ledger.label(endpoint, labels.to_dict())
+    with Predictions(workspace.ledger_path()) as predictions:
+        predictions.label(endpoint, labels.to_dict())
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class InputWatch:
     Attributes
     ----------
     drift : DataFrame
-        One row a window, as `core.drift.alarms` returns it.
+        One row a window, as `diptych.core.monitoring.drift.alarms` returns it.
     scores : DataFrame, shape (features, windows)
         Shift of each feature in units of its alarm threshold: above 1 is an alarm.
     """
@@ -47,11 +50,61 @@ class InputWatch:
         return next(iter(self.alarmed), None)
 
 
+def watch_inputs(profile: Profile, described: pd.DataFrame, windows: Sequence) -> InputWatch:
+    """Compare each window of a log with the profile.
+
+    Parameters
+    ----------
+    profile : Profile
+    described : DataFrame, n rows
+        With all columns of the profile.
+    windows : array of str, shape (n,)
+        Window of each row.
+    """
+    tables = drift.compare_windows(profile, described, windows)
+    scores = {}
+    for window, table in tables.items():
+        by_feature = table.set_index("feature")
+        scores[window] = by_feature["shift"] / by_feature["threshold"]
+    return InputWatch(drift.alarms(tables), pd.DataFrame(scores))
+
+
+def accuracy_by_window(windows: Sequence, probability: pd.Series, right: pd.Series) -> pd.DataFrame:
+    """Return the accuracy of each window, estimated from the model's confidence and true.
+
+    Parameters
+    ----------
+    windows : array of str, shape (n,)
+        Window of each row.
+    probability : Series of float, shape (n,)
+        Of the predicted class; missing where the model gives none.
+    right : Series of float, shape (n,)
+        1 or 0, missing until the row's label came.
+
+    Returns
+    -------
+    DataFrame
+        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (of the true
+        ones Wilson's), ``n``. A window has no true row until labels came, and no estimated one
+        unless it has two rows and a probability of each.
+    """
+    rows = []
+    frame = pd.DataFrame({"probability": probability.to_numpy(), "right": right.to_numpy()})
+    for window, group in frame.groupby(np.asarray(windows), sort=True):
+        if len(group) > 1 and group["probability"].notna().all():
+            estimate = drift.estimated_accuracy(group["probability"])
+            rows.append(as_row(window, "estimated", estimate))
+        known = group["right"].dropna()
+        if len(known):
+            rows.append(as_row(window, "true", stats.wilson(int(known.sum()), len(known))))
+    return pd.DataFrame(rows, columns=["window", "kind", "value", "low", "high", "n"])
+
+
 @dataclass(frozen=True)
-class Plan:
+class WindowSplit:
     """Which windows a retraining may learn from, which decide, and which only show the outcome.
 
-    A challenger is judged on windows *later* than those it learnt from: on shuffled rows it
+    A challenger is measured on windows *later* than those it learnt from: on shuffled rows it
     would look better than it will be in service.
     """
 
@@ -66,15 +119,15 @@ class Plan:
         return f"drift alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
 
 
-def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan:
-    """Lay out a retraining.
+def split_windows(windows: list[str], alarm: str | None, learn: int, decide: int) -> WindowSplit:
+    """Split the live windows for a retraining.
 
     Parameters
     ----------
     windows : list of str
         All live windows in order.
     alarm : str or None
-        Window of the first alarm; without one the plan is a routine refresh in mid-stream.
+        Window of the first alarm; without one it is a routine refresh in mid-stream.
     learn, decide : int
         Number of windows to learn from (the alarm's and the next ones) and to decide on.
 
@@ -93,12 +146,13 @@ def plan(windows: list[str], alarm: str | None, learn: int, decide: int) -> Plan
             f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
             "take fewer, or wait for more rows"
         )
-    return Plan(alarm, windows[start:cut], windows[cut : cut + decide], windows[cut + decide :])
+    decided = cut + decide
+    return WindowSplit(alarm, windows[start:cut], windows[cut:decided], windows[decided:])
 
 
-def training_rows(data: pd.DataFrame, windows: pd.Series, plan: Plan) -> pd.DataFrame:
+def training_rows(data: pd.DataFrame, windows: pd.Series, split: WindowSplit) -> pd.DataFrame:
     """Return the champion's train rows and the live rows whose labels came in time."""
-    learnt = data["id"].map(windows).isin(plan.learn)
+    learnt = data["id"].map(windows).isin(split.learn)
     return data[(data["split"] == "train") | learnt]
 
 
@@ -129,13 +183,13 @@ def by_window(
     lines = []
     for window in names:
         for model, right in correct.items():
-            own = right[right.index.map(windows) == window]
-            found = stats.wilson(int(own.sum()), len(own))
-            lines.append((window, model, found.value, found.low, found.high, found.n))
+            rows = right[right.index.map(windows) == window]
+            share = stats.wilson(int(rows.sum()), len(rows))
+            lines.append({"window": window, "model": model} | asdict(share))
     return pd.DataFrame(lines, columns=["window", "model", "value", "low", "high", "n"])
 
 
-def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
+def outcome(scores: pd.DataFrame, split: WindowSplit) -> dict[str, float]:
     """Return the accuracy on the windows after the decision, and how much of a loss came back.
 
     Parameters
@@ -150,39 +204,32 @@ def outcome(scores: pd.DataFrame, plan: Plan) -> dict[str, float]:
         lost at least `LOSS` against the windows before the alarm, also ``recovered``: the
         challenger's gain as a share of that loss.
     """
-    seen = {*plan.learn, *plan.decide, *plan.after}
+    seen = {*split.learn, *split.decide, *split.after}
 
     def mean(model: str, windows) -> float | None:
         rows = scores[(scores["model"] == model) & scores["window"].isin(windows)]
         return float((rows["value"] * rows["n"]).sum() / rows["n"].sum()) if len(rows) else None
 
     before = mean("champion", set(scores["window"]) - seen)
-    old, new = mean("champion", plan.after), mean("challenger", plan.after)
-    found = {"champion afterwards": old, "challenger afterwards": new}
-    if plan.alarm and None not in (before, old, new) and before - old >= LOSS:
-        found["recovered"] = (new - old) / (before - old)
-    return {name: value for name, value in found.items() if value is not None}
+    old, new = mean("champion", split.after), mean("challenger", split.after)
+    values = {"champion afterwards": old, "challenger afterwards": new}
+    if split.alarm and None not in (before, old, new) and before - old >= LOSS:
+        values["recovered"] = (new - old) / (before - old)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
     """Pool the true and the estimated accuracy before the first alarm and from it on."""
-    found = {}
+    shares = {}
     since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
     for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
         for kind, group in rows.groupby("kind", sort=True):
             n = int(group["n"].sum())
             right = round(float((group["value"] * group["n"]).sum()))
-            found[f"{kind} accuracy {name}"] = stats.wilson(right, n)
-    return found
+            shares[f"{kind} accuracy {name}"] = stats.wilson(right, n)
+    return shares
 
 
 def as_row(window: str, kind: str, estimate: stats.Estimate) -> dict:
-    """Return the row of a table that says what a window's accuracy is, and how it is known."""
-    return {
-        "window": window,
-        "kind": kind,
-        "value": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-    }
+    """Return a row of a table of shares: the window, what kind of share it is, the estimate."""
+    return {"window": window, "kind": kind} | asdict(estimate)

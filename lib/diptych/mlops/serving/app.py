@@ -219,9 +219,9 @@ def serve_model(
         If the ledger cannot be used.
     """
     if folder is None:
-        from diptych.mlops.registry import Registry
+        from diptych.mlops.registry import ModelRegistry
 
-        champion = Registry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
+        champion = ModelRegistry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
         if champion is None:
             raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
         folder, name = champion.folder, name or str(champion)
