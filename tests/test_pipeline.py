@@ -110,8 +110,8 @@ def test_summaries_go_through_both_panels_over_the_same_rows():
     run_notebook("mlops/2_build", (), {"task": "summaries", "trials": 1}, progress=False)
     run = run_notebook("llmops/2_build", (), few, progress=False)
     values = run.result["values"]
-    ranked = values["accuracy of ranker (left panel)"]["value"]
-    assert ranked > values["accuracy of lead (left panel)"]["value"]
-    assert values["faithful, ranker (left panel)"]["value"] == 1
+    ranked = values["accuracy of ranker (MLOps)"]["value"]
+    assert ranked > values["accuracy of lead (MLOps)"]["value"]
+    assert values["faithful, ranker (MLOps)"]["value"] == 1
     assert 0 < values["accuracy of one_line"]["value"] < 1
-    assert "lost to typos, ranker (left panel)" in values
+    assert "lost to typos, ranker (MLOps)" in values

@@ -229,16 +229,18 @@ def serve_model(folder, task, token_env, **options):
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
-    token = os.environ.get(token_env, "").strip() if token_env else ""
-    if token_env and not token:
-        raise click.UsageError(f"--token-env: the variable {token_env} is not set; export it.")
+    from diptych.base.serving import ServeError, read_token
     from diptych.core.store.predictions import LedgerError
     from diptych.mlops.models.model import ModelError
     from diptych.mlops.serving import app as server
 
     try:
+        token = read_token(token_env)
+    except ServeError as error:
+        raise click.UsageError(str(error)) from error
+    try:
         server.serve_model(folder, task=task, token=token, **options)
-    except (server.ServeError, ModelError, LedgerError) as error:
+    except (ServeError, ModelError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -276,7 +278,8 @@ def serve_model(folder, task, token_env, **options):
 )  # fmt: skip
 def serve_llm(model, lora, open_page, **options):
     """Serve a language model (OpenAI API) and a chat page, until SIGTERM or Ctrl-C."""
-    from diptych.llmops.client import endpoint  # fmt: skip
+    from diptych.base.serving import ServeError
+    from diptych.llmops.client import endpoint
     from diptych.llmops.server import llama as server
 
     if wrong := [text for text in lora if not text.partition("=")[2]]:
@@ -291,7 +294,7 @@ def serve_llm(model, lora, open_page, **options):
         file = endpoint.model_file(model or None)
         adapters = {name: Path(path) for name, _, path in (text.partition("=") for text in lora)}
         server.serve_or_find(file, adapters, ready=ready, **options)
-    except (server.ServeError, endpoint.EndpointError) as error:
+    except (ServeError, endpoint.EndpointError) as error:
         raise click.ClickException(str(error)) from error
 
 

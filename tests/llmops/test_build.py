@@ -326,13 +326,13 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
     record = left(tmp_path, ["r000", "r001", "r002"], ("xgboost", "logistic"))
     found = build.from_left(record, rows)
     assert list(found) == list(evaluate.COLUMNS)
-    assert found["variant"].unique().tolist() == ["logistic (left panel)", "xgboost (left panel)"]
+    assert found["variant"].unique().tolist() == ["logistic (MLOps)", "xgboost (MLOps)"]
     assert found["id"].tolist() == ["r000", "r001"] * 2
     assert len(build.from_left(record, rows, ["xgboost"])) == 2
     board = evaluate.leaderboard(
         pd.concat([results(("a", 0.5, {"usd": 0.1}), rows=2), found]), margin=0, seed=0
     )
-    assert set(board["name"]) == {"a", "xgboost (left panel)", "logistic (left panel)"}
+    assert set(board["name"]) == {"a", "xgboost (MLOps)", "logistic (MLOps)"}
     strange = pd.DataFrame({"id": ["r000", "r999"], "label": "yes"})
     with pytest.raises(RecordError, match="no predictions for these rows; run mlops/2_build"):
         build.from_left(record, strange)

@@ -10,7 +10,7 @@ from diptych.llmops.evaluation import scorers
 from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate
 from diptych.llmops.prompts.variant import Variant
 
-LEFT = " (left panel)"
+MLOPS = " (MLOps)"  # after the names of models of the other panel
 
 
 def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
@@ -83,7 +83,7 @@ def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) 
     sizes = found.groupby("family").size()
     if found.empty or "score" not in found or sizes.ne(len(rows)).any():
         raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
-    found["variant"] = found["family"] + LEFT
+    found["variant"] = found["family"] + MLOPS
     found = found.assign(repeat=0, error="", usd=0.0, cached=True)
     return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from diptych.core.data.schema import REFERENCE
 from diptych.core.evaluation import text_metrics
 from diptych.core.evaluation.text_metrics import normal
+from diptych.llmops.evaluation.structured import validator
 from diptych.llmops.prompts.prompt import LABEL, Prompt
 
 
@@ -111,20 +112,14 @@ def valid_json(schema: Mapping) -> Scorer:
 
     Raises
     ------
-    ValueError
+    SchemaError
         If the schema is none.
     """
-    import jsonschema
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ValueError(f"schema: {error.message}") from error
-    validator = jsonschema.Draft202012Validator(schema)
+    is_valid = validator(schema).is_valid
 
     def grade(text: str | None, row: Mapping) -> Grade:
         try:
-            return Grade(text, float(validator.is_valid(json.loads(text or ""))))
+            return Grade(text, float(is_valid(json.loads(text or ""))))
         except (ValueError, RecursionError):
             return Grade(None, 0.0)
 

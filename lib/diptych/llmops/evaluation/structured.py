@@ -34,14 +34,25 @@ def check(text: str | None, schema: Mapping) -> Checked:
     return _checker(schema)(text)
 
 
-def _checker(schema: Mapping):
+def validator(schema: Mapping):
+    """Return jsonschema's validator of a schema (JSON Schema, draft 2020-12).
+
+    Raises
+    ------
+    SchemaError
+        If the schema is none.
+    """
     import jsonschema
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise SchemaError(f"schema: {error.message}") from error
-    validator = jsonschema.Draft202012Validator(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _checker(schema: Mapping):
+    errors = validator(schema).iter_errors
 
     def read(text: str | None) -> Checked:
         if text is None:
@@ -50,7 +61,7 @@ def _checker(schema: Mapping):
             value = json.loads(text)
         except (ValueError, RecursionError):
             return Checked(problem="the answer is not JSON")
-        wrong = next(iter(sorted(validator.iter_errors(value), key=lambda e: e.json_path)), None)
+        wrong = next(iter(sorted(errors(value), key=lambda e: e.json_path)), None)
         if wrong is not None:
             return Checked(problem=f"{wrong.json_path}: {wrong.message}")
         return Checked(value)

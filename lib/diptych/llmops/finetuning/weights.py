@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.base.serving import ServeError
 from diptych.llmops.pretrain.export import LAYER, TOP
-from diptych.llmops.server.gguf import ServeError, context_length
+from diptych.llmops.server.gguf import context_length
 
 ARCHITECTURE = "llama"
 PARTS = {gguf: name for name, gguf in LAYER.items()}

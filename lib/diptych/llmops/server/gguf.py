@@ -7,13 +7,11 @@ large vocabulary; this one stops at what it looks for.
 import struct
 from pathlib import Path
 
+from diptych.base.serving import ServeError
+
 FORMATS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q",
            12: "<d"}  # fmt: skip
 TEXT, ARRAY = 8, 9
-
-
-class ServeError(RuntimeError):
-    """The server cannot be started; the message says what to do."""
 
 
 def context_length(path: Path) -> int:

@@ -11,11 +11,9 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import ipaddress
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -24,7 +22,8 @@ from pathlib import Path
 
 from diptych.base import environment as machine
 from diptych.base import workspace
-from diptych.llmops.server.gguf import ServeError, context_length
+from diptych.base.serving import ServeError, listen, read_token
+from diptych.llmops.server.gguf import context_length
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
 PAGE = Path(__file__).resolve().parent / "chat"
@@ -135,7 +134,7 @@ def serve(
     import xllamacpp
 
     parameters = _parameters(xllamacpp, served, host, port, token)
-    _check_address(host, port, token)
+    listen(host, port, token).close()  # llama.cpp opens its own, and explains no failure
     try:
         engine = xllamacpp.Server(parameters)
     except RuntimeError as error:
@@ -245,25 +244,6 @@ def _adapter(xllamacpp, path: Path):
     return adapter
 
 
-def _check_address(host: str, port: int, token: str) -> None:
-    """Refuse an address that llama.cpp could not serve on, or should not."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not token and not loopback:
-        raise ServeError(
-            f"host: {host!r} lets others in, so a token is needed; put one into an environment "
-            "variable and name it with --token-env, or take 127.0.0.1"
-        )
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
-
-
 def _signals() -> list:
     """Return a list that a SIGTERM or SIGINT makes longer."""
     stopped = []
@@ -326,14 +306,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def read_token(name: str) -> str:
-    """Return the token that the environment variable `name` holds; "" if no name is given."""
-    token = os.environ.get(name, "").strip() if name else ""
-    if name and not token:
-        raise ServeError(f"token: the environment variable {name} is not set; export it")
-    return token
 
 
 if __name__ == "__main__":

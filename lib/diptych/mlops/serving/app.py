@@ -6,7 +6,6 @@ and MLflow's input forms.
 
 import asyncio
 import hmac
-import ipaddress
 import os
 import re
 import signal
@@ -28,6 +27,7 @@ from starlette.routing import Route
 
 from diptych.base import workspace
 from diptych.base.lazy import without
+from diptych.base.serving import ServeError, listen
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
@@ -35,10 +35,6 @@ from diptych.mlops.serving.batcher import Batcher
 from diptych.mlops.serving.inputs import InputError, Reader
 
 GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
-
-
-class ServeError(RuntimeError):
-    """The endpoint cannot be started; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +275,10 @@ def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | 
     """
     import uvicorn
 
-    listener = _listen(host, port, token) if handle is None else socket.socket(fileno=handle)
+    descriptor = handle if handle is not None else listen(host, port, token).detach()
+    # made anew so that it knows its protocol: only for TCP does asyncio send small answers at
+    # once, and else each waits 40 ms (Nagle's algorithm and the client's delayed acknowledgement)
+    listener = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
     )
@@ -297,27 +296,3 @@ def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | 
     else:
         threading.Thread(target=lambda: stop(os.read(sys.stdin.fileno(), 1)), daemon=True).start()
     server.run([listener])
-
-
-def _listen(host: str, port: int, token: str) -> socket.socket:
-    if not token and not _is_loopback(host):
-        raise ServeError(
-            f"host: {host!r} lets others in, so a token is needed; put one into an environment "
-            "variable and name it with --token-env, or take 127.0.0.1"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
-    # made anew so that it knows its protocol: only for TCP does asyncio send small answers at
-    # once, and else each waits 40 ms (Nagle's algorithm and the client's delayed acknowledgement)
-    return socket.socket(fileno=listener.detach())
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
