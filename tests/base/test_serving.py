@@ -38,7 +38,7 @@ def test_an_impossible_port_is_refused(port):
 def test_a_port_that_is_taken_is_refused():
     with serving.listen("127.0.0.1", 0, "") as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ServeError, match="in use.*take another --port"):
+        with pytest.raises(ServeError, match=r"in use.*take another --port"):
             serving.listen("127.0.0.1", port, "")
 
 

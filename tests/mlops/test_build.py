@@ -104,7 +104,7 @@ def test_a_valid_row_of_an_unknown_class_does_not_stop_tuning(tumours):
 
 def test_no_valid_rows_are_said(tumours):
     task, data = tumours
-    with pytest.raises(ModelError, match="no valid rows"):
+    with pytest.raises(ModelError, match="validation set is empty"):
         build.tune(data[data["split"] != "valid"], task, "logistic", 1, 0)
 
 

@@ -1,1 +1,1 @@
-"""What both panels turn on: tasks, versions, records, statistics, gate, drift, plots."""
+"""What MLOps and LLMOps share: tasks, versions, records, statistics, gate, drift, plots."""

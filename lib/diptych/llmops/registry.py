@@ -1,7 +1,7 @@
 """MLflow as the prompt registry: a version is a prompt with the model and parameters it runs with.
 
-It is the same store as the left panel's. MLflow's own pages show the messages, the schema and the
-settings; what is served is read from the version's files (`diptych.llmops.prompts.bundle.load`).
+It is the store of MLOps too. MLflow's own pages show the messages, the schema and the settings;
+what is served is read from the version's files (`diptych.llmops.prompts.bundle.load`).
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ class PromptRegistry(registry.Registry):
         if new:
             self.client.create_prompt(self.name)
         # register_prompt and link_prompt_version_to_run use MLflow's default store, not this one
-        made = self.client.create_prompt_version(
+        created = self.client.create_prompt_version(
             self.name,
             prompt.messages({name: f"{{{{{name}}}}}" for name in prompt.inputs}),
             description=prompt.note or None,
@@ -50,13 +50,13 @@ class PromptRegistry(registry.Registry):
             response_format=prompt.output or None,
             model_config=bundle.settings(variant),
         )
-        return made.version
+        return created.version
 
     def _source(self, number: int) -> str:
-        found = self.client.get_prompt_version(self.name, number)
-        if found is None:  # so MLflow answers for a store that it cannot read
+        stored = self.client.get_prompt_version(self.name, number)
+        if stored is None:  # also where MLflow cannot read its store
             raise RuntimeError(f"registry: {self.name}/{number} cannot be read from MLflow's store")
-        return found.tags[SOURCE]
+        return stored.tags[SOURCE]
 
     def _point(self, alias: str, number: int) -> None:
         self.client.set_prompt_alias(self.name, alias, number)

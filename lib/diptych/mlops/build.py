@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +98,10 @@ def settings(family: str, trials: int, seed: int) -> list[dict]:
 def tune(
     data: pd.DataFrame, task: Task, family: str, trials: int, seed: int, dask: str = ""
 ) -> tuple[Model, pd.DataFrame]:
-    """Fit `trials` settings on the train rows and keep the best on the valid rows.
+    """Fit `trials` settings on the train rows and select the best on the validation set.
 
-    The kept model's temperature is set on the valid rows too. A valid row whose class is not
-    among the train rows is left out: every setting gets it wrong. The family ``xgboost`` is
+    The validation set also sets the selected model's temperature. Its rows of a class that no
+    train row has are left out, because every setting gets them wrong. The family ``xgboost`` is
     fitted on the Dask cluster at the address `dask`, if one is given.
 
     Returns
@@ -113,13 +113,15 @@ def tune(
     Raises
     ------
     ModelError
-        If the train rows hold fewer than two classes, or there are no valid rows.
+        If the train rows hold fewer than two classes, or the validation set is empty.
     """
     train, valid = part(data, "train"), part(data, "valid")
     classes = models.classes_of(train["label"])
     valid = valid[valid["label"].isin(classes)]
     if valid.empty:
-        raise models.ModelError("split: there are no valid rows to tune on; more rows are needed")
+        raise models.ModelError(
+            "split: the validation set is empty, so nothing can be tuned; more rows are needed"
+        )
     encoder = models.new_encoder(family, task.kind)
     matrix = models.fit_encoder(encoder, task_rows(train, task))
     codes = models.encode(train["label"], classes)
@@ -152,8 +154,8 @@ def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
     predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
     output = model.answers(inputs, predicted)
     if REFERENCE in rows:
-        compare = text_metrics.rouge if model.family in models.SUMMARY else text_metrics.contains
-        grade = np.array([compare(*x) for x in zip(output, rows[REFERENCE], strict=True)], float)
+        metric = text_metrics.rouge if model.family in models.SUMMARY else text_metrics.contains
+        grade = np.array([metric(*x) for x in zip(output, rows[REFERENCE], strict=True)], float)
     else:
         grade = (predicted == rows["label"].to_numpy(dtype=object)).astype(float)
     correct = grade >= RIGHT
@@ -178,27 +180,28 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
         bootstrap interval, exact McNemar p after Holm, the verdict in words, and the rows needed
         to see a difference of the margin; see `diptych.core.evaluation.leaderboard.compare`.
     """
-    found = board.shown(board.compare({n: s.grade for n, s in scores.items()}, margin, seed))
-    errors = [scores[name].calibration_error for name in found["name"]]
-    found.insert(found.columns.get_loc("high") + 1, "calibration error", errors)
-    return found
+    table = board.shown(board.compare({n: s.grade for n, s in scores.items()}, margin, seed))
+    errors = [scores[name].calibration_error for name in table["name"]]
+    table.insert(table.columns.get_loc("high") + 1, "calibration error", errors)
+    return table
 
 
 def predictions(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what every model says of some rows, for the other panel to set its own beside it.
+    """Return what every model predicts for some rows; LLMOps shows it beside its own answers.
 
     Returns
     -------
     DataFrame
         ``family``, ``id``, ``predicted``, ``output``, ``confidence``, ``correct``, ``score``.
     """
-    found = []
+    frames = []
     for name, model in tuned.items():
-        own = evaluate(model, rows)
-        said = {"predicted": own.predicted, "output": own.output, "confidence": own.confidence,
-                "correct": own.correct, "score": own.grade}  # fmt: skip
-        found.append(pd.DataFrame({"family": name, "id": rows["id"].to_numpy(), **said}))
-    return pd.concat(found, ignore_index=True)
+        scores = evaluate(model, rows)
+        columns = {"family": name, "id": rows["id"].to_numpy(), "predicted": scores.predicted,
+                   "output": scores.output, "confidence": scores.confidence,
+                   "correct": scores.correct, "score": scores.grade}  # fmt: skip
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
 
 
 def learning_curve(
@@ -222,20 +225,13 @@ def learning_curve(
         except models.ModelError:
             continue
         accuracy = evaluate(smaller, test).accuracy
-        curve.append(
-            {
-                "rows": len(sample),
-                "value": accuracy.value,
-                "low": accuracy.low,
-                "high": accuracy.high,
-            }
-        )
+        curve.append({"rows": len(sample)} | asdict(accuracy))
     return pd.DataFrame(curve, columns=["rows", "value", "low", "high"])
 
 
 def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     """Fit the same family and setting on other rows."""
-    made = models.fit(
+    refitted = models.fit(
         task_rows(train, task),
         train["label"],
         family=model.family,
@@ -244,8 +240,8 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
         parameters=model.parameters,
         seed=seed,
     )
-    made.replies = model.replies
-    return made
+    refitted.replies = model.replies
+    return refitted
 
 
 def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
@@ -264,28 +260,20 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
         groups["up to 10 words"] = words <= 10
         groups["11 to 30 words"] = words.between(11, 30)
         groups["over 30 words"] = words > 30
-    found = []
+    lines = []
     for name, chosen in groups.items():
         n = int(chosen.sum())
         if n:
-            estimate = stats.wilson(scores.correct[chosen.to_numpy()].sum(), n)
-            found.append(
-                {
-                    "name": name,
-                    "value": estimate.value,
-                    "low": estimate.low,
-                    "high": estimate.high,
-                    "n": n,
-                }
-            )
-    return pd.DataFrame(found).sort_values("value", ignore_index=True)
+            share = stats.wilson(scores.correct[chosen.to_numpy()].sum(), n)
+            lines.append({"name": name} | asdict(share))
+    return pd.DataFrame(lines).sort_values("value", ignore_index=True)
 
 
 def by_model(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
     """Return the accuracy of every model on some rows; no rows, no lines."""
     accuracies = {n: evaluate(m, rows).accuracy for n, m in tuned.items()} if len(rows) else {}
-    found = [(name, a.value, a.low, a.high, a.n) for name, a in accuracies.items()]
-    return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])
+    lines = [{"name": name} | asdict(accuracy) for name, accuracy in accuracies.items()]
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
 
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -16,12 +16,12 @@ def class_share(data: pd.DataFrame) -> pd.DataFrame:
     rows = data[data["time"].notna()]
     rows = data if rows.empty else rows
     period = rows["split"] if rows is data else rows["time"].dt.strftime("%Y-%m")
-    found = []
+    lines = []
     for name, group in rows.groupby(period.to_numpy(), sort=True):
         for label in sorted(data["label"].unique()):
             share = stats.wilson(int((group["label"] == label).sum()), len(group))
-            found.append((name, label, share.value, share.low, share.high, share.n))
-    return pd.DataFrame(found, columns=["period", "label", "share", "low", "high", "n"])
+            lines.append((name, label, share.value, share.low, share.high, share.n))
+    return pd.DataFrame(lines, columns=["period", "label", "share", "low", "high", "n"])
 
 
 def duplicates(data: pd.DataFrame, features: list[str]) -> int:

@@ -20,8 +20,8 @@ class ModelRegistry(registry.Registry):
     def _create(self, source: str, mlflow_run: str, new: bool) -> int:
         if new:
             self.client.create_registered_model(self.name)
-        made = self.client.create_model_version(self.name, source=source, run_id=mlflow_run)
-        return int(made.version)
+        created = self.client.create_model_version(self.name, source=source, run_id=mlflow_run)
+        return int(created.version)
 
     def _source(self, number: int) -> str:
         return self.client.get_model_version(self.name, str(number)).source

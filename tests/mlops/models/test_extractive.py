@@ -1,4 +1,4 @@
-"""Extractive summaries: sentences are ranked, saved and said like any other model's classes."""
+"""Extractive summaries: sentences are ranked, saved and answered like any other model's classes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from diptych.core.data import tasks
 from diptych.core.evaluation.text_metrics import sentences
 from diptych.mlops import build
 from diptych.mlops.models import model as models
-from diptych.mlops.models.extractive import SentenceFeatures, said
+from diptych.mlops.models.extractive import SentenceFeatures, sentences_at
 from diptych.mlops.serving.process import Endpoint
 
 
@@ -41,7 +41,7 @@ def test_places_start_anew_in_each_text():
 
 def test_the_sentence_at_a_place_is_said_and_the_last_of_a_shorter_text():
     texts = ["One. Two. Three.", "Only one."]
-    assert said(texts, ["2", "3"]) == ["Two.", "Only one."]
+    assert sentences_at(texts, ["2", "3"]) == ["Two.", "Only one."]
 
 
 def test_the_ranker_beats_the_first_sentence_and_stays_the_same_on_disk(task, rows, tmp_path):

@@ -1,6 +1,7 @@
 """Every family is saved, read back the same without pickle, and refused when damaged."""
 
 import dataclasses
+import inspect
 import json
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from sklearn.metrics import log_loss
 from diptych.core.data import tasks
 from diptych.mlops import build
 from diptych.mlops.models import model as models
+from diptych.mlops.models.estimators import Estimator
+from diptych.mlops.models.features import Encoder
 from diptych.mlops.models.model import ModelError
 
 KINDS = list(models.FAMILIES)
@@ -330,3 +333,12 @@ def test_requests_hold_one_row_each_as_json(kind):
     sent = sent if kind == "text" else np.asarray(sent, np.float32)
     expected = model.predict_proba(build.task_rows(rows, task))
     np.testing.assert_array_equal(model.predict_proba(sent), expected)
+
+
+def test_every_family_keeps_to_the_protocols():
+    for kind, families in models.FAMILIES.items():
+        for family in (*families, *(models.SUMMARY if kind == "text" else ())):
+            assert isinstance(models.ESTIMATORS[family](seed=0), Estimator), family
+            encoder = models.new_encoder(family, kind)
+            assert isinstance(encoder, Encoder), family
+            assert kind != "text" or isinstance(inspect.getattr_static(encoder, "words"), property)

@@ -57,21 +57,21 @@ def kind_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", BOXES)
 def test_each_form_gives_the_same_numbers(name):
-    assert BOX.read(BOXES[name], kind_of(name)) == (ROWS, [None, None])
+    assert BOX.parse(BOXES[name], kind_of(name)) == (ROWS, [None, None])
 
 
 @pytest.mark.parametrize("name", REVIEWS)
 def test_each_form_gives_the_same_texts(name):
-    assert TEXT.read(REVIEWS[name], kind_of(name)) == (TEXTS, [None, None])
+    assert TEXT.parse(REVIEWS[name], kind_of(name)) == (TEXTS, [None, None])
 
 
 @pytest.mark.parametrize("kind", ["", "Application/JSON", 'application/json; charset="UTF-8"'])
 def test_json_by_any_spelling_or_none(kind):
-    assert TEXT.read(as_json(inputs=["a"]), kind) == (["a"], [None])
+    assert TEXT.parse(as_json(inputs=["a"]), kind) == (["a"], [None])
 
 
 def test_ids_are_texts_or_whole_numbers():
-    assert TEXT.read(as_json(inputs=["a"] * 3, ids=["x", 7, None]))[1] == ["x", "7", None]
+    assert TEXT.parse(as_json(inputs=["a"] * 3, ids=["x", 7, None]))[1] == ["x", "7", None]
 
 
 DEEP = b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -156,7 +156,7 @@ BAD_TEXTS = {
 
 def refusal(reader, body, kind) -> InputError:
     with pytest.raises(InputError) as found:
-        reader.read(body, kind)
+        reader.parse(body, kind)
     return found.value
 
 
@@ -210,7 +210,7 @@ VALUES = st.recursive(
 def test_any_json_is_read_or_refused(content):
     for reader in (BOX, TEXT):
         try:
-            rows, ids = reader.read(json.dumps(content).encode())
+            rows, ids = reader.parse(json.dumps(content).encode())
         except InputError:
             continue
         assert len(rows) == len(ids) >= 1
@@ -222,4 +222,4 @@ def test_any_json_is_read_or_refused(content):
 def test_any_bytes_are_read_or_refused(body, kind):
     for reader in (BOX, TEXT):
         with suppress(InputError):
-            reader.read(body, kind)
+            reader.parse(body, kind)

@@ -248,7 +248,7 @@ def _clean(node: ElementTree.Element, names: dict[str, str]) -> None:
     if attributes.get("transform", "").startswith("rotate(-0 "):
         del attributes["transform"]
     node.attrib = {key: _value(key, value, names) for key, value in attributes.items()}
-    kept = []
+    children = []
     for child in node:
         _clean(child, names)
         if child.tag in ("metadata", "style"):
@@ -256,8 +256,8 @@ def _clean(node: ElementTree.Element, names: dict[str, str]) -> None:
         plain = child.tag in ("g", "defs") and not child.attrib
         if child.tag == "path" and child.get("fill") == "none" and "stroke" not in child.attrib:
             continue
-        kept += list(child) if plain and (child.tag == "g" or not len(child)) else [child]
-    node[:] = kept
+        children += list(child) if plain and (child.tag == "g" or not len(child)) else [child]
+    node[:] = children
 
 
 def _value(key: str, value: str, names: dict[str, str]) -> str:

@@ -289,8 +289,8 @@ def drift_plot(
     hits = {}
     for row, column in drifted:
         hits.setdefault(features[row], []).append(windows[column])
-    found = "; ".join(f"{name} in {', '.join(at)}" for name, at in hits.items()) or "none"
-    described = alt or f"{score} by feature and {xlabel}. At {threshold:g} or more: {found}."
+    named = "; ".join(f"{name} in {', '.join(at)}" for name, at in hits.items()) or "none"
+    described = alt or f"{score} by feature and {xlabel}. At {threshold:g} or more: {named}."
     show(fig, described, scores.reset_index(names="feature").rename(columns=str), caption)
 
 

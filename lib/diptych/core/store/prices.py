@@ -37,12 +37,12 @@ class Price:
         usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
         context = {"processing": "batch"} if self.batch else None
         try:
-            found = calc_price(
+            price = calc_price(
                 usage, model_ref=self.model, provider_id=self.provider, price_context=context
             )
         except LookupError:
             return None
-        return float(found.total_price)
+        return float(price.total_price)
 
     def facts(self) -> dict:
         """Return what to record with a run: the model's price per million tokens, and its source.
@@ -70,8 +70,8 @@ class Price:
         """Return the address of the provider's own page of prices, "" if none is known."""
         from genai_prices.data_snapshot import get_snapshot
 
-        found = next((p for p in get_snapshot().providers if p.id == self.provider), None)
-        return found.pricing_urls[0] if found and found.pricing_urls else ""
+        known = next((p for p in get_snapshot().providers if p.id == self.provider), None)
+        return known.pricing_urls[0] if known and known.pricing_urls else ""
 
 
 def dated() -> str:

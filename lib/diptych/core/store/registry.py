@@ -1,7 +1,7 @@
 """What both panels' registries share: versions, aliases, and an audited history of promotions.
 
 The store is MLflow's, ``mlflow.db`` (SQLite) in the workspace; no MLflow server runs and telemetry
-is off. What a version is in MLflow, a model's or a prompt's, each panel says (`Registry`'s hooks).
+is off. MLflow keeps versions of models and of prompts differently: see `Registry`'s hooks.
 """
 
 import functools
@@ -183,7 +183,7 @@ class Registry:
             before = [
                 row.from_version
                 for row in self.history().itertuples()
-                # what a rollback replaced was found wanting, so it does not count
+                # a version that a rollback replaced was not good enough, so it does not count
                 if row.to_version == number != row.from_version and row.gate != ROLLBACK
             ]
             if not before or pd.isna(before[-1]):
@@ -198,9 +198,9 @@ class Registry:
             return ledger.promotions(self.name)
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.name)
-        if found:
-            return found.experiment_id
+        experiment = self.client.get_experiment_by_name(self.name)
+        if experiment:
+            return experiment.experiment_id
         place = (workspace.home() / "mlartifacts" / self.name).as_uri()
         return self.client.create_experiment(self.name, artifact_location=place)
 
@@ -209,8 +209,8 @@ class Registry:
         return list(self.client.search_registered_models(f"name = '{self.name}'{self.FILTER}"))
 
     def _aliased(self, alias: str) -> Version | None:
-        # asking for the alias itself would answer a broken store and a missing alias alike
-        numbers = [found.aliases[alias] for found in self._registered() if alias in found.aliases]
+        # MLflow's own lookup of an alias fails alike for a broken store and a missing alias
+        numbers = [one.aliases[alias] for one in self._registered() if alias in one.aliases]
         return self.version(int(numbers[0])) if numbers else None
 
     def _create(self, source: str, mlflow_run: str, new: bool) -> int:

@@ -65,8 +65,8 @@ class Table:
         values = []
         for i, row in enumerate(rows):
             self._check(i, row)
-            made = {"id": f"{stamp + i:016x}{os.urandom(6).hex()}", "time": now}
-            full = {**self.DEFAULTS, **made, **{k: v for k, v in row.items() if v is not None}}
+            new = {"id": f"{stamp + i:016x}{os.urandom(6).hex()}", "time": now}
+            full = {**self.DEFAULTS, **new, **{k: v for k, v in row.items() if v is not None}}
             if full["time"] is not now:
                 full["time"] = utc(full["time"])
             for name in self.JSON:

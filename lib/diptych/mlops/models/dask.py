@@ -50,8 +50,8 @@ def _blocks(client, matrix, codes: np.ndarray, workers: list[str]):
     edges = np.linspace(0, matrix.shape[0], min(len(workers), matrix.shape[0]) + 1).astype(int)
     rows, labels = [], []
     for worker, start, end in zip(workers, edges[:-1], edges[1:], strict=False):
-        part, own = client.scatter([matrix[start:end], codes[start:end]], workers=[worker])
+        part, target = client.scatter([matrix[start:end], codes[start:end]], workers=[worker])
         shape = (int(end - start), matrix.shape[1])
         rows.append(dask.array.from_delayed(part, shape, dtype=matrix.dtype, meta=matrix[:0]))
-        labels.append(dask.array.from_delayed(own, shape[:1], dtype=codes.dtype))
+        labels.append(dask.array.from_delayed(target, shape[:1], dtype=codes.dtype))
     return dask.array.concatenate(rows), dask.array.concatenate(labels)

@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +11,27 @@ import numpy as np
 SPARSE_BINS = 8
 # below it, threads spend longer waiting for each other than working
 FEW_ROWS = 50_000
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """What is behind a model family; it is made with its hyperparameters and a ``seed``.
+
+    A matrix is what the family's `diptych.mlops.models.features.Encoder` returns.
+    """
+
+    def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
+        """Fit to rows of a matrix and their class indices, shape (n,), below `classes`."""
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return class probabilities, shape (n, classes)."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was fitted, as files that hold no code."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Estimator":
+        """Rebuild what `save` wrote."""
 
 
 class Prior:
@@ -202,7 +224,7 @@ class Convolutional:
 
         network = self.network
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        least, kept, since = math.inf, None, 0
+        least, best, since = math.inf, None, 0
         for _ in range(self.epochs):
             network.train()
             for batch in learn[torch.randperm(len(learn))].split(self.BATCH):
@@ -213,12 +235,12 @@ class Convolutional:
             with torch.inference_mode():
                 loss = cross_entropy(network(images[held_out]), labels[held_out]).item()
             since += 1
-            if loss < least or kept is None:
+            if loss < least or best is None:
                 least, since = loss, 0
-                kept = {name: value.clone() for name, value in network.state_dict().items()}
+                best = {name: value.clone() for name, value in network.state_dict().items()}
             if since >= self.PATIENCE:
                 break
-        network.load_state_dict(kept)
+        network.load_state_dict(best)
 
     def predict_proba(self, matrix) -> np.ndarray:
         """Return class probabilities, shape (n, classes)."""
@@ -300,7 +322,7 @@ def _arrays(folder: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, type[Estimator]] = {
     "baseline": Prior,
     "logistic": Logistic,
     "xgboost": Boosted,

@@ -1,6 +1,6 @@
 """Extractive summaries: a text's sentences are ranked, and the first of them is the summary.
 
-To the rest of the panel this is a classifier: a class is the place of a sentence, from 1.
+To the rest of `mlops` this is a classifier: a class is the place of a sentence, from 1.
 """
 
 import json
@@ -73,8 +73,10 @@ class SentenceFeatures:
         place = Sentences(matrix, counts).places
         length = np.array([len(one.split()) for one in flat]) / 10
         last = place == counts[of] - 1
-        own = np.column_stack([place == 0, last, place / counts[of], length, likeness])
-        return Sentences(hstack([matrix, csr_matrix(own.astype(np.float32))], format="csr"), counts)
+        extra = np.column_stack([place == 0, last, place / counts[of], length, likeness])
+        return Sentences(
+            hstack([matrix, csr_matrix(extra.astype(np.float32))], format="csr"), counts
+        )
 
     @property
     def words(self) -> set[str]:
@@ -120,16 +122,16 @@ class Lead:
 
 
 class Ranker:
-    """Logistic regression that tells a sentence worth saying; the surest of a text is its summary.
+    """Logistic regression over sentences: the one most likely to be a text's summary is chosen.
 
-    Sentences beyond the last place seen in training are never said.
+    Sentences beyond the last place seen in training are never chosen.
     """
 
     def __init__(self, strength: float = 1.0, seed: int = 0):
         self.classes, self.model = 0, Logistic(strength, seed)
 
     def fit(self, matrix: Sentences, codes: np.ndarray, classes: int) -> None:
-        """Fit on every sentence: worth saying is the one at its text's place `codes`."""
+        """Fit on every sentence: the one at its text's place in `codes` is the summary."""
         self.classes = classes
         worth = matrix.places == np.repeat(codes, matrix.counts)
         self.model.fit(matrix.matrix, worth.astype(int), 2)
@@ -157,7 +159,7 @@ class Ranker:
         return estimator
 
 
-def said(texts: Sequence[str], places: Sequence[str]) -> list[str]:
+def sentences_at(texts: Sequence[str], places: Sequence[str]) -> list[str]:
     """Return the sentence at each text's place, its last where the text is shorter."""
     split = [sentences(text) for text in texts]
     return [

@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from diptych.base.workspace import write_atomic
 
 TOKEN = re.compile(r"[\w']+|[!?]")
-KEPT, LONG = 1 << 14, 32  # words whose pieces are kept, and letters of one that is not
+CACHED, LONG = 1 << 14, 32  # words in the cache; a word of LONG letters or more is not cached
 
 
 def terms(text: str) -> list[str]:
@@ -21,33 +22,56 @@ def terms(text: str) -> list[str]:
     return words + [f"{word} {after}" for word, after in itertools.pairwise(words)]
 
 
-def _kept(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
-    """Return what cuts each word of a text: texts repeat their words, and cutting takes longest."""
-    known = functools.lru_cache(KEPT)(cut)
+def _cached(cut: Callable[[str], Sequence]) -> Callable[[str], Iterator]:
+    """Return a function that applies `cut` to each word of a text.
+
+    Texts repeat their words and cutting takes longest, so results are cached.
+    """
+    known = functools.lru_cache(CACHED)(cut)
 
     def words(text: str) -> Iterator:
-        found = text.lower().split()
-        cuts = (known(word) if len(word) < LONG else cut(word) for word in found)
+        cuts = (known(word) if len(word) < LONG else cut(word) for word in text.lower().split())
         return itertools.chain.from_iterable(cuts)
 
     return words
 
 
 def _cut(word: str) -> list[str]:
-    """Return a word's character 2-5-grams, a space at each end; one too short for more is whole."""
+    """Return a word's character 2-5-grams, with a space at each end."""
     word = f" {word} "
     sizes = range(2, min(5, len(word)) + 1)
     return [word[at : at + n] for n in sizes for at in range(len(word) - n + 1)]
 
 
-pieces = _kept(_cut)
+pieces = _cached(_cut)
 
 
 def _finder(
     cut: Callable[[str], Iterable[str]], columns: dict[str, int], start: int = 0
 ) -> Callable[[str], list[int]]:
-    """Return what finds the columns of a text's terms, one for each time a term occurs."""
+    """Return a function from a text to the columns of its terms, one for each occurrence."""
     return lambda text: [start + columns[term] for term in cut(text) if term in columns]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns rows, texts or numbers, into the matrix that an estimator reads.
+
+    Encoders of texts also have ``words``, the set of single words they know.
+    """
+
+    def fit_transform(self, rows):
+        """Learn from the train rows and return their matrix, with one row each."""
+
+    def transform(self, rows):
+        """Return the matrix of other rows."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learnt, as files that hold no code."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Encoder":
+        """Rebuild what `save` wrote."""
 
 
 class TextFeatures:
@@ -84,7 +108,7 @@ class TextFeatures:
         self._scale = np.concatenate(self._idf)
         words, *letters = columns
         self._find = [_finder(terms, words)]
-        self._find += [_kept(_finder(_cut, part, len(words))) for part in letters]
+        self._find += [_cached(_finder(_cut, part, len(words))) for part in letters]
 
     def transform(self, texts: list[str]):
         """Return the sparse matrix of `texts`, shape (n, vocabulary)."""
@@ -97,8 +121,9 @@ class TextFeatures:
                 ends.append(len(columns))
         # each kind's part of a text is a row of its own until it has length 1
         width, n = len(self._scale), len(self._find)
-        found = np.ones(len(columns), dtype=np.float32), np.asarray(columns, dtype=np.int32), ends
-        parts = csr_matrix(found, shape=(len(ends) - 1, width))
+        counts = np.ones(len(columns), dtype=np.float32)
+        cells = counts, np.asarray(columns, dtype=np.int32), ends
+        parts = csr_matrix(cells, shape=(len(ends) - 1, width))
         parts.sum_duplicates()
         values = (np.log(parts.data) + 1) * self._scale[parts.indices]
         row = np.repeat(np.arange(len(ends) - 1), np.diff(parts.indptr))

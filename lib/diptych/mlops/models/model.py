@@ -16,7 +16,8 @@ import numpy as np
 
 from diptych.base.workspace import write_atomic
 from diptych.mlops.models import estimators, extractive
-from diptych.mlops.models.features import TableFeatures, TextFeatures
+from diptych.mlops.models.estimators import Estimator
+from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
 
 FAMILIES = {
     "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
@@ -24,7 +25,11 @@ FAMILIES = {
     "image": ("baseline", "xgboost", "logistic", "cnn"),
 }
 SUMMARY = ("lead", "ranker")  # of texts too: their classes are places of sentences
-ESTIMATORS = {**estimators.ESTIMATORS, "lead": extractive.Lead, "ranker": extractive.Ranker}
+ESTIMATORS: dict[str, type[Estimator]] = {
+    **estimators.ESTIMATORS,
+    "lead": extractive.Lead,
+    "ranker": extractive.Ranker,
+}
 FORMAT = 1
 # not covered by the checksums: the card itself, and what is added after the model is saved
 ADDED = ("model.json", "reference.json")
@@ -61,8 +66,8 @@ class Model:
     features: list[str]
     classes: list[str]
     parameters: dict
-    encoder: TextFeatures | TableFeatures = field(repr=False)
-    estimator: object = field(repr=False)
+    encoder: Encoder = field(repr=False)
+    estimator: Estimator = field(repr=False)
     temperature: float = 1.0
     replies: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -87,24 +92,24 @@ class Model:
 
     @property
     def speaks(self) -> bool:
-        """Whether what it says of a row is a text other than the label."""
+        """Whether its answer is a text other than the label."""
         return bool(self.replies) or self.family in SUMMARY
 
     def answers(self, rows, predicted) -> list[str]:
-        """Return what is said of rows for the labels predicted: by default the labels.
+        """Return the answer to each row for its predicted label, by default the label itself.
 
-        A class with a canned answer says that; where classes are places of sentences, the
-        sentence is said.
+        A class with a canned answer gives that one; where classes are places of sentences, the
+        answer is the sentence.
         """
         if self.family in SUMMARY:
-            return extractive.said(rows, predicted)
+            return extractive.sentences_at(rows, predicted)
         return [self.replies.get(label, label) for label in predicted]
 
     def calibrate(self, rows, labels) -> None:
         """Set the temperature that minimises the log loss of held-out `rows`.
 
-        A row whose class the model does not know says nothing here and is left out; where no
-        row is left, the temperature stays as it was.
+        Rows of a class that the model does not know are left out; if no other row is there, the
+        temperature stays as it was.
         """
         from scipy.optimize import minimize_scalar
 
@@ -195,12 +200,12 @@ def classes_of(labels) -> list[str]:
     """
     classes = sorted(set(labels))
     if len(classes) < 2:
-        found = f"the class {classes[0]!r} only" if classes else "no rows"
-        raise ModelError(f"label: the training rows hold {found}; at least two are needed")
+        content = f"the class {classes[0]!r} only" if classes else "no rows"
+        raise ModelError(f"label: the training rows hold {content}; at least two are needed")
     return classes
 
 
-def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
+def new_encoder(family: str, kind: str) -> Encoder:
     """Return the unfitted features that suit a family: linear ones also read characters."""
     if family in SUMMARY:
         return extractive.SentenceFeatures()
@@ -209,7 +214,7 @@ def new_encoder(family: str, kind: str) -> TextFeatures | TableFeatures:
     return TableFeatures()
 
 
-def fit_encoder(encoder: TextFeatures | TableFeatures, rows):
+def fit_encoder(encoder: Encoder, rows):
     """Fit features on the train rows and return their matrix.
 
     Raises
@@ -254,10 +259,10 @@ def _load(folder: Path) -> Model:
         raise ModelError(f"model.json is not of format {FORMAT}")
     if card["family"] not in _suitable(card["kind"]):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
-    found = _checksums(folder)
+    present = _checksums(folder)
     for name, checksum in card["files"].items():
-        if found.get(name) != checksum:
-            raise ModelError(f"{name} is {'damaged' if name in found else 'missing'}")
+        if present.get(name) != checksum:
+            raise ModelError(f"{name} is {'damaged' if name in present else 'missing'}")
     names = ("family", "kind", "features", "classes", "parameters", "temperature")
     model = Model(
         **{name: card[name] for name in names},

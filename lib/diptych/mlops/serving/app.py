@@ -93,11 +93,11 @@ def create_app(
     def check_token(request: Request) -> None:
         headers = request.headers
         sent = headers.get("authorization") or headers.get("x-amzn-sagemaker-custom-attributes", "")
-        scheme, _, given = sent.partition(" ")
-        given = given.strip().encode("latin-1")  # as it came over the wire
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, token.encode()):
-            told = "Authorization: send 'Bearer' and the endpoint's token"
-            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+        scheme, _, credentials = sent.partition(" ")
+        credentials = credentials.strip().encode("latin-1")  # as it came over the wire
+        if scheme.lower() != "bearer" or not hmac.compare_digest(credentials, token.encode()):
+            message = "Authorization: send 'Bearer' and the endpoint's token"
+            raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
     async def invocations(request: Request) -> Response:
         nonlocal in_flight
@@ -105,12 +105,12 @@ def create_app(
         if token:
             check_token(request)
         if in_flight >= limits.in_flight:
-            told = f"{in_flight} requests are under way; try again shortly"
-            raise HTTPException(503, told, {"Retry-After": "1"})
+            message = f"{in_flight} requests are under way; try again shortly"
+            raise HTTPException(503, message, {"Retry-After": "1"})
         in_flight += 1
         try:
             body = await _body(request, limits)
-            rows, ids = reader.read(body, request.headers.get("content-type", ""))
+            rows, ids = reader.parse(body, request.headers.get("content-type", ""))
             answer = await batcher.submit(rows, ids, began)
         finally:
             in_flight -= 1
@@ -154,19 +154,19 @@ async def _body(request: Request, limits: Limits) -> bytes:
                 if len(body) > limits.body:
                     raise too_long
     except TimeoutError as error:
-        told = f"body: did not arrive within {limits.body_s:g} s; send it at once"
-        raise HTTPException(408, told) from error
+        message = f"body: did not arrive within {limits.body_s:g} s; send it at once"
+        raise HTTPException(408, message) from error
     except ClientDisconnect as error:
         raise HTTPException(400, "body: ended early") from error
     return bytes(body)
 
 
 def _refused(request: Request, error: HTTPException) -> Response:
-    told = error.detail
+    message = error.detail
     if error.status_code in (404, 405):
         there = "POST /invocations, GET /ping and GET /metadata"
-        told = f"{request.method} {request.url.path}: is not served; there are {there}"
-    return JSONResponse({"error": told}, error.status_code, error.headers)
+        message = f"{request.method} {request.url.path}: is not served; there are {there}"
+    return JSONResponse({"error": message}, error.status_code, error.headers)
 
 
 def _wrong_input(request: Request, error: InputError) -> Response:
@@ -244,11 +244,11 @@ def _try_out(model: Model) -> None:
     """Predict once, so that a broken model never serves and the first request finds all ready."""
     blank = [""] if model.kind == "text" else np.zeros((1, len(model.features)), np.float32)
     try:
-        found = model.predict_proba(blank).shape
+        shape = model.predict_proba(blank).shape
     except Exception as error:
         raise ServeError(f"model: it cannot predict ({error}); save it again") from error
-    if found != (1, len(model.classes)):
-        raise ServeError(f"model: it gives {found[1]} probabilities for {model.classes}")
+    if shape != (1, len(model.classes)):
+        raise ServeError(f"model: it gives {shape[1]} probabilities for {model.classes}")
 
 
 def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | None = None):

@@ -18,7 +18,7 @@ from diptych.mlops.models.model import Model
 
 
 @dataclass(slots=True)
-class Job:
+class PendingRequest:
     """One request's rows, and where its answer goes."""
 
     rows: list
@@ -46,7 +46,7 @@ class Batcher:
     def __init__(self, model: Model, ledger: Predictions, endpoint: str, name: str, most: int):
         self.model, self.ledger, self.endpoint, self.name = model, ledger, endpoint, name
         self.most = most
-        self.waiting: list[Job] = []
+        self.waiting: list[PendingRequest] = []
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self.task: asyncio.Task | None = None
 
@@ -57,11 +57,11 @@ class Batcher:
     async def submit(self, rows: list, ids: list, began: float) -> bytes:
         """Return the answer as JSON, once it is recorded."""
         loop = asyncio.get_running_loop()
-        job = Job(rows, ids, began, loop.create_future())
-        self.waiting.append(job)
+        request = PendingRequest(rows, ids, began, loop.create_future())
+        self.waiting.append(request)
         if self.task is None:
             self.task = loop.create_task(self._drain())
-        return await job.answer
+        return await request.answer
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
@@ -70,44 +70,46 @@ class Batcher:
                 answers = await loop.run_in_executor(self.worker, self._work, batch)
             except Exception as error:
                 answers = [error] * len(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                if job.answer.done():  # its request was cut off meanwhile
+            for request, answer in zip(batch, answers, strict=True):
+                if request.answer.done():  # its request was cut off meanwhile
                     continue
                 if isinstance(answer, Exception):
-                    job.answer.set_exception(answer)
+                    request.answer.set_exception(answer)
                 else:
-                    job.answer.set_result(answer)
+                    request.answer.set_result(answer)
         self.task = None
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[PendingRequest]:
         rows = count = 0
-        for job in self.waiting:
-            rows += len(job.rows)
+        for request in self.waiting:
+            rows += len(request.rows)
             if count and rows > self.most:
                 break
             count += 1
         batch, self.waiting = self.waiting[:count], self.waiting[count:]
         return batch
 
-    def _work(self, batch: list[Job]) -> list[bytes | Exception]:
+    def _work(self, batch: list[PendingRequest]) -> list[bytes | Exception]:
         """Return each request's answer, or why there is none."""
         try:
-            found = self._predict([row for job in batch for row in job.rows])
+            predictions = self._predict([row for request in batch for row in request.rows])
         except Exception:
             if len(batch) > 1:  # one request must not fail the others
-                return [answer for job in batch for answer in self._work([job])]
+                return [answer for request in batch for answer in self._work([request])]
             traceback.print_exc()
             return [HTTPException(500, "the model failed on these rows; see the server's log")]
         try:
-            self._record(batch, found)
+            self._record(batch, predictions)
         except LedgerError:
             traceback.print_exc()
-            told = "not answered, because it cannot be recorded; see the server's log"
-            return [HTTPException(503, told, {"Retry-After": "5"}) for _ in batch]
+            message = "not answered, because it cannot be recorded; see the server's log"
+            return [HTTPException(503, message, {"Retry-After": "5"}) for _ in batch]
         answers, start = [], 0
-        for job in batch:
-            answers.append(self._answer(job.rows, found[start : start + len(job.rows)]))
-            start += len(job.rows)
+        for request in batch:
+            answers.append(
+                self._answer(request.rows, predictions[start : start + len(request.rows)])
+            )
+            start += len(request.rows)
         return answers
 
     def _predict(self, rows: list) -> list[tuple[str, list[float]]]:
@@ -118,12 +120,12 @@ class Batcher:
         names = [self.model.classes[i] for i in best]
         return list(zip(names, probabilities.tolist(), strict=True))
 
-    def _record(self, batch: list[Job], found: list[tuple]) -> None:
-        now, predictions, records = time.perf_counter(), iter(found), []
-        for job in batch:
-            latency = (now - job.began) * 1000
-            for row, row_id in zip(job.rows, job.ids, strict=True):
-                prediction, probabilities = next(predictions)
+    def _record(self, batch: list[PendingRequest], predictions: list[tuple]) -> None:
+        now, remaining, records = time.perf_counter(), iter(predictions), []
+        for request in batch:
+            latency = (now - request.began) * 1000
+            for row, row_id in zip(request.rows, request.ids, strict=True):
+                prediction, probabilities = next(remaining)
                 records.append(
                     {
                         "endpoint": self.endpoint,
@@ -138,14 +140,14 @@ class Batcher:
                 )
         self.ledger.log(records)
 
-    def _answer(self, rows: list, found: list[tuple]) -> bytes:
-        predictions = [prediction for prediction, _ in found]
+    def _answer(self, rows: list, predictions: list[tuple]) -> bytes:
+        labels = [label for label, _ in predictions]
         content = {
-            "predictions": predictions,
-            "probabilities": [probabilities for _, probabilities in found],
+            "predictions": labels,
+            "probabilities": [probabilities for _, probabilities in predictions],
             "classes": self.model.classes,
             "model": self.name,
         }
         if self.model.speaks:
-            content["answers"] = self.model.answers(rows, predictions)
+            content["answers"] = self.model.answers(rows, labels)
         return json.dumps(content).encode()

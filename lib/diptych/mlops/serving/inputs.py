@@ -44,7 +44,7 @@ class Reader:
     kind: str
     features: list[str]
 
-    def read(self, body: bytes, content_type: str = "") -> tuple[list, list[str | None]]:
+    def parse(self, body: bytes, content_type: str = "") -> tuple[list, list[str | None]]:
         """Return a request's rows and their ids.
 
         Parameters
@@ -87,7 +87,7 @@ class Reader:
         content = _decode(body)
         if not isinstance(content, dict):
             raise InputError(f"body: is no object; send one with one of {', '.join(FORMS)}")
-        given = [name for name in FORMS if name in content]
+        forms = [name for name in FORMS if name in content]
         for name in content:
             if name not in (*FORMS, "ids", "params"):
                 near = difflib.get_close_matches(name, (*FORMS, "ids"), n=1)
@@ -95,10 +95,10 @@ class Reader:
                 raise InputError(f"{_short(name)}: is no known field; {hint}")
         if content.get("params"):
             raise InputError("params: this model takes none; leave the field out")
-        if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise InputError(f"body: one of {', '.join(FORMS)} is needed, found {found}")
-        name, rows = given[0], content[given[0]]
+        if len(forms) != 1:
+            sent = " and ".join(forms) or "none"
+            raise InputError(f"body: one of {', '.join(FORMS)} is needed, found {sent}")
+        name, rows = forms[0], content[forms[0]]
         if name == "dataframe_split":
             rows = self._from_split(rows)
         elif name == "inputs" and isinstance(rows, dict):
@@ -198,9 +198,9 @@ class Reader:
             self._check_names(row, f"row {i}")
             row = [row[feature] for feature in self.features]
         if not isinstance(row, list) or len(row) != len(self.features):
-            found = f"has {len(row)}" if isinstance(row, list) else f"is {_a(row)}"
+            problem = f"has {len(row)}" if isinstance(row, list) else f"is {_a(row)}"
             raise InputError(
-                f"{name}: row {i} {found}; send {len(self.features)} numbers: "
+                f"{name}: row {i} {problem}; send {len(self.features)} numbers: "
                 + _short(", ".join(self.features), 200)
             )
         for feature, value in zip(self.features, row, strict=True):
@@ -219,11 +219,11 @@ def _not_json(name: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = Counter(name for name, _ in pairs)
         raise InputError(f"{_short(names.most_common(1)[0][0])}: stands twice in one object")
-    return found
+    return content
 
 
 _DECODER = json.JSONDecoder(parse_constant=_not_json, object_pairs_hook=_object)

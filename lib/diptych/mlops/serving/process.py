@@ -13,7 +13,7 @@ GRACE_S = 30  # from SIGTERM to SIGKILL
 
 
 class EndpointError(RuntimeError):
-    """The endpoint did not start; the message holds what it said."""
+    """The endpoint did not start; the message holds its output."""
 
 
 class Endpoint:
@@ -72,9 +72,9 @@ class Endpoint:
                 return self
         self._end()
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace")[-2000:]
+        output = self._log.read().decode(errors="replace")[-2000:]
         self._log.close()
-        raise EndpointError(f"endpoint: it did not start. It said: {said}")
+        raise EndpointError(f"endpoint: it did not start. Its output: {output}")
 
     def stop(self) -> None:
         """Let requests under way finish, then end the process."""
