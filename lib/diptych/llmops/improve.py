@@ -25,30 +25,9 @@ from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
 __all__ = [
-    "LOSS",
-    "LOST",
-    "TUNED",
-    "Lessons",
-    "WindowSplit",
-    "alarm",
-    "bare",
-    "best",
-    "by_window",
-    "compare",
-    "gains",
-    "in_windows",
-    "lasted",
-    "lessons",
-    "limits",
-    "lost",
-    "measure",
-    "new_ground",
-    "optimise",
-    "outcome",
-    "proposals",
-    "some",
-    "split_windows",
-    "tuned",
+    "LOSS", "LOST", "TUNED", "Lessons", "WindowSplit", "alarm", "bare", "best", "by_window",
+    "compare", "gains", "in_windows", "lasted", "lessons", "limits", "lost", "measure",
+    "new_ground", "optimise", "outcome", "proposals", "some", "split_windows", "tuned",
 ]  # fmt: skip
 
 SHOWN = 40  # of the labelled rows, at most so many are examples to choose from

@@ -47,7 +47,7 @@ def refuses(text: str | None) -> bool:
 
 
 def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.DataFrame:
-    """Describe rows by what drift is looked for in: how they are written, and what was answered.
+    """Return the columns in which drift is looked for: how rows are written, and the answers.
 
     Parameters
     ----------

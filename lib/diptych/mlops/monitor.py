@@ -38,7 +38,7 @@ class Watch(InputWatch):
 
 
 def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.DataFrame:
-    """Describe rows by what drift is looked for in.
+    """Return the columns of rows in which drift is looked for.
 
     Tables are described by their own columns; texts by length, by the share of words the model
     has never seen, and by how they are written. Both get the model's confidence and prediction,

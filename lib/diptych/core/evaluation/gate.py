@@ -1,4 +1,4 @@
-"""The quality gate: one rule set that decides a release on both panels.
+"""The quality gate: one set of rules that decides releases in MLOps and LLMOps.
 
 A rule whose figure is missing blocks the release; only an explicit limit of None waives it.
 """

@@ -1,4 +1,4 @@
-"""One comparison for both panels: candidates on the same rows, the best first, and their ties."""
+"""One comparison for MLOps and LLMOps: candidates on the same rows, the best first, and ties."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

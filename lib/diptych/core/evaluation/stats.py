@@ -1,4 +1,4 @@
-"""Intervals, paired tests, sample sizes and calibration, the same for both panels.
+"""Intervals, paired tests, sample sizes and calibration, the same for MLOps and LLMOps.
 
 Every score carries an interval, two models are compared on the same rows, rows that share a
 source are resampled together (Miller, arXiv 2411.00640). scipy and statsmodels do the work; here

@@ -1,4 +1,4 @@
-"""Free answers and how they are graded, the same for both panels: what must be in them, and ROUGE.
+"""How free answers are graded in MLOps and LLMOps: by what must be in them, and by ROUGE.
 
 A reference is one text, or several of which the best counts, a line each.
 """

@@ -1,4 +1,4 @@
-"""Texts of a window as numbers in which drift is looked for, and the words that are new in it."""
+"""Numbers that describe texts, in which drift can show, and the words that are new in a window."""
 
 import re
 from collections.abc import Iterable

@@ -37,7 +37,7 @@ _COUNTS = ("repeat", "retries", "step")
 
 
 def request_hash(where: str, body: Mapping) -> str:
-    """Return the SHA-256 of a request: who is asked, and what, whatever the order of its fields.
+    """Return the SHA-256 of a request: its endpoint and body, whatever the order of the fields.
 
     Parameters
     ----------

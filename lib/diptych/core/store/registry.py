@@ -1,4 +1,4 @@
-"""What both panels' registries share: versions, aliases, and an audited history of promotions.
+"""What the registries of models and prompts share: versions, aliases, audited promotions.
 
 The store is MLflow's, ``mlflow.db`` (SQLite) in the workspace; no MLflow server runs and telemetry
 is off. MLflow keeps versions of models and of prompts differently: see `Registry`'s hooks.
@@ -64,7 +64,7 @@ def _who() -> str:
 
 
 class Registry:
-    """Versions of one thing under one name; each panel's registry is a subclass.
+    """Versions of one thing under one name; `ModelRegistry` and `PromptRegistry` are subclasses.
 
     Processes that register or promote at the same time wait for each other.
 

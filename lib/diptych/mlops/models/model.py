@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.base import hashing
 from diptych.base.workspace import write_atomic
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.estimators import Estimator
@@ -277,7 +278,7 @@ def _load(folder: Path) -> Model:
 def _checksums(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file that the features and the estimator wrote."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: hashing.of_file(path)
         for path in sorted(folder.iterdir())
         if path.name not in ADDED and path.is_file()
     }
@@ -303,8 +304,7 @@ def digest(folder: Path) -> str:
     """Return the sha256 of a saved model's files, by name and content."""
     total = hashlib.sha256()
     for path in sorted(Path(folder).iterdir()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.name} {content}\n".encode())
+        total.update(f"{path.name} {hashing.of_file(path)}\n".encode())
     return total.hexdigest()
 
 
