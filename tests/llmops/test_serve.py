@@ -90,7 +90,7 @@ def test_each_row_is_answered_on_record_and_tied_to_its_window(pair, path):
     assert (found["first_token_ms"] <= found["latency_ms"]).all()
     assert found["label"].isna().all()
     with Predictions(path) as ledger:
-        said = ledger.predictions(endpoint="r")
+        said = ledger.table(endpoint="r")
     assert said["model"].eq("films/3").all()
     assert said["input"].tolist() == [{"text": text} for text in stream["text"]]
 
@@ -127,7 +127,7 @@ def test_the_next_answers_and_a_row_that_none_answered_is_a_failed_one(pair, pat
     assert found["error"].iloc[0]
     assert found["endpoint"].tolist() == [fake.url for fake in (pair[1], *pair[::-1], pair[0])]
     with Predictions(path) as ledger:
-        assert ledger.predictions("r")["status"].tolist() == ["failed", "ok", "ok", "ok"]
+        assert ledger.table("r")["status"].tolist() == ["failed", "ok", "ok", "ok"]
 
 
 def test_an_answer_without_a_label_is_an_answer_without_a_prediction(pair, path):
@@ -171,7 +171,7 @@ def test_the_budget_holds_and_what_was_answered_is_on_record(pair, path):
     with pytest.raises(BudgetError, match="max_tokens is 400"):
         served(pair, stream, path, budget=Budget(max_tokens=400), concurrency=2)
     with Predictions(path) as ledger, Calls(path) as calls:
-        said, made = ledger.predictions("r"), calls.table(run="r")
+        said, made = ledger.table("r"), calls.table(run="r")
     assert 0 < len(said) < len(stream)
     assert len(said) % 10 == 0  # whole windows
     assert len(said) <= len(made) < len(stream)
@@ -200,7 +200,7 @@ def test_killed_while_it_serves_no_answer_on_record_is_lost(pair, path):
     assert process.wait() == -signal.SIGKILL
     first.delay, asked = 0.0, len(first.seen)
     with Predictions(path) as ledger, Calls(path) as calls:
-        said, made = ledger.predictions("r"), calls.table(run="r")
+        said, made = ledger.table("r"), calls.table(run="r")
     assert len(said) == 10  # the first window was whole
     assert asked - 4 <= len(made) <= asked
     tied = served(pair, stream, path)  # the same run taken up

@@ -40,7 +40,7 @@ def test_only_what_this_run_answered_is_read(tmp_path):
         serve.serve(folder, rows_and_bodies("table", 3)[1], run=run, ledger=ledger)
     assert len(serve.log("a", ledger=ledger)) == 3
     with Predictions(ledger) as book:
-        assert len(book.predictions()) == 6
+        assert len(book.table()) == 6
 
 
 def test_a_folder_without_a_model_is_an_error_that_says_so(tmp_path):

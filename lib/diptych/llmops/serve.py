@@ -154,7 +154,7 @@ def log(
         (null until it came) and, of the call that answered, or of the last that failed, `OF_CALL`.
     """
     with Predictions(ledger or workspace.ledger_path()) as book:
-        said = book.predictions(endpoint=run)
+        said = book.table(endpoint=run)
     with opened(calls) as made:
         called = made.table(run=run).query("caller == @CALLER")
     called = called[OF_CALL].drop_duplicates("request", keep="last")

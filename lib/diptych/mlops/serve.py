@@ -76,4 +76,4 @@ def serve(
 def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:
     """Read from the ledger what a serving run answered, with the labels that have come."""
     with Predictions(ledger or workspace.ledger_path()) as predictions:
-        return predictions.predictions(endpoint=run)
+        return predictions.table(endpoint=run)

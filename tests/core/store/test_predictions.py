@@ -30,7 +30,7 @@ def test_a_prediction_is_read_as_it_was_logged(ledger):
         "probability": 0.75, "probabilities": [0.25, 0.75], "latency_ms": 1.5, "status": "ok",
     }  # fmt: skip
     ledger.log([full])
-    (found,) = ledger.predictions().to_dict("records")
+    (found,) = ledger.table().to_dict("records")
     assert {name: found[name] for name in full} == full
     assert pd.isna(found["label"])
 
@@ -38,7 +38,7 @@ def test_a_prediction_is_read_as_it_was_logged(ledger):
 def test_what_is_not_given_is_filled_in_or_null(ledger):
     before = datetime.now(UTC)
     ledger.log([ROW, {**ROW, "input": "a text"}])
-    found = ledger.predictions()
+    found = ledger.table()
     assert found["id"].is_unique
     assert found["time"].between(before, datetime.now(UTC)).all()
     assert found["status"].eq("ok").all()
@@ -50,16 +50,16 @@ def test_predictions_of_one_endpoint_and_since_a_time(ledger):
     start = datetime(2026, 1, 1, tzinfo=UTC)
     rows = [{**ROW, "row_id": str(i), "time": start + timedelta(days=i)} for i in (2, 0, 1)]
     ledger.log([*rows, {**ROW, "endpoint": "other"}])
-    assert ledger.predictions("e")["row_id"].tolist() == ["0", "1", "2"]
-    assert ledger.predictions("e", since="2026-01-02")["row_id"].tolist() == ["1", "2"]
-    assert ledger.predictions("e", since=start + timedelta(days=2))["row_id"].tolist() == ["2"]
-    assert ledger.predictions("nobody").empty
+    assert ledger.table("e")["row_id"].tolist() == ["0", "1", "2"]
+    assert ledger.table("e", since="2026-01-02")["row_id"].tolist() == ["1", "2"]
+    assert ledger.table("e", since=start + timedelta(days=2))["row_id"].tolist() == ["2"]
+    assert ledger.table("nobody").empty
 
 
 def test_an_empty_ledger_has_the_types_of_a_full_one(ledger):
-    empty = ledger.predictions().dtypes
+    empty = ledger.table().dtypes
     ledger.log([{**ROW, "row_id": "a", "prediction": "b", "probability": 1.0, "latency_ms": 1.0}])
-    pd.testing.assert_series_equal(ledger.predictions().dtypes, empty)
+    pd.testing.assert_series_equal(ledger.table().dtypes, empty)
 
 
 def test_late_labels_join_their_predictions(ledger):
@@ -68,24 +68,24 @@ def test_late_labels_join_their_predictions(ledger):
     ledger.label("e", {"0": "wrong", 1: "no", "later": "yes"})
     ledger.label("e", {"0": "yes"})
     ledger.log([{**ROW, "row_id": "later"}])
-    found = ledger.predictions("e").set_index("row_id")["label"]
+    found = ledger.table("e").set_index("row_id")["label"]
     assert found[["0", "1", "later"]].tolist() == ["yes", "no", "yes"]
     assert found.isna().sum() == 2
-    assert ledger.predictions("other")["label"].isna().all()
+    assert ledger.table("other")["label"].isna().all()
 
 
 @pytest.mark.parametrize("row", [{"endpoint": "e", "model": "m"}, {**ROW, "modell": "m"}])
 def test_a_wrong_row_is_refused_and_none_of_its_batch_written(ledger, row):
     with pytest.raises(ValueError, match=r"row 1: (input|modell)"):
         ledger.log([ROW, row])
-    assert ledger.predictions().empty
+    assert ledger.table().empty
 
 
 def test_a_batch_is_written_whole_or_not_at_all(ledger):
     ledger.log([{**ROW, "id": "taken"}])
     with pytest.raises(LedgerError, match="UNIQUE"):
         ledger.log([ROW, {**ROW, "id": "taken"}])
-    assert len(ledger.predictions()) == 1
+    assert len(ledger.table()) == 1
     ledger.log([ROW])  # and the next one is
 
 
@@ -128,7 +128,7 @@ def test_several_processes_make_and_write_one_file_at_once(tmp_path):
     ]
     assert [writer.wait(120) for writer in writers] == [0] * 4
     with Predictions(path) as ledger:
-        found = ledger.predictions()
+        found = ledger.table()
     assert found.groupby("endpoint").size().to_dict() == {f"e{k}": 200 for k in range(4)}
     assert found["label"].notna().sum() == 4 * 40
 
@@ -177,7 +177,7 @@ def test_a_damaged_file_says_so(tmp_path):
     content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
     path.write_bytes(content)
     with pytest.raises(LedgerError, match="damaged; restore a copy"), Predictions(path) as ledger:
-        ledger.predictions()
+        ledger.table()
 
 
 def test_a_folder_where_the_file_should_be(tmp_path):

@@ -80,7 +80,7 @@ def test_an_answer_is_the_models_own_and_on_record(words, text_model):
     assert answer["model"] == "words/1"
     assert "answers" not in answer  # they are the labels
     with Predictions(words.ledger) as ledger:
-        log = ledger.predictions("run-1").set_index("row_id").loc[["a", "b", "3"]]
+        log = ledger.table("run-1").set_index("row_id").loc[["a", "b", "3"]]
     assert log["input"].tolist() == TEXTS
     assert log["prediction"].tolist() == answer["predictions"]
     assert log["probabilities"].tolist() == answer["probabilities"]
@@ -188,12 +188,12 @@ def test_kill_9_amid_traffic_loses_no_acknowledged_prediction(text_model, tmp_pa
         traffic = threading.Thread(target=lambda: loads.append(drive(url, bodies)))
         with Predictions(path) as ledger:
             traffic.start()
-            while len(ledger.predictions()) < 200:
+            while len(ledger.table()) < 200:
                 assert traffic.is_alive()
                 time.sleep(0.01)
             os.kill(server.pid, signal.SIGKILL)
             traffic.join()
-            recorded = set(ledger.predictions("killed")["row_id"])
+            recorded = set(ledger.table("killed")["row_id"])
     answered = {str(i) for i in np.flatnonzero(loads[0].status == 200)}
     assert 200 <= len(answered) < len(bodies)
     assert answered <= recorded
@@ -260,7 +260,7 @@ def test_sigterm_finishes_requests_under_way_and_ends_well(text_model, tmp_path)
         idle.close()
         assert process.wait(20) == 0
     with Predictions(path) as ledger:
-        assert ledger.predictions("e")["row_id"].tolist() == ["last"]
+        assert ledger.table("e")["row_id"].tolist() == ["last"]
 
 
 def test_other_hosts_need_a_token(text_model, tmp_path):
@@ -384,7 +384,7 @@ def test_what_cannot_be_recorded_is_not_answered(text_model, tmp_path, capsys):
         db.execute("ALTER TABLE hidden RENAME TO predictions")
         db.close()
         assert call(url, body={"inputs": TEXTS})[0] == 200
-        assert len(ledger.predictions()) == len(TEXTS)
+        assert len(ledger.table()) == len(TEXTS)
     assert "no such table" in capsys.readouterr().err
 
 
@@ -407,7 +407,7 @@ def test_a_request_that_breaks_the_model_fails_alone(text_model, tmp_path, capsy
     bodies = [{"inputs": ["boom" if i == 20 else TEXTS[0]], "ids": [i]} for i in range(40)]
     with Predictions(tmp_path / "ledger.db") as ledger, served(model, ledger) as url:
         load = drive(f"{url}/invocations", bodies, concurrency=20)
-        recorded = ledger.predictions()
+        recorded = ledger.table()
     assert load.status.tolist() == [500 if i == 20 else 200 for i in range(40)]
     assert "the model failed on these rows" in load.answers[20]["error"]
     assert sorted(map(int, recorded["row_id"])) == [i for i in range(40) if i != 20]

@@ -85,7 +85,7 @@ class Predictions(Table):
         """
         self._add(ADD_PREDICTION, rows)
 
-    def predictions(
+    def table(
         self, endpoint: str | None = None, since: str | datetime | None = None
     ) -> "pd.DataFrame":
         """Read predictions in the order of their time, with the labels that have come.
