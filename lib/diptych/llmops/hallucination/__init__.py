@@ -1,1 +1,1 @@
-"""Hallucination."""
+"""Hallucination: is an answer supported by its source; the detector, its training, uncertainty."""
