@@ -1,1 +1,1 @@
-"""What both panels turn on: tasks, versions, records, statistics, gate, drift, plots."""
+"""Shared by MLOps and LLMOps: data, evaluation, monitoring, store, plots."""

@@ -1,1 +1,1 @@
-"""The left panel: the lifecycle of a classical model, one module a stage."""
+"""MLOps: the lifecycle of a classical model, one module a stage."""

@@ -1,1 +1,1 @@
-"""Hallucination: is an answer supported by its source; the detector, its training, uncertainty."""
+"""Is an answer supported by its source: the detector, its training, uncertainty."""
