@@ -86,7 +86,7 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
         raise ValueError(f"texts: there is none for row {log['id'][unknown].iloc[0]!r} of the log")
     described = describe(log["id"].map(texts).tolist(), known, log)
     for name in profile.columns.keys() - set(described):
-        described[name] = np.nan  # probabilities that no longer come are a drift
+        described[name] = np.nan  # no probability came any more: a drift of its own
     named, scores = log["window"].to_numpy(), {}
     for window in sorted(set(named)):
         table = drift.compare(profile, described[named == window]).set_index("feature")
@@ -106,26 +106,26 @@ def graded(log: pd.DataFrame) -> pd.Series:
 
 
 def accuracy(log: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy by window: estimated from the model's confidence, and true.
+    """Return the accuracy by window, estimated from the model's confidence and true.
 
     Returns
     -------
     DataFrame
-        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (for the
-        true one Wilson's), ``n``. A window has no true accuracy before its labels are known, and
-        no estimated one without probabilities.
+        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (of the true
+        ones Wilson's), ``n``; a window has no true row until labels came, and no estimated one
+        where the endpoint tells no probabilities.
     """
     _check(log)
-    rows = []
+    found = []
     right = graded(log)
     for window, group in log.groupby("window", sort=True):
         sure = group["probability"].where(group["prediction"].notna(), 0.0)
         if group["probability"].notna().any() and sure.notna().all() and len(sure) > 1:
-            rows.append(as_row(window, "estimated", estimated_accuracy(sure)))
-        correct = right[right.index.isin(group["id"])]
-        if len(correct):
-            rows.append(as_row(window, "true", stats.wilson(int(correct.sum()), len(correct))))
-    return pd.DataFrame(rows, columns=["window", "kind", "value", "low", "high", "n"])
+            found.append(as_row(window, "estimated", estimated_accuracy(sure)))
+        own = right[right.index.isin(group["id"])]
+        if len(own):
+            found.append(as_row(window, "true", stats.wilson(int(own.sum()), len(own))))
+    return pd.DataFrame(found, columns=["window", "kind", "value", "low", "high", "n"])
 
 
 def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
