@@ -45,7 +45,7 @@ class Muon:
                 matrix.sub_(orthogonal(ahead), alpha=group["lr"] * size)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for matrix in self.param_groups[0]["params"]:
             matrix.grad = None if set_to_none else matrix.grad.zero_()
 

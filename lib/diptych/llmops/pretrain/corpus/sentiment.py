@@ -135,7 +135,7 @@ def mapping(rng: random.Random) -> list:
 
 
 def lookup(rng: random.Random) -> list:
-    """Name a word for each of some keys and ask key by key: a mapping without a text to judge."""
+    """Name a word for each of some keys, then ask for the word of a key."""
     keys = list(rng.choice((POLARITIES, rng.choice(wordings("labels")))))
     if rng.random() < 0.5:
         keys = rng.sample(entries(wordings("nouns")), rng.randint(2, 4))

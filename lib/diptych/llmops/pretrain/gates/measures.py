@@ -241,7 +241,7 @@ def same_as_reference(model, vocabulary: Path, half: Path, n: int = 20, seed: in
 
 
 def speed(model: Path, requests: int = 300) -> list[Gate]:
-    """Measure requests a second and the time to the first token, 8 tokens an answer."""
+    """Measure requests a second and the time to first token, with 8 tokens an answer."""
     ask = [{"role": "user", "content": suites.prompts()[suites.PLAIN][0].format(t="It is fine.")}]
     gates = []
     with serving(model) as url:
