@@ -1,1 +1,1 @@
-"""Shared by MLOps and LLMOps: data, evaluation, monitoring, store, plots."""
+"""What MLOps and LLMOps share: tasks, versions, records, statistics, gate, drift, plots."""
