@@ -41,7 +41,7 @@ def refuses(text: str | None) -> bool:
 
 
 def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that are watched for drift: of the texts, and of the answers.
+    """Return the columns in which drift is looked for: how rows are written, and the answers.
 
     Parameters
     ----------
