@@ -1,4 +1,4 @@
-# Diptych. `make` alone lists what there is; a comment after ## is a target's help.
+# Diptych. `make` alone lists the targets; a comment after ## is a target's help.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
 TORCH_OPTIONS ?=
 SCENARIOS ?=
-# the language model: which preset, and real labelled sentences to judge it on, if they are there
+# the language model: its preset, and a CSV of real labelled sentences to test it on, if there is one
 PRESET ?= cpu
 SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
@@ -40,7 +40,7 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured")
 	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS)
 
-model: setup  ## train the language model, ship it, measure it (PRESET=cpu, gpu or demo)
+model: setup  ## train, ship and measure the language model (PRESET=cpu, gpu or demo)
 	@$(IN_ROOT) $(PRETRAIN) --ship --measure
 
 model-eval: setup  ## measure the shipped language model and write its card
@@ -59,10 +59,10 @@ format: setup  ## fix what can be fixed
 lab: setup  ## open the notebooks in JupyterLab
 	@$(IN_ROOT) $(PY) -m jupyterlab notebooks
 
-notebooks: setup  ## run every notebook in order, afresh, and store the outputs
+notebooks: setup  ## run every notebook in order, without cached runs, and store the outputs
 	@$(IN_ROOT) $(PY) -m diptych notebooks
 
-bench: setup  ## measure drift, serving, client, evaluation and kernels against peers, side by side
+bench: setup  ## measure drift, serving, client, evaluation and kernels beside other tools
 	@$(IN_ROOT) for name in drift serving client evaluation kernels; do $(PY) benchmarks/$$name.py || exit 1; done
 
 compat: setup  ## run papermill's own tests and Jupyter's kernel tests on warm kernels

@@ -16,7 +16,7 @@ ROOT = workspace.repo_root()
 NOTEBOOKS = in_order()
 STAGES = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
 SHARED = ["Input", "Make", "Measure", "Decide"]
-ANATOMY = [*SHARED, "Check", "In the other panel", "Your turn"]
+ANATOMY = [*SHARED, "Check", "The other lifecycle", "Your turn"]
 
 
 def name(path):

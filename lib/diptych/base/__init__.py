@@ -1,1 +1,1 @@
-"""What every storey stands on: workspace, hashes, environment, errors, secrets, progress."""
+"""Foundations of every other wing: workspace, hashes, environment, errors, secrets, progress."""

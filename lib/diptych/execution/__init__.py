@@ -1,1 +1,1 @@
-"""Run notebooks with checked parameters. Knows nothing of the lifecycle."""
+"""Run notebooks with checked parameters; this wing knows nothing of the lifecycle."""

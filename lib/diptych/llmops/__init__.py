@@ -1,1 +1,1 @@
-"""The right panel: the LLMOps lifecycle of a language model, in the words of the left one."""
+"""LLMOps: the lifecycle of a language model, one module a stage."""

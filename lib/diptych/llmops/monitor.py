@@ -1,7 +1,7 @@
-"""Stage 5, monitor: what the ledger of calls shows of a prompt in service, window by window.
+"""Stage 5, monitor: watch the calls of a prompt in service, window by window.
 
-A log has one line per live row: ``id``, ``window``, ``prediction`` (null: no label could be read,
-or the call failed), ``probability``, ``label`` (null until it came), and of the row's call
+A log has one line per live row: ``id``, ``window``, ``prediction`` (null if the answer has no label
+or the call failed), ``probability``, ``label`` (null until it is known), and of the row's call
 ``output``, ``status``, ``prompt_tokens``, ``completion_tokens``, ``usd`` and ``latency_ms``.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
 NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
           "prompt_tokens", "completion_tokens", "usd", "latency_ms")  # fmt: skip
 SERVED = "as served"
-NONE = "none"  # what the reference calls an answer without a label
+NONE = "none"  # stands for an answer without a label
 REFUSES = re.compile(
     r"\b(?:cannot|can't|can not|could not|couldn't|unable to|not able to|won't|refuse to|sorry)\b"
     r"|\bas an? (?:ai|language model|assistant)\b|\bnot stated\b",
@@ -42,7 +42,7 @@ REFUSES = re.compile(
 
 
 def refuses(text: str | None) -> bool:
-    """Say whether an answer declines to answer, by its words."""
+    """Return whether the words of an answer decline to answer."""
     return isinstance(text, str) and bool(REFUSES.search(text.replace("\u2019", "'")))
 
 
@@ -55,7 +55,7 @@ def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.Dat
     known : set of str
         Words of the train rows, in lower case.
     answers : DataFrame, n rows
-        ``prediction`` and ``probability``; a probability that no row has is left out.
+        ``prediction`` and ``probability``; without any probability that column is left out.
     """
     frame = describe_texts(texts, known)
     # missing probabilities are counted as such by the profile
@@ -80,7 +80,7 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     Parameters
     ----------
     texts : Series
-        What was asked about, by row id.
+        The input of each row, by row id.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     """
     _check(log)
     if (unknown := ~log["id"].isin(texts.index)).any():
-        raise ValueError(f"texts: they lack row {log['id'][unknown].iloc[0]!r} of the log")
+        raise ValueError(f"texts: there is none for row {log['id'][unknown].iloc[0]!r} of the log")
     described = describe(log["id"].map(texts).tolist(), known, log)
     for name in profile.columns.keys() - set(described):
         described[name] = np.nan  # no probability came any more: a drift of its own
@@ -97,9 +97,9 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
 
 
 def graded(log: pd.DataFrame) -> pd.Series:
-    """Return whether each labelled row was answered right, by id, in the order of the log.
+    """Return whether the answer to each labelled row is right, by id, in the order of the log.
 
-    A failed call and an answer without a label are wrong: whoever asked got no answer.
+    A failed call and an answer without a label are wrong: the user got no answer.
     """
     _check(log)
     known = log[log["label"].notna()]
@@ -127,7 +127,7 @@ def accuracy(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
-    """Run the change detector over the labelled rows in their order.
+    """Run the change detector over the labelled rows in order.
 
     Returns
     -------
@@ -150,10 +150,10 @@ def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     -------
     shares : DataFrame
         ``window``, ``kind`` ("failed": no answer; "unreadable": an answer without a label;
-        "refused": unreadable, and its words decline), ``value``, ``low``, ``high``, ``n``.
+        "refused": unreadable, and the answer declines), ``value``, ``low``, ``high``, ``n``.
     figures : DataFrame
-        ``window``, ``rows``, latency ``p50 ms`` and ``p95 ms`` of answered calls (NaN where there
-        is none), ``tokens in`` and ``tokens out`` of a call on average.
+        ``window``, ``rows``, latency ``p50 ms`` and ``p95 ms`` of answered calls (NaN if there
+        is none), mean ``tokens in`` and ``tokens out`` of a call.
     """
     _check(log)
     shares, figures = [], []
@@ -178,21 +178,21 @@ def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def spending(log: pd.DataFrame, budget_usd: float, models: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the bill by window against the budget.
+    """Return the cost by window against the budget.
 
     Parameters
     ----------
     budget_usd : float
         For all windows together.
     models : sequence of str
-        ``provider/model`` in genai-prices: what the same tokens would have cost there.
+        ``provider/model`` in genai-prices; the same tokens are priced there.
 
     Returns
     -------
     DataFrame
-        ``model`` ("as served", or whose price), ``window``, ``usd``, ``so far``, ``share`` of the
-        budget, and ``at this rate``: the total after the last window, were each as dear as those
-        until then. NaN where no price is known.
+        ``model`` ("as served", or the priced model), ``window``, ``usd``, ``so far``, ``share`` of
+        the budget, and ``at this rate``: the total after the last window, at the mean cost of the
+        windows so far. NaN if no price is known.
 
     Raises
     ------
@@ -223,6 +223,6 @@ def spending(log: pd.DataFrame, budget_usd: float, models: Sequence[str] = ()) -
 
 def _check(log: pd.DataFrame) -> None:
     if missing := [name for name in NEEDED if name not in log]:
-        raise ValueError(f"log: it lacks {', '.join(missing)}")
+        raise ValueError(f"log: it has no column {', '.join(missing)}")
     if log.empty:
-        raise ValueError("log: it holds no call of a row with a window; run llmops/4_serve")
+        raise ValueError("log: it is empty; run llmops/4_serve to serve live rows")

@@ -1,1 +1,1 @@
-"""Turn runs into pages to read."""
+"""Turn runs into pages: scenarios, site, contrast."""

@@ -123,7 +123,7 @@ def test_the_tokens_are_those_of_the_vocabulary(trained, home):
         prompt = bpe.encode(tokenizer.conversation(turns)).ids
         answer = [*bpe.encode(row["label"]).ids, end]
         assert example.ids == prompt + answer
-        assert example.asked == len(answer)
+        assert example.answer_tokens == len(answer)
 
 
 def test_rows_that_do_not_fit_are_counted_and_none_is_an_error(trained, home):
@@ -255,7 +255,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_answers_one_by_one(trained, 
     for example in batch:
         given = torch.cat([soft, embed(torch.tensor(example.ids))])
         logits = model(inputs_embeds=given[None]).logits[0].log_softmax(-1)
-        for place in range(len(example.ids) - example.asked, len(example.ids)):
+        for place in range(len(example.ids) - example.answer_tokens, len(example.ids)):
             asked.append(-logits[length + place - 1, example.ids[place]])
     expected = torch.stack(asked).mean()
     found = fitting.answer_loss(model, batch, soft if length else None)
@@ -279,7 +279,7 @@ def test_what_cannot_be_tuned_is_told(tmp_path, trained):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(weights.TuningError, match="architecture qwen2, and only llama"):
+    with pytest.raises(weights.TuningError, match="architecture qwen2; only llama"):
         weights.load(tmp_path / "other.gguf")
 
 

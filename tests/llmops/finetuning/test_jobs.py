@@ -122,7 +122,7 @@ def test_a_job_cancelled_elsewhere_is_told_and_begun_anew(fake, at):
 
 def test_a_slow_job_goes_on_and_is_found_by_its_id(fake, at):
     fake.course = ("queued",) * 10_000
-    with pytest.raises(TuningError, match=r"ftjob-0 is queued after 0\.05 s and goes on; give job"):
+    with pytest.raises(TuningError, match=r"ftjob-0 is queued after 0\.05 s and still running"):
         run(at, wait_s=0.05)
     fake.course = ("running",)
     assert run(at, job="ftjob-0").job == "ftjob-0"
@@ -183,5 +183,5 @@ def test_a_wrong_method_is_told(home, tmp_path):
     with pytest.raises(ValueError, match="rows: there are none"):
         tune("lora", champion, ROWS.head(0), tmp_path)
     elsewhere = build.Variant(PROMPT, endpoint="openai")
-    with pytest.raises(ValueError, match="lora tunes the local model, and asked · openai asks"):
+    with pytest.raises(ValueError, match="lora tunes the local model, but asked · openai calls"):
         tune("lora", elsewhere, ROWS, tmp_path)

@@ -164,7 +164,7 @@ def test_it_outlives_a_trip_through_its_file(shipped, tmp_path):
         (lambda x: x.pop("answer"), "KeyError"),
         (lambda x: x["sentence"]["mean"].pop(), "finite numbers"),
         (lambda x: x["sentence"]["weights"].__setitem__(0, "much"), "ValueError"),
-        (lambda x: x["sentence"]["names"].__setitem__(0, "other"), "other features"),
+        (lambda x: x["sentence"]["names"].__setitem__(0, "other"), "not those of this version"),
     ],
 )
 def test_a_file_that_is_none_is_refused(shipped, tmp_path, change, told):

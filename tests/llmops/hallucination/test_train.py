@@ -77,7 +77,7 @@ def test_the_command_writes_a_detector_that_learnt(made, tmp_path):
 def test_the_card_tells_of_this_training(made):
     card = (made / "CARD.md").read_text()
     assert "120 answers to 60 questions" in card
-    assert "begin.tsv, never learnt from | 1.000" in card
+    assert "begin.tsv, not trained on | 1.000" in card
     assert "AUROC, sources held out" in card
 
 

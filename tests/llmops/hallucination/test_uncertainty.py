@@ -77,7 +77,7 @@ def test_every_way_tells_what_was_invented(known):
     found, costs, seen = known
     assert found["invented"].tolist() == [False, True, False] * 4
     assert found["claims"].tolist() == [True, True, False] * 4
-    ways = uncertainty.compare(found, costs.reset_index()).set_index("name")
+    ways = uncertainty.compare_methods(found, costs.reset_index()).set_index("name")
     assert (ways.loc[["surprisal", "entropy", "judge"], "value"] == 1).all()
     assert (ways["n"] == 8).all()
     # the cost is that of the calls that were made: 12 answers, 3 samples, 8 claims in two orders
@@ -90,14 +90,16 @@ def test_every_way_tells_what_was_invented(known):
 def test_an_endpoint_without_probabilities_has_no_surprisal(options):
     found, costs, _ = collected(options, n=4, samples=2, honours=frozenset())
     assert found["surprisal"].isna().all()
-    ways = uncertainty.compare(found, costs.reset_index()).set_index("name")
+    ways = uncertainty.compare_methods(found, costs.reset_index()).set_index("name")
     assert math.isnan(ways.loc["surprisal", "value"])
     assert ways.loc["entropy", "value"] == 1
 
 
 def test_the_share_that_is_expected_is_flagged(known):
     found, costs, _ = known
-    _, flags = uncertainty.flag(found, uncertainty.compare(found, costs.reset_index()), 1 / 3)
+    _, flags = uncertainty.flag(
+        found, uncertainty.compare_methods(found, costs.reset_index()), 1 / 3
+    )
     assert flags.tolist() == found["invented"].tolist()
 
 
@@ -106,7 +108,7 @@ def test_where_nothing_was_invented_nothing_is_ranked():
     costs = pd.DataFrame(
         [("support", 0, 0, 0, 1)], columns=["method", "calls", "tokens", "usd", "ms"]
     )
-    ways = uncertainty.compare(found, costs)
+    ways = uncertainty.compare_methods(found, costs)
     assert ways["value"].isna().all()
     name, flags = uncertainty.flag(found, ways, 0.3)
     assert name == "support"
@@ -116,7 +118,7 @@ def test_where_nothing_was_invented_nothing_is_ranked():
 def test_no_answer_at_all_is_said(options):
     with fakes.serving(Clerk("openai")) as fake:
         fake.troubles = ["overloaded"] * 9
-        with pytest.raises(ValueError, match="no question was answered"):
+        with pytest.raises(ValueError, match="questions: none was answered"):
             uncertainty.collect(
                 asked(3), Detector.load(), endpoint=fake.url, max_retries=0, **options
             )

@@ -1,1 +1,1 @@
-"""Rows: tasks, what columns mean, sources, splits, validation, versions, perturbed rows."""
+"""Rows: tasks, columns, sources, splits, validation, versions, perturbed rows."""

@@ -1,1 +1,1 @@
-"""Whether one is better: statistics, leaderboard, metrics of texts, gate."""
+"""Is one model better than another: statistics, leaderboard, text metrics, gate."""

@@ -1,1 +1,1 @@
-"""Whether something has changed: drift of columns and texts, change points, windows."""
+"""Has something changed: drift of columns and texts, change points, windows."""

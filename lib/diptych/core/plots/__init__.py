@@ -1,1 +1,1 @@
-"""Plots and tables of notebooks and pages, each with its data as a table."""
+"""Plots and tables of notebooks and pages; each plot has its data as a table."""

@@ -1,1 +1,1 @@
-"""What is kept: predictions, calls, records of runs, registry, prices; SQLite or PostgreSQL."""
+"""The databases: predictions, calls, records of runs, registry, prices; SQLite or PostgreSQL."""

@@ -1,1 +1,1 @@
-"""Whether a run can be linked: its fingerprint, what it depends on, entries."""
+"""Whether a run can be linked instead of repeated: fingerprint, dependencies, entries."""

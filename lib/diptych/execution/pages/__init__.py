@@ -1,1 +1,1 @@
-"""A notebook as a page of HTML, sanitized and self-contained."""
+"""A notebook as one HTML page, sanitized and self-contained."""

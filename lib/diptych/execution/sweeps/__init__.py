@@ -1,1 +1,1 @@
-"""One notebook at many points: search space, workers, a Dask cluster."""
+"""One notebook at many points: search space, workers, Dask cluster."""

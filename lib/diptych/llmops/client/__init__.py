@@ -1,1 +1,1 @@
-"""Asking a model: endpoints, requests within a budget, fallbacks, batches, load tests."""
+"""Call a language model: endpoints, requests, budgets, fallbacks, batches, load tests."""

@@ -1,1 +1,1 @@
-"""Grading answers: scorers, judge, structured output, behavioural checklist, prompt search."""
+"""Grade answers: scorers, LLM judge, structured output, behavioural tests, prompt search."""

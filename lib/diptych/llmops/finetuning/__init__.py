@@ -1,7 +1,7 @@
 """Fine-tuning: LoRA or a soft prompt for the local model, or a job at a remote endpoint.
 
-All take a way to ask and labelled rows, and return the way to ask the tuned model, so that it is
-evaluated, released and served like any other.
+Each method takes a variant (prompt, model, parameters) and labelled rows. It returns the variant of
+the tuned model, which is evaluated, released and served like any other.
 """
 
 import time
@@ -32,14 +32,14 @@ class Tuned:
     Attributes
     ----------
     variant : Variant
-        How to ask it.
+        The prompt with the tuned model.
     losses : list of float
         Training loss by step.
     rows, left_out : int
-        Rows that were learnt, and those too long for the model.
+        Rows it was trained on, and rows too long for the model.
     seconds : float
     facts : dict
-        What else to record, such as a job's id.
+        Other values to record, such as a job's id.
     """
 
     variant: Variant
@@ -50,20 +50,20 @@ class Tuned:
     facts: dict
 
     def __str__(self) -> str:
-        told = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
+        summary = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
         if not self.losses:
-            return told
+            return summary
         first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
-        return f"{told}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
+        return f"{summary}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
 def check(method: str, variant: Variant, remote: str = "openai") -> None:
-    """Refuse what `tune` could not do, before anything is asked or paid.
+    """Refuse what `tune` cannot do, before any call is made or paid.
 
     Raises
     ------
     ValueError, EndpointError
-        The message names the field, its value and what to take.
+        The message names the field, its value and the remedy.
     """
     if method not in METHODS:
         raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
@@ -71,7 +71,7 @@ def check(method: str, variant: Variant, remote: str = "openai") -> None:
         raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
     if method != "api" and variant.endpoint != "local":
         raise ValueError(
-            f"method: {method} tunes the local model, and {variant.name} asks {variant.endpoint}; "
+            f"method: {method} tunes the local model, but {variant.name} calls {variant.endpoint}; "
             "take the method api"
         )
 
@@ -91,16 +91,16 @@ def tune(
     poll_s: float = jobs.POLL_S,
     progress: bool = False,
 ) -> Tuned:
-    """Fine-tune on labelled rows, asked as `variant` asks.
+    """Fine-tune on labelled rows with the prompt of `variant`.
 
     Parameters
     ----------
     method : str
         One of `METHODS`.
     variant : Variant
-        Its prompt is kept. For the local methods also its model; an adapter it has is replaced.
+        Its prompt is used. The local methods also tune its model, and replace its adapter.
     rows : DataFrame
-        With ``label`` and what the prompt reads.
+        With ``label`` and the columns of the prompt.
     folder : Path
         Where an adapter or a model is written.
     seed : int
@@ -117,17 +117,17 @@ def tune(
     ValueError
         See `check`; also if there are no rows.
     TuningError, EndpointError, BudgetError
-        If it cannot be done; the message says why.
+        If tuning fails; the message says why.
     """
     check(method, variant, remote)
     if rows.empty:
-        raise ValueError("rows: there are none to learn from; label some first")
+        raise ValueError("rows: there are none to train on; label some first")
     began, records = time.monotonic(), rows.to_dict("records")
     if method == "api":
         where = asked_at(remote)
-        given = jobs.conversations(variant.prompt, records)
+        conversations = jobs.conversations(variant.prompt, records)
         done = jobs.tune(
-            given, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
+            conversations, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
             usd_per_million=usd_per_million, poll_s=poll_s, progress=progress,
         )  # fmt: skip
         tuned = replace(variant, endpoint=where["endpoint"], model=done.model, server={})
@@ -137,23 +137,23 @@ def tune(
     base = weights.load(file)
     longest = min(LONGEST, base.model.config.max_position_embeddings)
     end = base.model.config.eos_token_id
-    made, left_out = examples.encode(variant.prompt, records, file, end, longest)
+    encoded, left_out = examples.encode(variant.prompt, records, file, end, longest)
     make = _lora if method == "lora" else _soft_prompt
-    server, model, losses = make(base, made, folder, seed, epochs, progress)
-    kept = {k: v for k, v in variant.server.items() if k != "adapters"}
-    tuned = replace(variant, model=model, server=kept | server)
-    return Tuned(tuned, losses, len(made), left_out, time.monotonic() - began, {})
+    server, model, losses = make(base, encoded, folder, seed, epochs, progress)
+    options = {k: v for k, v in variant.server.items() if k != "adapters"}
+    tuned = replace(variant, model=model, server=options | server)
+    return Tuned(tuned, losses, len(encoded), left_out, time.monotonic() - began, {})
 
 
-def _lora(base, made: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+def _lora(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
     schedule = replace(lora.SCHEDULE, epochs=epochs or lora.SCHEDULE.epochs)
-    tuned, losses = lora.tune(base, made, seed, schedule, progress=progress)
+    tuned, losses = lora.tune(base, encoded, seed, schedule, progress=progress)
     adapter = lora.to_gguf(tuned, folder / "adapter.gguf")
     return {"model": str(base.path), "adapters": {"lora": str(adapter)}}, "lora", losses
 
 
-def _soft_prompt(base, made: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+def _soft_prompt(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
     schedule = replace(soft_prompt.SCHEDULE, epochs=epochs or soft_prompt.SCHEDULE.epochs)
-    vectors, losses = soft_prompt.tune(base, made, seed, schedule, progress=progress)
+    vectors, losses = soft_prompt.tune(base, encoded, seed, schedule, progress=progress)
     file = soft_prompt.to_gguf(base, vectors, folder / "soft_prompt.gguf")
     return {"model": str(file)}, "", losses

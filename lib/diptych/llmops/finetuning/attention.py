@@ -1,7 +1,7 @@
-"""Attention in a batch of examples that begin alike, that beginning being computed once.
+"""Attention for a batch of examples with a shared prefix, which is computed once.
 
-All its tokens pass through the model as one row: the beginning, then what follows it in each
-example. Only attention tells the examples apart.
+All tokens pass through the model as one row: the prefix, then the rest of each example. Only
+attention tells the examples apart.
 """
 
 NAME = "diptych_shared_start"
@@ -16,15 +16,15 @@ def share_start(model) -> None:
 
 
 def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **options):
-    """Attend within the beginning, and from each example to the beginning and itself.
+    """Attend within the prefix, and from each example to the prefix and itself.
 
     Parameters
     ----------
     query, key, value : tensors of shape (1, heads, start + rows * width, size)
     start : int
-        Tokens of the beginning.
+        Tokens of the prefix.
     rows : int
-        Examples; without, all is the beginning.
+        Examples; 0 if the batch is the prefix alone.
 
     Returns
     -------
@@ -40,12 +40,13 @@ def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **opt
     # (rows, heads, width, size)
     query, key, value = (x[0].unflatten(1, (rows, -1)).transpose(0, 1) for x in rest)
     key, value = (
-        torch.cat([first.expand(rows, -1, -1, -1), own], 2)
-        for first, own in zip(begun[1:], (key, value), strict=True)
+        torch.cat([first.expand(rows, -1, -1, -1), rest_of], 2)
+        for first, rest_of in zip(begun[1:], (key, value), strict=True)
     )
     seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(start)
-    found = sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]
-    found = found.flatten(0, 1)[None]
+    attended = sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]
+    attended = attended.flatten(0, 1)[None]
     if start:
-        found = torch.cat([sdpa_attention_forward(module, *begun, None, **options)[0], found], 1)
-    return found, None
+        prefix = sdpa_attention_forward(module, *begun, None, **options)[0]
+        attended = torch.cat([prefix, attended], 1)
+    return attended, None

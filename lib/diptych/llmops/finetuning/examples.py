@@ -1,7 +1,7 @@
-"""Rows with their labels as the tokens that the model will meet when it is served.
+"""Labelled rows as the tokens that the served model reads.
 
-The model's own server makes the tokens, so training sees exactly what serving will, whatever the
-vocabulary and the chat template are.
+The model's own server makes the tokens. So training and serving use the same tokens, for any
+vocabulary and chat template.
 """
 
 import http.client
@@ -18,14 +18,14 @@ from diptych.llmops.prompts.prompt import Prompt
 
 @dataclass(frozen=True)
 class Example:
-    """Tokens of a conversation, and how many at its end are the answer with its end mark."""
+    """Tokens of a conversation; the last `answer_tokens` are the answer and its end mark."""
 
     ids: list[int]
-    asked: int
+    answer_tokens: int
 
 
 class Tokens:
-    """Tokens as a served model's server makes them; a context manager over one connection."""
+    """Tokens from the server of a model; a context manager over one connection."""
 
     def __init__(self, url: str):
         self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -38,26 +38,26 @@ class Tokens:
         self.connection.close()
 
     def prompt(self, messages: list[dict]) -> list[int]:
-        """Return the tokens of a conversation up to where the assistant is to answer."""
+        """Return the tokens of a conversation, up to the place of the assistant's answer."""
         text = self._post("/apply-template", {"messages": messages})["prompt"]
-        asked = {"content": text, "add_special": True, "parse_special": True}
-        return self._post("/tokenize", asked)["tokens"]
+        request = {"content": text, "add_special": True, "parse_special": True}
+        return self._post("/tokenize", request)["tokens"]
 
     def answer(self, text: str) -> list[int]:
         """Return the tokens of an answer."""
         if text not in self.answers:
-            asked = {"content": text, "add_special": False, "parse_special": False}
-            self.answers[text] = self._post("/tokenize", asked)["tokens"]
+            request = {"content": text, "add_special": False, "parse_special": False}
+            self.answers[text] = self._post("/tokenize", request)["tokens"]
         return self.answers[text]
 
     def _post(self, path: str, content: dict) -> dict:
         body = json.dumps(content).encode()
         self.connection.request("POST", path, body, {"Content-Type": "application/json"})
         response = self.connection.getresponse()
-        found = json.loads(response.read())
+        reply = json.loads(response.read())
         if response.status != 200:
-            raise TuningError(f"the model's server answers {path} with {response.status}: {found}")
-        return found
+            raise TuningError(f"the model's server answers {path} with {response.status}: {reply}")
+        return reply
 
 
 def encode(
@@ -68,11 +68,11 @@ def encode(
     Parameters
     ----------
     prompt : Prompt
-        How they are asked; its own examples stand before each.
+        It makes the messages; its own examples stand before each row.
     rows : iterable of mappings
-        With ``label`` and what the prompt reads.
+        With ``label`` and the columns of the prompt.
     file : Path
-        The model, which is served for this.
+        The model; its server is started.
     end : int
         The token that ends an answer.
     longest : int
@@ -80,15 +80,16 @@ def encode(
 
     Returns
     -------
-    list of Example, int
-        And how many rows are too long and left out.
+    examples : list of Example
+    left_out : int
+        Rows that are too long.
 
     Raises
     ------
     TuningError
-        If no row is left.
+        If all rows are too long, or there are none.
     """
-    made, left_out = [], 0
+    encoded, left_out = [], 0
     with Tokens(endpoint.start(file).url) as tokens:
         for row in rows:
             answer = [*tokens.answer(prompt.answer(row["label"])), end]
@@ -96,10 +97,10 @@ def encode(
             if len(ids) > longest:
                 left_out += 1
             else:
-                made.append(Example(ids, len(answer)))
-    if not made:
+                encoded.append(Example(ids, len(answer)))
+    if not encoded:
         raise TuningError(
             f"rows: none of {left_out} fits into {longest} tokens with the prompt {prompt.name}; "
             "give rows, or a shorter prompt"
         )
-    return made, left_out
+    return encoded, left_out

@@ -1,8 +1,8 @@
-"""The training loop that LoRA and soft prompts share: the loss counts on the answers only.
+"""The training loop of LoRA and soft prompts: the loss is that of the answers only.
 
-The examples of a task begin with the same instructions. What a batch shares is computed once, which
-saves most of the work: causal attention lets no token see what comes after it, so the states of
-that beginning are the same in every example.
+The examples of a task begin with the same instructions. This shared prefix is computed once a
+batch, which saves most of the work. Causal attention lets no token see later ones, so the states of
+the prefix are the same in every example.
 """
 
 import itertools
@@ -28,8 +28,8 @@ class Schedule:
     batch : int
         Examples a step.
     rate : float
-        Highest learning rate; it rises over the first tenth of the steps and falls to nothing
-        along a half cosine.
+        Highest learning rate. It rises over the first tenth of the steps, then falls to 0 along a
+        half cosine.
     """
 
     epochs: float
@@ -71,7 +71,7 @@ def fit(
     ----------
     model : LlamaForCausalLM
     parameters : list of tensors
-        What is trained, by AdamW without decay.
+        Trained by AdamW without weight decay.
     soft : callable, optional
         Returns vectors of shape (length, width) that stand before every example.
     """
@@ -113,8 +113,8 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
         rest = example.ids[start:]
         ids[row, : len(rest)] = torch.tensor(rest)
         # a token is predicted from the one before it
-        places += range(len(rest) - example.asked - 1, len(rest) - 1)
-        rows += [row] * example.asked
+        places += range(len(rest) - example.answer_tokens - 1, len(rest) - 1)
+        rows += [row] * example.answer_tokens
     rows, places = torch.tensor(rows), torch.tensor(places)
     first = embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
     first = first if soft is None else torch.cat([soft, first])
@@ -133,7 +133,7 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
 
 
 def shared(batch: Sequence[Example]) -> int:
-    """Return how many tokens all examples begin with, short of the one that answers follow."""
-    most = min(len(example.ids) - example.asked - 1 for example in batch)
+    """Return the length of the shared prefix, which ends before the last token of each prompt."""
+    most = min(len(example.ids) - example.answer_tokens - 1 for example in batch)
     columns = itertools.islice(zip(*(example.ids for example in batch), strict=False), most)
     return sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, columns))

@@ -1,7 +1,8 @@
 """Fine-tuning at an endpoint that has OpenAI's fine-tuning API: file, job, events, model.
 
-A job is marked with a hash of all that decides it, so the same request finds it again, running or
-done, whoever was cut off when; it is paid once. A failed or cancelled one is begun anew.
+The metadata of a job holds a hash of its model, data and settings. After an interruption the same
+request finds its job, running or done, so it is paid once. A failed or cancelled job is started
+again.
 """
 
 import hashlib
@@ -28,16 +29,16 @@ PATIENCE = 30  # polls in a row without an answer
 
 @dataclass(frozen=True)
 class Tuned:
-    """A job that is done.
+    """A job that succeeded.
 
     Attributes
     ----------
     job, model : str
-        Its id, and the name of the model it made.
+        The job's id, and the name of the tuned model.
     tokens : int
-        That were trained on, as they are billed.
+        Trained tokens, as billed.
     losses : list of float
-        Training loss by step, as far as the job's events tell it.
+        Training loss by step, where the job's events report it.
     """
 
     job: str
@@ -47,7 +48,7 @@ class Tuned:
 
 
 def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
-    """Return labelled rows as the API takes them, one conversation a row."""
+    """Return labelled rows in the API's format, one conversation a row."""
     return [
         {
             "messages": [
@@ -60,7 +61,7 @@ def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
 
 
 def tune(
-    given: Sequence[Mapping],
+    examples: Sequence[Mapping],
     endpoint: str | Provider = "openai",
     model: str = "",
     *,
@@ -77,29 +78,29 @@ def tune(
 
     Parameters
     ----------
-    given : sequence of mappings
-        See `conversations`.
+    examples : sequence of mappings
+        From `conversations`.
     endpoint : str or Provider
         Name or base URL, see `diptych.llmops.client.endpoint.client`.
     model : str
-        What is tuned; by default the endpoint's model.
+        The model to tune; by default the endpoint's.
     epochs, seed : int
     job : str
-        Id of a job to wait for; "" finds the one of this request, or begins it.
+        Id of a job to wait for; "" finds the job of this request, or starts it.
     budget : Budget, optional
-        Refuses the job before anything is sent, if it could exceed it.
+        A job that could exceed it is refused before anything is sent.
     usd_per_million : float, optional
-        Price of a million trained tokens, by the endpoint's price list; a budget in dollars needs
-        it.
+        Price of a million trained tokens, from the endpoint's price list; needed for a budget in
+        dollars.
     poll_s, wait_s : float
-        Seconds between two looks, and in all.
+        Seconds between two polls, and in all.
     progress : bool
         Show a bar and the job's messages.
 
     Raises
     ------
     ValueError
-        If there are too few conversations, or a price is needed.
+        If there are fewer than `FEWEST` examples, or a price is missing.
     TuningError
         If the job fails, is cancelled or takes too long, or the endpoint refuses.
     EndpointError, BudgetError
@@ -107,19 +108,19 @@ def tune(
     """
     at = _at(endpoint)
     model = model or at.model
-    if not job and len(given) < FEWEST:
-        raise ValueError(f"rows: {len(given)}; a job needs at least {FEWEST}")
+    if not job and len(examples) < FEWEST:
+        raise ValueError(f"rows: {len(examples)}; a job needs at least {FEWEST}")
     client = endpoints.client(at, max_retries=4)
     watch = _Watch(client, at.name, progress)
     if job:
         return watch.until_done(job, poll_s, wait_s)
-    content = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in given)
+    content = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in examples)
     facts = [at.base_url, model, epochs, seed, content]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     known = watch.ask(_find, client, key)
     if known is not None:
         return watch.until_done(known, poll_s, wait_s)
-    cost = _cost(given, epochs, model, budget, usd_per_million)
+    cost = _cost(examples, epochs, model, budget, usd_per_million)
     if budget is not None:
         budget.take(cost)
     done = None
@@ -134,7 +135,7 @@ def tune(
 
 
 def cancel(job: str, endpoint: str | Provider = "openai") -> str:
-    """Cancel a job and return its status; what it trained so far may be billed."""
+    """Cancel a job and return its status; tokens trained so far may be billed."""
     at = _at(endpoint)
     client = endpoints.client(at)
     return _Watch(client, at.name, False).ask(client.fine_tuning.jobs.cancel, job).status
@@ -144,19 +145,19 @@ def _at(endpoint: str | Provider) -> Provider:
     return endpoint if isinstance(endpoint, Provider) else provider(endpoint)
 
 
-def _cost(given, epochs, model, budget, usd_per_million) -> tuple[float, int]:
-    """Return dollars and tokens of a job at most: no token is shorter than a byte."""
+def _cost(examples, epochs, model, budget, usd_per_million) -> tuple[float, int]:
+    """Return the most dollars and tokens that a job can take: no token is shorter than a byte."""
     if budget is not None and budget.max_usd is not None and usd_per_million is None:
         raise ValueError(
             f"max_usd: the price of training {model} is not known; give usd_per_million by the "
             "endpoint's price list, or limit max_tokens instead"
         )
-    most = epochs * sum(map(prompt_bytes, given))
+    most = epochs * sum(map(prompt_bytes, examples))
     return most * (usd_per_million or 0.0) / 1e6, most
 
 
 def _find(client, key: str) -> str | None:
-    """Return the id of this request's job that is under way or done."""
+    """Return the id of this request's job, running or done; None if there is none."""
     for job in client.fine_tuning.jobs.list(metadata={MARK: key}, limit=100):
         # an endpoint may ignore the filter
         if (job.metadata or {}).get(MARK) == key and job.status not in ("failed", "cancelled"):
@@ -166,8 +167,8 @@ def _find(client, key: str) -> str | None:
 
 def _begin(client, content: bytes, key: str, model: str, epochs: int, seed: int) -> str:
     file = client.files.create(file=(f"{MARK}-{key}.jsonl", content), purpose="fine-tune")
-    # not repeated by the client: an answer that got lost would be a second job
-    made = client.with_options(max_retries=0).fine_tuning.jobs.create(
+    # no retries: if only the answer were lost, a second job would start
+    job = client.with_options(max_retries=0).fine_tuning.jobs.create(
         model=model,
         training_file=file.id,
         method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": epochs}}},
@@ -175,11 +176,11 @@ def _begin(client, content: bytes, key: str, model: str, epochs: int, seed: int)
         suffix=MARK,
         metadata={MARK: key},
     )
-    return made.id
+    return job.id
 
 
 class _Watch:
-    """Looks at a job until it is done."""
+    """Polls a job until it is done."""
 
     def __init__(self, client, name: str, progress: bool):
         self.client, self.name, self.progress = client, name, progress
@@ -187,58 +188,58 @@ class _Watch:
         self.losses: dict[int, float] = {}
 
     def ask(self, call, *arguments):
-        """Make a call; an error becomes one sentence."""
+        """Make a call; turn an error into one sentence."""
         try:
             return call(*arguments)
         except chat_completions.FAILURES as error:
             raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
 
     def until_done(self, job: str, poll_s: float, wait_s: float) -> Tuned:
-        """Return the job's model once there is one."""
+        """Poll until the job ends, and return its model."""
         remedy = f"give job={job} to wait for it again"
         until, silent = time.monotonic() + wait_s, 0
         try:
             with bars.bar(0, "step", self.progress) as bar:
                 bar.set_description(f"{job} ")
                 while True:
-                    found = self.look(job, bar)
-                    silent = 0 if found else silent + 1
-                    if found and found.status in ("succeeded", "failed", "cancelled"):
-                        return self.result(found)
+                    state = self.look(job, bar)
+                    silent = 0 if state else silent + 1
+                    if state and state.status in ("succeeded", "failed", "cancelled"):
+                        return self.result(state)
                     if silent > PATIENCE:
-                        told = f"has not answered {silent} times in a row"
-                        raise TuningError(f"{self.name}: {told}; the job goes on, {remedy}")
+                        reason = f"has not answered {silent} times in a row"
+                        raise TuningError(f"{self.name}: {reason}; the job may still run, {remedy}")
                     if time.monotonic() > until:
-                        status = found.status if found else "out of reach"
-                        told = f"is {status} after {wait_s:g} s and goes on"
-                        raise TuningError(f"{self.name}: {job} {told}; {remedy}")
+                        status = state.status if state else "out of reach"
+                        reason = f"is {status} after {wait_s:g} s and still running"
+                        raise TuningError(f"{self.name}: {job} {reason}; {remedy}")
                     time.sleep(poll_s)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{job} goes on; {remedy}, or cancel it") from None
+            raise KeyboardInterrupt(f"{job} is still running; {remedy}, or cancel it") from None
 
     def look(self, job: str, bar: tqdm):
-        """Return the job as it is now, None if it cannot be reached, and show its new events."""
+        """Show new events and return the job's state, None if the endpoint cannot be reached."""
         import openai
 
         try:
-            found = self.client.fine_tuning.jobs.retrieve(job)
+            state = self.client.fine_tuning.jobs.retrieve(job)
             for event in reversed(list(self.events(job))):
                 self.show(event, bar)
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
             return None
         except chat_completions.FAILURES as error:
             raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
-        return found
+        return state
 
     def events(self, job: str) -> Iterator:
-        """Yield the events that are new, the newest first."""
+        """Yield the new events, the newest first."""
         for event in self.client.fine_tuning.jobs.list_events(job, limit=100):
             if event.id in self.seen:
                 return
             yield event
 
     def show(self, event, bar: tqdm) -> None:
-        """Take note of an event."""
+        """Show an event and note its loss."""
         self.seen.add(event.id)
         data = event.data if isinstance(event.data, dict) else {}
         if event.type == "metrics" and "step" in data:
@@ -251,14 +252,15 @@ class _Watch:
             bar.write(event.message)
 
     def result(self, job) -> Tuned:
-        """Return the model of a job that ended, or say why there is none."""
+        """Return the model of a job that ended; raise with the reason if it has none."""
         if job.status == "cancelled":
-            raise TuningError(f"{self.name}: {job.id} was cancelled; run again to begin it anew")
+            raise TuningError(f"{self.name}: {job.id} was cancelled; run again to start a new one")
         if job.status == "failed":
             error = job.error
-            told = f"{error.code}: {error.message}" if error and error.message else "no reason told"
+            stated = error and error.message
+            reason = f"{error.code}: {error.message}" if stated else "no reason given"
             where = f" ({error.param})" if error and error.param else ""
-            raise TuningError(f"{self.name}: {job.id} failed: {told}{where}")
+            raise TuningError(f"{self.name}: {job.id} failed: {reason}{where}")
         if not job.fine_tuned_model:
             raise TuningError(f"{self.name}: {job.id} succeeded but names no model")
         losses = [self.losses[step] for step in sorted(self.losses)]

@@ -1,4 +1,4 @@
-"""LoRA: a small sum of low rank added to every matrix, served beside the model by its name.
+"""LoRA: a low-rank update of every matrix, served beside the model as a named adapter.
 
 E. Hu et al., "LoRA: Low-rank adaptation of large language models", 2021 (arXiv 2106.09685).
 """
@@ -44,7 +44,7 @@ def tune(
 
 
 def to_gguf(tuned, path: Path) -> Path:
-    """Write an adapter as llama.cpp reads it (the form of its convert_lora_to_gguf.py).
+    """Write an adapter in llama.cpp's format (as its convert_lora_to_gguf.py does).
 
     Parameters
     ----------

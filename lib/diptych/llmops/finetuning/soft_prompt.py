@@ -1,8 +1,8 @@
-"""Soft prompts: a few vectors before the prompt are trained, and nothing else.
+"""Soft prompts: only a few vectors before the prompt are trained.
 
 B. Lester et al., "The power of scale for parameter-efficient prompt tuning", 2021 (arXiv
-2104.08691). To be served they become tokens of their own in a copy of the model's file, which its
-chat template puts before every conversation; so the server computes what was trained.
+2104.08691). For serving, a copy of the model's file holds them as new tokens, and its chat template
+puts these before every conversation. So the server computes what was trained.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def tune(
     Raises
     ------
     TuningError
-        If the model begins every prompt with a token of its own.
+        If the model puts a token of its own before every prompt.
     """
     import torch
     from gguf import GGUFReader
@@ -46,8 +46,8 @@ def tune(
 
     if value(GGUFReader(base.path), "tokenizer.ggml.add_bos_token", False):
         raise TuningError(
-            f"model: {base.path.name} begins every prompt with a token of its own, which would "
-            "stand before the soft prompt; take the method lora"
+            f"model: {base.path.name} puts a token of its own before every prompt, and so before "
+            "the soft prompt; take the method lora"
         )
     torch.manual_seed(seed)
     config = PromptTuningConfig(
@@ -69,7 +69,7 @@ def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
     Parameters
     ----------
     vectors : array of shape (length, width)
-        From `tune`; they are rounded as the file's own embeddings are.
+        From `tune`; rounded to the precision of the file's embeddings.
     """
     import gguf
 
@@ -87,8 +87,8 @@ def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     embedding = tensors[EMBEDDING]
     _add(writer, EMBEDDING, embedding, vectors)
-    # Without a row of their own in the output the new tokens could be answers. They get that of
-    # token 0, the padding, which no answer holds.
+    # The new tokens must never be an answer: their output rows are those of token 0, the padding,
+    # which no answer holds.
     output = tensors.get(OUTPUT, embedding)
     never = gguf.dequantize(output.data[:1], output.tensor_type)
     _add(writer, OUTPUT, output, np.repeat(never, len(vectors), axis=0))
@@ -101,7 +101,7 @@ def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
 
 
 def _with(tokens: list[str], name: str, content):
-    """Return a value of the header with the new tokens in it."""
+    """Return a value of the header, extended by the new tokens."""
     from gguf import TokenType
 
     match name:
@@ -117,7 +117,7 @@ def _with(tokens: list[str], name: str, content):
 
 
 def _add(writer, name: str, tensor, rows: np.ndarray) -> None:
-    """Add a tensor with more rows, in its own precision, or in 16 bits where that is not known."""
+    """Add a tensor with more rows, in its own precision, or in 16 bits if gguf lacks that."""
     import gguf
 
     rows = np.ascontiguousarray(rows, np.float32)

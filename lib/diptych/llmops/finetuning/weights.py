@@ -1,6 +1,6 @@
 """The weights of a GGUF file as a transformers model: the reverse of `pretrain.export`.
 
-The file is all that ships, so what is trained on is what it holds, rounded as it is served.
+Only the file ships. So training starts from its weights, rounded as they are served.
 """
 
 import warnings
@@ -31,7 +31,7 @@ class Base:
     path : Path
         Its GGUF file.
     model : LlamaForCausalLM
-        Its weights in 32 bits, frozen.
+        The weights in 32 bits, frozen.
     """
 
     path: Path
@@ -39,19 +39,19 @@ class Base:
 
 
 def load(path: Path) -> Base:
-    """Read the weights of a GGUF model of the LLaMA architecture, of any precision.
+    """Read the weights of a GGUF model of the LLaMA architecture, in any precision.
 
     Raises
     ------
     TuningError
-        If it is no GGUF model, or of another architecture.
+        If the file is no GGUF model, or of another architecture.
     """
     import torch
     from gguf import GGUFReader, dequantize
     from transformers import LlamaForCausalLM
 
     try:
-        context_length(path)  # in clear words, if it is no model
+        context_length(path)  # a clear error if it is no model
     except ServeError as error:
         raise TuningError(str(error)) from error
     reader = GGUFReader(path)
@@ -72,9 +72,9 @@ def load(path: Path) -> Base:
 
 
 def adapted(base: Base, how):
-    """Return the model with what a configuration of peft adds to it.
+    """Return the model with the adapter that a configuration of peft adds to it.
 
-    `base` is changed: it holds the addition from then on.
+    `base` is changed in place: it holds the adapter, too.
     """
     from peft import get_peft_model
 
@@ -84,26 +84,26 @@ def adapted(base: Base, how):
 
 
 def config(reader, names: set[str]):
-    """Return the shape of a model as transformers has it.
+    """Return the configuration of a model for transformers.
 
     Raises
     ------
     TuningError
-        If it is one that the two would not compute alike.
+        If transformers and llama.cpp would compute it differently.
     """
     from transformers import LlamaConfig
 
-    found = value(reader, "general.architecture")
-    if found != ARCHITECTURE:
+    architecture = value(reader, "general.architecture")
+    if architecture != ARCHITECTURE:
         raise TuningError(
-            f"model: {Path(reader.data.filename).name} is of the architecture {found}, and only "
+            f"model: {Path(reader.data.filename).name} is of the architecture {architecture}; only "
             f"{ARCHITECTURE} models can be tuned here; take one of those, or the method api"
         )
     scaling = value(reader, "llama.rope.scaling.type", "none")
     if scaling != "none" or "rope_freqs.weight" in names:
         raise TuningError(
-            "model: its positions are scaled for long contexts, which is not computed here; "
-            "take a model without, or the method api"
+            "model: it scales its positions for long contexts, which is not supported here; "
+            "take a model without this, or the method api"
         )
     heads = value(reader, "llama.attention.head_count")
     return LlamaConfig(

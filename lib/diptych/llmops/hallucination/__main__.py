@@ -1,4 +1,4 @@
-"""Make the hallucination detector anew from labelled answers: weights and a card.
+"""Train the hallucination detector on labelled answers; write its weights and its card.
 
 python -m diptych.llmops.hallucination --sources S.jsonl --responses R.jsonl --begin B.tsv --out DIR
 """
@@ -21,25 +21,26 @@ BEGIN_GOAL = 0.92
 @click.option("--responses", type=click.Path(path_type=Path), required=True,
               help="RAGTruth's answers, JSON lines.")  # fmt: skip
 @click.option("--begin", "others", type=click.Path(path_type=Path), multiple=True,
-              help="A file of BEGIN, never learnt from.")  # fmt: skip
+              help="A file of BEGIN, for testing only.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True,
               help="Folder for detector.json and CARD.md.")  # fmt: skip
 def main(sources: Path, responses: Path, others: tuple[Path, ...], out: Path) -> None:
-    """Read, fit, judge, write."""
+    """Read, fit, test, write."""
     try:
         data = train.ragtruth(sources, responses)
-        read = {path.name: train.begin(path) for path in others}
+        tests = {path.name: train.begin(path) for path in others}
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     odds = train.crossed(data)
-    made = train.calibrated(train.fit(data), odds, data.bad)
-    lines = train.report(data, odds, made)
+    detector = train.calibrated(train.fit(data), odds, data.bad)
+    lines = train.report(data, odds, detector)
     elsewhere = [
-        (f"AUROC, {name}, never learnt from", auroc(own.bad, train.scored(made, own), own.groups))
-        for name, own in read.items()
-    ]
+        (f"AUROC, {name}, not trained on",
+         auroc(answers.bad, train.scored(detector, answers), answers.groups))
+        for name, answers in tests.items()
+    ]  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    made.save(out / "detector.json")
+    detector.save(out / "detector.json")
     (out / "CARD.md").write_text(card(data, lines, train.as_lines(elsewhere)), "utf-8")
     click.echo(f"{out / 'detector.json'}: {lines['name'][0]} {lines['value'][0]:.3f}")
 
@@ -55,18 +56,18 @@ def card(data: train.Answers, lines, elsewhere) -> str:
     return f"""# Card: the hallucination detector in the box
 
 - File: `detector.json`, numbers only: two logistic regressions, {len(data.names)} features of a
-  sentence and {len(train.pooled_names(data.names))} of an answer. No text of anyone's is in it.
-- Learnt from: {len(data.bad):,} answers to {len(np.unique(data.groups)):,} questions of RAGTruth
+  sentence and {len(train.pooled_names(data.names))} of an answer. It contains no text.
+- Trained on: {len(data.bad):,} answers to {len(np.unique(data.groups)):,} questions of RAGTruth
   (QA, train split; Niu et al. 2024; MIT), {data.bad.mean():.0%} of them with a hallucination.
-- Word weights: by length, not by frequency in a corpus; no frequencies of others' texts.
-- Probabilities: set by answers to held-out sources (Platt 1999), for the rate above. Where another
-  rate is expected, `score(..., rate=)` moves them, and `threshold` flags that share.
+- Word weights: by word length, not by frequency in a corpus.
+- Probabilities: calibrated on held-out sources (Platt 1999), for the rate above. For another
+  expected rate, `score(..., rate=)` adjusts them, and `threshold` flags that share.
 - Made by: `python -m diptych.llmops.hallucination --sources … --responses … --begin … --out …`
 
 ## Figures
 
-Sources held out in {train.FOLDS} folds: no answer is judged by a detector that saw its source.
-Intervals resample sources. BEGIN's generic replies are left out.
+Cross-validation by source in {train.FOLDS} folds: no detector is tested on a source that it was
+trained on. Intervals resample sources. BEGIN's generic replies are left out.
 
 {chr(10).join(table)}
 
@@ -75,11 +76,10 @@ Goal of {GOAL} AUROC on held-out sources: {"met" if reached else "**not met**"}.
 
 ## What it cannot see
 
-- It sees words, not meaning. A text that says the same in other words looks unsupported, one that
-  says the opposite in the source's words looks supported: very abstractive summaries, denials,
-  numbers given to the wrong thing.
-- Facts that are true but not in the source count as unsupported; a wrong source makes a wrong
-  answer look right.
+- It compares words, not meaning. A paraphrase looks unsupported; a denial, or a number given to the
+  wrong thing, looks supported if it uses the source's words.
+- A true fact that the source lacks counts as unsupported; a wrong source makes a wrong answer look
+  supported.
 - English only.
 """
 

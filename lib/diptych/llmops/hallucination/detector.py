@@ -1,8 +1,8 @@
 """The hallucination detector: from features of support to probabilities, sentence by sentence.
 
-Two logistic regressions, no more than numbers in a JSON file: one for a sentence, one for the
-answer, which reads the sentences' scores and the spread of their features. Asking is a product
-of arrays, without any library of models.
+Two logistic regressions, stored as numbers in a JSON file: one scores a sentence; one scores the
+answer, from its sentences' scores and features. Scoring is a product of arrays and needs no model
+library.
 """
 
 import json
@@ -20,13 +20,13 @@ from diptych.llmops.hallucination import text as reading
 from diptych.llmops.hallucination.features import describe
 from diptych.llmops.hallucination.source import Source
 
-FORM = 1  # of the file
+FORM = 1  # version of the file format
 WEIGHTS = "assets/grounding/detector.json"
 WHOLE = ("answer: ", "source: ")  # features that all sentences of an answer share
-TOP = 3  # sentences whose scores the answer's model reads one by one
+TOP = 3  # the highest sentence scores, each a feature of the answer
 POOLED = ("score 1", "score 2", "score 3", "mean score", "spread of scores", "sum", "any",
           "mean of 2", "mean of 3", "place", "sentences")  # fmt: skip
-SHARES = 0.98  # a sentence's probability is cut there, or one would decide alone
+SHARES = 0.98  # a sentence's probability at most, so that none decides alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +50,12 @@ class Layer:
 
     @classmethod
     def from_dict(cls, content: dict) -> "Layer":
-        """Rebuild a layer from what `to_dict` returned.
+        """Rebuild a layer from the result of `to_dict`.
 
         Raises
         ------
         ValueError
-            If its parts are of different lengths, or hold what is no number.
+            If its parts differ in length, or a value is not a finite number.
         """
         names = tuple(content["names"])
         arrays = [np.array(content[key], float) for key in ("mean", "scale", "weights")]
@@ -65,13 +65,13 @@ class Layer:
 
 
 def squeeze(rows: np.ndarray) -> np.ndarray:
-    """Return sign(x) log(1 + |x|): counts with a long tail become alike."""
+    """Return sign(x) log(1 + |x|), which shortens the long tail of counts."""
     return np.sign(rows) * np.log1p(np.abs(rows))
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of an answer: where it stands, its probability, its words without support."""
+    """A sentence of an answer: its span, its probability, and its unsupported words."""
 
     start: int
     end: int
@@ -81,7 +81,7 @@ class Sentence:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What `python -m diptych.llmops.hallucination` makes.
+    """The trained detector, made by `python -m diptych.llmops.hallucination`.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Detector:
     slope, offset : float
         Of the calibration (Platt 1999) of the answer's log odds.
     rate : float
-        Share of hallucinated answers in the data it learnt from.
+        Share of hallucinated answers in its training data.
     """
 
     sentence: Layer
@@ -100,28 +100,28 @@ class Detector:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Detector":
-        """Return the detector in a file, by default the one that is shipped.
+        """Load a detector from a file, by default the shipped one.
 
         Raises
         ------
         ValueError
-            If the file is none, or was made for other features.
+            If the file is no detector, or has other features than this version.
         """
         if path is None:
             return _shipped()
         try:
             content = json.loads(Path(path).read_text("utf-8"))
             if content["form"] != FORM:
-                raise ValueError(f"form {content['form']}, and {FORM} is read")
+                raise ValueError(f"it has form {content['form']}; only form {FORM} can be read")
             layers = [Layer.from_dict(content[key]) for key in ("sentence", "answer")]
-            own = cls(*layers, *(float(content[key]) for key in ("slope", "offset", "rate")))
+            detector = cls(*layers, *(float(content[key]) for key in ("slope", "offset", "rate")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path}: no detector can be read ({told}); retrain it") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: not a detector ({reason}); retrain it") from error
         names = tuple(describe(Source(""), "x")[1][0])
-        if own.sentence.names != names or own.answer.names != pooled_names(names):
-            raise ValueError(f"{path}: made for other features than this version's; retrain it")
-        return own
+        if detector.sentence.names != names or detector.answer.names != pooled_names(names):
+            raise ValueError(f"{path}: its features are not those of this version; retrain it")
+        return detector
 
     def save(self, path: Path) -> None:
         """Write the detector as JSON."""
@@ -131,22 +131,22 @@ class Detector:
         path.write_text(json.dumps(content, indent=None) + "\n", "utf-8")
 
     def score(self, source: str, answer: str, question: str = "", rate: float | None = None):
-        """Return the probability that an answer holds something its source does not support.
+        """Return the probability that a part of an answer is not supported by its source.
 
         Parameters
         ----------
         source, answer, question : str
         rate : float, optional
-            Share of hallucinated answers to be expected here, see `moved`; by default that of
-            the data it learnt from. The order of answers does not depend on it.
+            Expected share of hallucinated answers, see `moved`; by default that of the training
+            data. It does not change the order of answers.
         """
         spans, rows = describe(Source(source, question), answer)
         if not spans:
             return 0.0
         features = np.array([list(row.values()) for row in rows], float)
         odds = self.answer(pool(features, self.sentence(features), self.sentence.names)[None])[0]
-        found = sigmoid(self.slope * odds + self.offset)
-        return float(found if rate is None else moved(found, self.rate, rate))
+        probability = sigmoid(self.slope * odds + self.offset)
+        return float(probability if rate is None else moved(probability, self.rate, rate))
 
     def sentences(self, source: str, answer: str, question: str = "") -> list[Sentence]:
         """Return the sentences of an answer, each with its probability of being unsupported."""
@@ -188,13 +188,13 @@ def pooled_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def pool(features: np.ndarray, odds: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Return what the answer's model reads of its sentences.
+    """Return the features of an answer, pooled over its sentences.
 
     Parameters
     ----------
     features : array, shape (sentences, features)
     odds : array, shape (sentences,)
-        What the sentence's model says of them.
+        Log odds of each sentence.
     names : sequence of str
         Of the features.
     """
@@ -212,7 +212,7 @@ def pool(features: np.ndarray, odds: np.ndarray, names: Sequence[str]) -> np.nda
 
 
 def moved(probability, learnt: float, expected: float):
-    """Return a probability for a place where the rate differs from the one it was learnt at.
+    """Adjust a probability from the rate in the training data to the rate expected here.
 
     Bayes' rule with another prior (Saerens, Latinne and Decaestecker 2002, Neural Computation 14,
     21-41, eq. 2.4).
@@ -220,7 +220,7 @@ def moved(probability, learnt: float, expected: float):
     Raises
     ------
     ValueError
-        If a rate does not lie between 0 and 1.
+        If a rate is not between 0 and 1.
     """
     for name, rate in (("learnt", learnt), ("expected", expected)):
         if not 0 < rate < 1:
@@ -233,20 +233,20 @@ def moved(probability, learnt: float, expected: float):
 def estimated_rate(probabilities: Sequence[float], learnt: float) -> float:
     """Estimate the rate of hallucinated answers from unlabelled ones.
 
-    The EM algorithm of Saerens, Latinne and Decaestecker (2002). It holds while hallucinated and
-    good answers look as they did in the data learnt from and only their shares differ.
+    The EM algorithm of Saerens, Latinne and Decaestecker (2002). It assumes that only the share of
+    hallucinated answers differs from the training data, not how either kind looks.
 
     Raises
     ------
     ValueError
         If there are no probabilities.
     """
-    given = np.asarray(probabilities, float)
-    if not len(given):
+    known = np.asarray(probabilities, float)
+    if not len(known):
         raise ValueError("probabilities: there are none; score some answers first")
     rate = learnt
     for _ in range(1000):
-        new = float(np.clip(moved(given, learnt, rate).mean(), 1e-4, 1 - 1e-4))
+        new = float(np.clip(moved(known, learnt, rate).mean(), 1e-4, 1 - 1e-4))
         if math.isclose(new, rate, abs_tol=1e-6):
             break
         rate = new
@@ -254,24 +254,24 @@ def estimated_rate(probabilities: Sequence[float], learnt: float) -> float:
 
 
 def threshold(probabilities: Sequence[float], rate: float) -> float:
-    """Return the probability from which on a share `rate` of recent answers is flagged.
+    """Return the threshold that flags a share `rate` of recent answers.
 
-    The threshold that was best where the detector learnt flags too many where fewer answers are
-    hallucinated; this one is set by what is seen, and needs no labels.
+    The best threshold of the training data flags too many answers where fewer are hallucinated.
+    This one is set on the answers themselves, without labels.
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate: {rate}; give one between 0 and 1")
-    given = np.asarray(probabilities, float)
-    if not len(given):
+    known = np.asarray(probabilities, float)
+    if not len(known):
         raise ValueError("probabilities: there are none; score some answers first")
-    return float(np.quantile(given, 1 - rate))
+    return float(np.quantile(known, 1 - rate))
 
 
 def highlighted(answer: str, sentences: Sequence[Sentence], least: float = 0.5) -> str:
     """Return an answer as HTML: doubtful sentences marked, words without support underlined.
 
-    Every character of the answer is escaped. The marks are words too: a screen reader and a
-    reader who sees no colour learn the same from each mark's title and brackets.
+    Every character of the answer is escaped. Each mark has a title and brackets, so that it does
+    not depend on colour.
     """
     parts, at = [], 0
     for sentence in sentences:
@@ -281,11 +281,11 @@ def highlighted(answer: str, sentences: Sequence[Sentence], least: float = 0.5) 
             inside += [escape(answer[here:start]), f"<u>{escape(answer[start:end])}</u>"]
             here = end
         inside.append(escape(answer[here : sentence.end]))
-        said = "".join(inside)
+        marked = "".join(inside)
         if sentence.probability >= least:
-            told = f"unsupported, probability {sentence.probability:.2f}"
-            said = f'<mark title="{told}">[{said}]</mark>'
-        parts.append(said)
+            title = f"unsupported, probability {sentence.probability:.2f}"
+            marked = f'<mark title="{title}">[{marked}]</mark>'
+        parts.append(marked)
         at = sentence.end
     parts.append(escape(answer[at:]))
     return f'<p class="answer">{"".join(parts)}</p>'

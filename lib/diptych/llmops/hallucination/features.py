@@ -1,10 +1,9 @@
-"""How far each sentence of an answer is supported by the source it should rest on.
+"""Features of each sentence of an answer: how far does the source support it?
 
-A sentence is described by numbers only: which of its words, word runs, numbers and names the
-source holds, how well one place of the source covers it, whether the passage it cites is the
-right one, and by what kind of sentence it is. Support by n-grams is the oldest idea for this
-(ROUGE, Lin 2004); that the *least* supported sentence decides is SummaC's (Laban et al. 2022,
-TACL 10, 163-177).
+The features count the words, n-grams, numbers and names that the source contains, and measure how
+well one place of the source covers the sentence, whether the cited passage is the right one, and
+what kind of sentence it is. N-gram support goes back to ROUGE (Lin 2004); the *least* supported
+sentence decides, as in SummaC (Laban et al. 2022, TACL 10, 163-177).
 """
 
 import math
@@ -20,24 +19,24 @@ from diptych.llmops.hallucination.text import CUES, Word
 
 FROM_NEIGHBOURS = ("support", "best sentence", "runs of 3", "unsupported", "refuses", "concludes")
 HEADING = re.compile(r"[\s#*(\[]*passages?\s*#?\s*(\d+)[\s*)\]]*(?::|\s*$)", re.IGNORECASE)
-BEGINS = re.compile(r"(?:^|[.!?:*\n\"“])\s*$")  # where a capital tells nothing
+BEGINS = re.compile(r"(?:^|[.!?:*\n\"“])\s*$")  # where every word has a capital
 ADJECTIVES = ("ful", "ous", "ive", "able", "al", "ic")
 SCOPE = re.compile(r"\W*(?:in|according to|as (?:stated|mentioned) in|from)?\s*passage", re.I)
 
 
 def describe(source: Source, answer: str) -> tuple[list[tuple[int, int]], list[dict]]:
-    """Return the sentences of an answer, as start and end, and the features of each by name."""
+    """Return the spans (start, end) of an answer's sentences, and the features of each by name."""
     spans = reading.sentences(answer)
     words = reading.words(answer)
     marks = _Marks(source, words, answer)
     rows, seen, scope = [], set(), set()
     for number, (start, end) in enumerate(spans):
         part = answer[start:end]
-        own = [i for i, word in enumerate(words) if start <= word.start < end]
-        content = [i for i in own if words[i].content]
-        row = _support(marks, own, content)
+        inside = [i for i, word in enumerate(words) if start <= word.start < end]
+        content = [i for i in inside if words[i].content]
+        row = _support(marks, inside, content)
         row |= _alignment(source, words, content, part, row["support"])
-        row |= _values(marks, own, content, row.pop("best"))
+        row |= _values(marks, inside, content, row.pop("best"))
         cites = reading.cited(part)
         if heading := HEADING.match(part):
             scope = {int(heading[1])}
@@ -50,7 +49,7 @@ def describe(source: Source, answer: str) -> tuple[list[tuple[int, int]], list[d
         new = {words[i].stem for i in content if not marks.supported[i]}
         row |= {"first met": len(new - seen), "met again": len(new & seen)}
         seen |= new
-        row |= _form(words, own, content, part, number, len(spans), len(words))
+        row |= _form(words, inside, content, part, number, len(spans), len(words))
         row["refuses though supported"] = row["support"] * bool(row["refuses"])
         row["refuses late"] = row["place"] * bool(row["refuses"])
         rows.append(row)
@@ -63,7 +62,7 @@ def describe(source: Source, answer: str) -> tuple[list[tuple[int, int]], list[d
 
 
 class _Marks:
-    """What the source says of each word of an answer, as arrays of one entry a word."""
+    """Properties of each word of an answer against the source, as arrays of one entry a word."""
 
     def __init__(self, source: Source, words: list[Word], answer: str):
         self.source, self.words = source, words
@@ -71,7 +70,7 @@ class _Marks:
         self.content = np.array([word.content for word in words], bool)
         self.weight = np.array([word.weight for word in words])
         self.supported = np.array([source.has(stem) for stem in stems], bool)
-        self.asked = np.array([stem in source.question for stem in stems], bool)
+        self.in_question = np.array([stem in source.question for stem in stems], bool)
         self.likeness = np.array(
             [source.likeness(w.stem) if w.content else 1.0 for w in words], float
         )
@@ -88,17 +87,17 @@ class _Marks:
         )
 
 
-def _support(marks: _Marks, own: list[int], content: list[int]) -> dict:
-    """Words and runs of words that the source holds."""
+def _support(marks: _Marks, inside: list[int], content: list[int]) -> dict:
+    """Count the words and n-grams that the source contains."""
     supported, weight = marks.supported[content], marks.weight[content]
-    likeness, runs = marks.likeness[content], {n: marks.runs[n][own] for n in RUNS}
+    likeness, runs = marks.likeness[content], {n: marks.runs[n][inside] for n in RUNS}
     missing = weight[~supported]
     unheld = 1 - marks.runs[1][content]
     stems = [marks.words[i].stem for i in content]
     pairs = [(a, b) for a, b in pairwise(stems) if b in marks.source.near]
     apart = sum(b not in marks.source.near[a] for a, b in pairs if a in marks.source.near)
     return {
-        "words": len(own),
+        "words": len(inside),
         "content words": len(content),
         "unsupported": len(missing),
         "unsupported weight": missing.sum(),
@@ -113,15 +112,15 @@ def _support(marks: _Marks, own: list[int], content: list[int]) -> dict:
             0.55 <= marks.likeness[i] < 1 and marks.words[i].text[0].isupper() for i in content
         ),
         "in the source": _mean(1 - unheld, 1),
-        "in the question": _mean(marks.asked[content], 0),
-        "only in the question": _mean(marks.asked[content] & (unheld > 0), 0),
+        "in the question": _mean(marks.in_question[content], 0),
+        "only in the question": _mean(marks.in_question[content] & (unheld > 0), 0),
         **{f"runs of {n}": _mean(runs[n], 1) for n in RUNS[1:]},
         "outside runs of 3": (~runs[3]).sum(),
         "longest outside 2": _longest(~runs[2]),
         "longest outside 3": _longest(~runs[3]),
         "longest unsupported": _longest(~supported),
         "longest copied": _longest(runs[4]),
-        "copied share": _longest(runs[4]) / max(1, len(own)),
+        "copied share": _longest(runs[4]) / max(1, len(inside)),
         "apart": apart,
         "apart share": apart / max(1, len(pairs)),
         "unsupported at the start": _mean(~supported[:4], 0),
@@ -130,7 +129,7 @@ def _support(marks: _Marks, own: list[int], content: list[int]) -> dict:
 
 
 def _alignment(source: Source, words: list, content: list[int], part: str, support: float) -> dict:
-    """How much of a sentence one place of the source covers."""
+    """Measure how much of a sentence one place of the source covers."""
     weight = {words[i].stem: words[i].weight for i in content}
     total = math.fsum(weight.values())
     if not total or not source.sentences:
@@ -151,38 +150,38 @@ def _alignment(source: Source, words: list, content: list[int], part: str, suppo
     ]
     rest = weight.keys() - source.sentences[best]
     more = max(share(rest & held) for held in source.sentences)
-    said = [words[i].stem for i in content]
-    order = _common([stem for stem in source.order[best] if stem in weight], said)
+    stems = [words[i].stem for i in content]
+    order = _common([stem for stem in source.order[best] if stem in weight], stems)
     return {
         "best sentence": shares[best],
         "best two in a row": max([*joint, shares[best]]),
         "best two": shares[best] + more,
         "best passage": max(share(held) for held in source.passages),
-        "in order": order / len(said),
+        "in order": order / len(stems),
         "scattered": support - shares[best],
         "denial differs": float(bool(CUES["denies"].search(part)) != source.denies[best]),
         "best": best,
     }
 
 
-def _values(marks: _Marks, own: list[int], content: list[int], best: int | None) -> dict:
-    """Numbers and names, and whether numbers stand beside the words they stand beside there."""
+def _values(marks: _Marks, inside: list[int], content: list[int], best: int | None) -> dict:
+    """Count numbers and names, and numbers whose neighbours differ from those in the source."""
     words, source = marks.words, marks.source
-    numbers = [i for i in own if words[i].number]
+    numbers = [i for i in inside if words[i].number]
     names = [i for i in content if marks.name[i]]
     held = set() if best is None else source.sentences[best]
     lonely = broken = 0
     for i in numbers:
-        beside = [j for j in (i - 1, i + 1) if j in own and words[j].content]
+        beside = [j for j in (i - 1, i + 1) if j in inside and words[j].content]
         near = source.near.get(words[i].stem, set())
         lonely += bool(beside) and not any(words[j].stem in near for j in beside)
-        if i + 1 in own and words[i + 1].number:
+        if i + 1 in inside and words[i + 1].number:
             broken += (words[i].stem, words[i + 1].stem) not in source.runs[2]
     return {
         "numbers": len(numbers),
         "unsupported numbers": sum(not marks.supported[i] for i in numbers),
         "numbers elsewhere": sum(
-            words[i].stem not in held and not marks.asked[i] for i in numbers
+            words[i].stem not in held and not marks.in_question[i] for i in numbers
         ) if best is not None else 0,
         "numbers beside other words": lonely,
         "broken ranges": broken,
@@ -192,20 +191,20 @@ def _values(marks: _Marks, own: list[int], content: list[int], best: int | None)
 
 
 def _citation(source: Source, words: list, content: list[int], cites: set, scope: set) -> dict:
-    """Whether the passage that a sentence names, or that was named before, holds its words."""
+    """Measure whether the cited passage, here or in a sentence before, contains the words."""
     count = len(source.passages)
     known = [n - 1 for n in cites or scope if 1 <= n <= count]
-    said = {words[i].stem for i in content} - source.question
+    stems = {words[i].stem for i in content} - source.question
     row = {
         "citations": len(cites),
         "no such passage": float(any(not 1 <= n <= count for n in cites)),
         "in scope": float(bool(scope and not cites)),
         "elsewhere": 0.0, "elsewhere share": 0.0, "better passage": 0.0, "least cited": 1.0,
     }  # fmt: skip
-    if known and said:
+    if known and stems:
         inside = set().union(*(source.passages[n] for n in known))
-        anywhere = said & source.held
-        shares = [len(said & held) / len(said) for held in source.passages]
+        anywhere = stems & source.held
+        shares = [len(stems & held) / len(stems) for held in source.passages]
         row["elsewhere"] = float(len(anywhere - inside))
         row["elsewhere share"] = row["elsewhere"] / max(1, len(anywhere))
         row["better passage"] = max(shares) - max(shares[n] for n in known)
@@ -239,14 +238,14 @@ def _clauses(source: Source, words: list, content: list[int], part: str, start: 
     }
 
 
-def _form(words, own, content, part: str, number: int, count: int, length: int) -> dict:
-    """Describe what kind of sentence it is."""
-    texts = [words[i].text.lower() for i in own]
+def _form(words, inside, content, part: str, number: int, count: int, length: int) -> dict:
+    """Describe the kind of the sentence."""
+    texts = [words[i].text.lower() for i in inside]
     return {
         "place": number / max(1, count - 1),
         "first": float(number == 0),
         "last": float(number == count - 1),
-        "share of the answer": len(own) / max(1, length),
+        "share of the answer": len(inside) / max(1, length),
         "list item": float(bool(reading.MARKER.match(part))),
         "colon": float(part.rstrip().endswith(":")),
         "cut off": float(not re.search(r"[.!?:\"”)\]]\s*$", part)),
@@ -255,7 +254,7 @@ def _form(words, own, content, part: str, number: int, count: int, length: int) 
         "bold": float("**" in part),
         "commas": part.count(","),
         "word length": _mean([len(text) for text in texts], 0),
-        "function words": 1 - len(content) / max(1, len(own)),
+        "function words": 1 - len(content) / max(1, len(inside)),
         "ends in -ing": sum(text.endswith("ing") for text in texts),
         "ends in -ly": sum(text.endswith("ly") for text in texts),
         "adjectives": sum(text.endswith(ADJECTIVES) for text in texts),
@@ -266,10 +265,11 @@ def _form(words, own, content, part: str, number: int, count: int, length: int) 
 def _answer(source: Source, marks: _Marks, rows: list[dict]) -> dict:
     """Describe the answer as a whole."""
     content = marks.content
-    said = Counter(word.stem for word in marks.words if word.content)
-    norm = math.sqrt(sum(n * n for n in said.values()))
+    counts = Counter(word.stem for word in marks.words if word.content)
+    shared = sum(n * source.counts[stem] for stem, n in counts.items())
+    norm = math.sqrt(sum(n * n for n in counts.values()))
     norm *= math.sqrt(sum(n * n for stem, n in source.counts.items() if stem and len(stem) > 3))
-    weight, asked = marks.weight[content], source.question
+    weight, question = marks.weight[content], source.question
     return {
         "answer: words": len(marks.words),
         "answer: sentences": len(rows),
@@ -277,15 +277,15 @@ def _answer(source: Source, marks: _Marks, rows: list[dict]) -> dict:
         "answer: support": float((weight * marks.supported[content]).sum() / max(weight.sum(), 1)),
         "answer: runs of 3": _mean(marks.runs[3], 1),
         "answer: refusals": sum(row["refuses"] for row in rows),
-        "answer: cosine": sum(n * source.counts[s] for s, n in said.items()) / norm if norm else 1,
+        "answer: cosine": shared / norm if norm else 1,
         "source: words": source.length,
         "source: sentences": len(source.sentences),
-        "source: of the question": len(asked & source.held) / max(1, len(asked)),
+        "source: of the question": len(question & source.held) / max(1, len(question)),
     }
 
 
 def _covered(stems: list[str], held: set[tuple], n: int) -> np.ndarray:
-    """Mark the words that lie in a run of `n` words that the source holds."""
+    """Mark the words that are part of an n-gram of the source."""
     marked = np.zeros(len(stems), bool)
     for i in range(len(stems) - n + 1):
         if tuple(stems[i : i + n]) in held:

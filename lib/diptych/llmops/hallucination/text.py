@@ -1,6 +1,6 @@
-"""Words, sentences, passages and cues of English text: what the features are counted over.
+"""Words, sentences, passages and cues of English text, over which the features are counted.
 
-All word lists are written by hand; none is learned from data.
+All word lists are hand-written, not learned from data.
 """
 
 import re
@@ -95,7 +95,7 @@ CUES = {
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word or number of a text: its stem, and where it stands."""
+    """A word or number of a text: its stem and its span."""
 
     text: str
     stem: str
@@ -106,12 +106,12 @@ class Word:
 
     @property
     def weight(self) -> float:
-        """How much it tells. Longer words tell more (Piantadosi et al. 2011, PNAS 108, 3526)."""
+        """Its information; longer words carry more (Piantadosi et al. 2011, PNAS 108, 3526)."""
         return 4.0 if self.number else 1 + 0.35 * min(len(self.text), 12)
 
 
 def stem(word: str) -> str:
-    """Cut an English word's ending, the same from "regulates" and "regulation"."""
+    """Cut the ending of an English word: "regulates" and "regulation" have the same stem."""
     word = word.lower().replace("\u2019", "'").removesuffix("'s")
     for ending in ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 4:
@@ -126,7 +126,7 @@ def words(text: str) -> list[Word]:
     """Return the words and numbers of a text, without list markers and citations of passages."""
     skipped = [m.span() for m in MARKER.finditer(text)] + [m.span() for m in CITED.finditer(text)]
     hidden = {place for start, end in skipped for place in range(start, end)}
-    found = []
+    tokens = []
     for match in WORD.finditer(text):
         if match.start() in hidden:
             continue
@@ -138,8 +138,8 @@ def words(text: str) -> list[Word]:
             root = NUMBERS.get(low) or stem(word)
         number = root[0].isdigit()
         content = number or (low not in STOP and len(root) > 1)
-        found.append(Word(word, root, *match.span(), number, content))
-    return found
+        tokens.append(Word(word, root, *match.span(), number, content))
+    return tokens
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -147,7 +147,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
     A list's number, or a citation alone, belongs to the sentence beside it.
     """
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     start = 0
     for end, after in [*(m.span() for m in BREAK.finditer(text)), (len(text), len(text))]:
         part = text[start:end]
@@ -157,16 +157,16 @@ def sentences(text: str) -> list[tuple[int, int]]:
         if part.strip():
             cited = CITED.sub("", part)
             alone = cited != part and ONLY_CITED.match(cited) and not part.rstrip().endswith(":")
-            if found and alone:
-                found[-1] = (found[-1][0], end)
+            if spans and alone:
+                spans[-1] = (spans[-1][0], end)
             else:
-                found.append((start, end))
+                spans.append((start, end))
         start = after
-    return found
+    return spans
 
 
 def passages(text: str) -> list[str]:
-    """Return the passages of a source, which "passage 1:" and so on begin; else the whole."""
+    """Split a source at "passage 1:" and so on; without such headings it is one passage."""
     heads = list(PASSAGE.finditer(text))
     if not heads:
         return [text]

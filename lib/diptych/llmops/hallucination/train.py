@@ -1,4 +1,4 @@
-"""How the detector is made: fitted to labelled answers, judged on sources it never saw."""
+"""Training of the detector: fitted to labelled answers, tested on held-out sources."""
 
 import csv
 import json
@@ -24,8 +24,8 @@ from diptych.llmops.hallucination.features import describe
 from diptych.llmops.hallucination.source import Source
 from diptych.llmops.hallucination.uncertainty import auroc
 
-SENTENCE, SCORES, ALL = 0.02, 0.01, 0.001  # C of the regressions, chosen by hand on the folds
-OVERLAP = 0.1  # of a sentence must be marked as hallucinated
+SENTENCE, SCORES, ALL = 0.02, 0.01, 0.001  # C of the regressions, chosen by cross-validation
+OVERLAP = 0.1  # a sentence is hallucinated if more than this share of it is marked
 FOLDS, INNER = 5, 4
 
 
@@ -44,7 +44,7 @@ class Answers:
     groups : array, shape (answers,)
         The source of each answer.
     models : array, shape (answers,)
-        Who wrote it.
+        The model that wrote each answer.
     names : tuple of str
         Of the features.
     """
@@ -77,10 +77,10 @@ def ragtruth(sources: Path, responses: Path) -> Answers:
     known, lines = {}, []
     for line in _json_lines(sources, ("source_id", "passages", "question")):
         known[line["source_id"]] = Source(line["passages"], line["question"])
-    asked = ("source_id", "model", "response", "labels", "hallucinated")
-    for line in _json_lines(responses, asked):
+    fields = ("source_id", "model", "response", "labels", "hallucinated")
+    for line in _json_lines(responses, fields):
         if line["source_id"] not in known:
-            raise ValueError(f"{sources}: lacks source {line['source_id']}, which an answer has")
+            raise ValueError(f"{sources}: lacks source {line['source_id']} of an answer")
         spans = [(label["start"], label["end"]) for label in line["labels"]]
         lines.append((known[line["source_id"]], line["response"], spans,
                       bool(line["hallucinated"]), line["source_id"], line["model"]))  # fmt: skip
@@ -90,8 +90,8 @@ def ragtruth(sources: Path, responses: Path) -> Answers:
 def begin(path: Path) -> Answers:
     """Read BEGIN's replies in a dialogue (Dziri et al. 2022, TACL 10, 1066-1083).
 
-    A reply is bad if it is *not fully attributable* to the knowledge it was given. Generic ones,
-    which say nothing that could be attributed, are left out.
+    A reply is bad if it is *not fully attributable* to its source. Generic replies, which state
+    nothing that could be attributed, are left out.
 
     Parameters
     ----------
@@ -114,31 +114,31 @@ def _json_lines(path: Path, needed: Sequence[str]):
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                found = json.loads(line)
-                if missing := [name for name in needed if name not in found]:
+                record = json.loads(line)
+                if missing := [name for name in needed if name not in record]:
                     raise ValueError(f"line {number} lacks {', '.join(missing)}")
-                yield found
+                yield record
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
 def _described(lines: Sequence[tuple]) -> Answers:
-    rows, marked, of, kept = [], [], [], []
+    rows, marked, of, answers = [], [], [], []
     names: tuple[str, ...] = ()
     for source, answer, spans, bad, group, model in lines:
-        found, described = describe(source, answer)
-        if not found:
+        sentences, described = describe(source, answer)
+        if not sentences:
             continue
         names = tuple(described[0])
         rows += [list(row.values()) for row in described]
-        for start, end in found:
+        for start, end in sentences:
             held = sum(max(0, min(end, b) - max(start, a)) for a, b in spans)
             marked.append(held > OVERLAP * (end - start))
-        of += [len(kept)] * len(found)
-        kept.append((bad, group, model))
-    if not kept:
+        of += [len(answers)] * len(sentences)
+        answers.append((bad, group, model))
+    if not answers:
         raise ValueError("answers: there are none with a sentence in them")
-    bad, groups, models = zip(*kept, strict=True)
+    bad, groups, models = zip(*answers, strict=True)
     return Answers(np.array(rows, float), np.array(marked), np.array(of), np.array(bad),
                    np.array(groups), np.array(models), names)  # fmt: skip
 
@@ -146,7 +146,7 @@ def _described(lines: Sequence[tuple]) -> Answers:
 def fit(data: Answers, chosen: np.ndarray | None = None) -> Detector:
     """Fit a detector to some answers.
 
-    The answer's model learns from scores of sentences that their own model did not learn from.
+    The answer model is trained on out-of-fold scores of the sentences.
 
     Parameters
     ----------
@@ -179,43 +179,49 @@ def scored(detector: Detector, data: Answers, chosen: np.ndarray | None = None) 
 
 
 def pooled(data: Answers, odds: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return what the answer's model reads, shape (answers, features)."""
+    """Return the features of the answer model, shape (answers, features)."""
     ends = np.searchsorted(data.of, [chosen, chosen + 1])
     return np.array([pool(data.features[a:b], odds[a:b], data.names) for a, b in ends.T])
 
 
 def calibrated(detector: Detector, odds: np.ndarray, bad: np.ndarray) -> Detector:
-    """Return the detector with its probabilities set by held-out answers (Platt 1999)."""
+    """Return the detector with its probabilities calibrated on held-out answers (Platt 1999)."""
     from sklearn.linear_model import LogisticRegression
 
-    own = LogisticRegression(C=1e6).fit(odds[:, None], bad)
-    slope, offset = float(own.coef_[0, 0]), float(own.intercept_[0])
+    platt = LogisticRegression(C=1e6).fit(odds[:, None], bad)
+    slope, offset = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     return Detector(detector.sentence, detector.answer, slope, offset, detector.rate)
 
 
-def report(data: Answers, odds: np.ndarray, made: Detector) -> pd.DataFrame:
-    """Return what held-out sources say, as lines of the card: ``name``, ``value``, low, high, n.
+def report(data: Answers, odds: np.ndarray, detector: Detector) -> pd.DataFrame:
+    """Return the results on held-out sources, as lines of the card.
 
-    Intervals resample sources. The shares flagged are those of the writer with the fewest
-    hallucinations: at the threshold that flags the training rate of all answers, and at one
-    that flags that writer's own rate.
+    Intervals resample sources. The flagged shares are those of the writer with the fewest
+    hallucinations, at two thresholds: that of the training rate, and that of the writer's own rate.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high``, ``n``.
     """
     lines = [("AUROC, sources held out", auroc(data.bad, odds, data.groups))]
-    p = shipped.sigmoid(made.slope * odds + made.offset)
+    p = shipped.sigmoid(detector.slope * odds + detector.offset)
     gap = stats.calibration_error(p, data.bad)
     lines.append(("expected calibration error", stats.Estimate(gap, np.nan, np.nan, len(p))))
     for writer in np.unique(data.models):
-        own = data.models == writer
-        lines.append((f"AUROC, {writer}", auroc(data.bad[own], odds[own], data.groups[own])))
+        written = data.models == writer
+        area = auroc(data.bad[written], odds[written], data.groups[written])
+        lines.append((f"AUROC, {writer}", area))
     few = min(np.unique(data.models), key=lambda writer: data.bad[data.models == writer].mean())
-    own = data.models == few
-    count, n = int(data.bad[own].sum()), int(own.sum())
+    written = data.models == few
+    count, n = int(data.bad[written].sum()), int(written.sum())
     lines.append((f"hallucinated, {few}", stats.wilson(count, n)))
-    for told, limit in (
+    for which, limit in (
         ("threshold of the training rate", shipped.threshold(p, data.bad.mean())),
-        ("threshold of its own rate", shipped.threshold(p[own], count / n)),
+        ("threshold of its own rate", shipped.threshold(p[written], count / n)),
     ):
-        lines.append((f"flagged, {few}, {told}", stats.wilson(int((p[own] >= limit).sum()), n)))
+        flagged = int((p[written] >= limit).sum())
+        lines.append((f"flagged, {few}, {which}", stats.wilson(flagged, n)))
     return as_lines(lines)
 
 
@@ -232,15 +238,15 @@ def _folds(groups: np.ndarray, count: int):
 
 
 def _sentences(data: Answers, chosen: np.ndarray) -> Layer:
-    own = np.isin(data.of, chosen)
-    return _layer(data.names, data.features[own], data.marked[own], SENTENCE)
+    mask = np.isin(data.of, chosen)
+    return _layer(data.names, data.features[mask], data.marked[mask], SENTENCE)
 
 
 def _answers(data: Answers, rows: np.ndarray, chosen: np.ndarray) -> Layer:
-    """Return the mean of two regressions, which is one: over all that is pooled, and over a part.
+    """Return the mean of two regressions, as one: over all pooled features, and over a part.
 
-    The part, the scores and what is said of the answer as a whole, carries over to texts of
-    another kind (BEGIN); how the sentences are written does not.
+    The part (the scores and the features of the whole answer) transfers to another kind of text
+    (BEGIN); the features of the sentences' form do not.
     """
     names, bad = pooled_names(data.names), data.bad[chosen]
     few = len(POOLED) + sum(name.startswith(WHOLE) for name in data.names)
@@ -257,5 +263,6 @@ def _layer(names: Sequence[str], rows: np.ndarray, bad: np.ndarray, strength: fl
     rows = squeeze(rows)
     mean, scale = rows.mean(0), rows.std(0)
     scale[scale == 0] = 1.0
-    own = LogisticRegression(C=strength, solver="newton-cholesky").fit((rows - mean) / scale, bad)
-    return Layer(tuple(names), mean, scale, own.coef_[0], float(own.intercept_[0]))
+    regression = LogisticRegression(C=strength, solver="newton-cholesky")
+    regression.fit((rows - mean) / scale, bad)
+    return Layer(tuple(names), mean, scale, regression.coef_[0], float(regression.intercept_[0]))

@@ -1,7 +1,7 @@
-"""Hallucination seen through the chat API: asking again, the model's own doubt, and a judge.
+"""Hallucination through the chat API: semantic entropy, surprisal, support and an LLM judge.
 
-The task is questions to a product card, where the truth is known by construction: what a card
-does not say, no answer can know.
+The task is questions about a product card. The truth is known by construction: an answer that
+states a value which the card lacks is invented.
 """
 
 import math
@@ -25,7 +25,7 @@ from diptych.llmops.pretrain.corpus import cards
 from diptych.llmops.pretrain.gates import suites
 
 EXAMPLES = "assets/grounding/examples.yaml"
-TOKENS = 40  # most of an answer
+TOKENS = 40  # of an answer, at most
 JUDGED = """Card:
 {question}
 
@@ -40,7 +40,7 @@ Which answer agrees with the card? Reply with A or B."""
 
 @dataclass(frozen=True)
 class Row:
-    """A question to a card, what the card is asked for, and its value there (None: not there)."""
+    """A product card, a question about it, and the right value (None: the card lacks it)."""
 
     card: str
     question: str
@@ -48,46 +48,48 @@ class Row:
 
     @property
     def message(self) -> str:
-        """What the model is asked."""
+        """The user message: the card, then the question."""
         return f"{self.card}\n{self.question}"
 
 
 def rows(n: int, seed: int) -> list[Row]:
-    """Return questions to new cards in wordings the model never met; half ask what is not there."""
+    """Return questions about new cards in held-out wordings; half ask for an absent value."""
     rng = random.Random(seed)
-    made = []
+    questions = []
     for absent in (False, True):
         for item in suites.card_questions(rng, n // 2 if absent else n - n // 2, absent, True):
             card = item.facts["card"]
             question = item.turns[-1][1].removeprefix(card).lstrip("\n")
-            made.append(Row(card, question, item.facts["value"]))
-    rng.shuffle(made)
-    return made
+            questions.append(Row(card, question, item.facts["value"]))
+    rng.shuffle(questions)
+    return questions
 
 
 def invents(row: Row, answer: str) -> bool:
-    """Say whether an answer states what the card does not say of what was asked.
+    """Return whether an answer states something other than the card's value.
 
-    To say nothing is no invention, even where the card would tell.
+    An answer that states nothing invents nothing, even if the card has the value.
     """
-    if not (said := meaning(answer)):
+    if not (stated := meaning(answer)):
         return False
-    return row.value is None or not re.search(rf"(?<!\w){re.escape(row.value.lower())}(?!\w)", said)
+    if row.value is None:
+        return True
+    return not re.search(rf"(?<!\w){re.escape(row.value.lower())}(?!\w)", stated)
 
 
 def examples() -> dict:
-    """Return a source, a question and four answers to it: what the detector sees, and does not."""
+    """Return a source, a question and four answers that show what the detector sees and misses."""
     return yaml.safe_load((resources.files("diptych") / EXAMPLES).read_text("utf-8"))
 
 
 def meaning(answer: str) -> str:
-    """Return what an answer says: lower case, single spaces, "" if it declines to say anything.
+    """Return an answer's meaning: its words in lower case, "" if it declines to answer.
 
-    Card answers are short and state one value, so equal words stand for equal meaning; longer
-    answers need a model that compares them in both directions.
+    Card answers are short and state one value, so equal words mean equal meaning. Longer answers
+    would need a model that tests entailment in both directions.
     """
-    said = " ".join(answer.lower().split()).strip(" .!")
-    return "" if said == cards.ABSENT.lower().strip(".") else said
+    text = " ".join(answer.lower().split()).strip(" .!")
+    return "" if text == cards.ABSENT.lower().strip(".") else text
 
 
 def entropy(answers: Sequence[str]) -> float:
@@ -102,29 +104,29 @@ def entropy(answers: Sequence[str]) -> float:
         If there are fewer than two answers.
     """
     if len(answers) < 2:
-        raise ValueError(f"answers: {len(answers)}; their spread needs at least two")
+        raise ValueError(f"answers: {len(answers)}; their entropy needs at least two")
     shares = np.array(list(Counter(map(meaning, answers)).values())) / len(answers)
     return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
 def surprisal(answer: Answer) -> float:
-    """Return the mean of -log p over the answer's tokens, NaN if the endpoint tells none."""
+    """Return the mean of -log p over the answer's tokens, NaN without log-probabilities."""
     if answer.response is None:
         return math.nan
-    told = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
-    known = [token["logprob"] for token in told if token.get("logprob") is not None]
+    tokens = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
+    known = [token["logprob"] for token in tokens if token.get("logprob") is not None]
     return -float(np.mean(known)) if known else math.nan
 
 
 def collect(
-    asked: Sequence[Row],
+    questions: Sequence[Row],
     detector: Detector,
     *,
     samples: int = 5,
     temperature: float = 1.0,
     **options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ask, then score each answer in the four ways; the higher a score, the less it is trusted.
+    """Ask, then score each answer by four methods; a higher score means less trust.
 
     Parameters
     ----------
@@ -132,114 +134,116 @@ def collect(
     detector : Detector
         Scores support by the card.
     samples, temperature : int, float
-        How often a question is asked again for the entropy, and at which temperature.
+        Repeated answers a question for the entropy, and their temperature.
     **options
         As `diptych.llmops.client.ask.ask_many` takes them.
 
     Returns
     -------
     answers : DataFrame
-        ``card``, ``question``, ``answer``, ``claims`` (it states something), ``invented`` and the
-        scores ``support``, ``surprisal``,
-        ``entropy`` and ``judge``; a question whose call failed is left out.
+        ``card``, ``question``, ``answer``, ``claims`` (whether it states something), ``invented``
+        and the scores ``support``, ``surprisal``, ``entropy`` and ``judge``; a question whose call
+        failed is left out.
     costs : DataFrame
-        ``method``, and what it takes beside the answer, on average: ``calls``, ``tokens``, ``usd``
-        and ``ms`` (of the calls one after the other, or of the detector's own work). Surprisal
-        takes nothing: the tokens' probabilities come with the answer.
+        ``method``, and its mean cost in addition to the answer: ``calls``, ``tokens``, ``usd`` and
+        ``ms`` (of the calls one after the other, or of the detector). Surprisal costs nothing: the
+        log-probabilities come with the answer.
     """
     if samples < 2:
-        raise ValueError(f"samples: {samples}; their spread needs at least two")
-    messages = [row.message for row in asked]
+        raise ValueError(f"samples: {samples}; their entropy needs at least two")
+    messages = [row.message for row in questions]
     cold = {"temperature": 0.0, "max_tokens": TOKENS, "logprobs": True}
     first = ask_many(messages, **options | {"parameters": cold})
-    kept = [i for i, answer in enumerate(first) if answer.text is not None]
-    if not kept:
-        told = next((answer.error for answer in first), "there are no rows")
-        raise ValueError(f"asked: no question was answered ({told})")
-    own, said = [asked[i] for i in kept], [first[i].text for i in kept]
+    answered = [i for i, answer in enumerate(first) if answer.text is not None]
+    if not answered:
+        reason = next((answer.error for answer in first), "there are no rows")
+        raise ValueError(f"questions: none was answered ({reason})")
+    rows, replies = [questions[i] for i in answered], [first[i].text for i in answered]
     lines = [
         (row.card, row.question, text, bool(meaning(text)), invents(row, text))
-        for row, text in zip(own, said, strict=True)
+        for row, text in zip(rows, replies, strict=True)
     ]
-    found = pd.DataFrame(lines, columns=["card", "question", "answer", "claims", "invented"])
+    answers = pd.DataFrame(lines, columns=["card", "question", "answer", "claims", "invented"])
     began = time.perf_counter()
-    found["support"] = [
-        detector.score(row.card, text, row.question) for row, text in zip(own, said, strict=True)
+    answers["support"] = [
+        detector.score(row.card, reply, row.question)
+        for row, reply in zip(rows, replies, strict=True)
     ]
     spent = (time.perf_counter() - began) * 1000
-    costs = [("support", 0.0, 0.0, 0.0, spent / len(own))]
-    found["surprisal"] = [surprisal(first[i]) for i in kept]
+    costs = [("support", 0.0, 0.0, 0.0, spent / len(rows))]
+    answers["surprisal"] = [surprisal(first[i]) for i in answered]
     costs.append(("surprisal", 0.0, 0.0, 0.0, 0.0))
     warm = {"temperature": temperature, "max_tokens": TOKENS}
-    again = [
-        ask_many([messages[i] for i in kept], **options | {"parameters": warm, "repeat": repeat})
+    messages = [row.message for row in rows]
+    repeats = [
+        ask_many(messages, **options | {"parameters": warm, "repeat": repeat})
         for repeat in range(1, samples + 1)
     ]
-    drawn = [list(answers) for answers in zip(*again, strict=True)]
+    drawn = [list(draws) for draws in zip(*repeats, strict=True)]
     texts = [[answer.text for answer in group if answer.text is not None] for group in drawn]
-    found["entropy"] = [entropy(group) if len(group) > 1 else math.nan for group in texts]
+    answers["entropy"] = [entropy(group) if len(group) > 1 else math.nan for group in texts]
     costs.append(("entropy", *_cost(drawn)))
-    judged = _judged(own, said, **options)
-    found["judge"] = judged["score"]
+    judged = _judged(rows, replies, **options)
+    answers["judge"] = judged["score"]
     costs.append(("judge", *judged[["calls", "tokens", "usd", "ms"]].mean()))
-    return found, pd.DataFrame(costs, columns=["method", "calls", "tokens", "usd", "ms"])
+    return answers, pd.DataFrame(costs, columns=["method", "calls", "tokens", "usd", "ms"])
 
 
-def _judged(own: Sequence[Row], said: Sequence[str], **options) -> pd.DataFrame:
-    """Ask a judge, in both orders, whether the answer or "Not stated." agrees with the card."""
+def _judged(rows: Sequence[Row], replies: Sequence[str], **options) -> pd.DataFrame:
+    """Let a judge choose, in both orders, between the answer and "Not stated."."""
     place = {key: options.pop(key) for key in ("endpoint", "model") if key in options}
     judge = Judge(JUDGED, options=options, **place)
-    judged = judge.compare([row.message for row in own], said, [cards.ABSENT] * len(said))
+    judged = judge.compare([row.message for row in rows], replies, [cards.ABSENT] * len(replies))
     scores = judged["verdict"].map({"a": 0.0, "b": 1.0}).fillna(0.5)
-    return judged.assign(score=scores.where([bool(meaning(text)) for text in said], 0.0))
+    return judged.assign(score=scores.where([bool(meaning(text)) for text in replies], 0.0))
 
 
-def compare(found: pd.DataFrame, costs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Return how well each way tells inventions, with bootstrap intervals, beside its cost.
+def compare_methods(answers: pd.DataFrame, costs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return how well each method detects inventions, with bootstrap intervals, and its cost.
 
-    Only answers that claim something are ranked: that "Not stated." is no invention needs no
-    detector, and would flatter every one of them.
+    Only answers that claim something are ranked. "Not stated." is never an invention; counting it
+    would flatter every method.
 
     Returns
     -------
     DataFrame
-        ``name``, AUROC ``value``, ``low`` and ``high``, ``n``, and the columns of `costs`. Rows
-        that a method has no score for are left out of its figure; NaN where nothing can be ranked.
+        ``name``, AUROC ``value``, ``low`` and ``high``, ``n``, and the columns of `costs`. A
+        row without a score is left out of that method's AUROC; NaN if nothing can be ranked.
     """
     lines = []
     for name in costs["method"]:
-        own = found[found[name].notna() & found["claims"]]
-        estimate = auroc(own["invented"].to_numpy(bool), own[name].to_numpy(float), seed=seed)
+        ranked = answers[answers[name].notna() & answers["claims"]]
+        estimate = auroc(ranked["invented"].to_numpy(bool), ranked[name].to_numpy(float), seed=seed)
         lines.append((name, estimate.value, estimate.low, estimate.high, estimate.n))
     table = pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
     return table.merge(costs.rename(columns={"method": "name"}), on="name")
 
 
-def flag(found: pd.DataFrame, ways: pd.DataFrame, rate: float) -> tuple[str, pd.Series]:
-    """Flag claims by the way that tells best, from a threshold for the rate expected here.
+def flag(answers: pd.DataFrame, methods: pd.DataFrame, rate: float) -> tuple[str, pd.Series]:
+    """Flag claims by the best method, with a threshold for the expected rate.
 
     Parameters
     ----------
-    found, ways : DataFrame
-        From `collect` and `compare`.
+    found, methods : DataFrame
+        From `collect` and `compare_methods`.
     rate : float
-        Share of invented answers expected, of all.
+        Expected share of invented answers, of all.
 
     Returns
     -------
     name : str
-        The way; support where none could be ranked.
+        The method; support if none could be ranked.
     flags : Series of bool
     """
-    best = ways["value"].fillna(0.0).idxmax()
-    name = ways["name"][best]
-    scores = found[name].where(found["claims"], -math.inf).fillna(-math.inf)
+    best = methods["value"].fillna(0.0).idxmax()
+    name = methods["name"][best]
+    scores = answers[name].where(answers["claims"], -math.inf).fillna(-math.inf)
     least = threshold(scores.replace(-math.inf, -1.0), rate)
-    return name, (scores >= least) & found["claims"]
+    return name, (scores >= least) & answers["claims"]
 
 
 def auroc(bad: np.ndarray, score: np.ndarray, groups=None, seed: int = 0) -> stats.Estimate:
-    """Return the area under the ROC curve, with a bootstrap interval; NaN if one kind is absent."""
+    """Return the area under the ROC curve, with a bootstrap interval; NaN if a class is absent."""
     from scipy.stats import rankdata
 
     bad, score = np.asarray(bad, bool), np.asarray(score, float)
@@ -248,11 +252,11 @@ def auroc(bad: np.ndarray, score: np.ndarray, groups=None, seed: int = 0) -> sta
 
     def area(picked: np.ndarray) -> float:
         chosen = picked.astype(int)
-        own = bad[chosen]
-        if own.all() or not own.any():
+        drawn = bad[chosen]
+        if drawn.all() or not drawn.any():
             return 0.5
-        ranks, count = rankdata(score[chosen]), int(own.sum())
-        return (ranks[own].sum() - count * (count + 1) / 2) / (count * (len(own) - count))
+        ranks, count = rankdata(score[chosen]), int(drawn.sum())
+        return (ranks[drawn].sum() - count * (count + 1) / 2) / (count * (len(drawn) - count))
 
     return stats.bootstrap(np.arange(len(bad)), area, clusters=groups, resamples=1000, seed=seed)
 

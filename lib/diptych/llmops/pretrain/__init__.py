@@ -1,4 +1,4 @@
-"""A small LLaMA made from nothing: corpus, vocabulary, training, GGUF, gates and model card."""
+"""Pretraining of the shipped language model: corpus, vocabulary, training, GGUF, gates, card."""
 
 from diptych.llmops.pretrain.presets import PRESETS, Preset, Stage
 

@@ -16,7 +16,7 @@ TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "o
 
 
 def interleave(matrix: np.ndarray, heads: int) -> np.ndarray:
-    """Reorder the rows of a query or key matrix from halves to pairs, as llama.cpp rotates them."""
+    """Reorder the rows of a query or key matrix from halves to pairs, which llama.cpp rotates."""
     rows = matrix.shape[0]
     return matrix.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(matrix.shape)
 

@@ -1,7 +1,7 @@
 """Muon in single precision: an optimizer for the matrices of hidden layers.
 
-Torch's own orthogonalises in bfloat16, which takes a processor without instructions for it more
-than ten times as long.
+Torch's Muon orthogonalises in bfloat16, which is more than ten times as slow on a processor without
+instructions for it.
 """
 
 import math
@@ -45,27 +45,27 @@ class Muon:
                 matrix.sub_(orthogonal(ahead), alpha=group["lr"] * size)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for matrix in self.param_groups[0]["params"]:
             matrix.grad = None if set_to_none else matrix.grad.zero_()
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"momenta": self.momenta}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a checkpoint."""
-        for own, found in zip(self.momenta, state["momenta"], strict=True):
-            own.copy_(found)
+        """Restore the state of a checkpoint."""
+        for momentum, saved in zip(self.momenta, state["momenta"], strict=True):
+            momentum.copy_(saved)
 
 
 def orthogonal(matrix):
     """Return the nearest orthogonal matrix, singular values about 0.7 to 1.2 (Newton-Schulz)."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    found = matrix.T if tall else matrix
-    found = found / found.norm().clamp(min=1e-7)
+    nearest = matrix.T if tall else matrix
+    nearest = nearest / nearest.norm().clamp(min=1e-7)
     for _ in range(ITERATIONS):
-        gram = found @ found.T
-        found = a * found + (b * gram + c * gram @ gram) @ found
-    return found.T if tall else found
+        gram = nearest @ nearest.T
+        nearest = a * nearest + (b * gram + c * gram @ gram) @ nearest
+    return nearest.T if tall else nearest

@@ -1,4 +1,4 @@
-"""Documents to rows of tokens: ids, the weight of each token's loss, and the task it tests."""
+"""Pack documents into rows of tokens: ids, loss weights and task numbers."""
 
 import itertools
 import multiprocessing
@@ -14,38 +14,38 @@ from diptych.llmops.pretrain import tokenizer as bpe
 from diptych.llmops.pretrain.corpus import CLOSE, LABELLING, OPEN, TASKS, Document, document
 
 ANSWER, LABEL, OTHER = 100, 250, 40  # hundredths: answers, labels, all other text
-OTHER_SHARE = 4  # one in so many of the other tokens counts
-TASK_NUMBER = {name: number for number, name in enumerate(TASKS, start=1)}  # 0: not asked
-POOL = 400  # documents to choose the next one from
-PARTS = 8  # at most, however many processes there are: the rows are the same
-FEW = 1_000  # rows not worth a part of their own
+OTHER_SHARE = 4  # one of so many other tokens has a loss
+TASK_NUMBER = {name: number for number, name in enumerate(TASKS, start=1)}  # 0: no task
+POOL = 400  # documents from which the next is chosen
+PARTS = 8  # at most, for any number of processes, so that the rows are the same
+FEW = 1_000  # rows of a part, at least
 
 
 def pieces(text: str) -> list[tuple[str, bool]]:
-    """Split a turn at its marks: (text, is a label the loss counts on)."""
+    """Split a turn at its marks into (text, whether it is a label with a loss)."""
     parts = re.split(f"{OPEN}(.*?){CLOSE}", text, flags=re.DOTALL)
     return [(part, number % 2 == 1) for number, part in enumerate(parts) if part]
 
 
-def encode(tokenizer, made: Document) -> tuple[list[int], list[int], list[int]]:
+def encode(tokenizer, conversation: Document) -> tuple[list[int], list[int], list[int]]:
     """Return ids, loss weights (hundredths) and task numbers, token by token."""
     ids, weights, tasks = [], [], []
-    end, task = tokenizer.token_to_id(bpe.END), TASK_NUMBER[made.task]
+    end, task = tokenizer.token_to_id(bpe.END), TASK_NUMBER[conversation.task]
 
-    def add(tokens: list[int], weight: int, asked: bool) -> None:
+    def add(tokens: list[int], weight: int, graded: bool) -> None:
         for token in tokens:
             counts = weight != OTHER or (len(ids) + len(tokens)) % OTHER_SHARE == 0
             ids.append(token)
             weights.append(weight if counts else 0)
-        tasks.extend([task if asked else 0] * len(tokens))
+        tasks.extend([task if graded else 0] * len(tokens))
 
-    for role, text in made.turns:
+    for role, text in conversation.turns:
         answers = role == "assistant"
         add([tokenizer.token_to_id(f"<|{role}|>")], OTHER, False)
         for piece, marked in pieces(text):
-            asked = answers or marked
-            weight = OTHER if not asked else LABEL if made.task in LABELLING else ANSWER
-            add(tokenizer.encode(piece).ids, weight, asked)
+            graded = answers or marked
+            weight = OTHER if not graded else LABEL if conversation.task in LABELLING else ANSWER
+            add(tokenizer.encode(piece).ids, weight, graded)
         add([end], ANSWER if answers else OTHER, False)
     return ids, weights, tasks
 
@@ -53,16 +53,16 @@ def encode(tokenizer, made: Document) -> tuple[list[int], list[int], list[int]]:
 def rows(tokenizer, stage: str, length: int, count: int, seed: str):
     """Yield `count` rows of (ids, weights, tasks), each an array of `length`.
 
-    A row starts with a document and holds whole documents only; what is left over is padding of
-    weight 0. Documents longer than a row are left out.
+    A row holds whole documents; the rest is padding of weight 0. Documents longer than a row are
+    left out.
     """
     rng = random.Random(seed)
     pool: list = []
     for _ in range(count):
         while len(pool) < POOL:
-            made = encode(tokenizer, document(rng, stage))
-            if len(made[0]) <= length:
-                pool.append(made)
+            encoded = encode(tokenizer, document(rng, stage))
+            if len(encoded[0]) <= length:
+                pool.append(encoded)
         row = pool.pop()
         while len(row[0]) < length:
             room = length - len(row[0])
@@ -74,9 +74,9 @@ def rows(tokenizer, stage: str, length: int, count: int, seed: str):
 
 
 def write(path: Path, vocabulary: Path, stage: str, length: int, count: int, seed: int) -> Path:
-    """Pack `count` rows of a stage, beside each other, and save them as (rows, 3, length), uint16.
+    """Pack `count` rows of a stage in parallel and save them as (rows, 3, length), uint16.
 
-    An existing file is kept: the same arguments give the same rows.
+    An existing file is reused: the same arguments give the same rows.
     """
     if path.exists():
         return path
@@ -84,14 +84,14 @@ def write(path: Path, vocabulary: Path, stage: str, length: int, count: int, see
     jobs = [(vocabulary, stage, length, -(-count // parts), f"{stage} {seed} {part}")
             for part in range(parts)]  # fmt: skip
     if parts == 1:
-        made = _part(jobs[0])
+        packed = _part(jobs[0])
     else:
         workers = min(parts, os.cpu_count() or 1)
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            made = list(itertools.chain.from_iterable(pool.map(_part, jobs)))
+            packed = list(itertools.chain.from_iterable(pool.map(_part, jobs)))
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("wb") as file:
-        np.save(file, np.stack(made[:count]))
+        np.save(file, np.stack(packed[:count]))
     unfinished.rename(path)
     return path
 

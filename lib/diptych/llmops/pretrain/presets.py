@@ -1,11 +1,11 @@
-"""How large, how long, on what: the three presets."""
+"""The three presets: size of the model, length of the training, device."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the curriculum: which mixture, in rows of how many tokens, how many tokens."""
+    """A stage of the curriculum: its mixture of tasks, tokens of a row, tokens in all."""
 
     name: str
     length: int
@@ -14,7 +14,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that decides the weights, besides the code."""
+    """All settings that determine the weights, besides the code."""
 
     hidden: int
     layers: int
@@ -25,9 +25,9 @@ class Preset:
     batch_tokens: int = 4096
     rate: float = 3e-3
     warmup: int = 60  # steps
-    decay: float = 0.35  # share of the steps, at the end, over which the rate falls to nothing
+    decay: float = 0.35  # the last share of the steps, over which the rate falls to 0
     device: str = "cpu"
-    compiled: bool = True  # it takes most of a minute, and gains a third
+    compiled: bool = True  # compiling takes most of a minute; steps are a third faster
     seed: int = 0
 
     def steps(self, stage: Stage) -> int:

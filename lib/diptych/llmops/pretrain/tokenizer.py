@@ -15,7 +15,7 @@ TEMPLATE = (
 
 
 def train(path: Path, vocabulary: int, documents: int, seed: int):
-    """Learn a vocabulary from generated documents and save it to `path` (JSON)."""
+    """Train a vocabulary on generated documents and save it to `path` (JSON)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -43,5 +43,5 @@ def load(path: Path):
 
 
 def conversation(turns) -> str:
-    """Lay turns out as `TEMPLATE` does, ending where the assistant is to answer."""
+    """Format turns as `TEMPLATE` does, up to the place of the assistant's answer."""
     return "".join(f"<|{role}|>{text}{END}" for role, text in turns) + "<|assistant|>"

@@ -1,7 +1,7 @@
 """The LLaMA model and its training: Muon for the matrices, AdamW for the rest.
 
-The rate is constant after a warm-up and falls linearly over the last part of the steps, so that a
-run can be cut short or prolonged from any checkpoint taken before the fall.
+The learning rate is constant after a warm-up and falls linearly over the last steps. So a training
+can be shortened or extended from any checkpoint before the fall.
 """
 
 import functools
@@ -18,11 +18,11 @@ from diptych.llmops.pretrain.muon import Muon
 from diptych.llmops.pretrain.presets import Preset, Stage
 
 CONTEXT = 512
-ASKED = 0.4
+LOSS_SHARE = 0.4  # share of the tokens whose loss is computed
 
 
 def build(preset: Preset):
-    """Return a fresh model of a preset's shape, seeded."""
+    """Return a new model of a preset's shape, with seeded weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -59,7 +59,7 @@ def rate(preset: Preset, step: int) -> float:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Tell whether the device has instructions for bfloat16; without, it is 13 times as slow."""
+    """Return whether the device has instructions for bfloat16; without, it is 13 times as slow."""
     import torch
 
     if device != "cpu":
@@ -69,9 +69,9 @@ def has_bfloat16(device: str) -> bool:
 
 
 def losses(model, ids, places, weights, half: bool = False):
-    """Return the weighted mean loss of the next token at `places` of the flat batch, and each.
+    """Return the weighted mean loss of the next token at `places` of the flat batch, and each loss.
 
-    With `half` it is computed in bfloat16.
+    With `half` the model computes in bfloat16.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -85,7 +85,7 @@ def losses(model, ids, places, weights, half: bool = False):
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids (B, T); the places whose next token counts, its weight and its task, (K,)."""
+    """Token ids (B, T); places whose next token has a loss, its weight and its task, each (K,)."""
 
     ids: np.ndarray
     places: np.ndarray
@@ -95,15 +95,15 @@ class Batch:
 
 @functools.lru_cache(2)
 def shuffled(seed: int, rows: int) -> np.ndarray:
-    """Return the order in which a stage's rows are taken, (rows,)."""
+    """Return the order of a stage's rows, shape (rows,)."""
     return np.random.default_rng(seed).permutation(rows)
 
 
 def batch(data: np.ndarray, preset: Preset, stage: Stage, step: int) -> Batch:
-    """Return the rows of a stage's step; they are shuffled once, by the seed.
+    """Return the rows of a stage's step; rows are shuffled once, by the seed.
 
-    The loss is computed at `ASKED` of the places only, those of weight above 0 (surplus is cut,
-    a lack is filled with weight 0): the output layer and the softmax are a third of the work.
+    To save a third of the work, the loss is computed at the share `LOSS_SHARE` of the places: those
+    of the highest weight. Too many are cut; too few are filled up with places of weight 0.
     """
     size = preset.batch_tokens // stage.length
     order = shuffled(preset.seed, len(data))
@@ -111,12 +111,12 @@ def batch(data: np.ndarray, preset: Preset, stage: Stage, step: int) -> Batch:
     following = np.roll(rows[:, 1:], -1, axis=2)  # weight and task of the next token
     following[:, :, -1] = 0
     weights, tasks = following[:, 0].ravel(), following[:, 1].ravel()
-    places = np.argsort(-weights, kind="stable")[: int(ASKED * preset.batch_tokens)]
+    places = np.argsort(-weights, kind="stable")[: int(LOSS_SHARE * preset.batch_tokens)]
     return Batch(rows[:, 0], places, weights[places].astype(np.float32) / 100, tasks[places])
 
 
 class TaskLoss:
-    """Mean loss on what each task asks, since it was last read."""
+    """Mean loss by task since the last `take`."""
 
     def __init__(self):
         self.sums = np.zeros((2, len(packing.TASK_NUMBER) + 1))
@@ -127,17 +127,17 @@ class TaskLoss:
         self.sums[0] += np.bincount(tasks, each.cpu().numpy(), many)
         self.sums[1] += np.bincount(tasks, minlength=many)
 
-    def read(self) -> dict[str, float]:
-        """Return the means by task and start again."""
+    def take(self) -> dict[str, float]:
+        """Return the means by task and reset them."""
         sums, counts = self.sums
-        found = {name: round(float(sums[number] / counts[number]), 4)
+        means = {name: round(float(sums[number] / counts[number]), 4)
                  for name, number in packing.TASK_NUMBER.items() if counts[number]}  # fmt: skip
         self.sums[:] = 0
-        return found
+        return means
 
 
 def save(path: Path, model, chosen: list, step: int) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     import torch
 
     state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in chosen],
@@ -147,7 +147,7 @@ def save(path: Path, model, chosen: list, step: int) -> None:
 
 
 def restore(folder: Path, preset: Preset) -> tuple:
-    """Return model, optimizers and steps done: the folder's checkpoint, or a fresh start."""
+    """Return model, optimizers and steps done, from the folder's checkpoint or new."""
     import torch
 
     model = build(preset).to(preset.device).train()
@@ -156,28 +156,28 @@ def restore(folder: Path, preset: Preset) -> tuple:
         return model, chosen, 0
     state = torch.load(checkpoint, map_location=preset.device, weights_only=True)
     model.load_state_dict(state["model"])
-    for optimizer, found in zip(chosen, state["optimizers"], strict=True):
-        optimizer.load_state_dict(found)
+    for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     return model, chosen, state["step"]
 
 
 def forget(record: Path, step: int) -> None:
-    """Drop the losses logged after a step: those steps are about to be taken again."""
+    """Drop the losses logged after a step, because those steps will run again."""
     rows = record.read_text().splitlines() if record.exists() else []
     record.write_text("".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step))
 
 
 def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = None):
-    """Train, or go on from the folder's checkpoint, and return the model.
+    """Train, resuming from the folder's checkpoint if there is one, and return the model.
 
-    Writes ``checkpoint.pt`` each `every` steps and ``loss.jsonl``: the loss by task, each 50.
-    The same preset gives the same weights on the same machine, interrupted or not; on a GPU, whose
-    sums come in any order, weights of the same worth.
+    Writes ``checkpoint.pt`` every `every` steps, and the loss by task to ``loss.jsonl`` every 50.
+    On one machine the same preset gives the same weights, interrupted or not. On a GPU, which sums
+    in any order, the weights differ but are as good.
 
     Parameters
     ----------
     folder : Path
-        Holds ``tokenizer.json``; the packed rows are kept here too.
+        Holds ``tokenizer.json``; the packed rows are written there too.
     stop : int, optional
         Stop after this step (to test, or to train in parts).
     """
@@ -189,21 +189,21 @@ def train(folder: Path, preset: Preset, every: int = 250, stop: int | None = Non
     checkpoint = folder / "checkpoint.pt"
     step_loss = torch.compile(losses, dynamic=False) if preset.compiled else losses
     last = preset.total if stop is None else min(stop, preset.total)
-    # step by step, the conversions cost more than the products gain
+    # without compilation, conversions cost more time than bfloat16 saves
     half, first, seen = preset.compiled and has_bfloat16(preset.device), 0, TaskLoss()
     with tqdm(total=last, initial=start, unit="step", mininterval=10) as bar:
         for stage, data in zip(preset.stages, packed, strict=True):
             end = first + preset.steps(stage)
             for step in range(max(start, first), min(end, last)):
-                made = batch(data, preset, stage, step - first)
+                chunk = batch(data, preset, stage, step - first)
                 tensors = (torch.from_numpy(a).to(preset.device)
-                           for a in (made.ids, made.places, made.weights))  # fmt: skip
+                           for a in (chunk.ids, chunk.places, chunk.weights))  # fmt: skip
                 loss, each = step_loss(model, *tensors, half)
                 update(model, chosen, loss, rate(preset, step))
-                seen.add(each, made.tasks)
+                seen.add(each, chunk.tasks)
                 bar.update()
                 if (step + 1) % 50 == 0:
-                    log(folder, step + 1, stage, seen.read(), bar)
+                    log(folder, step + 1, stage, seen.take(), bar)
                 if (step + 1) % every == 0 or step + 1 == last:
                     save(checkpoint, model, chosen, step + 1)
             first = end
@@ -224,16 +224,16 @@ def update(model, chosen: list, loss, learning_rate: float) -> None:
 
 
 def load_rows(folder: Path, preset: Preset, stage: Stage) -> np.ndarray:
-    """Return a stage's packed rows, made if they are not there; shape (rows, 3, length)."""
+    """Return a stage's packed rows, shape (rows, 3, length); pack them if they are missing."""
     count = preset.steps(stage) * (preset.batch_tokens // stage.length)
     path = folder / f"{stage.name}-{count}x{stage.length}.npy"
     packing.write(path, folder / "tokenizer.json", stage.name, stage.length, count, preset.seed)
     return np.load(path, mmap_mode="r")
 
 
-def log(folder: Path, step: int, stage: Stage, found: dict[str, float], bar) -> None:
+def log(folder: Path, step: int, stage: Stage, means: dict[str, float], bar) -> None:
     """Append the losses by task to ``loss.jsonl`` and show them."""
-    row = {"step": step, "stage": stage.name, "seconds": round(bar.format_dict["elapsed"]), **found}
+    row = {"step": step, "stage": stage.name, "seconds": round(bar.format_dict["elapsed"]), **means}
     with (folder / "loss.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
-    bar.set_postfix({name: found[name] for name in ("dense", "episode", "card") if name in found})
+    bar.set_postfix({name: means[name] for name in ("dense", "episode", "card") if name in means})

@@ -1,1 +1,1 @@
-"""Prompts as files, their variants, the bundle that is released, candidates of a search."""
+"""Prompts as files, their variants, the released bundle, candidates of a search."""

@@ -1,1 +1,1 @@
-"""Serving a classical model over HTTP: input formats, micro-batches, the process."""
+"""Serve a classical model over HTTP: request formats, micro-batches, server process."""

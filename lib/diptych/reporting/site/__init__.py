@@ -1,1 +1,1 @@
-"""The site: pages of panels, contrast and sweeps, published whole or not at all."""
+"""The site: pages of stages, contrast and sweeps, published whole or not at all."""

@@ -88,7 +88,9 @@ def test_a_denied_word_turns_the_label():
     rng = random.Random(2)
     for label in ("positive", "negative"):
         other = opinions.OPPOSITE[label]
-        lists = [words.read(name)["adjectives"][other].words for name in ("general", "film")]
+        lists = [
+            words.wide_lexicon(name)["adjectives"][other].words for name in ("general", "film")
+        ]
         known = re.compile(rf"\b({'|'.join(map(re.escape, itertools.chain(*lists)))})\b")
         for _ in range(200):
             writer = opinions.Writer(rng, "film")
@@ -105,8 +107,8 @@ def test_the_label_is_that_of_most_clauses():
 
 def test_inverse_answers_the_opposite_of_the_same_draw():
     for seed in range(60):
-        straight = sentiment.asked(random.Random(seed), "{t}", ("positive", "negative"))
-        turned = sentiment.asked(random.Random(seed), "{t}", ("positive", "negative"), invert=True)
+        straight = sentiment.ask(random.Random(seed), "{t}", ("positive", "negative"))
+        turned = sentiment.ask(random.Random(seed), "{t}", ("positive", "negative"), invert=True)
         assert straight[:-1] == turned[:-1]
         assert opinions.OPPOSITE[straight[-1][1]] == turned[-1][1]
 

@@ -1,4 +1,4 @@
-"""The project's own reviews: generated from a lexicon and a grammar, and some written by hand.
+"""Rows of the built-in text tasks: generated ones, and the hand-written test set.
 
 See ``assets/datasheets/reviews.md`` for what they are and are not.
 """

@@ -1,9 +1,9 @@
-"""Text the language model learns from, generated word by word, seeded, all of it ours.
+"""The training corpus of the language model: generated word by word from seeded grammars.
 
-A document is a list of (role, text) turns. Tasks are drawn by the weights of a stage: first only
-dense polarity, then label words and everything else, then also labels that mean nothing by
-themselves and inversions, last with more of what must be copied from a text (see `STAGES`). The
-demo's one stage is of single words and dense polarity.
+A document is a list of (role, text) turns. Its task is drawn by the weights of the stage (see
+`STAGES`): first dense polarity only, then also label words and all other tasks, then arbitrary
+labels and inversions, last more tasks that copy from a text. The demo has one stage, of single
+words and dense polarity.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Questions to a product card: the answer is copied from it, or it is not stated."""
+"""Questions about a product card: the answer is copied from it, or is "Not stated."."""
 
 import json
 import random
@@ -8,18 +8,18 @@ from diptych.llmops.pretrain.corpus.sentiment import turns
 
 
 def card(rng: random.Random, absent_share: float = 0.36) -> list:
-    """One to three questions to a card."""
+    """Ask one to three questions about a card."""
     text, called, facts = make(rng)
     value_only = rng.random() < 0.3
     pairs = []
     for number in range(rng.choice((1, 1, 2, 3))):
-        asked = question(rng, facts, called, rng.random() < absent_share)
-        user = asked.text
+        query = question(rng, facts, called, rng.random() < absent_share)
+        user = query.text
         if number == 0:
             joint = rng.choice(("\n", "\n\n"))
             user = text + joint + rng.choice(cards()["before"]) + user
             user += rng.choice(cards()["value_only"]) if value_only else ""
-        pairs.append((user, asked.answer(value_only)))
+        pairs.append((user, query.answer(value_only)))
     return turns(*pairs)
 
 

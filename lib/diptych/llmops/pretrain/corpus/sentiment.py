@@ -27,7 +27,7 @@ def turns(*pairs: tuple[str, str], system: str | None = None) -> list[tuple[str,
 
 
 def text_of(rng: random.Random, label: str, short: bool = False) -> str:
-    """Write a review to label: half of the short ones are one plain clause."""
+    """Write a review to label; a third of the short ones are one plain clause."""
     if short and rng.random() < 0.35:
         writer = Writer(rng, rng.choice(DOMAINS))
         return sentence_case(writer.rng.choice((writer._plain, writer._plain, writer._denial,
@@ -61,15 +61,15 @@ def fill(rng: random.Random, wording: str, text: str, pair=POLARITIES, key: str 
 
 
 def choice_wording(rng: random.Random) -> str:
-    """Return a wording that names both labels: written out, or composed of parts."""
+    """Return a wording that names both labels, from the list or composed of parts."""
     if rng.random() < 0.6:
         return rng.choice(wordings("choice"))
     return f"{rng.choice(wordings('verbs'))} {{o}} {rng.choice(wordings('tails'))}.{{s}}{{t}}{{e}}"
 
 
-def asked(rng: random.Random, wording: str, pair, invert: bool = False,
+def ask(rng: random.Random, wording: str, pair, invert: bool = False,
           rule_share: float = 0.2, most: int = 4) -> list:  # fmt: skip
-    """Ask one wording about one text, or give it as the system's rule for up to `most` texts."""
+    """Ask about one text in a wording, or about up to `most` with it as the system turn."""
     rule = wording.endswith(("\n{t}", "{s}{t}", "{s}{t}{e}")) and rng.random() < rule_share
     simple = rule and most > 4 and rng.random() < 0.4
     if not rule:
@@ -87,12 +87,12 @@ def asked(rng: random.Random, wording: str, pair, invert: bool = False,
 
 
 def words(rng: random.Random) -> list:
-    """Label many bare opinions: the word to learn stands next to the label."""
+    """Label many bare opinions, so that each opinion word is next to its label."""
     return labelled(rng, rng.randint(8, 14), simple=True)
 
 
 def dense(rng: random.Random) -> list:
-    """Label many short texts of one fixed label pair, a label every dozen tokens or so."""
+    """Label many short texts with one pair of labels, about one label every dozen tokens."""
     if rng.random() < 0.55:
         return labelled(rng, rng.randint(5, 12))
     if rng.random() < 0.5:
@@ -110,16 +110,16 @@ def dense(rng: random.Random) -> list:
 def plain(rng: random.Random) -> list:
     """Ask for positive or negative in any wording."""
     wording = rng.choice(wordings("plain")) if rng.random() < 0.4 else choice_wording(rng)
-    return asked(rng, wording, POLARITIES)
+    return ask(rng, wording, POLARITIES)
 
 
 def other_labels(rng: random.Random) -> list:
-    """Ask with label words whose meaning is plain: good, thumbs down, recommend."""
-    return asked(rng, choice_wording(rng), tuple(rng.choice(wordings("labels"))))
+    """Ask with label words of a natural meaning: good, thumbs down, recommend."""
+    return ask(rng, choice_wording(rng), tuple(rng.choice(wordings("labels"))))
 
 
 def mapping(rng: random.Random) -> list:
-    """Ask with label words the instruction defines."""
+    """Ask with label words that the instruction defines."""
     kind = rng.random()
     if kind < 0.35:
         pair = tuple(rng.choice(wordings("neutral_labels")))
@@ -131,11 +131,11 @@ def mapping(rng: random.Random) -> list:
         pair = arbitrary_pair(rng)
     if pair not in (POLARITIES, POLARITIES[::-1]) and rng.random() < 0.1:
         pair = pair[::-1]
-    return asked(rng, rng.choice(wordings("mapping")), pair, rule_share=0.65, most=9)
+    return ask(rng, rng.choice(wordings("mapping")), pair, rule_share=0.65, most=9)
 
 
 def lookup(rng: random.Random) -> list:
-    """Name a word for each of some keys and ask key by key: a mapping without a text to judge."""
+    """Name a word for each of some keys, then ask for the word of a key."""
     keys = list(rng.choice((POLARITIES, rng.choice(wordings("labels")))))
     if rng.random() < 0.5:
         keys = rng.sample(entries(wordings("nouns")), rng.randint(2, 4))
@@ -158,18 +158,18 @@ def lookup(rng: random.Random) -> list:
 
 def inverse(rng: random.Random) -> list:
     """Ask for the opposite of the sentiment, by instruction."""
-    return asked(rng, rng.choice(wordings("inverse")), POLARITIES, invert=True)
+    return ask(rng, rng.choice(wordings("inverse")), POLARITIES, invert=True)
 
 
 def yes_no(rng: random.Random) -> list:
     """Ask a question answered yes or no."""
     wording, positive = rng.choice(wordings("yes_no"))
     pair = ("yes", "no") if positive == "yes" else ("no", "yes")
-    return asked(rng, wording, pair)
+    return ask(rng, wording, pair)
 
 
 def as_json(rng: random.Random) -> list:
-    """Ask for the label as a JSON object with the key asked for."""
+    """Ask for the label as a JSON object with a given key."""
     key, label = rng.choice(wordings("json_keys")), rng.choice(POLARITIES)
     named = rng.choice((f' with the key "{key}"', f' like {{"{key}": "..."}}', f" (key: {key})"))
     if key == "sentiment" and rng.random() < 0.6:
@@ -180,7 +180,7 @@ def as_json(rng: random.Random) -> list:
 
 
 def arbitrary_word(rng: random.Random) -> str:
-    """Return a label that means nothing by itself."""
+    """Return an arbitrary label, without a meaning of its own."""
     kind = rng.random()
     if kind < 0.35:
         syllables = (rng.choice(CONSONANTS) + rng.choice(VOWELS) for _ in range(rng.randint(1, 3)))
@@ -191,7 +191,7 @@ def arbitrary_word(rng: random.Random) -> str:
 
 
 def arbitrary_pair(rng: random.Random) -> tuple[str, str]:
-    """Return two such labels that differ."""
+    """Return two arbitrary labels that differ."""
     one = two = arbitrary_word(rng)
     while one[:2] == two[:2]:
         two = arbitrary_word(rng)
@@ -199,7 +199,7 @@ def arbitrary_pair(rng: random.Random) -> tuple[str, str]:
 
 
 def prompt(form, head: str, shown: list[tuple[str, str]], text: str, marks=()) -> str:
-    """Lay out labelled examples and a text to label; labels numbered in `marks` are marked."""
+    """Format labelled examples and a text to label; the labels numbered in `marks` are marked."""
     before, middle, after = form
     out = head
     for number, (example, label) in enumerate(shown):
@@ -209,7 +209,7 @@ def prompt(form, head: str, shown: list[tuple[str, str]], text: str, marks=()) -
 
 
 def examples(rng, form, head, pair, labels, all_labels=False, domain=None, simple=False) -> list:
-    """Write an episode; with labels only the examples define, the first of each is not asked."""
+    """Write an episode; without `all_labels`, labels count only after both have occurred."""
     texts = [
         review(rng, label, 1, domain, clean=True).text
         if domain
@@ -227,14 +227,14 @@ def examples(rng, form, head, pair, labels, all_labels=False, domain=None, simpl
 
 
 def labelled(rng: random.Random, many: int, simple: bool = False) -> list:
-    """Write texts one after the other, each with its natural label, which is asked."""
+    """Write texts one after the other, each followed by its natural label, which is marked."""
     form = rng.choice(wordings("forms")[:7])
     labels = [rng.choice(POLARITIES) for _ in range(many)]
     return examples(rng, form, "", POLARITIES, labels, all_labels=True, simple=simple)
 
 
 def draw_labels(rng: random.Random, many: int) -> list[str]:
-    """Draw the labels of an episode: both occur among the examples."""
+    """Draw the labels of an episode so that both occur among the examples."""
     while True:
         labels = [rng.choice(POLARITIES) for _ in range(many + 1)]
         if many < 2 or len(set(labels[:-1])) == 2:
@@ -242,7 +242,7 @@ def draw_labels(rng: random.Random, many: int) -> list[str]:
 
 
 def few_shot(rng: random.Random) -> list:
-    """Give examples with label words that mean what they say."""
+    """Give examples with natural label words."""
     pair = POLARITIES if rng.random() < 0.6 else tuple(rng.choice(wordings("labels")))
     heads = wordings("heads") + [fill(rng, head, "", pair) for head in wordings("named_heads")]
     labels = draw_labels(rng, rng.choice((1, 2, 3, 4, 4, 5, 6, 8)))
@@ -252,7 +252,7 @@ def few_shot(rng: random.Random) -> list:
 
 
 def episode(rng: random.Random) -> list:
-    """Give examples with labels only they define; at times the natural ones, swapped."""
+    """Give examples that alone define the labels; sometimes the natural labels, swapped."""
     kind = rng.random()
     pair = (POLARITIES[::-1] if kind < 0.06 else tuple(rng.choice(wordings("neutral_labels")))
             if kind < 0.15 else arbitrary_pair(rng))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Summaries, support chat that refers back, small talk, copying, and "I do not know"."""
+"""Summaries, support chats with back references, small talk, copying, and "I do not know"."""
 
 import json
 import random
@@ -22,63 +22,63 @@ def talk() -> dict:
     return asset("talk")
 
 
-def main_clauses(made) -> list[str]:
-    """Return the whole clauses that carry a review's verdict, in order, as they stand in it."""
-    text = made.text.lower()
-    found = [c.text for c in made.clauses if c.polarity == made.label and c.text in text]
-    return [sentence_case(clause).rstrip(".!?") + "." for clause in found]
+def main_clauses(source) -> list[str]:
+    """Return the complete clauses of a review that agree with its label, in order."""
+    text = source.text.lower()
+    clauses = [c.text for c in source.clauses if c.polarity == source.label and c.text in text]
+    return [sentence_case(clause).rstrip(".!?") + "." for clause in clauses]
 
 
 def summary_source(rng: random.Random, least: int = 1):
-    """Write a review and the clauses a summary of it may copy, at least `least`."""
+    """Return a review and the clauses that a summary may copy, at least `least`."""
     while True:
-        made = review(rng, clauses=rng.choice((1, 2, 3, 3, 4)), clean=rng.random() < 0.8)
-        if len(clauses := main_clauses(made)) >= least:
-            return made, clauses
+        source = review(rng, clauses=rng.choice((1, 2, 3, 3, 4)), clean=rng.random() < 0.8)
+        if len(clauses := main_clauses(source)) >= least:
+            return source, clauses
 
 
 def summary(rng: random.Random) -> list:
-    """Sum up a review by copying its first clause, or two, that carries the verdict."""
+    """Summarize a review by copying its first one or two clauses that agree with its label."""
     two = rng.random() < 0.2
-    made, clauses = summary_source(rng, 1 + two)
+    source, clauses = summary_source(rng, 1 + two)
     wording = rng.choice(wordings("summary_two" if two else "summary"))
-    return turns((fill(rng, wording, made.text), " ".join(clauses[: 1 + two])))
+    return turns((fill(rng, wording, source.text), " ".join(clauses[: 1 + two])))
 
 
 def small_talk(rng: random.Random) -> tuple[str, str]:
-    """Return something said in passing and its answer."""
-    found = rng.choice(talk()["talk"])
-    return say(rng, rng.choice(found["say"])), found["answer"]
+    """Return a remark and its answer."""
+    exchange = rng.choice(talk()["talk"])
+    return say(rng, rng.choice(exchange["say"])), exchange["answer"]
 
 
 def beyond(rng: random.Random) -> tuple[str, str]:
-    """Return a question that cannot be answered, or a wish that cannot be met."""
-    found = talk()["unknown" if rng.random() < 0.65 else "too_hard"]
-    text = rng.choice(found["patterns"]).format(
+    """Return a question or request that the model cannot answer, and the refusal."""
+    exchange = talk()["unknown" if rng.random() < 0.65 else "too_hard"]
+    text = rng.choice(exchange["patterns"]).format(
         place=rng.choice(talk()["places"]), thing=rng.choice(cards.cards()["kinds"]),
         name=cards.name(rng), n=rng.randrange(1, 2000),
     )  # fmt: skip
-    return say(rng, text), found["answer"]
+    return say(rng, text), exchange["answer"]
 
 
 def memory(rng: random.Random) -> list:
-    """One or two facts told, something else in between, then asked for."""
-    told = rng.sample(talk()["memory"], rng.choice((1, 1, 2)))
-    values = [remembered(rng, fact["kind"]) for fact in told]
+    """State one or two facts, then other turns, then ask for the facts."""
+    facts = rng.sample(talk()["memory"], rng.choice((1, 1, 2)))
+    values = [remembered(rng, fact["kind"]) for fact in facts]
     pairs = []
-    for fact, value in zip(told, values, strict=True):
+    for fact, value in zip(facts, values, strict=True):
         pairs.append((rng.choice(fact["tell"]).format(v=value), fact["ack"].format(v=value)))
         if rng.random() < 0.45:
             pairs.append(small_talk(rng) if rng.random() < 0.7 else beyond(rng))
-    order = rng.sample(range(len(told)), len(told))
+    order = rng.sample(range(len(facts)), len(facts))
     for number in order:
-        asked = say(rng, rng.choice(told[number]["ask"]))
-        pairs.append((asked, told[number]["answer"].format(v=values[number])))
+        question = say(rng, rng.choice(facts[number]["ask"]))
+        pairs.append((question, facts[number]["answer"].format(v=values[number])))
     return turns(*pairs)
 
 
 def support(rng: random.Random) -> list:
-    """Handle a complaint, its order number, and questions back about both."""
+    """Handle a complaint: ask for the order number, then answer questions about both."""
     item, problem = rng.choice(cards.cards()["kinds"]), rng.choice(talk()["problems"])
     order = str(rng.randrange(1000, 99_999))
     pairs = [
@@ -98,27 +98,27 @@ def support(rng: random.Random) -> list:
 
 def follow_up(rng: random.Random) -> list:
     """Label a review, then answer questions that refer back to it."""
-    made, clauses = summary_source(rng)
-    pairs = [(fill(rng, choice_wording(rng), made.text), made.label)]
+    source, clauses = summary_source(rng)
+    pairs = [(fill(rng, choice_wording(rng), source.text), source.label)]
     for kind in rng.sample(("why", "sum", "json", "item", "next"), rng.choice((1, 2, 2))):
         answer = {
             "why": f"Because the review says: {clauses[0]}",
             "sum": clauses[0],
-            "json": json.dumps({"sentiment": made.label}),
-            "item": f"It is about the {made.item}."
-            if made.item in made.text
+            "json": json.dumps({"sentiment": source.label}),
+            "item": f"It is about the {source.item}."
+            if source.item in source.text
             else "It is about something the writer does not name.",
         }.get(kind)
         asking = rng.choice(talk()[kind])
         if kind == "next":
-            made, clauses = summary_source(rng)
-            asking, answer = asking.format(t=made.text), made.label
+            source, clauses = summary_source(rng)
+            asking, answer = asking.format(t=source.text), source.label
         pairs.append((asking, answer))
     return turns(*pairs)
 
 
 def chat(rng: random.Random) -> list:
-    """Hold a conversation: one of the kinds above, or small talk alone."""
+    """Hold a conversation of one of the kinds above, or only small talk."""
     kind = rng.random()
     if kind < 0.4:
         return memory(rng)
@@ -133,8 +133,8 @@ def chat(rng: random.Random) -> list:
 
 def copy(rng: random.Random) -> list:
     """Repeat a few words, names and numbers."""
-    made = (arbitrary_word, cards.name, lambda r: str(r.randrange(1, 9999)))
-    words = " ".join(rng.choice(made)(rng) for _ in range(rng.randint(1, 6)))
+    makers = (arbitrary_word, cards.name, lambda r: str(r.randrange(1, 9999)))
+    words = " ".join(rng.choice(makers)(rng) for _ in range(rng.randint(1, 6)))
     return turns((rng.choice(talk()["copy"]).format(t=words), words))
 
 

@@ -1,4 +1,4 @@
-"""The word lists: those of the `reviews` task and the model's own, less what is held out."""
+"""The word lists of the `reviews` task and of the model, without the held-out words."""
 
 import functools
 import re
@@ -6,8 +6,8 @@ import re
 from diptych.core.data.generators import lexicon
 from diptych.core.data.generators.lexicon import POLARITIES, ROLES, STABLE, Words, asset
 
-DOMAINS = STABLE  # the ninth, `lexicon.NEW`, stays unseen: it is the shifted domain of the gates
-FLATTEN = 60  # rank r is drawn with weight 1 / (r + FLATTEN): rare words must be seen too
+DOMAINS = STABLE  # without `lexicon.NEW`, the unseen domain of the gates
+FLATTEN = 60  # rank r is drawn with weight 1 / (r + FLATTEN): rare words must occur, too
 
 
 def entries(text: str | list) -> list[str]:
@@ -19,13 +19,13 @@ def entries(text: str | list) -> list[str]:
 
 @functools.cache
 def held_out() -> frozenset[str]:
-    """Return the opinion words kept from training, of both polarities."""
+    """Return the opinion words that are never trained on, of both polarities."""
     return frozenset(word for words in asset("heldout").values() for word in words)
 
 
 @functools.cache
 def held_out_stems() -> tuple[str, ...]:
-    """Return how the held-out words start."""
+    """Return the first letters of the held-out words."""
     return tuple(word[:7] for word in held_out())
 
 
@@ -35,7 +35,10 @@ def plain(text: str) -> str:
 
 
 def allowed(entry: str) -> bool:
-    """Say whether an entry is nobody's whole sentence and no word starts like a held-out one."""
+    """Return whether an entry may be trained on.
+
+    It is no everyday sentence, and none of its words starts like a held-out word.
+    """
     if plain(entry) in asset("everyday"):
         return False
     words = re.findall(r"[a-z]+", entry.lower())
@@ -43,28 +46,28 @@ def allowed(entry: str) -> bool:
 
 
 def merge(*lists) -> Words:
-    """Join lists into one, in order, without repeats and held-out words, drawn almost evenly."""
-    kept = dict.fromkeys(entry for words in lists for entry in words if allowed(entry))
+    """Join lists in order, without repeats and held-out words; entries are drawn almost evenly."""
+    unique = dict.fromkeys(entry for words in lists for entry in words if allowed(entry))
     weights, total = [], 0.0
-    for rank in range(len(kept)):
+    for rank in range(len(unique)):
         total += 1 / (rank + FLATTEN)
         weights.append(total)
-    return Words(tuple(kept), tuple(weights))
+    return Words(tuple(unique), tuple(weights))
 
 
 @functools.cache
-def read(name: str) -> dict:
-    """Return the lexicon file `name`; ``"general"`` is widened by the model's own opinions."""
-    found = dict(lexicon.read(name))
-    own = asset("opinions") if name == "general" else {}
+def wide_lexicon(name: str) -> dict:
+    """Return the lexicon `name`; ``"general"`` also has the opinions of ``opinions.yaml``."""
+    lists = dict(lexicon.read(name))
+    extra = asset("opinions") if name == "general" else {}
     for role in ROLES:
-        sides = found.get(role, {})
-        found[role] = {
+        sides = lists.get(role, {})
+        lists[role] = {
             side: merge(sides[side].words if side in sides else (),
-                        entries(own.get(role, {}).get(side, "")))
+                        entries(extra.get(role, {}).get(side, "")))
             for side in POLARITIES
         }  # fmt: skip
-    return found
+    return lists
 
 
 def opinions() -> set[str]:
@@ -72,7 +75,7 @@ def opinions() -> set[str]:
     return {
         entry
         for name in ("general", *DOMAINS)
-        for sides in (read(name)[role] for role in ROLES)
+        for sides in (wide_lexicon(name)[role] for role in ROLES)
         for words in sides.values()
         for entry in words.words
     }

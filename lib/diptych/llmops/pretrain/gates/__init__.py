@@ -1,1 +1,1 @@
-"""What the language model is judged on, how that is measured, and the card that says so."""
+"""Gates of the language model: suites of questions, their measurement, the model card."""

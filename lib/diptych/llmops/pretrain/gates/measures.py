@@ -45,7 +45,7 @@ def serving(path: Path, slots: int = 8):
 
 
 class Served:
-    """Asks a served model, greedily, eight questions at a time."""
+    """Asks a served model, greedily, with eight requests at a time."""
 
     def __init__(self, url: str):
         import openai
@@ -56,26 +56,26 @@ class Served:
     def answer(self, item: suites.Item, longest: int = 60) -> str:
         """Return the model's answer to one item."""
         messages = [{"role": role, "content": text} for role, text in item.turns]
-        made = self.client.chat.completions.create(
+        completion = self.client.chat.completions.create(
             model="local", messages=messages, max_tokens=longest, temperature=0
         )
-        return (made.choices[0].message.content or "").strip()
+        return (completion.choices[0].message.content or "").strip()
 
     def answers(self, items: list[suites.Item]) -> list[str]:
         """Return the answers to many, in order."""
         return list(self.pool.map(self.answer, items))
 
     def right(self, items: list[suites.Item]) -> list[bool]:
-        """Say which are answered exactly."""
+        """Return which items are answered exactly."""
         return [got == item.answer for got, item in zip(self.answers(items), items, strict=True)]
 
 
 def gate(name: str, goal: float | None, right: list[bool], most: bool = False) -> Gate:
-    """Make a gate of a share of right answers that should reach `goal`, or stay below it."""
-    found = stats.wilson(sum(right), len(right))
-    met = None if goal is None else found.value <= goal if most else found.value >= goal
+    """Return a gate on the share of right answers: `goal` at least, or with `most` at most."""
+    share = stats.wilson(sum(right), len(right))
+    met = None if goal is None else share.value <= goal if most else share.value >= goal
     sign = "≤" if most else "≥"
-    return Gate(name, "reported" if goal is None else f"{sign} {goal}", str(found), len(right), met)
+    return Gate(name, "reported" if goal is None else f"{sign} {goal}", str(share), len(right), met)
 
 
 def measure(model: Path, sentences: Path | None, n: int = 300, seed: int = 20_261):
@@ -86,7 +86,7 @@ def measure(model: Path, sentences: Path | None, n: int = 300, seed: int = 20_26
     model : Path
         GGUF file.
     sentences : Path, optional
-        CSV of real sentences (`suites.sentences`); without it those gates are left out.
+        CSV of real sentences (`suites.sentences`); without it their gates are left out.
     n : int
         Items of each generated suite.
     """
@@ -127,13 +127,13 @@ def real(served: Served, rows: list, rng: random.Random, n: int):
     sample = rng.sample(texts, min(len(texts), 2 * n))
     for number, (wording, _) in enumerate(suites.prompts()):
         shown = wording.replace("\n", "⏎")
-        found = gate(f"prompt {number}: {shown}", 0.65,
+        result = gate(f"prompt {number}: {shown}", 0.65,
                      served.right(suites.plain(sample, number)))  # fmt: skip
-        yield Gate(found.name, "worst ≥ 0.65", found.measured, found.n, found.met)
+        yield Gate(result.name, "worst ≥ 0.65", result.measured, result.n, result.met)
 
 
 def few_shot(served: Served, rng: random.Random, n: int):
-    """Yield what examples add: labels that mean something, and labels they define."""
+    """Yield the gates on examples: with natural labels, and with labels that they define."""
     right = served.right(suites.shifted(rng, 2 * n, 4))
     gain = stats.paired_difference(right[1::2], right[::2])
     yield Gate("few-shot on the unseen domain, natural labels: k=4 less k=0",
@@ -145,7 +145,7 @@ def few_shot(served: Served, rng: random.Random, n: int):
 
 
 def grounded(served: Served, rng: random.Random, n: int):
-    """Yield the gates on questions to a card."""
+    """Yield the gates on questions about a card."""
     for held_out, present, absent in ((False, 0.97, 0.97), (True, 0.85, 0.90)):
         wording = "held-out" if held_out else "trained"
         items = suites.card_questions(rng, n, False, held_out)
@@ -160,7 +160,7 @@ def grounded(served: Served, rng: random.Random, n: int):
 
 
 def invented(answer: str, item: suites.Item) -> bool:
-    """Say whether an answer states a number or a name that the card does not have."""
+    """Return whether an answer states a number or name that the card lacks."""
     if answer == cards.ABSENT:
         return False
     stated = re.findall(r"\d+|(?<=[a-z,] )[A-Z]\w+", answer)
@@ -169,7 +169,7 @@ def invented(answer: str, item: suites.Item) -> bool:
 
 
 def summarized(served: Served, rng: random.Random, n: int):
-    """Yield whether summaries keep to the review and to its verdict."""
+    """Yield the gates on summaries: only the review's words, and its polarity."""
     for held_out in (False, True):
         items = suites.summaries(rng, n, held_out)
         pairs = list(zip(served.answers(items), items, strict=True))
@@ -188,20 +188,20 @@ def content(text: str) -> set[str]:
 
 
 def faithful(summary: str, review: str) -> bool:
-    """Say whether a summary says something, and only in the review's words."""
+    """Return whether a summary is not empty and has only content words of the review."""
     return bool(summary) and content(summary) <= content(review)
 
 
-def agrees(summary: str, made) -> bool:
-    """Say whether a summary holds a clause of the review's verdict and none against it."""
+def agrees(summary: str, review) -> bool:
+    """Return whether a summary has a clause of the review's polarity and none of the other."""
     low = summary.lower().rstrip(".!?")
-    held = [clause.polarity for clause in made.clauses
+    held = [clause.polarity for clause in review.clauses
             if clause.text.rstrip(".!?") in low or low in clause.text]  # fmt: skip
-    return bool(held) and set(held) == {made.label} and bool(talk.main_clauses(made))
+    return bool(held) and set(held) == {review.label} and bool(talk.main_clauses(review))
 
 
 def structured(served: Served, rng: random.Random, n: int):
-    """Yield whether JSON answers are valid, and as right as plain ones."""
+    """Yield the gates on JSON answers: valid, and as accurate as plain ones."""
     items = suites.json_answers(rng, n)
     got = served.answers(items)
     yield gate("JSON answers: valid", 0.99, [is_json(answer) for answer in got[1::2]])
@@ -213,7 +213,7 @@ def structured(served: Served, rng: random.Random, n: int):
 
 
 def is_json(text: str) -> bool:
-    """Say whether a text is a JSON object."""
+    """Return whether a text is a JSON object."""
     try:
         return isinstance(json.loads(text), dict)
     except ValueError:
@@ -221,7 +221,7 @@ def is_json(text: str) -> bool:
 
 
 def same_as_reference(model, vocabulary: Path, half: Path, n: int = 20, seed: int = 1) -> Gate:
-    """Compare greedy answers of the F16 file, served, with those of transformers."""
+    """Compare greedy answers of the served F16 file with those of transformers."""
     import torch
 
     rng, tokenizer = random.Random(seed), bpe.load(vocabulary)
@@ -231,19 +231,19 @@ def same_as_reference(model, vocabulary: Path, half: Path, n: int = 20, seed: in
         served = Served(url)
         for item in items:
             ids = tokenizer.encode(bpe.conversation(item.turns)).ids
-            made = model.generate(torch.tensor([ids]), max_new_tokens=40, do_sample=False,
+            generated = model.generate(torch.tensor([ids]), max_new_tokens=40, do_sample=False,
                                   eos_token_id=end, pad_token_id=0)[0, len(ids):]  # fmt: skip
-            expected = tokenizer.decode([t for t in made.tolist() if t != end])
-            cut = "\ufffd"  # a character cut in two by the limit is shown by one side only
+            expected = tokenizer.decode([t for t in generated.tolist() if t != end])
+            cut = "\ufffd"  # only one of the two shows a character that the limit cuts
             same.append(served.answer(item, 40).rstrip(cut) == expected.strip().rstrip(cut))
     return Gate("F16 served, greedy = transformers, greedy", f"{n}/{n}",
                 f"{sum(same)}/{n}", n, all(same))  # fmt: skip
 
 
 def speed(model: Path, requests: int = 300) -> list[Gate]:
-    """Measure requests a second and the time to the first token, 8 tokens an answer."""
+    """Measure requests a second and the time to first token, with 8 tokens an answer."""
     ask = [{"role": "user", "content": suites.prompts()[suites.PLAIN][0].format(t="It is fine.")}]
-    found = []
+    gates = []
     with serving(model) as url:
         client = Served(url).client
 
@@ -260,12 +260,12 @@ def speed(model: Path, requests: int = 300) -> list[Gate]:
             with ThreadPoolExecutor(streams) as pool:
                 list(pool.map(call, range(requests)))
             rate = requests / (time.perf_counter() - started)
-            found.append(Gate(f"requests a second, {streams} at a time, 8 tokens each",
+            gates.append(Gate(f"requests a second, {streams} at a time, 8 tokens each",
                               f"≥ {goal}", f"{rate:.0f}", requests, rate >= goal))  # fmt: skip
         waits = sorted(first_token(client, ask) for _ in range(100))
-    found.append(Gate("first token, median", "≤ 10 ms", f"{waits[50] * 1000:.1f} ms", 100,
+    gates.append(Gate("time to first token, p50", "≤ 10 ms", f"{waits[50] * 1000:.1f} ms", 100,
                       waits[50] <= 0.010))  # fmt: skip
-    return found
+    return gates
 
 
 def first_token(client, ask: list) -> float:

@@ -1,4 +1,4 @@
-"""What the model is judged on: suites of questions with their right answers, none trained on."""
+"""Suites of questions with right answers, on which the model is tested and never trained."""
 
 import json
 import random
@@ -19,7 +19,7 @@ class Item:
 
     turns: list[tuple[str, str]]
     answer: str
-    facts: dict = field(default_factory=dict)  # what a suite needs to judge the answer
+    facts: dict = field(default_factory=dict)  # for grading the answer
 
     @classmethod
     def of(cls, turns, **facts) -> "Item":
@@ -30,7 +30,7 @@ class Item:
 
 
 def ask(wording: str, text: str, label: str, pair=POLARITIES, **facts) -> Item:
-    """Ask about a text in a wording that shows {a} before {b}."""
+    """Ask about a text in a wording that names {a} before {b}."""
     user = wording.replace("{t}", text).replace("{a}", pair[0]).replace("{b}", pair[1])
     return Item([("user", user)], sentiment.pick(label, pair), facts)
 
@@ -41,7 +41,7 @@ def prompts() -> list[tuple[str, tuple[str, str]]]:
 
 
 def plain(rows: list[tuple[str, str]], number: int = PLAIN, **facts) -> list[Item]:
-    """Ask one prompt about (text, label) rows."""
+    """Ask about (text, label) rows with one prompt."""
     wording, pair = prompts()[number]
     return [ask(wording, text, label, pair, **facts) for text, label in rows]
 
@@ -49,7 +49,7 @@ def plain(rows: list[tuple[str, str]], number: int = PLAIN, **facts) -> list[Ite
 def sentences(path: Path) -> list[tuple[str, str, str]]:
     """Read real sentences: a CSV with columns id, source, text, label (1 is positive).
 
-    Sentences that everybody writes (`everyday.yaml`) are left out: the lexicon has them too.
+    Everyday sentences (`everyday.yaml`) are left out, because the lexicon has them, too.
     """
     import pandas as pd
 
@@ -61,7 +61,7 @@ def sentences(path: Path) -> list[tuple[str, str, str]]:
 
 
 def handwritten() -> list[Item]:
-    """Ask about the reviews written by hand."""
+    """Ask about the hand-written reviews."""
     frame = generators.handwritten()
     return plain(list(zip(frame["text"], frame["label"], strict=True)))
 
@@ -79,7 +79,7 @@ def in_grammar(rng: random.Random, n: int) -> list[Item]:
 
 
 def held_out_wordings(rng: random.Random, n: int, kind: str = "choice") -> list[Item]:
-    """Ask about generated reviews in wordings never trained on."""
+    """Ask about generated reviews in held-out wordings."""
     items, wordings = [], asset("gates")[kind]
     for number in range(n):
         label = rng.choice(POLARITIES)
@@ -106,23 +106,25 @@ def held_out_words() -> list[Item]:
 
 
 def shifted(rng: random.Random, n: int, k: int) -> list[Item]:
-    """Ask about the domain left out of training, with k examples before it."""
+    """Ask about the held-out domain, without examples and after k examples, in turn."""
     rows, form = [], sentiment.wordings("forms")[0]
     for _ in range(n):
         labels = [POLARITIES[i % 2] for i in range(k)]
         rng.shuffle(labels)
         label = rng.choice(POLARITIES)
-        made = [generators.review(rng, generators.NEW, which, 1).text for which in (*labels, label)]
-        rows.append((list(zip(made[:-1], labels, strict=True)), made[-1], label))
+        texts = [
+            generators.review(rng, generators.NEW, which, 1).text for which in (*labels, label)
+        ]
+        rows.append((list(zip(texts[:-1], labels, strict=True)), texts[-1], label))
     return [
-        Item([("user", sentiment.prompt(form, "", shown[:kept], text))], label)
+        Item([("user", sentiment.prompt(form, "", shown[:count], text))], label)
         for shown, text, label in rows
-        for kept in (0, k)
+        for count in (0, k)
     ]
 
 
 def episodes(rng: random.Random, n: int, k: int) -> list[Item]:
-    """Ask for labels only the k examples define, both equally often."""
+    """Ask for labels that only the k examples define, both equally often."""
     items = []
     for number in range(n):
         labels = [POLARITIES[i % 2] for i in range(k)]
@@ -137,16 +139,16 @@ def episodes(rng: random.Random, n: int, k: int) -> list[Item]:
 
 
 def card_questions(rng: random.Random, n: int, absent: bool, held_out: bool) -> list[Item]:
-    """Ask a card for a fact it has, or lacks, in trained or held-out wordings."""
+    """Ask for a fact that a card has, or lacks, in trained or held-out wordings."""
     items, wordings = [], asset("gates")["questions"]
     while len(items) < n:
         text, called, facts = cards.make(rng)
-        asked = cards.question(rng, facts, called, absent)
-        if held_out and asked.key not in wordings:
+        query = cards.question(rng, facts, called, absent)
+        if held_out and query.key not in wordings:
             continue
-        words = rng.choice(wordings[asked.key]) if held_out else asked.text
-        items.append(Item([("user", f"{text}\n{words}")], asked.answer(),
-                          {"card": text, "value": asked.value}))  # fmt: skip
+        words = rng.choice(wordings[query.key]) if held_out else query.text
+        items.append(Item([("user", f"{text}\n{words}")], query.answer(),
+                          {"card": text, "value": query.value}))  # fmt: skip
     return items
 
 
@@ -155,14 +157,14 @@ def summaries(rng: random.Random, n: int, held_out: bool = False) -> list[Item]:
     wordings = asset("gates")["summary"] if held_out else sentiment.wordings("summary")[:4]
     items = []
     for number in range(n):
-        made = review(rng, clauses=rng.choice((2, 3, 4)), clean=True)
-        user = sentiment.fill(rng, wordings[number % len(wordings)], made.text)
-        items.append(Item([("user", user)], "", {"review": made}))
+        source = review(rng, clauses=rng.choice((2, 3, 4)), clean=True)
+        user = sentiment.fill(rng, wordings[number % len(wordings)], source.text)
+        items.append(Item([("user", user)], "", {"review": source}))
     return items
 
 
 def memory(rng: random.Random, n: int) -> list[Item]:
-    """Ask for a fact told earlier in the chat."""
+    """Ask for a fact stated earlier in the chat."""
     return [Item.of(talk.memory(rng)) for _ in range(n)]
 
 
@@ -173,6 +175,6 @@ def json_answers(rng: random.Random, n: int) -> list[Item]:
         label = rng.choice(POLARITIES)
         rows.append((sentiment.text_of(rng, label, True), label))
     wrapped = sentiment.wordings("json")[0].replace("{k}", "").replace("{s}", "\n")
-    asked = [ask(wrapped, text, label) for text, label in rows]
-    right = [Item(item.turns, json.dumps({"sentiment": item.answer})) for item in asked]
+    questions = [ask(wrapped, text, label) for text, label in rows]
+    right = [Item(item.turns, json.dumps({"sentiment": item.answer})) for item in questions]
     return [item for pair in zip(plain(rows), right, strict=True) for item in pair]
