@@ -77,7 +77,7 @@ class Lessons:
 
 def alarm(monitored: Record) -> str | None:
     """Return the window in which ``llmops/5_monitor`` saw its prompt fall, else its input drift."""
-    return monitored.facts["alarm"] or monitored.facts.get("drift")
+    return monitored.fact("accuracy_alarm") or monitored.fact("drift_alarm")
 
 
 def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:

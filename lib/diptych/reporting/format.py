@@ -1,10 +1,10 @@
-"""Recorded values in words, as every page shows them."""
+"""Recorded values as text, the same on every page."""
 
 from collections.abc import Mapping
 
 
 def number(value) -> str:
-    """Return a value as it is read: thousands separated, as many decimals as matter."""
+    """Return a value as text: thousands separated, with the decimals that matter."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

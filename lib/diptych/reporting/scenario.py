@@ -26,17 +26,17 @@ class Scenario:
     Attributes
     ----------
     name : str
-        Name of its file under ``params/scenarios``.
+        Its file's name under ``params/scenarios``.
     title, question : str
-        How the pages call it.
+        As the pages show them.
     files : list of str
         Parameter files for every notebook.
     notebooks : list of str
-        In order; each builds on the run before it in its panel. What follows a name, such as
-        ``"mlops/2_build tasks/digits trials=1"``, are files and parameters for this step alone,
-        over those of the scenario.
+        In order; each builds on the run before it in its panel. Files and parameters after a name,
+        as in ``"mlops/2_build tasks/digits trials=1"``, are for this step alone and win over
+        those of the scenario.
     parameters : list of "name=value"
-        Each for the notebooks that declare it, over the files; may be left out.
+        Each for the notebooks that declare it; wins over the files. May be left out.
     """
 
     name: str
@@ -73,7 +73,7 @@ def load(name: str) -> Scenario:
 
 
 def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
-    """Return what the runner takes: each notebook with those parameters that it declares.
+    """Return the steps for the runner: each notebook with those parameters that it declares.
 
     An override wins over the scenario's own parameter.
 
@@ -82,7 +82,7 @@ def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
     ParameterError
         If no notebook of the scenario declares a parameter.
     """
-    planned = [(name, own) for name, *own in map(str.split, scenario.notebooks)]
+    planned = [(name, words) for name, *words in map(str.split, scenario.notebooks)]
     declared = {
         name: {parameter.name for parameter in read_parameters(find_notebook(name))}
         for name, _ in planned
@@ -97,14 +97,14 @@ def steps(scenario: Scenario, overrides: Iterable[str]) -> list[tuple]:
             f"{nearest(name_of(text), everywhere)}`diptych list` shows them all"
             for text in unknown
         )
-    made, given = [], {name_of(text) for text in overrides}
-    for name, own in planned:
-        files = [*scenario.files, *(word for word in own if "=" not in word)]
+    prepared, overridden = [], {name_of(text) for text in overrides}
+    for name, words in planned:
+        files = [*scenario.files, *(word for word in words if "=" not in word)]
         known = {key: text for key, text in chosen.items() if key in declared[name]}
-        told = {name_of(word): word for word in own if "=" in word}
-        known |= {key: text for key, text in told.items() if key not in given}
-        made.append((name, files, list(known.values())))
-    return made
+        of_step = {name_of(word): word for word in words if "=" in word}
+        known |= {key: text for key, text in of_step.items() if key not in overridden}
+        prepared.append((name, files, list(known.values())))
+    return prepared
 
 
 def name_of(text: str) -> str:
@@ -129,7 +129,7 @@ def report(
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
     force : bool
-        Run also what has not changed.
+        Run again what has not changed, too.
 
     Returns
     -------
@@ -144,14 +144,14 @@ def report(
     overrides, names = list(overrides), tuple(names) or tuple(names_of_all())
     chosen = [load(name) for name in names]
     plans = [steps(scenario, overrides) for scenario in chosen]
-    own = [text for text in overrides if name_of(text) in _of_contrast()]
-    if own:
-        prepare(CONTRAST, (), own)
+    assumptions = [text for text in overrides if name_of(text) in _of_contrast()]
+    if assumptions:
+        prepare(CONTRAST, (), assumptions)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
         runs = run_all(plan, progress=progress, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    compared = _compare(names, done, own, progress=progress, force=force)
+    compared = _compare(names, done, assumptions, progress=progress, force=force)
     return pages.build(done, site or workspace.repo_root() / "site", compared)
 
 
@@ -162,11 +162,11 @@ def _of_contrast() -> set[str]:
 
 
 def _compare(
-    names: Iterable[str], done: Sequence[pages.ScenarioRuns], own: list[str], **options
+    names: Iterable[str], done: Sequence[pages.ScenarioRuns], assumptions: list[str], **options
 ) -> Run | None:
     """Run the contrast over exactly these runs; takes what `run_notebook` takes."""
     if not _of_contrast():
         return None
     runs = [f"{scenario.name}:{run.id}" for scenario in done for run in scenario.runs]
-    told = [f"scenarios={json.dumps(list(names))}", f"runs={json.dumps(runs)}"]
-    return run_notebook(CONTRAST, (), [*own, *told], **options)
+    compared = [f"scenarios={json.dumps(list(names))}", f"runs={json.dumps(runs)}"]
+    return run_notebook(CONTRAST, (), [*assumptions, *compared], **options)

@@ -2,7 +2,8 @@
 
 A stage reads what the run before it recorded: its values, tables and artefacts, in that run's
 folder. Nothing else passes between notebooks. A run that is missing is made first, by running
-its notebook with the same task parameters.
+its notebook with the same task parameters. What our own notebooks record and ask for is declared
+in `diptych.core.contract`; any other notebook records what it likes.
 """
 
 import json
@@ -11,6 +12,7 @@ import platform
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,8 @@ from filelock import FileLock
 
 from diptych.base import environment as host
 from diptych.base import workspace
+from diptych.core import contract
+from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.store import replayed
 from diptych.execution import runs
@@ -28,10 +32,6 @@ from diptych.execution.declaration import read_parameters
 
 SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
-
-
-class RecordError(LookupError):
-    """A run or a recorded value is not there; the message says how to make it."""
 
 
 @dataclass
@@ -67,25 +67,64 @@ class Record:
         """The run's id, also while the runner still stages its folder."""
         return self.folder.name.removeprefix(".").removesuffix(".partial")
 
+    @property
+    def contract(self) -> contract.Contract | None:
+        """What the notebook declares; None where it records freely."""
+        return contract.of(self.notebook)
+
     def value(self, name: str):
         """Return one recorded value.
 
         Raises
         ------
         RecordError
-            If the run recorded no such value.
+            If the notebook declares no such value, or the run recorded none.
         """
+        if self.contract:
+            self.contract.value(name)
         if name not in self.values:
-            known = ", ".join(self.values) or "nothing"
-            raise RecordError(f"{name}: run {self.id} recorded no such value; it has {known}")
+            raise self._lacks(name, "value", self.values)
         return self.values[name]["value"]
 
+    def fact(self, name: str):
+        """Return one fact; raises as `value` does."""
+        if self.contract:
+            self.contract.fact(name)
+        if name not in self.facts:
+            raise self._lacks(name, "fact", self.facts)
+        return self.facts[name]
+
+    def parameter(self, name: str):
+        """Return the value of one of the notebook's parameters; raises as `value` does."""
+        if self.contract:
+            self.contract.parameter(name)
+        parameters = self.fact("parameters")
+        if name not in parameters:
+            raise self._lacks(name, "parameter", parameters)
+        return parameters[name]
+
     def table(self, name: str) -> pd.DataFrame:
-        """Read a table the run saved."""
-        path = self.folder / f"{name}.parquet"
+        """Read a table the run saved; raises as `value` does."""
+        if self.contract:
+            self.contract.table(name)
+        path = self._path(name)
         if not path.exists():
-            raise RecordError(f"{name}: run {self.id} saved no such table")
+            raise self._lacks(name, "table", self.tables)
         return pd.read_parquet(path)
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables the run saved."""
+        return sorted(path.stem for path in self.folder.glob("*.parquet"))
+
+    def _path(self, table: str) -> Path:
+        return self.folder / f"{table}.parquet"
+
+    def _lacks(self, name: str, what: str, known: Iterable[str]) -> RecordError:
+        return RecordError(
+            f"{name}: run {self.id} recorded no such {what}; it has {', '.join(known) or 'none'}. "
+            f"Run {self.notebook} again if it was made by another version"
+        )
 
     def ancestor(self, notebook: str) -> "Record":
         """Return the run of `notebook` that this one was built on, any number of steps back."""
@@ -109,26 +148,65 @@ class Recorder(Record):
         return self.parent().ancestor(notebook)
 
     def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
-        """Record one value, with its interval if it has one (an `Estimate` brings its own)."""
+        """Record one value, with its interval if it has one (an `Estimate` brings its own).
+
+        The unit of a declared value comes from its contract.
+
+        Raises
+        ------
+        RecordError
+            If the notebook has a contract and declares no such value, or another kind, interval
+            or unit.
+        """
         if isinstance(value, Estimate):
             value, low, high = value.value, value.low, value.high
-        entry = {"value": value, "low": low, "high": high, "unit": unit}
-        self.values[name] = {key: _plain(x) for key, x in entry.items()}
+        value, low, high = map(_plain, (value, low, high))
+        if self.contract:
+            declared = self.contract.value(name)
+            declared.check(value, low, high)
+            if unit not in ("", declared.unit):
+                raise RecordError(
+                    f"{name}: its unit is declared as {declared.unit!r}, not {unit!r}"
+                )
+            unit = declared.unit
+        self.values[name] = {"value": value, "low": low, "high": high, "unit": unit}
         self._write()
 
     def note(self, **facts) -> None:
-        """Hand plain facts (JSON) to the next stage."""
+        """Hand plain facts (JSON) to the next stage; raises as `record` does."""
+        if self.contract:
+            for name, content in facts.items():
+                self.contract.check_fact(name, content)
         self.facts.update(facts)
         self._write()
 
     def save(self, name: str, frame: pd.DataFrame) -> None:
-        """Save a table for later stages."""
-        frame.to_parquet(self.folder / f"{name}.parquet", index=False)
+        """Save a table for later stages.
+
+        Raises
+        ------
+        RecordError
+            If the notebook has a contract and the table is not declared, or lacks a column.
+        """
+        if self.contract:
+            self.contract.check_columns(name, list(frame))
+        frame.to_parquet(self._path(name), index=False)
 
     def conclude(self, **values) -> pd.DataFrame:
-        """Record the verdict's values, mark the run complete and return them as a table."""
+        """Record the verdict's values, mark the run complete and return them as a table.
+
+        Raises
+        ------
+        RecordError
+            As `record` does, and if something is missing that the notebook's contract declares.
+        """
         for name, value in values.items():
             self.record(name, value)
+        if self.contract:
+            missing = self.contract.missing(self.values, self.facts, self.tables)
+            if missing:
+                names = ", ".join(missing)
+                raise RecordError(f"{names}: {self.notebook} declares this and did not record it")
         self.complete = True
         self._write()
         return summary(self)
@@ -166,8 +244,8 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
     declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
     run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
     versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
-    named = {"seed": "seed", "data version": "data_version", "task": "task"}
-    print(" · ".join(f"{said} {task[key]}" for said, key in named.items() if key in task))
+    labels = {"seed": "seed", "data_version": "data version", "task": "task"}
+    print(" · ".join(f"{label} {task[key]}" for key, label in labels.items() if key in task))
     print(f"Python {platform.python_version()} · {versions}")
     return run
 
@@ -187,12 +265,12 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         return record
     record = latest(notebook, task)
     if record is None:
-        record = _made_once(notebook, task)
+        record = _make_once(notebook, task)
     dependencies.latest(notebook, task)
     return record
 
 
-def _made_once(notebook: str, task: dict) -> Record:
+def _make_once(notebook: str, task: dict) -> Record:
     """Make a run that is missing; of several processes that miss it, one makes it."""
     with FileLock(workspace.home() / f"{notebook.replace('/', '-')}.lock"):
         if record := latest(notebook, task):
@@ -239,8 +317,8 @@ def summary(record: Record) -> pd.DataFrame:
 
 def _folder(notebook: str) -> Path:
     """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
-    if given := os.environ.get("DIPTYCH_RUN"):
-        return Path(given)
+    if folder := os.environ.get("DIPTYCH_RUN"):
+        return Path(folder)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{notebook.replace('/', '-')}-{secrets.token_hex(2)}"
     folder = workspace.runs() / name
@@ -253,7 +331,7 @@ def _make(notebook: str, task: dict) -> None:
     command = [sys.executable, "-m", "diptych", "run", notebook]
     for name, value in task.items():
         command += ["-p", f"{name}={json.dumps(value)}"]
-    # what that run uses is not what this one does
+    # that run notes its own dependencies, not this one's
     environment = {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from diptych.core import contract
+from diptych.core.contract import DATA
 from diptych.core.plots.html import MARKERS, SERIES, figure, figure_html, show, styled
 from diptych.core.store.prices import Price
 from diptych.reporting.contrast.evidence import Panel
@@ -17,7 +19,7 @@ OWN, LOCAL = "a model of your own", "the local language model"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Workload:
     """What a model of one's own takes besides compute; each is a parameter of the contrast.
 
     Attributes
@@ -41,8 +43,8 @@ class Plan:
 def forecast(right: Panel, models: Sequence[str]) -> pd.DataFrame:
     """Return what 1,000 answers would cost of other models, from the tokens that were measured.
 
-    A forecast: their own vocabularies cut the same text into other numbers of tokens, and what
-    they would answer was not measured.
+    A forecast: each model's own vocabulary gives the same text another number of tokens, and what
+    it would answer was not measured.
 
     Parameters
     ----------
@@ -56,10 +58,10 @@ def forecast(right: Panel, models: Sequence[str]) -> pd.DataFrame:
         price is known) and ``source``; without lines where no tokens were measured.
     """
     columns = ["model", "tokens in", "tokens out", "usd", "source"]
-    said = right.said()
-    if said is None or said[["prompt_tokens", "completion_tokens"]].isna().any(axis=None):
+    answers = right.answers()
+    if answers is None or answers[["prompt_tokens", "completion_tokens"]].isna().any(axis=None):
         return pd.DataFrame(columns=columns)
-    tokens = [float(said[name].mean()) for name in ("prompt_tokens", "completion_tokens")]
+    tokens = [float(answers[name].mean()) for name in ("prompt_tokens", "completion_tokens")]
     lines = []
     for model in models:
         provider, _, name = model.partition("/")
@@ -75,43 +77,43 @@ def monthly(
     right: Panel,
     prices: pd.DataFrame,
     volumes: Sequence[float],
-    plan: Plan,
-    given: Assumptions,
+    workload: Workload,
+    assumptions: Assumptions,
 ) -> pd.DataFrame:
     """Return dollars a month by option and number of requests a month.
 
     Returns
     -------
     DataFrame
-        ``option``, ``requests``, ``usd``; without lines where the left panel recorded neither its
-        labels nor its throughput.
+        ``option``, ``requests``, ``usd``; without lines where MLOps did not record both its labels
+        and its throughput.
     """
     columns = ["option", "requests", "usd"]
-    fixed, rate = fixed_usd(left, plan), throughput(left)
+    fixed, rate = fixed_usd(left, workload), throughput(left)
     if fixed is None or rate is None:
         return pd.DataFrame(columns=columns)
-    lines = [(OWN, n, fixed + _host(rate.value, n, plan, given)) for n in volumes]
+    lines = [(OWN, n, fixed + _host(rate.value, n, workload, assumptions)) for n in volumes]
     local = throughput(right) if right.is_local else None
     if local is not None:
-        lines += [(LOCAL, n, _host(local.value, n, plan, given)) for n in volumes]
+        lines += [(LOCAL, n, _host(local.value, n, workload, assumptions)) for n in volumes]
     for row in prices.dropna(subset="usd").itertuples():
         lines += [(row.model, n, n * row.usd / 1000) for n in volumes]
     return pd.DataFrame(lines, columns=columns)
 
 
-def _host(rate: float, requests: float, plan: Plan, given: Assumptions) -> float:
+def _host(rate: float, requests: float, workload: Workload, assumptions: Assumptions) -> float:
     """Return what the machines for so many requests a month cost, each paid used or not."""
     most = rate * HOURS * 3600
-    return plan.cpus * given.usd_per_cpu_hour * HOURS * max(1, math.ceil(requests / most))
+    return workload.cpus * assumptions.usd_per_cpu_hour * HOURS * max(1, math.ceil(requests / most))
 
 
-def fixed_usd(left: Panel, plan: Plan) -> float | None:
+def fixed_usd(left: Panel, workload: Workload) -> float | None:
     """Return the dollars a month that labels and work come to, None if labels are not recorded."""
-    labels = left.value("1_data", "train_rows")
+    labels = left.value(DATA, contract.TRAIN_ROWS)
     if labels is None:
         return None
-    work = plan.build_hours * plan.usd_per_hour
-    return (labels.value * plan.usd_per_label + work) / plan.months
+    work = workload.build_hours * workload.usd_per_hour
+    return (labels.value * workload.usd_per_label + work) / workload.months
 
 
 def crossings(costs: pd.DataFrame) -> pd.DataFrame:
@@ -123,9 +125,9 @@ def crossings(costs: pd.DataFrame) -> pd.DataFrame:
         ``option`` and ``requests``: 0 where it is cheaper from the start, infinite where it is not
         within the volumes looked at.
     """
-    lines, own = [], costs[costs["option"] == OWN].set_index("requests")["usd"]
+    lines, ours = [], costs[costs["option"] == OWN].set_index("requests")["usd"]
     for name, other in costs[costs["option"] != OWN].groupby("option", sort=False):
-        gap = (own - other.set_index("requests")["usd"]).sort_index()
+        gap = (ours - other.set_index("requests")["usd"]).sort_index()
         cheaper = gap[gap < 0]
         if cheaper.empty:
             lines.append((name, math.inf))
@@ -159,21 +161,21 @@ def _drawn(costs: pd.DataFrame, title: str) -> tuple:
     """Return the figure, its description, its data and its caption."""
     fig, axes = figure(340)
     axes.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="US dollars a month")
-    found = crossings(costs).set_index("option")["requests"]
+    crossed = crossings(costs).set_index("option")["requests"]
     for number, (name, line) in enumerate(costs.groupby("option", sort=False)):
         color = SERIES[number % len(SERIES)]
         axes.plot(line["requests"], line["usd"], color=color, label=name)
-        if 0 < found.get(name, 0) < math.inf:
-            at = float(np.interp(found[name], line["requests"], line["usd"]))
-            axes.plot(found[name], at, MARKERS[number % len(MARKERS)], color=color, markersize=9)
+        if 0 < crossed.get(name, 0) < math.inf:
+            at = float(np.interp(crossed[name], line["requests"], line["usd"]))
+            axes.plot(crossed[name], at, MARKERS[number % len(MARKERS)], color=color, markersize=9)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     axes.minorticks_off()
     fig.legend(loc="outside upper left", ncols=2)
-    said = "; ".join(crossing_words(name, n) for name, n in found.items())
+    summary = "; ".join(crossing_words(name, n) for name, n in crossed.items())
     table = costs.pivot_table(index="requests", columns="option", values="usd", sort=False)
     shown = table.iloc[:: max(1, len(table) // 12)].reset_index()
-    alt = f"Dollars a month by requests a month, {title}: {said}."
+    alt = f"Dollars a month by requests a month, {title}: {summary}."
     return fig, alt, shown, "Dollars a month by requests a month, both axes logarithmic"
 
 

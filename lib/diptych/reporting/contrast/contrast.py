@@ -1,4 +1,4 @@
-"""The contrast: both panels of each scenario on one ledger, every verdict computed from runs."""
+"""The contrast: both panels of each scenario side by side, every verdict computed from runs."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from diptych.core.store.prices import Price, dated
 from diptych.execution.parameters import find_file, load_file
 from diptych.execution.runs import Run, find_runs, load_run
 from diptych.reporting.contrast import breakeven, dimensions, evidence, labels, verdicts
-from diptych.reporting.contrast.breakeven import Plan
+from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.contrast.verdicts import Verdict
 from diptych.reporting.scenario import Scenario, load, names_of_all
@@ -46,30 +46,32 @@ class Contrast:
     labels: pd.DataFrame
 
     def table(self) -> pd.DataFrame:
-        """Return the ledger as it is read: a line per dimension."""
+        """Return a line for each dimension: both figures, the verdict and why."""
         lines = []
         for verdict in self.verdicts:
-            own, measured = verdict.dimension, verdict.measured
-            told = [
-                "—" if figure is None else figure.said(own.unit)
+            dimension, measured = verdict.dimension, verdict.measured
+            left, right = (
+                "—" if figure is None else figure.text(dimension.unit)
                 for figure in (measured.left, measured.right)
-            ]
-            lines.append((own.group, own.name, told[0], verdict.winner, told[1], verdict.why))
+            )
+            lines.append(
+                (dimension.group, dimension.name, left, verdict.winner, right, verdict.why)
+            )
         names = ["group", "dimension", "MLOps", "verdict", "LLMOps", "why"]
         return pd.DataFrame(lines, columns=names)
 
     def counts(self) -> dict[str, int]:
         """Return how many dimensions each outcome has, by scenario and outcome."""
-        found = verdicts.counts(self.verdicts)
-        return {f"{self.scenario.name}, {winner}": number for winner, number in found.items()}
+        counted = verdicts.counts(self.verdicts)
+        return {f"{self.scenario.name}, {outcome}": n for outcome, n in counted.items()}
 
 
 def contrast(
     scenario: Scenario,
     runs: Sequence[Run],
-    given: Assumptions,
+    assumptions: Assumptions,
     *,
-    plan: Plan | None = None,
+    workload: Workload | None = None,
     models: Sequence[str] = (),
     most_requests: float = 1e7,
 ) -> Contrast:
@@ -78,8 +80,9 @@ def contrast(
     Parameters
     ----------
     runs : sequence of Run
-        Of either panel; of a notebook the last one counts. What is missing is not measured.
-    given, plan : Assumptions, Plan
+        Of either panel; of a notebook the last one counts. What a missing run would have recorded
+        is not measured.
+    assumptions, workload : Assumptions, Workload
         What no run can tell.
     models : sequence of str
         To forecast the price of, such as ``"openai/gpt-4o"``.
@@ -87,14 +90,14 @@ def contrast(
         Largest number of requests a month looked at.
     """
     left, right = evidence.sides(runs)
-    judged = [
-        verdicts.judge(dimension, dimension.measure(left, right, given), given)
+    concluded = [
+        verdicts.conclude(dimension, dimension.measure(left, right, assumptions), assumptions)
         for dimension in dimensions.of(left, right)
     ]
     prices = breakeven.forecast(right, models)
     volumes = breakeven.volumes(most_requests)
-    costs = breakeven.monthly(left, right, prices, volumes, plan or Plan(), given)
-    return Contrast(scenario, judged, prices, costs, labels.bought(left, right))
+    costs = breakeven.monthly(left, right, prices, volumes, workload or Workload(), assumptions)
+    return Contrast(scenario, concluded, prices, costs, labels.bought(left, right))
 
 
 def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenario, list[Run]]]:
@@ -112,17 +115,17 @@ def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenari
         If a scenario or a run is not there.
     """
     chosen = [load(name) for name in (tuple(names) or names_of_all())]
-    given: dict[str, list[Run]] = {}
+    named: dict[str, list[Run]] = {}
     for text in runs:
         name, _, run_id = text.partition(":")
         if name not in [scenario.name for scenario in chosen]:
             raise ParameterError(f"runs: {text!r}; write scenario:id, of a scenario listed")
         try:
-            given.setdefault(name, []).append(load_run(run_id))
+            named.setdefault(name, []).append(load_run(run_id))
         except LookupError as error:
             raise ParameterError(f"runs: {error}") from error
-    known = find_runs() if len(given) < len(chosen) else []
-    return [(own, given.get(own.name) or _latest(own, known)) for own in chosen]
+    known = find_runs() if len(named) < len(chosen) else []
+    return [(one, named.get(one.name) or _latest(one, known)) for one in chosen]
 
 
 def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
@@ -131,19 +134,19 @@ def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
     for file in scenario.files:
         wanted |= load_file(find_file(file))
     wanted |= {text.partition("=")[0]: text.partition("=")[2] for text in scenario.parameters}
-    found = []
+    newest = []
     for notebook in dict.fromkeys(step.partition(" ")[0] for step in scenario.notebooks):
         for run in known:
             task = run.result.get("task") or {}
             same = all(str(task[name]) == str(wanted[name]) for name in task if name in wanted)
             if run.notebook == notebook and run.result.get("complete") and task and same:
-                found.append(run)
+                newest.append(run)
                 break
-    return found
+    return newest
 
 
 def options() -> pd.DataFrame:
-    """Return what the field uses: how one gets at it, its price and where that stands.
+    """Return the options of the field: how to access each, its price and the source of that.
 
     Returns
     -------
@@ -168,18 +171,20 @@ def _token_price(model: str) -> dict:
     facts = price.facts()
     if facts["input_usd"] is None:
         return {"price": UNKNOWN, "source": facts["source"]}
-    said = f"{facts['input_usd']:g} USD in, {facts['output_usd']:g} USD out, a million tokens"
+    prices = f"{facts['input_usd']:g} USD in, {facts['output_usd']:g} USD out, a million tokens"
     page = price.page()
     source = f"{facts['source']}, after {page}" if page else facts["source"]
-    return {"price": said, "source": source, "read": f"{dated()} or later"}
+    return {"price": prices, "source": source, "read": f"{dated()} or later"}
 
 
-def write(found: Sequence[Contrast], given: Assumptions, plan: Plan, folder: Path) -> Path:
+def write(
+    contrasts: Sequence[Contrast], assumptions: Assumptions, workload: Workload, folder: Path
+) -> Path:
     """Write everything a page shows of the contrast into a run's folder."""
     content = {
-        "scenarios": [_facts(one, given.goal) for one in found],
+        "scenarios": [_facts(one, assumptions.goal) for one in contrasts],
         "options": options().to_dict("records"),
-        "assumptions": asdict(given) | asdict(plan),
+        "assumptions": asdict(assumptions) | asdict(workload),
     }
     path = folder / FILE
     workspace.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False))

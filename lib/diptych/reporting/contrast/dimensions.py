@@ -1,15 +1,19 @@
-"""What the two panels are compared by."""
+"""The dimensions by which the two panels are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diptych.core import contract
+from diptych.core.contract import BUILD, IMPROVE, RELEASE
+from diptych.core.data.perturb import MARK
 from diptych.reporting.contrast import measures
-from diptych.reporting.contrast.evidence import HARDER, Panel
+from diptych.reporting.contrast.evidence import Panel
 from diptych.reporting.contrast.measures import Assumptions, Measured
 
 LOWER, HIGHER = "lower", "higher"
-SHARE, RATIO = "share", "ratio"  # how a difference is read: against the margin, or as a multiple
-COMMON = ("typos", "negation")  # always listed, measured or not
+SHARE, RATIO = "share", "ratio"  # what a difference is held against: the margin, or the ratio
+COMMON = ("typos", "negation")  # perturbations that are listed even where none is measured
+STRESS = "Under stress"
 
 
 @dataclass(frozen=True)
@@ -38,60 +42,61 @@ class Dimension:
 
 
 def of(left: Panel, right: Panel) -> list[Dimension]:
-    """Return the dimensions of a scenario: those of every one, and how rows were made harder."""
-    both = [panel.graded for panel in (left, right)]
-    found = {name.partition(HARDER)[2] for rows in both if rows is not None for name in rows.index}
-    ways = [*COMMON, *sorted(found - {*COMMON, ""})]
-    harder = [
-        Dimension(f"harder-{way}", "Under stress", f"loss under {way}", "", LOWER, SHARE,
-                  f"rows come with {way}", measures.loss_under(way))
-        for way in ways
+    """Return the dimensions of a scenario: those of every one, and one for each perturbation."""
+    grades = [panel.grades for panel in (left, right) if panel.grades is not None]
+    measured = {row.partition(MARK)[2] for grade in grades for row in grade.index}
+    perturbations = [*COMMON, *sorted(measured - {*COMMON, ""})]
+    perturbed = [
+        Dimension(f"perturbed-{name}", STRESS, f"accuracy drop under {name}", "", LOWER, SHARE,
+                  f"rows come with {name}", measures.drop_under(name))
+        for name in perturbations
     ]  # fmt: skip
-    place = next(i for i, d in enumerate(ALWAYS) if d.group == "Under stress")
-    return [*ALWAYS[:place], *harder, *ALWAYS[place:]]
+    place = next(i for i, d in enumerate(ALWAYS) if d.group == STRESS)
+    return [*ALWAYS[:place], *perturbed, *ALWAYS[place:]]
 
 
 ALWAYS = [
-    Dimension("quality", "Quality", "quality on the test rows", "", HIGHER, SHARE,
+    Dimension("quality", "Quality", "quality on the test set", "", HIGHER, SHARE,
               "it must be right on rows like those of the task", measures.quality),
-    Dimension("by-hand", "Quality", "quality on rows written by hand", "", HIGHER, SHARE,
-              "rows are unlike those of the task", measures.by_hand),
+    Dimension("hand-written", "Quality", "quality on the hand-written test set", "", HIGHER,
+              SHARE, "rows are unlike those of the task", measures.hand_written),
     Dimension("calibration", "Quality", "calibration error", "", LOWER, SHARE,
               "its confidence must mean something",
-              measures.recorded("3_release", "calibration_error")),
-    Dimension("drift", "Under stress", "loss since the drift alarm", "", LOWER, SHARE,
+              measures.recorded(RELEASE, contract.CALIBRATION_ERROR)),
+    Dimension("drift", STRESS, "accuracy drop since the drift alarm", "", LOWER, SHARE,
               "rows change and nobody reacts yet", measures.drift),
-    Dimension("afterwards", "Under stress", "quality after the reaction to drift", "", HIGHER,
+    Dimension("afterwards", STRESS, "quality after the reaction to drift", "", HIGHER,
               SHARE, "rows change and somebody reacts", measures.afterwards),
-    Dimension("asked-again", "Under stress", "answers that change when asked again", "", LOWER,
-              SHARE, "the same question must get the same answer",
-              measures.recorded("2_build", "changed_when_asked_again")),
-    Dimension("p50", "Speed", "latency, half of the requests", "ms", LOWER, RATIO,
+    Dimension("instability", STRESS, "answer instability", "", LOWER, SHARE,
+              "the same question must get the same answer",
+              measures.recorded(BUILD, contract.ANSWER_INSTABILITY)),
+    Dimension("p50", "Speed", "latency, p50", "ms", LOWER, RATIO,
               "answers must come at once", measures.latency(50)),
-    Dimension("p95", "Speed", "latency, 95 of 100 requests", "ms", LOWER, RATIO,
+    Dimension("p95", "Speed", "latency, p95", "ms", LOWER, RATIO,
               "slow answers are not accepted", measures.latency(95)),
-    Dimension("p99", "Speed", "latency, 99 of 100 requests", "ms", LOWER, RATIO,
+    Dimension("p99", "Speed", "latency, p99", "ms", LOWER, RATIO,
               "no answer may be slow", measures.latency(99)),
-    Dimension("first-token", "Speed", "time to the first word, half of the requests", "ms", LOWER,
-              RATIO, "somebody waits and reads along", measures.first_word),
+    Dimension("first-token", "Speed", "time to first token (TTFT), p50", "ms", LOWER, RATIO,
+              "somebody waits and reads along", measures.first_token),
     Dimension("throughput", "Speed", "requests a second", "", HIGHER, RATIO,
               "many ask at once", measures.throughputs),
     Dimension("cost", "Cost", "cost of 1,000 answers", "USD", LOWER, RATIO,
               "there are many answers to pay for", measures.costs),
     Dimension("cost-correct", "Cost", "cost of 1,000 correct answers", "USD", LOWER, RATIO,
               "only correct answers are worth money", measures.cost_of_correct),
-    Dimension("labels", "Effort", "labels until the goal is reached", "labels", LOWER, RATIO,
+    Dimension("labels", "Effort", "labels needed to reach the goal", "labels", LOWER, RATIO,
               "there are few labels", measures.labels),
-    Dimension("labels-again", "Effort", "labels to react to drift", "labels", LOWER, RATIO,
-              "labels of new rows come slowly", measures.recorded("6_improve", "labels")),
+    Dimension("labels-for-drift", "Effort", "labels needed to react to drift", "labels", LOWER,
+              RATIO, "labels of new rows come slowly",
+              measures.recorded(IMPROVE, contract.LABELS)),
     Dimension("first-version", "Effort", "time to a first version", "s", LOWER, RATIO,
               "something must run soon", measures.first_version),
     Dimension("change", "Effort", "time to change its behaviour", "s", LOWER, RATIO,
               "its behaviour must change often", measures.change),
     Dimension("size", "Footprint", "size of the model", "MB", LOWER, RATIO,
-              "it must fit on a small device", measures.recorded("3_release", "size_mb")),
+              "it must fit on a small device", measures.recorded(RELEASE, contract.SIZE)),
     Dimension("memory", "Footprint", "memory while serving", "MB", LOWER, RATIO,
               "memory is scarce", measures.memory),
-    Dimension("leaving", "Footprint", "data that leaves the machine, an answer", "bytes", LOWER,
+    Dimension("leaving", "Footprint", "data that leaves the machine per answer", "bytes", LOWER,
               RATIO, "data must stay here", measures.leaving),
 ]  # fmt: skip

@@ -8,12 +8,24 @@ from functools import cached_property
 
 import pandas as pd
 
+from diptych.core import contract
+from diptych.core.contract import BUILD, Contract, Fact, RecordError, Table, Value
+from diptych.core.data.perturb import MARK
 from diptych.core.evaluation.stats import Estimate
 from diptych.execution.runs import Run
 from diptych.reporting.format import number
 
-LEFT, RIGHT = "mlops", "llmops"
-HARDER = "~"  # between a row's id and the way it was made harder
+LEFT, RIGHT = contract.PANELS
+# Where 2_build keeps its graded rows: the column that names a model or prompt, the fact that
+# names the selected one, and the tables.
+GRADED = {
+    LEFT: ("family", contract.FAMILY, (contract.PREDICTIONS,)),
+    RIGHT: (
+        "variant",
+        contract.VARIANT,
+        (contract.RESULTS, contract.PERTURBED_RESULTS, contract.HAND_WRITTEN_RESULTS),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class Figure:
     value : float
         Infinite where a goal was not reached.
     runs : tuple of str
-        Ids of the runs it came from, the one to look at first.
+        Ids of the runs it came from, the most telling one first.
     low, high : float or None
         A 95 % interval.
     n : int
@@ -53,8 +65,8 @@ class Figure:
             return None
         return Estimate(self.value, self.low, self.high, self.n)
 
-    def said(self, unit: str = "") -> str:
-        """Return the figure in words."""
+    def text(self, unit: str = "") -> str:
+        """Return the figure as it is read, with its unit."""
         if math.isinf(self.value):
             return "not reached"
         if unit in ("USD", "ms", "s", "MB") and 0 < abs(self.value) < 1:
@@ -66,104 +78,148 @@ class Figure:
 class Panel:
     """The newest complete run of each notebook of a panel, and what it recorded.
 
-    Every method returns None where the run or the thing is missing: nothing is ever guessed.
+    Every name that is asked for is declared in `diptych.core.contract`. Every method returns None
+    where the run is missing, or a value that a run may leave out: nothing is ever guessed.
+
+    Raises
+    ------
+    RecordError
+        By every method: if the stage's notebook declares no such name, or a complete run lacks
+        one that it must have, because another version made it.
     """
 
     def __init__(self, name: str, runs: Iterable[Run]):
         self.name = name
-        own = [run for run in runs if run.notebook.partition("/")[0] == name]
-        good = [run for run in own if run.status == "ok" and run.result.get("complete")]
-        self.runs = {run.notebook.partition("/")[2]: run for run in good}
+        of_panel = [run for run in runs if run.notebook.partition("/")[0] == name]
+        complete = [run for run in of_panel if run.status == "ok" and run.result.get("complete")]
+        self.runs = {run.notebook.partition("/")[2]: run for run in complete}
+
+    def contract(self, stage: str) -> Contract:
+        """Return what the notebook of a stage such as ``"2_build"`` declares."""
+        declared = contract.of(f"{self.name}/{stage}")
+        if declared is None:
+            raise RecordError(f"{self.name}/{stage}: no notebook of this name has a contract")
+        return declared
 
     def run(self, stage: str) -> Run | None:
-        """Return the run of a stage such as ``"2_build"``."""
+        """Return the run of a stage."""
+        self.contract(stage)
         return self.runs.get(stage)
 
-    def fact(self, stage: str, name: str):
+    def declares(self, stage: str, value: Value) -> bool:
+        """Say whether this panel's notebook of a stage records a value."""
+        return value in self.contract(stage).values
+
+    def fact(self, stage: str, fact: Fact):
         """Return a fact that a stage noted."""
+        self.contract(stage).fact(fact.name)
         run = self.run(stage)
-        return None if run is None else run.result.get("facts", {}).get(name)
+        return None if run is None else _entry(run, "facts", fact.name)
 
-    def value(self, stage: str, *names: str, note: str = "") -> Figure | None:
-        """Return the first of these values that a stage recorded as a number."""
+    def value(self, stage: str, value: Value, note: str = "") -> Figure | None:
+        """Return a value that a stage recorded, None where it could not be measured."""
+        self.contract(stage).value(value.name)
         run = self.run(stage)
-        values = {} if run is None else run.result.get("values", {})
-        for name in names:
-            entry = values.get(name)
-            if entry and _is_number(entry["value"]):
-                ends = entry.get("low"), entry.get("high")
-                return Figure(entry["value"], (run.id,), *ends, note=note)
-        return None
+        if run is None or not (value.always or value.name in run.result.get("values", {})):
+            return None
+        entry = _entry(run, "values", value.name)
+        if not _is_number(entry["value"]):
+            return None
+        ends = entry.get("low"), entry.get("high")
+        return Figure(entry["value"], (run.id,), *ends, note=note)
 
-    def table(self, stage: str, name: str) -> pd.DataFrame | None:
+    def table(self, stage: str, table: Table) -> pd.DataFrame | None:
         """Return a table that a stage saved."""
+        declared = self.contract(stage)
+        declared.table(table.name)
         run = self.run(stage)
-        path = None if run is None else run.folder / f"{name}.parquet"
-        return pd.read_parquet(path) if path and path.exists() else None
+        if run is None:
+            return None
+        path = run.folder / f"{table.name}.parquet"
+        if not path.exists():
+            raise _lacks(run, table.name)
+        frame = pd.read_parquet(path)
+        declared.check_columns(table.name, list(frame))
+        return frame
+
+    def parameter(self, stage: str, name: str):
+        """Return the value of a notebook's parameter."""
+        self.contract(stage).parameter(name)
+        parameters = self.fact(stage, contract.PARAMETERS)
+        if parameters is not None and name not in parameters:
+            raise _lacks(self.run(stage), f"parameter {name}")
+        return None if parameters is None else parameters[name]
 
     def seconds(self, *stages: str, note: str = "") -> Figure | None:
         """Return how long the runs of all these stages took together.
 
-        Answers that were there already count with the time they took when asked.
+        Replayed answers count with the latency they had when they were requested first.
         """
         runs = [self.run(stage) for stage in stages]
         if None in runs or not all("seconds" in run.manifest for run in runs):
             return None
         ids = tuple(run.id for run in reversed(runs))
-        spared = sum(run.result.get("spared_seconds", 0.0) for run in runs)
-        note += f", {spared:.0f} s of it when its answers were asked first" if spared >= 1 else ""
-        return Figure(sum(run.manifest["seconds"] for run in runs) + spared, ids, note=note)
+        replayed = sum(run.result.get("spared_seconds", 0.0) for run in runs)
+        note += f", {replayed:.0f} s of it replayed latency" if replayed >= 1 else ""
+        return Figure(sum(run.manifest["seconds"] for run in runs) + replayed, ids, note=note)
 
     @cached_property
-    def graded(self) -> pd.Series | None:
-        """The grade (0 to 1) of what goes on, by row id: every row that ``2_build`` judged."""
-        tables = self._judged()
-        if not tables:
+    def grades(self) -> pd.Series | None:
+        """The grades (0 to 1) of the selected model or prompt by row id.
+
+        Of test rows, perturbed ones and hand-written ones; see `GRADED`.
+        """
+        column, fact, tables = GRADED[self.name]
+        selected = self.fact(BUILD, fact)
+        if selected is None:
             return None
-        rows = pd.concat(tables, ignore_index=True)
-        grade = "score" if "score" in rows and rows["score"].notna().all() else "correct"
-        return rows.groupby("id")[grade].mean().astype(float)
+        frames = [self.table(BUILD, table)[["id", column, "score"]] for table in tables]
+        rows = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+        rows = rows[rows[column] == selected]
+        if rows.empty or rows["score"].isna().any():
+            raise RecordError(
+                f"{selected}: run {self.run(BUILD).id} selected it, and a graded row of it is "
+                f"missing or without its score. Run {self.name}/{BUILD} again"
+            )
+        return rows.groupby(rows["id"].astype(str))["score"].mean().astype(float)
 
-    def _judged(self) -> list[pd.DataFrame]:
-        """Return the lines of the model or prompt that goes on, of every table that grades rows."""
-        run = self.run("2_build")
-        column, wanted = {
-            LEFT: ("family", self.fact("2_build", "family")),
-            RIGHT: ("variant", self.fact("2_build", "name")),
-        }[self.name]
-        if run is None or wanted is None:
-            return []
-        found = []
-        for path in sorted(run.folder.glob("*.parquet")):
-            table = pd.read_parquet(path)
-            if {"id", "correct", column} <= set(table):
-                own = table[table[column] == wanted]
-                found += [own.assign(id=own["id"].astype(str))] if len(own) else []
-        return found
-
-    def said(self) -> pd.DataFrame | None:
-        """Return the lines of the right panel's prompt that goes on, with tokens and times."""
-        results = self.table("2_build", "results")
-        name = self.fact("2_build", "name")
-        if results is None or name is None:
+    def answers(self) -> pd.DataFrame | None:
+        """Return the answers of the selected prompt to test rows, with tokens and times."""
+        results, name = self.table(BUILD, contract.RESULTS), self.fact(BUILD, contract.VARIANT)
+        if results is None:
             return None
-        own = results[(results["variant"] == name) & (results["error"] == "")]
-        return own if len(own) else None
-
-    def parameter(self, stage: str, name: str):
-        """Return the value of a notebook's parameter."""
-        return (self.fact(stage, "parameters") or {}).get(name)
+        answers = results[(results["variant"] == name) & (results["error"] == "")]
+        return answers if len(answers) else None
 
     @property
     def is_local(self) -> bool:
-        """Whether every model that was asked runs on this machine."""
-        models = self.parameter("2_build", "models") or []
+        """Whether every model that was called runs on this machine."""
+        models = self.parameter(BUILD, "models") or []
         return bool(models) and all(model.partition("/")[0] == "local" for model in models)
 
 
 def sides(runs: Sequence[Run]) -> tuple[Panel, Panel]:
-    """Return both panels of a scenario's runs."""
+    """Return both panels of a scenario's runs, MLOps first."""
     return Panel(LEFT, runs), Panel(RIGHT, runs)
+
+
+def is_perturbed(ids: pd.Index | pd.Series):
+    """Say of each row id whether it is a perturbed row's."""
+    return ids.astype(str).str.contains(MARK, regex=False)
+
+
+def _entry(run: Run, what: str, name: str):
+    recorded = run.result.get(what, {})
+    if name not in recorded:
+        raise _lacks(run, name)
+    return recorded[name]
+
+
+def _lacks(run: Run, name: str) -> RecordError:
+    return RecordError(
+        f"{name}: run {run.id} has no such record, which {run.notebook} declares; another version "
+        f"made it. Run {run.notebook} again"
+    )
 
 
 def _is_number(value) -> bool:

@@ -1,18 +1,20 @@
-"""What quality how many labels bought: of a fitted model, examples in a prompt, a tuned model."""
+"""The quality by number of labels: of a fitted model, of examples in a prompt, of a tuned model."""
 
 import numpy as np
 import pandas as pd
 
+from diptych.core import contract
+from diptych.core.contract import BUILD, IMPROVE
 from diptych.core.evaluation import stats
 from diptych.core.plots.html import MARKERS, SERIES, figure, figure_html, show, styled
-from diptych.reporting.contrast.evidence import HARDER, LEFT, RIGHT, Panel
+from diptych.reporting.contrast.evidence import LEFT, RIGHT, Panel, is_perturbed
 
-FITTED, SHOWN, TUNED = "a model fitted to them", "a prompt that shows them", "a model tuned on them"
+FITTED, SHOWN, TUNED = "a fitted model", "examples in a prompt", "a fine-tuned model"
 COLUMNS = ["panel", "way", "labels", "value", "low", "high", "run"]
 
 
 def bought(left: Panel, right: Panel) -> pd.DataFrame:
-    """Return the quality on test rows that each number of labels reached.
+    """Return the quality on the test set that each number of labels reached.
 
     Returns
     -------
@@ -25,31 +27,32 @@ def bought(left: Panel, right: Panel) -> pd.DataFrame:
 
 
 def _fitted(left: Panel):
-    curve = left.table("2_build", "learning_curve")
+    curve = left.table(BUILD, contract.LEARNING_CURVE)
     for row in () if curve is None else curve.itertuples():
-        yield LEFT, FITTED, row.rows, row.value, row.low, row.high, left.run("2_build").id
+        yield LEFT, FITTED, row.rows, row.value, row.low, row.high, left.run(BUILD).id
 
 
 def _shown(right: Panel):
-    results, shown = right.table("2_build", "results"), right.fact("2_build", "shown")
-    if results is None or not shown:
+    results = right.table(BUILD, contract.RESULTS)
+    examples = right.fact(BUILD, contract.EXAMPLES_SHOWN)
+    if results is None or not examples:
         return
-    whole = results[~results["id"].astype(str).str.contains(HARDER, regex=False)]
-    for name, own in whole.groupby("variant", sort=False)["score"]:
-        if name in shown and len(own) > 1:
-            found = stats.bootstrap(own)
-            ends = found.value, found.low, found.high
-            yield RIGHT, SHOWN, shown[name], *ends, right.run("2_build").id
+    whole = results[~is_perturbed(results["id"])]
+    for name, scores in whole.groupby("variant", sort=False)["score"]:
+        if name in examples and len(scores) > 1:
+            mean = stats.bootstrap(scores)
+            ends = mean.value, mean.low, mean.high
+            yield RIGHT, SHOWN, examples[name], *ends, right.run(BUILD).id
 
 
 def _tuned(right: Panel):
-    if tuned := right.fact("6_improve", "tuned"):
+    if tuned := right.fact(IMPROVE, contract.TUNED):
         ends = (tuned[name] for name in ("value", "low", "high"))
-        yield RIGHT, TUNED, tuned["labels"], *ends, right.run("6_improve").id
+        yield RIGHT, TUNED, tuned["labels"], *ends, right.run(IMPROVE).id
 
 
 def plot(points: pd.DataFrame, goal: float, title: str) -> None:
-    """Show the quality by labels of what `bought` returned, and the goal."""
+    """Show what `bought` returned, and the goal."""
     show(*_drawn(points, goal, title))
 
 
@@ -62,22 +65,22 @@ def html(points: pd.DataFrame, goal: float, title: str) -> str:
 def _drawn(points: pd.DataFrame, goal: float, title: str) -> tuple:
     """Return the figure, its description, its data and its caption."""
     fig, axes = figure(320)
-    axes.set(xlabel="labels", ylabel="quality on test rows")
-    axes.set_xscale("symlog", linthresh=1)  # none is a number of labels too
+    axes.set(xlabel="labels", ylabel="quality on the test set")
+    axes.set_xscale("symlog", linthresh=1)  # zero labels are a point too
     axes.axhline(goal, color="gray", linestyle=":", linewidth=1.2, label=f"the goal, {goal:g}")
-    for number, (way, own) in enumerate(points.groupby("way", sort=False)):
-        own = own.sort_values("labels")
+    for number, (way, line) in enumerate(points.groupby("way", sort=False)):
+        line = line.sort_values("labels")
         color, marker = SERIES[number], MARKERS[number]
-        line = "-" if way == FITTED else ""
-        axes.vlines(own["labels"], own["low"], own["high"], color=color, alpha=0.4)
-        axes.plot(own["labels"], own["value"], marker + line, color=color, label=way)
+        style = "-" if way == FITTED else ""
+        axes.vlines(line["labels"], line["low"], line["high"], color=color, alpha=0.4)
+        axes.plot(line["labels"], line["value"], marker + style, color=color, label=way)
     ticks = [0, *10 ** np.arange(np.ceil(np.log10(points["labels"].max() + 1)) + 1)]
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
     fig.legend(loc="outside upper left", ncols=2)
     best = points.loc[points.groupby("way", sort=False)["value"].idxmax()]
-    said = "; ".join(
+    summary = "; ".join(
         f"{row.way} reaches {row.value:.3f} with {row.labels:,}" for row in best.itertuples()
     )
     table = points[["way", "labels", "value", "low", "high"]]
-    return fig, f"Quality by labels, {title}: {said}.", table, "Quality by the labels it took"
+    return fig, f"Quality by labels, {title}: {summary}.", table, "Quality by number of labels"

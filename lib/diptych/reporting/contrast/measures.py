@@ -7,12 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from diptych.core import contract
+from diptych.core.contract import (
+    BUILD,
+    DATA,
+    IMPROVE,
+    MONITOR,
+    RELEASE,
+    SERVE,
+    Table,
+    Value,
+)
+from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.stats import Estimate
-from diptych.reporting.contrast.evidence import HARDER, LEFT, Figure, Panel
+from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, is_perturbed
 from diptych.reporting.contrast.labels import bought
 
-STAGES = ("4_serve", "3_release")  # where a server's use of the machine may be recorded
+MACHINE = (SERVE, RELEASE)  # the stages that may record what a server takes of the machine
+WHILE_BUILDING = ", while building"
 
 
 @dataclass(frozen=True)
@@ -41,12 +54,12 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Both figures of a dimension, None where a side did not measure it.
+    """Both figures of a dimension, None where a panel did not measure it.
 
     Attributes
     ----------
     difference : Estimate or None
-        Left less right, where it has an interval.
+        MLOps less LLMOps, where it has an interval.
     p : float or None
         Of McNemar's exact test, where rows are right or wrong.
     needed : int or None
@@ -60,98 +73,107 @@ class Measured:
     needed: int | None = None
 
 
-def quality(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare what both said of the test rows that the right panel judged."""
-    return _on_rows(left, right, given, _ids(right.table("2_build", "results")))
+def quality(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the grades on the test rows that LLMOps was asked about."""
+    return _on_rows(left, right, assumptions, _ids(right, contract.RESULTS))
 
 
-def by_hand(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare what both said of the rows that people wrote by hand."""
-    return _on_rows(left, right, given, _ids(right.table("2_build", "by_hand")))
+def hand_written(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the grades on the hand-written test set."""
+    return _on_rows(left, right, assumptions, _ids(right, contract.HAND_WRITTEN_RESULTS))
 
 
-def _ids(table: pd.DataFrame | None) -> pd.Index:
-    names = pd.Index([] if table is None else table["id"].astype(str).unique())
-    return names[~names.str.contains(HARDER, regex=False)] if len(names) else names
+def _ids(panel: Panel, table: Table) -> pd.Index:
+    """Return the ids of a table's rows, the perturbed ones left out."""
+    frame = panel.table(BUILD, table)
+    ids = pd.Index([] if frame is None else frame["id"].astype(str).unique(), dtype=object)
+    return ids[~is_perturbed(ids)] if len(ids) else ids
 
 
-def _on_rows(left: Panel, right: Panel, given: Assumptions, rows: pd.Index) -> Measured:
-    """Compare what both said of the same rows; a side that judged none of them has no figure."""
-    grades = [panel.graded for panel in (left, right)]
-    own = [None if g is None or not len(rows) else g[g.index.intersection(rows)] for g in grades]
-    figures = [_share(grade, panel) for grade, panel in zip(own, (left, right), strict=True)]
+def _on_rows(left: Panel, right: Panel, assumptions: Assumptions, rows: pd.Index) -> Measured:
+    """Compare the grades on the same rows; a panel that has none of them has no figure."""
+    panels = left, right
+    grades = [
+        None if panel.grades is None or not len(rows) else _of_rows(panel.grades, rows)
+        for panel in panels
+    ]
+    figures = [_share(*pair) for pair in zip(grades, panels, strict=True)]
     if None in figures:
         return Measured(*figures)
-    same = own[0].index.intersection(own[1].index)
+    same = grades[0].index.intersection(grades[1].index)
     if len(same) < 2:
         return Measured()
-    a, b = (grade[same].to_numpy() for grade in own)
-    gap = stats.paired_difference(a, b, seed=given.seed)
+    a, b = (grade[same].to_numpy() for grade in grades)
+    gap = stats.paired_difference(a, b, seed=assumptions.seed)
     p = stats.mcnemar(a, b) if np.isin([a, b], (0, 1)).all() else None
-    figures = [_share(grade[same], panel) for grade, panel in zip(own, (left, right), strict=True)]
-    return Measured(*figures, gap, p, stats.rows_needed(a, b, given.margin))
+    figures = [_share(grade[same], panel) for grade, panel in zip(grades, panels, strict=True)]
+    return Measured(*figures, gap, p, stats.rows_needed(a, b, assumptions.margin))
+
+
+def _of_rows(grades: pd.Series, rows: pd.Index) -> pd.Series:
+    return grades[grades.index.intersection(rows)]
 
 
 def _share(grades: pd.Series | None, panel: Panel) -> Figure | None:
     if grades is None or len(grades) < 2:
         return None
     if grades.isin((0, 1)).all():
-        found = stats.wilson(int(grades.sum()), len(grades))
+        estimate = stats.wilson(int(grades.sum()), len(grades))
     else:
-        found = stats.bootstrap(grades)
-    return Figure.of(found, panel.run("2_build").id)
+        estimate = stats.bootstrap(grades)
+    return Figure.of(estimate, panel.run(BUILD).id)
 
 
-def loss_under(way: str) -> Callable:
-    """Return a measure of what rows lost, each against itself, when made harder in this way."""
+def drop_under(perturbation: str) -> Callable:
+    """Return a measure of the accuracy lost under a perturbation, each row against itself."""
 
-    def measure(left: Panel, right: Panel, given: Assumptions) -> Measured:
-        found = [_before_and_after(panel, way) for panel in (left, right)]
-        if all(one is not None for one in found):
-            both = found[0].index.intersection(found[1].index)
-            found = [one.loc[both] for one in found]
+    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        pairs = [_before_and_after(panel, perturbation) for panel in (left, right)]
+        if all(pair is not None for pair in pairs):
+            both = pairs[0].index.intersection(pairs[1].index)
+            pairs = [pair.loc[both] for pair in pairs]
         figures = [
             None
-            if one is None or len(one) < 2
+            if pair is None or len(pair) < 2
             else Figure.of(
-                stats.paired_difference(one["before"], one["after"], seed=given.seed),
-                panel.run("2_build").id,
+                stats.paired_difference(pair["before"], pair["after"], seed=assumptions.seed),
+                panel.run(BUILD).id,
             )
-            for one, panel in zip(found, (left, right), strict=True)
+            for pair, panel in zip(pairs, (left, right), strict=True)
         ]
         if None in figures:
             return Measured(*figures)
-        # a loss lies in -1..1; halved and moved it is a grade, whose paired difference is doubled
-        half = [(1 + one["before"] - one["after"]) / 2 for one in found]
-        gap = stats.paired_difference(*half, seed=given.seed)
+        # a drop lies in -1..1; halved and moved it is a grade, whose paired difference is doubled
+        half = [(1 + pair["before"] - pair["after"]) / 2 for pair in pairs]
+        gap = stats.paired_difference(*half, seed=assumptions.seed)
         return Measured(*figures, Estimate(2 * gap.value, 2 * gap.low, 2 * gap.high, gap.n))
 
     return measure
 
 
-def _before_and_after(panel: Panel, way: str) -> pd.DataFrame | None:
-    """Return each row's grade as it was and made harder in this way, by the row's own id."""
-    if panel.graded is None:
+def _before_and_after(panel: Panel, perturbation: str) -> pd.DataFrame | None:
+    """Return each row's grade as it was and perturbed, by the id of the row as it was."""
+    if panel.grades is None:
         return None
-    after = panel.graded[panel.graded.index.str.endswith(HARDER + way)]
-    after.index = after.index.str.removesuffix(HARDER + way)
-    both = pd.DataFrame({"before": panel.graded.reindex(after.index), "after": after}).dropna()
-    return both if len(both) else None
+    after = panel.grades[panel.grades.index.str.endswith(MARK + perturbation)]
+    after.index = after.index.str.removesuffix(MARK + perturbation)
+    pair = pd.DataFrame({"before": panel.grades.reindex(after.index), "after": after}).dropna()
+    return pair if len(pair) else None
 
 
-def drift(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare what was lost since the alarm, from the windows whose labels are in."""
+def drift(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the accuracy lost since the drift alarm, from the windows whose labels are in."""
     figures = [_since_alarm(panel) for panel in (left, right)]
     return Measured(*figures, _apart(*figures))
 
 
 def _since_alarm(panel: Panel) -> Figure | None:
-    before = panel.value("5_monitor", "true accuracy before alarm", "accuracy before alarm")
-    since = panel.value("5_monitor", "true accuracy since alarm", "accuracy since alarm")
+    before = panel.value(MONITOR, contract.TRUE_BEFORE)
+    since = panel.value(MONITOR, contract.TRUE_SINCE)
     if not (before and since and before.estimate and since.estimate):
         return None
     lost = stats.unpaired_difference(before.estimate, since.estimate)
-    alarm = panel.fact("5_monitor", "drift") or panel.fact("5_monitor", "alarm")
+    alarm = panel.fact(MONITOR, contract.DRIFT_ALARM)
     note = f"alarm in {alarm}" if alarm else ""
     return Figure(lost.value, before.runs, lost.low, lost.high, note=note)
 
@@ -162,166 +184,173 @@ def _apart(left: Figure | None, right: Figure | None) -> Estimate | None:
     return stats.unpaired_difference(left.estimate, right.estimate)
 
 
-def afterwards(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def afterwards(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what was in service after the reaction to drift, on rows that came later."""
     return Measured(_afterwards(left), _afterwards(right))
 
 
 def _afterwards(panel: Panel) -> Figure | None:
-    promoted = panel.fact("6_improve", "promoted")
-    name = "challenger afterwards" if promoted else "champion afterwards"
-    note = "what was retrained or rewritten" if promoted else "what was there, for nothing beat it"
-    return None if promoted is None else panel.value("6_improve", name, note=note)
+    promoted = panel.fact(IMPROVE, contract.WAS_PROMOTED)
+    if promoted is None:
+        return None
+    if promoted:
+        note = "what was retrained or rewritten"
+        return panel.value(IMPROVE, contract.CHALLENGER_AFTERWARDS, note=note)
+    note = "the champion of before, which nothing beat"
+    return panel.value(IMPROVE, contract.CHAMPION_AFTERWARDS, note=note)
 
 
-def recorded(stage: str, *names: str, note: str = "") -> Callable:
-    """Return a measure of a value that both panels record under one name."""
+def recorded(stage: str, value: Value) -> Callable:
+    """Return a measure of a value that both panels record in this stage."""
 
-    def measure(left: Panel, right: Panel, given: Assumptions) -> Measured:
-        figures = [panel.value(stage, *names, note=note) for panel in (left, right)]
+    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        figures = [panel.value(stage, value) for panel in (left, right)]
         return Measured(*figures, _apart(*figures))
 
     return measure
 
 
-def latency(share: int) -> Callable:
+def latency(percent: int) -> Callable:
     """Return a measure of this percentile of the latency, as served or else as asked to build."""
+    value = {50: contract.P50, 95: contract.P95, 99: contract.P99}[percent]
 
-    def measure(left: Panel, right: Panel, given: Assumptions) -> Measured:
-        served = [
-            panel.value("4_serve", f"p{share}_ms", note=_at_once(panel, "4_serve"))
-            for panel in (left, right)
-        ]
-        said = right.said()
-        if served[1] is None and said is not None and said["latency_ms"].notna().all():
-            value = float(said["latency_ms"].quantile(share / 100))
-            ids = (right.run("2_build").id,)
-            served[1] = Figure(value, ids, note=_at_once(right, "2_build") + ", while building")
-        return Measured(*served)
+    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        served = [panel.value(SERVE, value, note=_at_once(panel, SERVE)) for panel in (left, right)]
+        return Measured(served[0], served[1] or _while_building(right, "latency_ms", percent))
 
     return measure
 
 
-def first_word(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare how long the first word takes; what does not stream shows it with its last."""
-    ours = left.value("4_serve", "first_token_p50_ms", "p50_ms", note="with the whole answer")
-    theirs = right.value("4_serve", "first_token_p50_ms")
-    said = right.said()
-    if theirs is None and said is not None and said["first_token_ms"].notna().all():
-        ids = (right.run("2_build").id,)
-        note = _at_once(right, "2_build") + ", while building"
-        theirs = Figure(float(said["first_token_ms"].median()), ids, note=note)
-    return Measured(ours, theirs)
+def first_token(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the time to the first token; a model that does not stream has the whole answer's."""
+    whole = left.value(SERVE, contract.P50, note="with the whole answer")
+    streamed = right.value(SERVE, contract.FIRST_TOKEN)
+    return Measured(whole, streamed or _while_building(right, "first_token_ms", 50))
+
+
+def _while_building(panel: Panel, column: str, percent: int) -> Figure | None:
+    """Return a percentile of the times that LLMOps recorded with the answers of ``2_build``."""
+    answers = panel.answers()
+    if answers is None or answers[column].isna().any():
+        return None
+    note = _at_once(panel, BUILD) + WHILE_BUILDING
+    value = float(answers[column].quantile(percent / 100))
+    return Figure(value, (panel.run(BUILD).id,), note=note)
 
 
 def _at_once(panel: Panel, stage: str) -> str:
-    many = panel.parameter(stage, "concurrency")
-    return f"{many} at once" if many else ""
+    concurrency = panel.parameter(stage, "concurrency")
+    return f"{concurrency} at once" if concurrency else ""
 
 
 def throughput(panel: Panel) -> Figure | None:
     """Return the requests a panel answered a second, as served or else as asked in ``2_build``."""
-    served = panel.value("4_serve", "requests_per_s")
-    said = None if panel.name == LEFT else panel.said()
-    at_once = panel.parameter("2_build", "concurrency")
-    if served is None and said is not None and at_once and said["latency_ms"].gt(0).all():
-        note = f"from the latency of {at_once} calls at once, while building"
-        rate = 1000 * at_once / float(said["latency_ms"].mean())
-        return Figure(rate, (panel.run("2_build").id,), note=note)
-    return served
+    served = panel.value(SERVE, contract.THROUGHPUT)
+    answers = None if served or panel.name == LEFT else panel.answers()
+    if answers is None or not answers["latency_ms"].gt(0).all():
+        return served
+    concurrency = panel.parameter(BUILD, "concurrency")
+    note = f"from the latency of {concurrency} calls at once{WHILE_BUILDING}"
+    rate = 1000 * concurrency / float(answers["latency_ms"].mean())
+    return Figure(rate, (panel.run(BUILD).id,), note=note)
 
 
-def throughputs(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def throughputs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare the requests answered a second."""
     return Measured(throughput(left), throughput(right))
 
 
-def compute(panel: Panel, given: Assumptions) -> Figure | None:
+def _of_machine(panel: Panel, value: Value) -> Figure | None:
+    """Return what a server takes of this machine, from the first stage that measured it."""
+    stages = [stage for stage in MACHINE if panel.declares(stage, value)]
+    return next(filter(None, (panel.value(stage, value) for stage in stages)), None)
+
+
+def compute(panel: Panel, assumptions: Assumptions) -> Figure | None:
     """Return what 1,000 answers cost in US dollars of compute on this machine."""
-    cpu = next(filter(None, (panel.value(s, "cpu_ms_per_request") for s in STAGES)), None)
+    cpu = _of_machine(panel, contract.CPU_PER_REQUEST)
     if cpu is None:
         return None
     note = f"{cpu.value:.3g} ms of CPU an answer"
-    return Figure(cpu.value / 3600 * given.usd_per_cpu_hour, cpu.runs, note=note)
+    return Figure(cpu.value / 3600 * assumptions.usd_per_cpu_hour, cpu.runs, note=note)
 
 
-def cost(panel: Panel, given: Assumptions) -> Figure | None:
+def cost(panel: Panel, assumptions: Assumptions) -> Figure | None:
     """Return what 1,000 answers cost in US dollars: compute here, tokens elsewhere."""
     if panel.name == LEFT or panel.is_local:
-        return compute(panel, given)
-    said = panel.said()
-    if said is None or said["usd"].isna().any() or not said["usd"].sum():
+        return compute(panel, assumptions)
+    answers = panel.answers()
+    if answers is None or answers["usd"].isna().any() or not answers["usd"].sum():
         return None
-    return Figure(1000 * float(said["usd"].mean()), (panel.run("2_build").id,), note="tokens")
+    return Figure(1000 * float(answers["usd"].mean()), (panel.run(BUILD).id,), note="tokens")
 
 
-def costs(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def costs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what 1,000 answers cost."""
-    return Measured(cost(left, given), cost(right, given))
+    return Measured(cost(left, assumptions), cost(right, assumptions))
 
 
-def cost_of_correct(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def cost_of_correct(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what 1,000 correct answers cost."""
-    found, figures = quality(left, right, given), []
-    for panel, share in ((left, found.left), (right, found.right)):
-        price = cost(panel, given)
-        good = price and share and share.value > 0
-        runs = good and (*price.runs, *share.runs)
-        figures.append(Figure(price.value / share.value, runs) if good else None)
+    shares, figures = quality(left, right, assumptions), []
+    for panel, share in ((left, shares.left), (right, shares.right)):
+        price = cost(panel, assumptions)
+        known = price and share and share.value > 0
+        runs = known and (*price.runs, *share.runs)
+        figures.append(Figure(price.value / share.value, runs) if known else None)
     return Measured(*figures)
 
 
-def labels(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare the labels with which the goal was reached first, infinitely many if never."""
+def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the fewest labels that reached the goal, infinitely many if none did."""
     points, figures = bought(left, right), []
     for panel in (left, right):
-        own = points[points["panel"] == panel.name].sort_values("labels")
-        enough = own[own["value"] >= given.goal]
-        if own.empty:
+        tried = points[points["panel"] == panel.name].sort_values("labels")
+        enough = tried[tried["value"] >= assumptions.goal]
+        if tried.empty:
             figures.append(None)
             continue
-        first = (own if enough.empty else enough).iloc[0]
+        first = (tried if enough.empty else enough).iloc[0]
         least = np.inf if enough.empty else float(first["labels"])
-        note = first["way"] + (", the fewest tried" if len(enough) == len(own) else "")
+        note = first["way"] + (", the fewest tried" if len(enough) == len(tried) else "")
         figures.append(Figure(least, (first["run"],), note=note))
     return Measured(*figures)
 
 
-def first_version(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def first_version(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare the seconds of the runs that lead to a first version."""
-    stages, note = ("1_data", "2_build", "3_release"), "the runs of stages 1 to 3"
+    stages, note = (DATA, BUILD, RELEASE), "the runs of stages 1 to 3"
     return Measured(*(panel.seconds(*stages, note=note) for panel in (left, right)))
 
 
-def change(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def change(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare the seconds of the run that changes what is in service."""
     note = "the run of stage 6"
-    return Measured(*(panel.seconds("6_improve", note=note) for panel in (left, right)))
+    return Measured(*(panel.seconds(IMPROVE, note=note) for panel in (left, right)))
 
 
-def memory(left: Panel, right: Panel, given: Assumptions) -> Measured:
+def memory(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare the memory of the servers."""
-    figures = [[panel.value(stage, "memory_mb") for stage in STAGES] for panel in (left, right)]
-    return Measured(*(next(filter(None, found), None) for found in figures))
+    return Measured(*(_of_machine(panel, contract.MEMORY) for panel in (left, right)))
 
 
-def leaving(left: Panel, right: Panel, given: Assumptions) -> Measured:
-    """Compare the bytes of an answer's question that go to somebody else's machine."""
-    served, said = left.run("4_serve"), right.said()
+def leaving(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the bytes of an answer's request that go to somebody else's machine."""
+    served, answers = left.run(SERVE), right.answers()
     ours = served and Figure(0.0, (served.id,), note="served on this machine")
     theirs = None
-    if said is not None and right.is_local:
-        theirs = Figure(0.0, (right.run("2_build").id,), note="asked on this machine")
-    elif said is not None and (size := _sent(right.run("2_build").id)) is not None:
-        theirs = Figure(size, (right.run("2_build").id,), note="the question, mean of its calls")
+    if answers is not None and right.is_local:
+        theirs = Figure(0.0, (right.run(BUILD).id,), note="called on this machine")
+    elif answers is not None and (size := _sent(right.run(BUILD).id)) is not None:
+        theirs = Figure(size, (right.run(BUILD).id,), note="the request, mean of its calls")
     return Measured(ours, theirs)
 
 
 def _sent(run_id: str) -> float | None:
-    """Return the bytes of a call's question, as the ledger has them."""
+    """Return the mean bytes of a call's request, as the ledger of calls has them."""
     from diptych.llmops.client.request import opened
 
-    with opened(None) as book:
-        asked = book.table(run=run_id)["input"].dropna()
-    sizes = [len(json.dumps(question, ensure_ascii=False).encode()) for question in asked]
+    with opened(None) as calls:
+        requests = calls.table(run=run_id)["input"].dropna()
+    sizes = [len(json.dumps(request, ensure_ascii=False).encode()) for request in requests]
     return float(np.mean(sizes)) if sizes else None

@@ -1,16 +1,17 @@
-"""Who wins a dimension, and the words for it: made from the verdicts, so they cannot contradict."""
+"""Who wins a dimension, and the sentences on it: both come from the verdict and cannot disagree."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diptych.core.contract import OUTCOMES
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.stats import Estimate
 from diptych.reporting.contrast.dimensions import HIGHER, SHARE, Dimension
 from diptych.reporting.contrast.evidence import Figure
 from diptych.reporting.contrast.measures import Assumptions, Measured
 
-MLOPS, LLMOPS, TIE, UNMEASURED = WINNERS = ("MLOps", "LLMOps", "tie", "not measured")
+MLOPS, LLMOPS, TIE, INCONCLUSIVE, UNMEASURED = OUTCOMES
 
 VERBS = {"ms": ("takes", "as long"), "s": ("takes", "as long"), "USD": ("costs", "as much"),
          "labels": ("needs", "as many"), "": ("has", "as many")}  # fmt: skip
@@ -23,7 +24,7 @@ class Verdict:
     Attributes
     ----------
     winner : str
-        One of `WINNERS`.
+        One of `diptych.core.contract.OUTCOMES`.
     why : str
         In words.
     """
@@ -36,22 +37,22 @@ class Verdict:
     @property
     def runs(self) -> tuple[str, ...]:
         """The ids of the runs it came from."""
-        found = [f.runs for f in (self.measured.left, self.measured.right) if f]
-        return tuple(dict.fromkeys(run for runs in found for run in runs))
+        figures = filter(None, (self.measured.left, self.measured.right))
+        return tuple(dict.fromkeys(run for figure in figures for run in figure.runs))
 
     def facts(self) -> dict:
         """Return it as plain JSON."""
-        own, measured = self.dimension, self.measured
+        dimension, measured = self.dimension, self.measured
         gap = measured.difference
         return {
-            "key": own.key,
-            "group": own.group,
-            "name": own.name,
-            "when": own.when,
+            "key": dimension.key,
+            "group": dimension.group,
+            "name": dimension.name,
+            "when": dimension.when,
             "winner": self.winner,
             "why": self.why,
-            "left": _facts(measured.left, own.unit),
-            "right": _facts(measured.right, own.unit),
+            "left": _facts(measured.left, dimension.unit),
+            "right": _facts(measured.right, dimension.unit),
             "difference": None if gap is None else [gap.value, gap.low, gap.high],
             "p": measured.p,
             "runs": list(self.runs),
@@ -67,29 +68,29 @@ def _facts(figure: Figure | None, unit: str) -> dict | None:
         "low": figure.low,
         "high": figure.high,
         "n": figure.n,
-        "said": figure.said(unit),
+        "text": figure.text(unit),
         "interval": f"{figure.low:.3f} to {figure.high:.3f}" if known else "",
         "note": figure.note,
         "runs": list(figure.runs),
     }
 
 
-def judge(dimension: Dimension, measured: Measured, given: Assumptions) -> Verdict:
+def conclude(dimension: Dimension, measured: Measured, assumptions: Assumptions) -> Verdict:
     """Return who wins a dimension.
 
-    A share is read against the margin: its interval must lie outside to win, inside to tie; where
-    it reaches across, too few rows were measured. Amounts, which have no interval, tie where they
-    differ by less than the ratio.
+    The difference of two shares is held against the margin: to win, its interval must lie outside;
+    to tie, inside; where it reaches across, the comparison is inconclusive. Amounts, which have no
+    interval, tie where they differ by less than the ratio.
     """
     left, right = measured.left, measured.right
     if left is None or right is None:
-        missing = [name for name, own in ((MLOPS, left), (LLMOPS, right)) if own is None]
+        missing = [name for name, side in ((MLOPS, left), (LLMOPS, right)) if side is None]
         why = f"no run of {' nor of '.join(missing)} recorded it"
         return Verdict(dimension, measured, UNMEASURED, why)
     if dimension.kind == SHARE:
-        winner, why = _by_margin(dimension, measured, given.margin)
+        winner, why = _by_margin(dimension, measured, assumptions.margin)
     else:
-        winner, why = _by_ratio(dimension, left.value, right.value, given.ratio)
+        winner, why = _by_ratio(dimension, left.value, right.value, assumptions.ratio)
     return Verdict(dimension, measured, winner, why)
 
 
@@ -97,18 +98,19 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     gap = measured.difference
     if gap is None:
         value = measured.left.value - measured.right.value
-        gap, told = Estimate(value, value, value, 0), f"a difference of {value:+.3f} (no interval)"
+        gap = Estimate(value, value, value, 0)
+        difference = f"a difference of {value:+.3f} (no interval)"
     else:
-        told = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-        told += "" if measured.p is None else f", McNemar p {_probability(measured.p)},"
-    read = stats.verdict(gap, margin)
-    if read == "unclear":
-        more = f"; about {measured.needed:,} rows would tell" if measured.needed else ""
-        return UNMEASURED, f"too few rows: {told} reaches across the margin of {margin:g}{more}"
-    if read == "tie":
-        return TIE, f"{told} is inside the margin of {margin:g}"
-    wins = (read == "better") == (dimension.better == HIGHER)
-    return MLOPS if wins else LLMOPS, told.rstrip(",")
+        difference = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        difference += "" if measured.p is None else f", McNemar p {_probability(measured.p)},"
+    outcome = stats.verdict(gap, margin)
+    if outcome == "unclear":
+        more = f"; about {measured.needed:,} rows would decide" if measured.needed else ""
+        return INCONCLUSIVE, f"{difference} reaches across the margin of {margin:g}{more}"
+    if outcome == "tie":
+        return TIE, f"{difference} is inside the margin of {margin:g}"
+    wins = (outcome == "better") == (dimension.better == HIGHER)
+    return MLOPS if wins else LLMOPS, difference.rstrip(",")
 
 
 def _probability(p: float) -> str:
@@ -137,36 +139,26 @@ def _times(factor: float) -> str:
 
 def prose(verdicts: Sequence[Verdict]) -> list[str]:
     """Return the verdicts in sentences: when to use which, where it is the same, what is open."""
-    said = []
+    sentences = []
     for winner in (MLOPS, LLMOPS):
-        own = [v for v in verdicts if v.winner == winner]
-        if own:
-            reasons = _listed([v.dimension.when for v in own])
-            said.append(f"Use {winner} when {reasons}.")
+        reasons = [v.dimension.when for v in verdicts if v.winner == winner]
+        if reasons:
+            sentences.append(f"Use {winner} when {_listed(reasons)}.")
         else:
-            said.append(f"Nothing measured here speaks for {winner}.")
-    if own := [v.dimension.name for v in verdicts if v.winner == TIE]:
-        said.append(f"It makes no difference for {_listed(own, 'and')}.")
-    if own := [v.dimension.name for v in verdicts if v.winner == UNMEASURED]:
-        said.append(f"Not measured: {_listed(own, 'and')}.")
-    return said
-
-
-def sentence(verdict: Verdict) -> str:
-    """Return one verdict as a sentence with both figures."""
-    own, measured = verdict.dimension, verdict.measured
-    told = [
-        f"{name} {figure.said(own.unit)}"
-        for name, figure in ((MLOPS, measured.left), (LLMOPS, measured.right))
-        if figure
-    ]
-    figures = f" ({', '.join(told)})" if told else ""
-    return f"{own.name.capitalize()}: {verdict.winner}{figures}; {verdict.why}."
+            sentences.append(f"Nothing measured here speaks for {winner}.")
+    for outcome, opening in (
+        (TIE, "It makes no difference for"),
+        (INCONCLUSIVE, "Inconclusive:"),
+        (UNMEASURED, "Not measured:"),
+    ):
+        if names := [v.dimension.name for v in verdicts if v.winner == outcome]:
+            sentences.append(f"{opening} {_listed(names, 'and')}.")
+    return sentences
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Return how many dimensions each outcome has."""
-    return {winner: sum(v.winner == winner for v in verdicts) for winner in WINNERS}
+    return {outcome: sum(v.winner == outcome for v in verdicts) for outcome in OUTCOMES}
 
 
 def _listed(words: Sequence[str], last: str = "or") -> str:

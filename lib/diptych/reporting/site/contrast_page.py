@@ -1,4 +1,4 @@
-"""The contrast as pages show it: read from its run, each figure leading to the run it came from."""
+"""The contrast as pages show it: read from its run, each figure with a link to its own run."""
 
 import json
 from collections.abc import Mapping
@@ -6,17 +6,17 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from diptych.core.contract import OUTCOMES
 from diptych.execution.pages.export import Nav, provenance, render
 from diptych.execution.pages.sanitize import Fitter
 from diptych.execution.runs import Run
 
 FILE = "contrast.json"  # in the folder of the contrast's run
-LEFT, RIGHT, TIE, UNMEASURED = WINNERS = ("MLOps", "LLMOps", "tie", "not measured")
-SIDES = {LEFT: "left", RIGHT: "right", TIE: "even", UNMEASURED: "open"}  # as the style knows them
-SAID = {
+SIDES = dict(zip(OUTCOMES, ("left", "right", "even", "open", "open"), strict=True))  # in the style
+ASSUMED = {
     "margin": "Differences of a share within it are a tie",
     "ratio": "Amounts that differ by less than this share of the larger one are a tie",
-    "goal": "Quality whose price in labels is asked for",
+    "goal": "Quality whose labels are counted",
     "usd_per_cpu_hour": "US dollars for an hour of one CPU",
     "usd_per_label": "US dollars for a label",
     "build_hours": "Hours of work for a model of your own, beyond those for a prompt",
@@ -27,7 +27,7 @@ SAID = {
 }
 
 
-def read(run: Run) -> dict:
+def read_verdicts(run: Run) -> dict:
     """Return what the contrast wrote into its run's folder.
 
     Raises
@@ -38,8 +38,8 @@ def read(run: Run) -> dict:
     try:
         return json.loads((run.folder / FILE).read_bytes())
     except (OSError, ValueError) as error:
-        told = f"its {FILE} cannot be read ({error}). Run it again."
-        raise LookupError(f"{run.id}: {told}") from error
+        message = f"its {FILE} cannot be read ({error}). Run it again."
+        raise LookupError(f"{run.id}: {message}") from error
 
 
 def shown(facts: Mapping, hrefs: Mapping[str, str]) -> dict[str, dict]:
@@ -48,7 +48,7 @@ def shown(facts: Mapping, hrefs: Mapping[str, str]) -> dict[str, dict]:
     Parameters
     ----------
     facts : mapping
-        What `read` returns.
+        What `read_verdicts` returns.
     hrefs : mapping of str to str
         The page of each run, by its id.
     """
@@ -56,14 +56,15 @@ def shown(facts: Mapping, hrefs: Mapping[str, str]) -> dict[str, dict]:
 
 
 def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
-    verdicts = [_verdict(own, hrefs) for own in one["verdicts"]]
-    known = [own for own in verdicts if own["left"] and own["right"]]
+    verdicts = [_verdict(verdict, hrefs) for verdict in one["verdicts"]]
+    known = [verdict for verdict in verdicts if verdict["left"] and verdict["right"]]
+    sides = dict.fromkeys(SIDES.values())
     return one | {
         "verdicts": verdicts,
-        "groups": [(name, list(own)) for name, own in groupby(verdicts, lambda v: v["group"])],
-        "known": [(name, list(own)) for name, own in groupby(known, lambda v: v["group"])],
-        "missing": [own for own in verdicts if own not in known],
-        "by": {SIDES[w]: [own for own in verdicts if own["winner"] == w] for w in WINNERS},
+        "groups": [(name, list(group)) for name, group in groupby(verdicts, lambda v: v["group"])],
+        "known": [(name, list(group)) for name, group in groupby(known, lambda v: v["group"])],
+        "missing": [verdict for verdict in verdicts if verdict not in known],
+        "by": {side: [v for v in verdicts if v["side"] == side] for side in sides},
         "figure": _fitted(one["name"], one["figure"]),
         "bought": _fitted(f"{one['name']}-labels", one["bought"]),
     }
@@ -74,36 +75,30 @@ def _fitted(prefix: str, figure: str) -> Markup:
     return Markup(Fitter(f"{prefix}-").output(figure)) if figure else Markup()
 
 
-def _verdict(own: Mapping, hrefs: Mapping[str, str]) -> dict:
+def _verdict(verdict: Mapping, hrefs: Mapping[str, str]) -> dict:
     linked = {
-        side: own[side] and own[side] | {"href": hrefs.get(own[side]["runs"][0], "")}
+        side: verdict[side] and verdict[side] | {"href": hrefs.get(verdict[side]["runs"][0], "")}
         for side in ("left", "right")
     }
-    runs = [(run, hrefs.get(run, "")) for run in own["runs"]]
-    return {**own, **linked, "side": SIDES[own["winner"]], "word": word(own), "runs": runs}
-
-
-def word(own: Mapping) -> str:
-    """Return a verdict as it is shown: with both sides measured, only rows can be lacking."""
-    undecided = own["winner"] == UNMEASURED and own["left"] and own["right"]
-    return "too few rows" if undecided else own["winner"]
+    runs = [(run, hrefs.get(run, "")) for run in verdict["runs"]]
+    return {**verdict, **linked, "side": SIDES[verdict["winner"]], "runs": runs}
 
 
 def matrix(scenarios: Mapping[str, Mapping]) -> list[dict]:
-    """Return a line per dimension with its verdict in each scenario, in the order of the ledger."""
+    """Return a line per dimension with its verdict in each scenario, in their order."""
     names: dict[str, str] = {}
     for one in scenarios.values():
-        names |= {own["key"]: own["name"] for own in one["verdicts"]}
-    keyed = {n: {own["key"]: own for own in one["verdicts"]} for n, one in scenarios.items()}
+        names |= {verdict["key"]: verdict["name"] for verdict in one["verdicts"]}
+    keyed = {n: {v["key"]: v for v in one["verdicts"]} for n, one in scenarios.items()}
     return [
-        {"key": key, "name": name, "cells": [(n, own.get(key)) for n, own in keyed.items()]}
+        {"key": key, "name": name, "cells": [(n, by_key.get(key)) for n, by_key in keyed.items()]}
         for key, name in names.items()
     ]
 
 
 def page(run: Run, facts: Mapping, scenarios: Mapping[str, Mapping], templates) -> str:
     """Return the page of the contrast; `scenarios` as `shown` returns them."""
-    assumed = [(SAID.get(name, name), value) for name, value in facts["assumptions"].items()]
+    assumed = [(ASSUMED.get(name, name), value) for name, value in facts["assumptions"].items()]
     return render(
         "contrast.html.j2",
         templates,

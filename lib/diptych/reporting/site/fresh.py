@@ -10,7 +10,7 @@ from diptych.execution.runs import Run
 
 
 def made_from(scenarios: Sequence, contrast: Run | None = None) -> str:
-    """Return one digest of all that pages are made of: runs, words, code and templates."""
+    """Return one digest of all that pages are made from: runs, titles, code and templates."""
     shown = [
         {
             "scenario": [scenario.name, scenario.title, scenario.question],
@@ -29,18 +29,18 @@ def made_from(scenarios: Sequence, contrast: Run | None = None) -> str:
     return hashing.of_json([shown, [hashing.of_file(path) for path in files]])
 
 
-def mark(site: Path, new: Path, made: str) -> None:
+def mark(site: Path, new: Path, digest: str) -> None:
     """Note what a site is made from and how its pages are, which still lie in `new`."""
     note = _note(site)
     note.parent.mkdir(parents=True, exist_ok=True)
-    workspace.write_atomic(note, json.dumps({"made_from": made, "pages": _pages(new)}))
+    workspace.write_atomic(note, json.dumps({"made_from": digest, "pages": _pages(new)}))
 
 
-def holds(site: Path, made: str) -> bool:
+def holds(site: Path, digest: str) -> bool:
     """Say whether a site was made from this, and its pages are whole."""
     try:
         content = json.loads(_note(site).read_bytes())
-        return content["made_from"] == made and content["pages"] == _pages(site)
+        return content["made_from"] == digest and content["pages"] == _pages(site)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

@@ -1,7 +1,7 @@
 """The two-panel page: both notebooks of a stage side by side, aligned by their shared headings.
 
-Between them stands the hinge: the verdicts on these two runs, every value that both recorded under
-one name, with its interval, and what each run took.
+Between them stands the hinge: the verdicts on these two runs, every value that both recorded with
+one name and meaning, with its interval, and the seconds of each run.
 """
 
 import copy
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from diptych.core import contract
 from diptych.execution.notebooks import title as question_of
 from diptych.execution.pages.export import LIMIT, Nav, body, drop_largest, provenance, render
 from diptych.execution.runs import Run
 from diptych.reporting.format import interval, with_unit
-from diptych.reporting.site.contrast_page import SIDES, word
+from diptych.reporting.site.contrast_page import SIDES
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HEADING = re.compile(r"\A\s*##\s+(.+?)\s*$", re.MULTILINE)
@@ -46,7 +47,7 @@ class Side:
 
 @dataclass
 class Row:
-    """What both notebooks say under one heading; "" where one has no such heading."""
+    """The cells of both notebooks under one heading; "" where one has no such heading."""
 
     heading: str
     left: Markup | str
@@ -54,9 +55,9 @@ class Row:
 
 
 def sections(notebook: Mapping) -> dict[str, list]:
-    """Return a notebook's cells by level-2 heading, in order, the headings themselves left out.
+    """Return a notebook's cells by level-2 heading, in order, without the headings.
 
-    What stands before the first heading is under ``""``, without the title.
+    The cells before the first heading are under ``""``, without the title.
     """
     parts: dict[str, list] = {"": []}
     heading = ""
@@ -64,10 +65,10 @@ def sections(notebook: Mapping) -> dict[str, list]:
         if cell["cell_type"] == "markdown":
             if number == 0:
                 cell["source"] = TITLE.sub("", cell["source"], count=1)
-            if found := HEADING.match(cell["source"]):
-                heading = found[1]
+            if match := HEADING.match(cell["source"]):
+                heading = match[1]
                 parts.setdefault(heading, [])
-                cell["source"] = cell["source"][found.end() :]
+                cell["source"] = cell["source"][match.end() :]
             if not cell["source"].strip():
                 continue
         parts[heading].append(cell)
@@ -75,36 +76,40 @@ def sections(notebook: Mapping) -> dict[str, list]:
 
 
 def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]:
-    """Return the verdicts on these two runs, what both recorded under one name, and their seconds.
+    """Return the verdicts on these two runs, the values that both recorded, and their seconds.
 
     Parameters
     ----------
     verdicts : sequence of mapping
-        Of the contrast, see `diptych.reporting.site.contrast_page.read`; those on other runs are
-        left out.
+        Of the contrast, see `diptych.reporting.site.contrast_page.read_verdicts`; verdicts on other
+        runs are left out.
     """
-    judged = [
-        own
-        for own in verdicts
-        if own["left"]
-        and own["right"]
-        and (own["left"]["runs"][0], own["right"]["runs"][0]) == (left.id, right.id)
+    both = [
+        verdict
+        for verdict in verdicts
+        if verdict["left"]
+        and verdict["right"]
+        and (verdict["left"]["runs"][0], verdict["right"]["runs"][0]) == (left.id, right.id)
     ]
     rows = [
         {
-            "name": own["name"],
-            "winner": own["winner"],
-            "word": word(own),
-            **{side: (own[side]["said"], own[side]["interval"]) for side in ("left", "right")},
+            "name": verdict["name"],
+            "winner": verdict["winner"],
+            **{
+                side: (verdict[side]["text"], verdict[side]["interval"])
+                for side in ("left", "right")
+            },
         }
-        for own in judged
+        for verdict in both
     ]
-    shown = [(own["left"]["value"], own["right"]["value"]) for own in judged]
+    shown = [(verdict["left"]["value"], verdict["right"]["value"]) for verdict in both]
     ours, theirs = (run.result.get("values", {}) for run in (left, right))
     rows += [
-        _line(name.replace("_", " "), ours[name], theirs[name])
+        _line(contract.label(left.notebook, name), ours[name], theirs[name])
         for name in ours
-        if name in theirs and (ours[name]["value"], theirs[name]["value"]) not in shown
+        if name in theirs
+        and contract.label(left.notebook, name) == contract.label(right.notebook, name)
+        and (ours[name]["value"], theirs[name]["value"]) not in shown
     ]
     took = [run.manifest.get("seconds") for run in (left, right)]
     if None not in took:
@@ -114,10 +119,10 @@ def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]
 
 
 def _line(name: str, left: Mapping, right: Mapping) -> dict:
-    return {"name": name, "winner": "", "left": _said(left), "right": _said(right)}
+    return {"name": name, "winner": "", "left": _text(left), "right": _text(right)}
 
 
-def _said(entry: Mapping) -> tuple[str, str]:
+def _text(entry: Mapping) -> tuple[str, str]:
     return with_unit(entry), interval(entry)
 
 

@@ -1,4 +1,4 @@
-"""Put a finished site in the place of an earlier one, and never in the place of anything else."""
+"""Replace an earlier site by a finished one, and never anything else."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ def refuse_foreign(site: Path) -> None:
         index = (site / "index.html").read_text(encoding="utf-8", errors="replace")
         ours = GENERATOR in index
     except OSError:
-        # listed but gone: another build is just taking its place
+        # listed but gone: another build is replacing it
         ours = not names or "index.html" in names
     if not ours:
         raise ValueError(
@@ -28,7 +28,7 @@ def refuse_foreign(site: Path) -> None:
 
 
 def swap(new: Path, site: Path, beside: Path) -> None:
-    """Put the new site in the place of the old one, even while another build does the same."""
+    """Replace the old site by the new one, even while another build does the same."""
     for turn in range(100):
         old = beside / f"old-{turn}"
         try:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from diptych.core import contract
+from diptych.core.contract import LLMOPS, MLOPS, STAGES
 from diptych.execution.notebooks import title
 from diptych.execution.pages.export import Nav, Step, notebook_to_html, provenance, render
 from diptych.execution.runs import Run
@@ -21,8 +23,7 @@ from diptych.reporting.site.panels import Side, pair_to_html
 from diptych.reporting.site.publish import refuse_foreign, swap
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-STAGES = ("1_data", "2_build", "3_release", "4_serve", "5_monitor", "6_improve")
-PANELS = {"mlops": "left", "llmops": "right"}
+PANELS = {MLOPS: "left", LLMOPS: "right"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Page:
 
 @dataclass
 class Value:
-    """A measured value, ready to read, and the page that shows how it came about.
+    """A measured value, ready to read, and the page of its run.
 
     Attributes
     ----------
@@ -117,21 +118,21 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path, contrast: Run | None = 
     if not any(scenario.runs for scenario in scenarios):
         raise ValueError("scenarios: no run to show; run one first")
     refuse_foreign(site)
-    made = fresh.made_from(scenarios, contrast)
-    if fresh.holds(site, made):
+    digest = fresh.made_from(scenarios, contrast)
+    if fresh.holds(site, digest):
         return site / "index.html"
     site.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{site.name}-", dir=site.parent) as beside:
         new = Path(beside) / "new"
         _write(scenarios, new, contrast)
-        fresh.mark(site, new, made)
+        fresh.mark(site, new, digest)
         swap(new, site, Path(beside))
     return site / "index.html"
 
 
 def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None) -> None:
     cards, hrefs = [], {}
-    facts = contrast_page.read(contrast) if contrast else {"scenarios": []}
+    facts = contrast_page.read_verdicts(contrast) if contrast else {"scenarios": []}
     verdicts = {one["name"]: one["verdicts"] for one in facts["scenarios"]}
     for scenario in scenarios:
         pages = _pages(scenario)
@@ -188,7 +189,7 @@ def _pages(scenario: ScenarioRuns) -> list[Page]:
     pages, taken = [], set()
     for run in scenario.runs:
         panel, _, stage = run.notebook.rpartition("/")
-        stem = name = stage if panel in ("", "mlops") else f"{panel}-{stage}".replace("/", "-")
+        stem = name = stage if panel in ("", MLOPS) else f"{panel}-{stage}".replace("/", "-")
         count = 1
         while name in taken:
             count += 1
@@ -229,7 +230,7 @@ def _page(scenario: ScenarioRuns, pages: list[Page], page: Page) -> str:
 
 def _both(pages: list[Page]) -> dict[str, tuple[Page, Page]]:
     """Return the stages that were run in both panels: the newest page of each."""
-    panels = {"mlops": {}, "llmops": {}}
+    panels = {panel: {} for panel in PANELS}
     for page in pages:
         panel, _, stage = page.run.notebook.rpartition("/")
         if panel in panels:
@@ -247,12 +248,12 @@ def _pairs(scenario: ScenarioRuns, pages: list[Page], verdicts: Sequence[dict]):
                   "done" if stage in both else "missing") for stage in STAGES]  # fmt: skip
     for stage, sides in both.items():
         place = STAGES.index(stage)
-        own = [replace(step, current=number == place) for number, step in enumerate(steps)]
+        marked = [replace(step, current=number == place) for number, step in enumerate(steps)]
         before = [step for step in steps[:place] if step.href]
         after = [step for step in steps[place + 1 :] if step.href]
         nav = Nav(
             trail=[(scenario.title, f"../index.html#{scenario.name}")],
-            steps=own,
+            steps=marked,
             previous=before[-1] if before else None,
             next=after[0] if after else None,
         )
@@ -287,18 +288,18 @@ def _steps(pages: list[Page]) -> list[Step]:
     """Return the six stages, those without a run too, and whatever else was run."""
     steps = []
     for stage in dict.fromkeys((*STAGES, *(page.stage for page in pages))):
-        found = [page.step for page in pages if page.stage == stage]
-        steps += found or [Step(label(stage), state="missing")]
+        run = [page.step for page in pages if page.stage == stage]
+        steps += run or [Step(label(stage), state="missing")]
     return steps
 
 
 def _card(scenario: ScenarioRuns, pages: list[Page]) -> dict:
-    """Gather what the landing page says of a scenario."""
+    """Return what the landing page shows of a scenario."""
     panels = {}
     for panel, side in PANELS.items():
-        own = [page for page in pages if page.run.notebook.startswith(f"{panel}/")]
-        asks = {page.file: title(page.notebook) for page in own}
-        panels[side] = {"steps": _steps(own), "asks": asks, "measured": bool(own)}
+        of_panel = [page for page in pages if page.run.notebook.startswith(f"{panel}/")]
+        asks = {page.file: title(page.notebook) for page in of_panel}
+        panels[side] = {"steps": _steps(of_panel), "asks": asks, "measured": bool(of_panel)}
     values = [_value(scenario.name, page, *item) for page in pages for item in _values(page)]
     key = [value for value in values if value.interval]
     return {
@@ -321,8 +322,8 @@ def _value(folder: str, page: Page, name: str, entry: dict) -> Value:
     if known and min(low, value) >= 0 and max(high, value) <= 1:
         spark = (low, value, high)
     href = f"{folder}/{page.file}"
-    words = name.replace("_", " ")
-    return Value(label(page.stage), href, words, with_unit(entry), interval(entry), spark)
+    meaning = contract.label(page.run.notebook, name)
+    return Value(label(page.stage), href, meaning, with_unit(entry), interval(entry), spark)
 
 
 def _zoom(values: list[Value]) -> str:
