@@ -88,9 +88,9 @@ def lessons():
 @pytest.mark.parametrize(
     ("facts", "window"),
     [
-        ({"alarm": "2025-05", "drift": "2025-04"}, "2025-05"),
-        ({"alarm": None, "drift": "2025-04"}, "2025-04"),
-        ({"alarm": None}, None),
+        ({"accuracy_alarm": "2025-05", "drift_alarm": "2025-04"}, "2025-05"),
+        ({"accuracy_alarm": None, "drift_alarm": "2025-04"}, "2025-04"),
+        ({"accuracy_alarm": None, "drift_alarm": None}, None),
     ],
 )
 def test_a_fall_is_the_alarm_and_else_the_drift(tmp_path, facts, window):

@@ -11,25 +11,25 @@ from reporting.both import NAME, ROWS, SCENARIO, runs
 from diptych.base.errors import ParameterError
 from diptych.core.evaluation import stats
 from diptych.reporting.contrast import breakeven, contrast, dimensions, evidence, labels, verdicts
-from diptych.reporting.contrast.breakeven import OWN, Plan
+from diptych.reporting.contrast.breakeven import OWN, Workload
 from diptych.reporting.contrast.measures import Assumptions
 
-GIVEN = Assumptions()
+ASSUMPTIONS = Assumptions()
 API = ("openai/gpt-4o",)
 DONE: dict = {}
-SHARES = {d.key for d in dimensions.ALWAYS if d.kind == "share"} | {"harder-typos"}
+SHARES = {d.key for d in dimensions.ALWAYS if d.kind == "share"} | {"perturbed-typos"}
 
 
-def judged(found, given=GIVEN) -> dict:
+def concluded(found, assumptions=ASSUMPTIONS) -> dict:
     """Every verdict by its key; of the same runs and assumptions computed once."""
-    key = (tuple(run.folder for run in found), given)
+    key = (tuple(run.folder for run in found), assumptions)
     if key not in DONE:
-        DONE[key] = contrast.contrast(SCENARIO, found, given).verdicts
+        DONE[key] = contrast.contrast(SCENARIO, found, assumptions).verdicts
     return {verdict.dimension.key: verdict for verdict in DONE[key]}
 
 
-def winners(found, given=GIVEN) -> dict[str, str]:
-    return {key: verdict.winner for key, verdict in judged(found, given).items()}
+def winners(found, assumptions=ASSUMPTIONS) -> dict[str, str]:
+    return {key: verdict.winner for key, verdict in concluded(found, assumptions).items()}
 
 
 def changed(before: dict, after: dict) -> set[str]:
@@ -44,13 +44,13 @@ def found(tmp_path_factory):
 def test_each_side_wins_what_it_does_better(found):
     assert winners(found) == {
         "quality": "MLOps",
-        "by-hand": "not measured",  # the left judged none of those rows
+        "hand-written": "not measured",  # MLOps graded none of those rows
         "calibration": "tie",
-        "harder-typos": "not measured",  # too few rows
-        "harder-negation": "not measured",
+        "perturbed-typos": "inconclusive",
+        "perturbed-negation": "not measured",
         "drift": "LLMOps",
         "afterwards": "not measured",  # nothing was promoted, and no champion afterwards recorded
-        "asked-again": "tie",
+        "instability": "tie",
         "p50": "MLOps",
         "p95": "MLOps",
         "p99": "MLOps",
@@ -59,7 +59,7 @@ def test_each_side_wins_what_it_does_better(found):
         "cost": "MLOps",
         "cost-correct": "MLOps",
         "labels": "MLOps",
-        "labels-again": "LLMOps",
+        "labels-for-drift": "LLMOps",
         "first-version": "MLOps",
         "change": "MLOps",
         "size": "MLOps",
@@ -68,19 +68,19 @@ def test_each_side_wins_what_it_does_better(found):
     }
 
 
-def test_quality_is_paired_on_the_rows_that_both_judged(found):
-    quality = judged(found)["quality"].measured
+def test_quality_is_paired_on_the_rows_that_both_concluded(found):
+    quality = concluded(found)["quality"].measured
     left, right = np.ones(ROWS), np.ones(ROWS)
     left[:15], right[-100:] = 0, 0
     assert quality.left.estimate == stats.wilson(ROWS - 15, ROWS)
     assert quality.right.estimate == stats.wilson(ROWS - 100, ROWS)
     assert quality.difference == stats.paired_difference(left, right)
     assert quality.p == stats.mcnemar(left, right)
-    assert judged(found)["quality"].why.endswith("McNemar p < 0.001")
+    assert concluded(found)["quality"].why.endswith("McNemar p < 0.001")
 
 
-def test_a_row_made_harder_is_compared_with_itself(found):
-    lost = judged(found)["harder-typos"].measured
+def test_a_perturbed_row_is_compared_with_itself(found):
+    lost = concluded(found)["perturbed-typos"].measured
     # every tenth row is lost, but of those only what was right before
     assert lost.left.value == pytest.approx((50 - 2) / ROWS)
     assert lost.right.value == pytest.approx((50 - 10) / ROWS)
@@ -88,20 +88,22 @@ def test_a_row_made_harder_is_compared_with_itself(found):
     assert lost.difference.low < lost.difference.value < lost.difference.high
 
 
-def test_labels_until_the_goal(found):
+def test_labels_needed_to_reach_the_goal(found):
     goals = (0.75, 0.94, 0.948)
-    low, high, higher = (judged(found, replace(GIVEN, goal=goal))["labels"] for goal in goals)
+    low, high, higher = (
+        concluded(found, replace(ASSUMPTIONS, goal=goal))["labels"] for goal in goals
+    )
     assert (low.measured.left.value, low.measured.right.value) == (300, 8)
     assert low.winner == "LLMOps"
     assert (high.measured.left.value, high.measured.right.value) == (800, 2000)
     assert (high.measured.right.note, high.winner) == (labels.TUNED, "MLOps")
     assert "llmops-6_improve" in high.measured.right.runs[0]
-    assert (higher.measured.left.value, higher.measured.right.said("labels")) == (
+    assert (higher.measured.left.value, higher.measured.right.text("labels")) == (
         800,
         "not reached",
     )
     assert (higher.winner, higher.why) == ("MLOps", "LLMOps never reaches it")
-    assert judged(found, replace(GIVEN, goal=0.99))["labels"].winner == "tie"
+    assert concluded(found, replace(ASSUMPTIONS, goal=0.99))["labels"].winner == "tie"
 
 
 def test_every_number_of_labels_that_was_tried_is_a_point(found):
@@ -113,19 +115,19 @@ def test_every_number_of_labels_that_was_tried_is_a_point(found):
     assert shown["value"] == pytest.approx((ROWS - 100) / ROWS)
     assert shown["low"] < shown["value"] < shown["high"]
     told = labels.html(points.reset_index(), 0.9, "Sentiment")
-    assert "a model fitted to them reaches 0.950 with 800" in told
+    assert "a fitted model reaches 0.950 with 800" in told
 
 
 def test_the_margin_changes_verdicts_on_shares_and_no_other(found):
     before = winners(found)
-    moved = changed(before, winners(found, replace(GIVEN, margin=0.3)))
-    assert moved == {"quality", "drift", "harder-typos"}
+    moved = changed(before, winners(found, replace(ASSUMPTIONS, margin=0.3)))
+    assert moved == {"quality", "drift", "perturbed-typos"}
     assert moved <= SHARES
-    assert changed(before, winners(found, replace(GIVEN, margin=0.0))) <= SHARES
+    assert changed(before, winners(found, replace(ASSUMPTIONS, margin=0.0))) <= SHARES
 
 
 def test_the_ratio_changes_verdicts_on_amounts_and_no_other(found):
-    moved = changed(winners(found), winners(found, replace(GIVEN, ratio=0.6)))
+    moved = changed(winners(found), winners(found, replace(ASSUMPTIONS, ratio=0.6)))
     assert moved == {"first-version", "change"}
 
 
@@ -137,29 +139,29 @@ def test_answers_that_were_there_already_count_with_the_time_they_took(found):
         for run in found
     ]
     plain, longer = (
-        contrast.contrast(SCENARIO, own, GIVEN).verdicts for own in (list(found), spared)
+        contrast.contrast(SCENARIO, own, ASSUMPTIONS).verdicts for own in (list(found), spared)
     )
     before, after = (
         next(v.measured.right for v in own if v.dimension.key == "first-version")
         for own in (plain, longer)
     )
     assert after.value == before.value + 45
-    assert after.note == before.note + ", 45 s of it when its answers were asked first"
+    assert after.note == before.note + ", 45 s of it replayed latency"
 
 
 def test_the_price_of_compute_changes_the_cost_and_nothing_else(tmp_path):
     found = runs(tmp_path, models=API, usd=1e-6)
-    cheap, dear = (replace(GIVEN, usd_per_cpu_hour=usd) for usd in (0.04, 400.0))
+    cheap, dear = (replace(ASSUMPTIONS, usd_per_cpu_hour=usd) for usd in (0.04, 400.0))
     assert winners(found, cheap)["cost"] == "MLOps"
     assert winners(found, dear)["cost"] == "LLMOps"
     assert changed(winners(found, cheap), winners(found, dear)) == {"cost", "cost-correct"}
 
 
 def test_what_an_answer_costs(found, tmp_path):
-    cost = judged(found)["cost"].measured
+    cost = concluded(found)["cost"].measured
     assert cost.left.value == pytest.approx(1000 * 0.001 / 3600 * 0.04)
     assert cost.right.value == pytest.approx(1000 * 0.050 / 3600 * 0.04)
-    right = judged(runs(tmp_path, models=API, usd=0.0005))
+    right = concluded(runs(tmp_path, models=API, usd=0.0005))
     assert right["cost"].measured.right.value == pytest.approx(0.5)
     assert right["cost-correct"].measured.right.value == pytest.approx(0.5 / 0.8)
 
@@ -168,36 +170,35 @@ def test_what_an_answer_costs(found, tmp_path):
 def test_a_missing_side_is_not_measured(found, side):
     one = [run for run in found if not run.notebook.startswith(f"{side}/")]
     missing = {"mlops": "MLOps", "llmops": "LLMOps"}[side]
-    for verdict in judged(one).values():
+    for verdict in concluded(one).values():
         assert verdict.winner == "not measured"
         assert missing in verdict.why
 
 
 def test_a_missing_stage_takes_only_what_it_measured(found):
-    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change", "labels-again"}}
+    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change", "labels-for-drift"}}
     for notebook, expected in keys.items():
         left = [run for run in found if run.notebook != notebook]
         assert changed(winners(found), winners(left)) == expected
 
 
-def test_too_few_rows_are_no_verdict_and_say_how_many_would_be_enough(tmp_path):
-    quality = judged(runs(tmp_path, wrong=(50, 58)))["quality"]
-    assert quality.winner == "not measured"
-    assert "too few rows" in quality.why
+def test_an_inconclusive_comparison_says_how_many_rows_would_decide(tmp_path):
+    quality = concluded(runs(tmp_path, wrong=(50, 58)))["quality"]
+    assert quality.winner == "inconclusive"
     needed = stats.required_n(0.9, 0.88, discordance=108 / ROWS)
-    assert f"about {needed:,} rows would tell" in quality.why
+    assert f"about {needed:,} rows would decide" in quality.why
 
 
 def test_no_run_at_all():
-    made = contrast.contrast(SCENARIO, [], GIVEN, models=API)
+    made = contrast.contrast(SCENARIO, [], ASSUMPTIONS, models=API)
     assert {verdict.winner for verdict in made.verdicts} == {"not measured"}
     assert made.forecast.empty
     assert made.costs.empty
 
 
 def test_the_sentences_follow_from_the_verdicts(found):
-    for given in (GIVEN, replace(GIVEN, margin=0.3, ratio=0.9)):
-        own = list(judged(found, given).values())
+    for assumptions in (ASSUMPTIONS, replace(ASSUMPTIONS, margin=0.3, ratio=0.9)):
+        own = list(concluded(found, assumptions).values())
         said = verdicts.prose(own)
         for verdict in own:
             words = verdict.dimension.when
@@ -211,7 +212,7 @@ def test_the_sentences_follow_from_the_verdicts(found):
 
 def test_every_verdict_keeps_its_runs(found):
     ids = {run.id: run.notebook for run in found}
-    for verdict in judged(found).values():
+    for verdict in concluded(found).values():
         for figure in (verdict.measured.left, verdict.measured.right):
             assert figure is None or set(figure.runs) <= set(ids)
         both = {run.partition("/")[0] for run in map(ids.get, verdict.runs)}
@@ -230,18 +231,20 @@ def test_a_forecast_is_tokens_times_price(found):
 
 
 def test_the_break_even_is_where_the_costs_meet(found):
-    plan = Plan(usd_per_label=0.1, build_hours=10, usd_per_hour=50, months=10, cpus=2)
+    workload = Workload(usd_per_label=0.1, build_hours=10, usd_per_hour=50, months=10, cpus=2)
     left, right = evidence.sides(found)
     prices = breakeven.forecast(right, API)
     at = np.linspace(1000, 1e6, 2001)
-    costs = breakeven.monthly(left, right, prices, at, plan, GIVEN)
+    costs = breakeven.monthly(left, right, prices, at, workload, ASSUMPTIONS)
     fixed = (800 * 0.1 + 500) / 10 + 2 * 0.04 * 730
     own = costs[costs["option"] == OWN]
     assert own["usd"].iloc[0] == pytest.approx(fixed)
     found_at = breakeven.crossings(costs).set_index("option")["requests"]
     assert found_at["openai/gpt-4o"] == pytest.approx(fixed / (prices["usd"].iloc[0] / 1000))
     assert math.isinf(found_at[breakeven.LOCAL])  # it has the same machine and nothing to write off
-    dearer = breakeven.monthly(left, right, prices, at, replace(plan, build_hours=20), GIVEN)
+    dearer = breakeven.monthly(
+        left, right, prices, at, replace(workload, build_hours=20), ASSUMPTIONS
+    )
     later = breakeven.crossings(dearer).set_index("option")["requests"]
     assert later["openai/gpt-4o"] > found_at["openai/gpt-4o"]
 
@@ -250,7 +253,7 @@ def test_a_machine_that_is_full_needs_a_second_one(found):
     left, right = evidence.sides(found)
     most = 400 * 730 * 3600
     costs = breakeven.monthly(left, right, pd.DataFrame(columns=["model", "usd"]), [most, most + 1],
-                              Plan(), GIVEN)  # fmt: skip
+                              Workload(), ASSUMPTIONS)  # fmt: skip
     one, two = costs[costs["option"] == OWN]["usd"]
     assert two - one == pytest.approx(2 * 0.04 * 730)
 
@@ -285,9 +288,9 @@ def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch, run):
 
 
 def test_the_table_has_a_line_per_dimension(found):
-    made = contrast.contrast(SCENARIO, found, GIVEN)
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
     table = made.table()
     assert len(table) == len(made.verdicts)
     assert NAME not in table.to_string()
-    assert table.set_index("dimension").loc["quality on the test rows", "MLOps"] == "0.970"
+    assert table.set_index("dimension").loc["quality on the test set", "MLOps"] == "0.970"
     assert made.counts()["sentiment, tie"] == sum(table["verdict"] == "tie")

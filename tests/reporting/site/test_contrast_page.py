@@ -17,20 +17,23 @@ from reporting.site.test_site import EVIL, run_of, scenario_of, words
 
 from diptych.execution.pages.export import LIMIT
 from diptych.reporting.contrast import contrast
-from diptych.reporting.contrast.breakeven import Plan
+from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.scenario import Scenario
 from diptych.reporting.site.site import build
 
-GIVEN, PLAN = Assumptions(), Plan()
+ASSUMPTIONS, WORKLOAD = Assumptions(), Workload()
 MODELS = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
 
 
-def compared_into(folder: Path, *scenarios, given=GIVEN):
+def compared_into(folder: Path, *scenarios, assumptions=ASSUMPTIONS):
     """A run of the contrast over (scenario, runs), as its notebook leaves it."""
     run = run_of(folder, "contrast", panel="", number=9)
-    made = [contrast.contrast(one, own, given, plan=PLAN, models=MODELS) for one, own in scenarios]
-    contrast.write(made, given, PLAN, run.folder)
+    made = [
+        contrast.contrast(one, own, assumptions, workload=WORKLOAD, models=MODELS)
+        for one, own in scenarios
+    ]
+    contrast.write(made, assumptions, WORKLOAD, run.folder)
     output = new_output("stream", name="stdout", text="1")
     cells = [new_markdown_cell("# When is which?"), new_code_cell("1", outputs=[output])]
     nbformat.write(new_notebook(cells=cells), run.folder / "notebook.ipynb")
@@ -39,7 +42,7 @@ def compared_into(folder: Path, *scenarios, given=GIVEN):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A site of two scenarios: one in both panels, one of the left alone, all of it hostile."""
+    """A site of two scenarios: one in both panels, one of MLOps alone, all of it hostile."""
     root = tmp_path_factory.mktemp("both")
     both, left = runs(root / "a"), runs(root / "b", without=("llmops/2_build", "llmops/4_serve"))
     for run in both:
@@ -76,23 +79,23 @@ def test_every_figure_leads_to_the_page_of_its_run(site, name):
     links = figures(site / name)
     assert len(links) > 20
     for href, said in links:
-        runs_of_it = [fact["runs"][0] for fact in facts if fact["said"] == said]
+        runs_of_it = [fact["runs"][0] for fact in facts if fact["text"] == said]
         text = words((site / href).read_text())
         assert any(run in text for run in runs_of_it), (href, said)
     if name == "contrast.html":
-        assert sorted(said for _, said in links) == sorted(fact["said"] for fact in facts)
+        assert sorted(said for _, said in links) == sorted(fact["text"] for fact in facts)
 
 
 def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
     html = (site / "sentiment" / "both-2_build.html").read_text()
     (table,) = re.findall(r'<table class="hinge">.*?</table>', html, re.DOTALL)
     rows = [words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
-    assert "0.970 0.951 to 0.982quality on the test rows MLOps 0.800 0.763 to 0.833" in rows
-    assert "0.000answers that change when asked again tie 0.000" in rows
-    assert not [row for row in rows if "changed when asked again" in row]  # told once
+    assert "0.970 0.951 to 0.982quality on the test set MLOps 0.800 0.763 to 0.833" in rows
+    assert "0.000answer instability tie 0.000" in rows
+    assert not [row for row in rows if "share of rows whose answer changes" in row]  # told once
     served = words((site / "sentiment" / "both-4_serve.html").read_text())
-    assert "latency, half of the requests MLOps" in served
-    assert "quality on the test rows" not in served
+    assert "latency, p50 MLOps" in served
+    assert "quality on the test set" not in served
 
 
 def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
@@ -104,11 +107,11 @@ def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
     assert "not recorded" in quality
 
 
-def test_what_was_measured_on_too_few_rows_says_that(site):
+def test_what_was_measured_and_is_open_is_inconclusive(site):
     part = (site / "contrast.html").read_text().split('id="sentiment"')[1]
-    typos = part.split('id="sentiment-harder-typos">')[1].split("</tr>")[0]
+    typos = part.split('id="sentiment-perturbed-typos">')[1].split("</tr>")[0]
     chip = re.search(r'<span class="chip open">.*?</span>', typos, re.DOTALL)
-    assert words(chip[0]).strip() == "too few rows"
+    assert words(chip[0]).strip() == "inconclusive"
 
 
 def test_the_advice_names_what_each_side_wins(site):

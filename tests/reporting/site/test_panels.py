@@ -25,7 +25,7 @@ def notebook_into(run, cells):
 
 @pytest.fixture
 def site(tmp_path):
-    """Stage 2 in both panels, the right with a heading of its own; stage 1 on the left alone."""
+    """Stage 2 in both panels, LLMOps with a heading of its own; stage 1 in MLOps alone."""
     left = cells_of("# Which model?\n\n*Goals*\n\n\n## Input\n\nRows.\n\n\n## Make\n\nLeft made.")
     right = cells_of(
         "# Which prompt?\n\n\n## Input\n\nTexts.\n\n\n## Ask\n\nAsked.\n\n\n## Make\n\nx"
@@ -56,8 +56,8 @@ def test_a_stage_of_both_panels_has_one_page_aligned_by_headings(site):
     assert headings == ["Input", "Make", "Ask"]
     rows = html.split('<h2 class="row"')
     assert "Left made." in rows[2]
-    assert "Nothing here on this side." in rows[3]
-    assert rows[1].index("Rows.") < rows[1].index("Texts.")  # the left one first
+    assert "No such section in this panel." in rows[3]
+    assert rows[1].index("Rows.") < rows[1].index("Texts.")  # MLOps first
 
 
 def test_the_hinge_holds_what_both_measured(site, tmp_path):

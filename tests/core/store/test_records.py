@@ -1,0 +1,101 @@
+"""A notebook's record: what is declared is checked when it is recorded and when it is read."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diptych.core.contract import RecordError
+from diptych.core.evaluation.stats import wilson
+from diptych.core.store.records import Record, Recorder, load
+
+STREAM = pd.DataFrame({"id": ["r1"], "window": ["2025-01"]})
+SERVED = {
+    "requests": 1, "failed": 0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": np.float64(3.0),
+    "requests_per_s": 400.0, "memory_mb": None, "cpu_ms_per_request": 1.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of mlops/4_serve in progress."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    folder = tmp_path / "runs" / "r"
+    folder.mkdir(parents=True)
+    return Recorder(folder, "mlops/4_serve", {"task": "reviews"})
+
+
+@pytest.fixture
+def foreign(run):
+    """A run of a notebook that has no contract."""
+    return Recorder(run.folder, "mine/stage", {})
+
+
+def complete(run):
+    run.note(parameters={"concurrency": 16}, name="reviews", version=3, endpoint="r")
+    run.save("stream", STREAM)
+    return run.conclude(**SERVED)
+
+
+def test_a_run_that_keeps_its_contract_is_read_back(run):
+    table = complete(run)
+    assert table.set_index("measured").loc["p50_ms", "unit"] == "ms"
+    record = load("r")
+    assert record.complete
+    assert (record.value("p99_ms"), record.fact("version")) == (3.0, 3)
+    assert record.parameter("concurrency") == 16
+    pd.testing.assert_frame_equal(record.table("stream"), STREAM)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (lambda run: run.record("p50", 1.0), "p50: mlops/4_serve declares no such value. Did you"),
+        (lambda run: run.conclude(**SERVED, p90_ms=1.0), "p90_ms: .* Did you mean p9"),
+        (lambda run: run.note(versions=3), r"declares no such fact. Did you mean version\?"),
+        (lambda run: run.save("streams", STREAM), r"no such table. Did you mean stream\?"),
+        (lambda run: run.save("stream", STREAM[["id"]]), "mlops/4_serve lacks window; it has id"),
+        (lambda run: run.note(version="3"), "version: '3' is str; mlops/4_serve declares"),
+        (lambda run: run.record("failed", 0.5), "failed: 0.5 is float; it is declared as int"),
+        (lambda run: run.record("p50_ms", wilson(1, 2)), "declared without an interval"),
+        (lambda run: run.record("p50_ms", 1.0, unit="s"), "its declared unit is 'ms', not 's'"),
+        (lambda run: run.conclude(**SERVED), "name, version, endpoint, stream: mlops/4_serve"),
+    ],
+)  # fmt: skip
+def test_what_is_not_declared_is_not_recorded(run, record, message):
+    with pytest.raises(RecordError, match=message):
+        record(run)
+    stored = run.folder / "result.json"
+    assert not stored.exists() or not json.loads(stored.read_text())["complete"]
+    assert not run.complete
+
+
+def test_a_notebook_without_a_contract_records_freely(foreign):
+    foreign.note(anything=[1])
+    foreign.save("rows", STREAM)
+    foreign.record("depth", wilson(1, 2), unit="m")
+    foreign.conclude(word="yes")
+    assert foreign.value("word") == "yes"
+    assert foreign.values["depth"]["unit"] == "m"
+    assert foreign.fact("anything") == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "undeclared", "missing"),
+    [("value", "p50", "p50_ms"), ("fact", "versions", "version"), ("table", "streams", "stream"),
+     ("parameter", "windows", "concurrency")],
+)  # fmt: skip
+def test_what_is_not_there_is_not_read(run, kind, undeclared, missing):
+    record = Record(run.folder, run.notebook, {}, facts={"parameters": {}})
+    with pytest.raises(RecordError, match=f"{undeclared}: mlops/4_serve declares no such {kind}"):
+        getattr(record, kind)(undeclared)
+    with pytest.raises(RecordError, match=f"{missing}: run r recorded no such {kind}; it has"):
+        getattr(record, kind)(missing)
+
+
+def test_a_value_of_a_foreign_run_that_is_not_there_is_named(foreign):
+    foreign.record("depth", 1.0)
+    with pytest.raises(RecordError, match=re.escape("width: run r recorded no such value")):
+        foreign.value("width")
