@@ -114,4 +114,4 @@ def test_summaries_go_through_both_panels_over_the_same_rows():
     assert ranked > values["accuracy of lead (MLOps)"]["value"]
     assert values["faithful, ranker (MLOps)"]["value"] == 1
     assert 0 < values["accuracy of one_line"]["value"] < 1
-    assert "lost to typos, ranker (MLOps)" in values
+    assert "accuracy drop under typos, ranker (MLOps)" in values

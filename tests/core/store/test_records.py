@@ -60,7 +60,7 @@ def test_a_run_that_keeps_its_contract_is_read_back(run):
         (lambda run: run.note(version="3"), "version: '3' is str; mlops/4_serve declares"),
         (lambda run: run.record("failed", 0.5), "failed: 0.5 is float; it is declared as int"),
         (lambda run: run.record("p50_ms", wilson(1, 2)), "declared without an interval"),
-        (lambda run: run.record("p50_ms", 1.0, unit="s"), "its declared unit is 'ms', not 's'"),
+        (lambda run: run.record("p50_ms", 1.0, unit="s"), "its unit is declared as 'ms', not 's'"),
         (lambda run: run.conclude(**SERVED), "name, version, endpoint, stream: mlops/4_serve"),
     ],
 )  # fmt: skip

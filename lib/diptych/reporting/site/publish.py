@@ -27,7 +27,7 @@ def refuse_foreign(site: Path) -> None:
         )
 
 
-def swap(new: Path, site: Path, beside: Path) -> None:
+def replace_site(new: Path, site: Path, beside: Path) -> None:
     """Replace the old site by the new one, even while another build does the same."""
     for turn in range(100):
         old = beside / f"old-{turn}"

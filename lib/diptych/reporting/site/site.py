@@ -20,7 +20,7 @@ from diptych.execution.runs import Run
 from diptych.reporting.format import interval, label, with_unit
 from diptych.reporting.site import contrast_page, fresh
 from diptych.reporting.site.panels import Side, pair_to_html
-from diptych.reporting.site.publish import refuse_foreign, swap
+from diptych.reporting.site.publish import refuse_foreign, replace_site
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 PANELS = {MLOPS: "left", LLMOPS: "right"}
@@ -126,7 +126,7 @@ def build(scenarios: Sequence[ScenarioRuns], site: Path, contrast: Run | None = 
         new = Path(beside) / "new"
         _write(scenarios, new, contrast)
         fresh.mark(site, new, digest)
-        swap(new, site, Path(beside))
+        replace_site(new, site, Path(beside))
     return site / "index.html"
 
 
