@@ -1,4 +1,4 @@
-"""Write a sweep as a page: the best found so far, each parameter's part in it, all points."""
+"""Write a sweep as a page: the best point so far, the metric by each parameter, all points."""
 
 from pathlib import Path
 
