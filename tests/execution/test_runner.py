@@ -9,8 +9,7 @@ import nbformat
 import pytest
 from processes import PATIENCE, is_gone, until
 
-from diptych.base import workspace
-from diptych.base.environment import digest
+from diptych.base import hashing, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.execution.runner import find_runs, load_run, run_all, run_notebook
 
@@ -88,7 +87,7 @@ def test_a_run_folder_holds_all_that_made_it(pair, notebooks):
     assert manifest["notebook"] == "tests/execution/notebooks/good.ipynb"
     assert manifest["parameters"]["rate"] == 0.5
     assert manifest["parameters"]["mode"] == "fast"
-    assert list(manifest["sha256"]["files"].values()) == [digest(file)]
+    assert list(manifest["sha256"]["files"].values()) == [hashing.of_file(file)]
     assert manifest["sha256"]["lib"]
     assert manifest["packages"]["papermill"]
     assert manifest["host"]["cores"] >= 1

@@ -168,8 +168,8 @@ def _database(path: Path) -> Finding:
 
 def _browser() -> Finding:
     for name in BROWSERS:
-        if found := shutil.which(name):
-            return Finding(True, f"browser {found}")
+        if path := shutil.which(name):
+            return Finding(True, f"browser {path}")
     return Finding(None, "no Chromium found", "only the tests that look at the report use it")
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Protocol
 
-from diptych.base import workspace
+from diptych.base import process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
 from diptych.execution.notebooks import heading
 
@@ -72,13 +73,15 @@ class PapermillEngine:
         Seconds a cell may take; it fails after that.
     """
 
+    name = "papermill"
+
     def __init__(self, timeout: float | None = None):
         self.timeout = timeout
 
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
         nb = _injected(notebook, parameters)
-        environment = {**os.environ, **environment}
+        environment = {**os.environ, **process_environment.for_engine(self.name), **environment}
         redactor = Redactor(environment)
         _finish(self._execute(nb, output, environment, cwd, on_cell, redactor))
 
@@ -161,7 +164,7 @@ class PapermillEngine:
                 # nbclient turns a cancelled cell (Ctrl-C) into a dead kernel.
                 if asyncio.current_task().cancelling():
                     raise asyncio.CancelledError from None
-                why = told(await _returncode(client.km))
+                why = how_it_ended(await _returncode(client.km))
                 raise NotebookFailed(index, "KernelDied", why, "", label) from None
             finally:
                 _merge_streams(cell)
@@ -175,10 +178,11 @@ class WarmEngine(PapermillEngine):
     Where none can be forked, a kernel is started afresh, and a line says why.
     """
 
+    name = "diptych"
+
     async def _start(self, client, environment, cwd, sockets, words) -> None:
         from diptych.execution.kernels import unavailable
-        from diptych.execution.kernels.client import Refused
-        from diptych.execution.kernels.fallback_notice import notice
+        from diptych.execution.kernels.client import Refused, notice_fallback
 
         usual = client.kernel_manager_class
         try:
@@ -189,30 +193,30 @@ class WarmEngine(PapermillEngine):
             client.kernel_manager_class = PipeManager
             return await super()._start(client, environment, cwd, sockets, words)
         except Refused as refused:
-            notice(refused)
+            notice_fallback(refused)
             client.km, client.kernel_manager_class = None, usual
             return await super()._start(client, environment, cwd, sockets, words)
 
 
-ENGINES = {"diptych": WarmEngine, "papermill": PapermillEngine}
+ENGINES = {engine.name: engine for engine in (WarmEngine, PapermillEngine)}
 
 
-def usual() -> Engine:
-    """Return the engine that ``$DIPTYCH_ENGINE`` names, the warm one if it is not set.
+def named(name: str | None = None) -> Engine:
+    """Return an engine by its name; without one, that of ``$DIPTYCH_ENGINE`` or the warm one.
 
     Raises
     ------
     ParameterError
         If there is no such engine.
     """
-    name = os.environ.get("DIPTYCH_ENGINE") or "diptych"
+    name = name or process_environment.engine_name() or WarmEngine.name
     if name not in ENGINES:
         known = " or ".join(ENGINES)
-        raise ParameterError(f"DIPTYCH_ENGINE: there is no engine {name!r}; choose {known}")
+        raise ParameterError(f"engine = {name!r}: there is none of this name. Choose {known}")
     return ENGINES[name]()
 
 
-def told(returncode: int | None) -> str:
+def how_it_ended(returncode: int | None) -> str:
     """Return in words how a kernel ended that should not have."""
     if returncode in (None, -9):
         return "its process was killed: out of memory, or by someone"
@@ -235,9 +239,7 @@ def _last(words: BinaryIO) -> str:
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):
     """Return the notebook with papermill's cell of parameters, without old outputs."""
-    import diptych.base.lazy_nbformat  # noqa: F401 (papermill imports it too)
-
-    # isort: split
+    import_nbformat()  # papermill imports it too
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 

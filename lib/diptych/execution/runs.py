@@ -80,17 +80,17 @@ def load_run(run_id: str, root: Path | None = None) -> Run:
     return Run(run_id, folder, *contents)
 
 
-def ask(run: Run) -> None:
-    """Note that a run was asked for now: a linked one is the latest, however old it is."""
+def note_request(run: Run) -> None:
+    """Note that a run was requested now: a linked one is the latest, however old it is."""
     path = workspace.home() / "cache" / "asked" / run.id
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(datetime.now(UTC).strftime(f"{STAMP}.%f"))
 
 
 def latest(notebook: str, task: Mapping) -> Run | None:
-    """Return the complete run of `notebook` with these shared parameters asked for last."""
+    """Return the complete run of `notebook` with these shared parameters requested last."""
     root = workspace.runs()
-    for folder in sorted(root.iterdir(), key=_asked, reverse=True):
+    for folder in sorted(root.iterdir(), key=_requested, reverse=True):
         if folder.name.startswith(".") or not (folder / "result.json").exists():
             continue
         try:
@@ -143,10 +143,10 @@ def named(name: str) -> Run:
             return load_run(run_id, root)
         except LookupError:
             continue
-    found = find_runs()
-    if newest := next((run for run in found if run.notebook == name), None):
+    known = find_runs()
+    if newest := next((run for run in known if run.notebook == name), None):
         return newest
-    hint = nearest(name, [*(run.id for run in found), *(run.notebook for run in found)])
+    hint = nearest(name, [*(run.id for run in known), *(run.notebook for run in known)])
     raise ParameterError(f"{name}: no such run. {hint}Give a run's id, its folder or a notebook.")
 
 
@@ -155,7 +155,7 @@ def find_runs(notebook: str = "", root: Path | None = None) -> list[Run]:
 
     Runs in progress, killed or unreadable are left out.
     """
-    found = []
+    readable = []
     for folder in (root or workspace.runs()).iterdir():
         if folder.name.startswith(".") or not folder.is_dir():
             continue
@@ -164,8 +164,8 @@ def find_runs(notebook: str = "", root: Path | None = None) -> list[Run]:
         except LookupError:
             continue
         if notebook in ("", run.notebook):
-            found.append(run)
-    return sorted(found, key=_started, reverse=True)
+            readable.append(run)
+    return sorted(readable, key=_started, reverse=True)
 
 
 def _without_ids(tree):
@@ -175,8 +175,8 @@ def _without_ids(tree):
     return {name: _without_ids(value) for name, value in tree.items() if name != "upstream"}
 
 
-def _asked(folder: Path) -> tuple[str, str]:
-    """Return when a run was last asked for, else the second it started."""
+def _requested(folder: Path) -> tuple[str, str]:
+    """Return when a run was last requested, else the second it started."""
     try:
         stamp = (workspace.home() / "cache" / "asked" / folder.name).read_text()
     except OSError:

@@ -15,7 +15,7 @@ import pytest
 from diptych.base import workspace
 from diptych.base.errors import NotebookFailed
 from diptych.execution.runs import find_runs
-from diptych.execution.sweeps.search_space import plan
+from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
 
 PATIENCE = 180  # seconds, for a process to come to a point; a machine may be busy
@@ -46,7 +46,7 @@ def bowl(notebooks):
 
     def bowl(grid=("x=0..4",), engine=None, workers=1, given=(), **options):
         options = {"metric": "depth", "minimize": True} | options
-        found = plan(notebooks / "bowl.ipynb", (), given, grid, **options)
+        found = plan_sweep(notebooks / "bowl.ipynb", (), given, grid, **options)
         return sweep(found, engine=engine, workers=workers, progress=False)
 
     return bowl

@@ -6,7 +6,6 @@ its notebook with the same task parameters.
 """
 
 import json
-import os
 import platform
 import secrets
 import subprocess
@@ -19,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import environment as host
-from diptych.base import workspace
+from diptych.base import process_environment, workspace
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.store import replayed
 from diptych.execution import runs
@@ -239,8 +238,8 @@ def summary(record: Record) -> pd.DataFrame:
 
 def _folder(notebook: str) -> Path:
     """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
-    if given := os.environ.get("DIPTYCH_RUN"):
-        return Path(given)
+    if folder := process_environment.run_folder():
+        return folder
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{notebook.replace('/', '-')}-{secrets.token_hex(2)}"
     folder = workspace.runs() / name
@@ -254,7 +253,7 @@ def _make(notebook: str, task: dict) -> None:
     for name, value in task.items():
         command += ["-p", f"{name}={json.dumps(value)}"]
     # what that run uses is not what this one does
-    environment = {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
+    environment = process_environment.without_run()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RecordError(f"upstream: making {notebook} failed:\n{done.stderr.strip()[-2000:]}")

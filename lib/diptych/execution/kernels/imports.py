@@ -69,7 +69,7 @@ class Imports:
 
     def wanted(self) -> list[str]:
         """Return what the notebooks served so far have imported, and this process has not tried."""
-        self.learnt = location.read(self.interpreter)
+        self.learnt = location.read_learnt(self.interpreter)
         refused = set(self.learnt.refused)
         new = (name for name in self.learnt.modules if name not in self._tried)
         return [name for name in new if name.partition(".")[0] not in refused]
@@ -163,9 +163,9 @@ class Imports:
 
         Files it opened, handlers in the shell, text it wrote while nobody could see it.
         """
-        hooks = {name: len(found) for name, found in self.shell.events.callbacks.items()}
+        hooks = {name: len(callbacks) for name, callbacks in self.shell.events.callbacks.items()}
         formatters = self.shell.display_formatter.formatters
-        printers = {name: len(found.type_printers) for name, found in formatters.items()}
+        printers = {name: len(one.type_printers) for name, one in formatters.items()}
         return _open_files(), hooks, printers, shell.EarlyStream.written
 
 
@@ -188,9 +188,11 @@ def _forget(before: set[str]) -> None:
     """
     new = [name for name in sys.modules if name not in before]
     files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in new}
-    kept = {name.partition(".")[0] for name in new if not files[name].endswith(".py")}
+    with_compiled_parts = {
+        name.partition(".")[0] for name in new if not files[name].endswith(".py")
+    }
     for name in new:
-        if name.partition(".")[0] not in kept:
+        if name.partition(".")[0] not in with_compiled_parts:
             del sys.modules[name]
 
 

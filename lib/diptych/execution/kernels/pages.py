@@ -61,11 +61,11 @@ def _own() -> Iterator[tuple[int, int]]:
                 continue
             start, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
             pages.seek(8 * start)
-            for found in OWN.finditer(pages.read(8 * (end - start))[FLAGS::8]):
-                count = min(left, found.end() - found.start())
+            for run in OWN.finditer(pages.read(8 * (end - start))[FLAGS::8]):
+                count = min(left, run.end() - run.start())
                 left -= count
                 if count:
-                    yield start + found.start(), count
+                    yield start + run.start(), count
 
 
 def _faults() -> int:

@@ -97,7 +97,7 @@ class Zygote:
             self.heir.kill()
             self.heir = None
             self._trying.unlink(missing_ok=True)
-        learnt = location.read(self.interpreter)
+        learnt = location.read_learnt(self.interpreter)
         for path in {self.path, location.socket(self.interpreter, self.environment, learnt)}:
             if self._is_mine(path):
                 path.unlink(missing_ok=True)
@@ -165,7 +165,7 @@ class Zygote:
             return
         refused = self.imports.learnt.refused
         self.imports.recover(self._trying)
-        if location.read(self.interpreter).refused == refused:
+        if location.read_learnt(self.interpreter).refused == refused:
             self.imports.give_up()
         self._plan_heir()
 

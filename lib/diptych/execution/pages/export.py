@@ -285,9 +285,11 @@ def _shortened(output: Mapping, number: int) -> Mapping:
         data.pop("text/html")
     for kind in ("image/png", "image/jpeg", "image/svg+xml"):
         if kind in data:
-            own = output["metadata"].get(kind)
-            alt = (own or {}).get("alt") or output["metadata"].get("alt")
-            output["metadata"]["said"] = alt or f"Picture from code cell {number}, not described"
+            of_kind = output["metadata"].get(kind)
+            alt = (of_kind or {}).get("alt") or output["metadata"].get("alt")
+            output["metadata"]["alt_text"] = (
+                alt or f"Picture from code cell {number}, not described"
+            )
     return output
 
 
@@ -317,14 +319,14 @@ def drop_largest(nb: Mapping) -> bool:
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
     """Read a parameters cell: name, type, value used, default (where another) and help."""
-    notes, found = comments(source), []
+    notes, parameters = comments(source), []
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         name, default = ast.unparse(target), ast.unparse(node.value)
         value = overrides.get(name, default)
-        found.append(
+        parameters.append(
             {
                 "name": name,
                 "type": ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else "",
@@ -333,7 +335,7 @@ def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
                 "help": notes.get(node.end_lineno, ""),
             }
         )
-    return found
+    return parameters
 
 
 def _assigned(source: str) -> dict[str, str]:

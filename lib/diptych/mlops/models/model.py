@@ -6,7 +6,6 @@ rebuilds the parts from these files, so a model from somebody else cannot run co
 in ``model.json``, which is written last, tell a damaged or half-written folder.
 """
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.base import hashing
 from diptych.base.workspace import write_atomic
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.features import TableFeatures, TextFeatures
@@ -272,7 +272,7 @@ def _load(folder: Path) -> Model:
 def _checksums(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file that the features and the estimator wrote."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: hashing.of_file_now(path)
         for path in sorted(folder.iterdir())
         if path.name not in ADDED and path.is_file()
     }
@@ -296,11 +296,8 @@ def requests(rows, kind: str, features: list[str]) -> list[dict]:
 
 def digest(folder: Path) -> str:
     """Return the sha256 of a saved model's files, by name and content."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.name} {content}\n".encode())
-    return total.hexdigest()
+    paths = sorted(Path(folder).iterdir())
+    return hashing.of_listing((path.name, hashing.of_file_now(path)) for path in paths)
 
 
 def size_mb(folder: Path) -> float:
