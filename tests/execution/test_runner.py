@@ -203,8 +203,26 @@ def test_the_engine_is_a_seam_and_gets_only_what_differs(repository, home, echo,
     assert find_runs() == [run]
 
 
+def test_a_notebook_is_told_the_name_of_its_engine_and_this_process_is_not(repository, echo):
+    seen = []
+
+    class Warm(type(echo)):
+        name = "diptych"
+
+        def execute(self, *args, environment, **kwargs):
+            seen.append(environment.get("DIPTYCH_ENGINE"))
+            super().execute(*args, environment=environment, **kwargs)
+
+    before = dict(os.environ)
+    run_notebook("mlops/2_build", engine=Warm())
+    assert seen == ["diptych"]
+    assert dict(os.environ) == before
+
+
 def test_an_engine_that_breaks_leaves_a_failed_run(repository, home):
     class Broken:
+        name = ""
+
         def execute(self, *_, **__):
             raise OSError(28, "No space left on device")
 

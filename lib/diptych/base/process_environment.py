@@ -45,15 +45,20 @@ def token(name: str) -> str:
     return os.environ.get(name, "").strip() if name else ""
 
 
-def for_kernel(home: Path, run: Path | None = None) -> dict[str, str]:
-    """Return the variables that a notebook's kernel needs to find its workspace and its run."""
-    variables = {"DIPTYCH_HOME": str(home)}
-    return variables if run is None else variables | {"DIPTYCH_RUN": str(run)}
+def for_kernel(home: Path, engine: str, run: Path | None = None) -> dict[str, str]:
+    """Return the variables that a notebook's kernel needs.
 
-
-def for_engine(name: str) -> dict[str, str]:
-    """Return the variable by which a kernel starts other notebooks with the same engine."""
-    return {"DIPTYCH_ENGINE": name}
+    Parameters
+    ----------
+    home : Path
+        The workspace.
+    engine : str
+        Name of the engine with which the notebook starts others; "" for the usual one.
+    run : Path, optional
+        The folder of the run.
+    """
+    variables = {"DIPTYCH_HOME": str(home), "DIPTYCH_ENGINE": engine, "DIPTYCH_RUN": str(run or "")}
+    return {name: value for name, value in variables.items() if value}
 
 
 def without_run() -> dict[str, str]:

@@ -25,7 +25,16 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Engine(Protocol):
-    """What the runner needs of an engine."""
+    """What the runner needs of an engine.
+
+    Attributes
+    ----------
+    name : str
+        In `ENGINES`; notebooks that a notebook starts run with the engine of that name. "" lets
+        them run with the usual one.
+    """
+
+    name: str
 
     def execute(
         self,
@@ -81,7 +90,7 @@ class PapermillEngine:
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
         nb = _injected(notebook, parameters)
-        environment = {**os.environ, **process_environment.for_engine(self.name), **environment}
+        environment = {**os.environ, **environment}
         redactor = Redactor(environment)
         _finish(self._execute(nb, output, environment, cwd, on_cell, redactor))
 

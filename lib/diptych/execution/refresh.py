@@ -70,7 +70,7 @@ def refresh(
 
 def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: bool) -> None:
     read_notebook(path)
-    environment = process_environment.for_kernel(home)
+    environment = process_environment.for_kernel(home, engine.name)
     with Bar(short_name(path), "cell", progress) as on_cell:
         engine.execute(path, output, {}, environment=environment, cwd=path.parent, on_cell=on_cell)
 

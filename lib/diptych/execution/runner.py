@@ -232,7 +232,7 @@ def _execute(
     manifest["id"], staged = _staged(root, prepared, started)
     # The kernel inherits the caller's directory, as under bare papermill, so that a path given
     # as a parameter means the same; notebooks themselves never depend on it.
-    environment = process_environment.for_kernel(workspace.home(), run=staged)
+    environment = process_environment.for_kernel(workspace.home(), engine.name, staged)
     try:
         with Bar(prepared.name, "cell", progress) as bar:
             engine.execute(

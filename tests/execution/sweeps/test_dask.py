@@ -8,6 +8,7 @@ import pytest
 from dask_cluster import PATIENCE, dask_cluster, until
 
 from diptych.base.errors import ParameterError
+from diptych.execution.engine import PapermillEngine
 from diptych.execution.runs import find_runs
 from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
@@ -29,7 +30,9 @@ def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tm
     )
     done = []
     thread = threading.Thread(
-        target=lambda: done.append(sweep(found, dask=address, progress=False))
+        target=lambda: done.append(
+            sweep(found, dask=address, engine=PapermillEngine(), progress=False)
+        )
     )
     thread.start()
 
@@ -50,6 +53,8 @@ def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tm
         assert run.notebook == "bowl"
         assert run.manifest["notebook"] == "tests/execution/notebooks/bowl.ipynb"
         assert (run.folder / "notebook.html").exists()
+        if run.status == "ok":
+            assert run.result["values"]["engine"]["value"] == "papermill"
     plain = plan_sweep(notebooks / "bowl.ipynb", (), (), ["x=1"], **options)
     ended = [sweep(plain, dask=address, progress=False).trials[0] for _ in range(2)]
     assert [trial.status for trial in ended] == ["ok", "linked"], ended
