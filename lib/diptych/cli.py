@@ -1,6 +1,7 @@
 """The command ``diptych``. Each command imports what it needs when it is called."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -231,9 +232,7 @@ def serve_model(folder, task, token_env, **options):
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
-    from diptych.base import process_environment
-
-    token = process_environment.token(token_env)
+    token = os.environ.get(token_env, "").strip() if token_env else ""
     if token_env and not token:
         raise click.UsageError(f"--token-env: the variable {token_env} is not set; export it.")
     from diptych.core.store.predictions import LedgerError

@@ -4,8 +4,6 @@ import ast
 import os
 from pathlib import Path
 
-import pytest
-
 from diptych.base import process_environment, workspace
 
 SHARED = {"DIPTYCH_RUN", "DIPTYCH_HOME", "DIPTYCH_ENGINE", "DIPTYCH_LEDGER"}
@@ -87,9 +85,3 @@ def test_a_worker_keeps_what_the_user_set(tmp_path, monkeypatch):
     process_environment.set_default_workspace(Path("elsewhere"))
     assert os.environ["DIPTYCH_HOME"] == str(tmp_path)
 
-
-@pytest.mark.parametrize("value", ["", "  "])
-def test_a_variable_of_spaces_holds_no_token(monkeypatch, value):
-    monkeypatch.setenv("A_TOKEN", value)
-    assert process_environment.token("A_TOKEN") == ""
-    assert process_environment.token("") == ""

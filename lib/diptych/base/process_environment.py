@@ -40,11 +40,6 @@ def ledger() -> str:
     return os.environ.get("DIPTYCH_LEDGER", "")
 
 
-def token(name: str) -> str:
-    """Return what the variable that a user named for a token holds, "" if nothing."""
-    return os.environ.get(name, "").strip() if name else ""
-
-
 def for_kernel(home: Path, engine: str, run: Path | None = None) -> dict[str, str]:
     """Return the variables that a notebook's kernel needs.
 
