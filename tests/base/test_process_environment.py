@@ -84,4 +84,3 @@ def test_a_worker_keeps_what_the_user_set(tmp_path, monkeypatch):
     assert os.environ["MKL_NUM_THREADS"] == "2"
     process_environment.set_default_workspace(Path("elsewhere"))
     assert os.environ["DIPTYCH_HOME"] == str(tmp_path)
-

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from reporting.site.test_site import run_of
 
-from diptych.execution.runs import Run
+from diptych.execution.runs import FORMAT, Run
 from diptych.reporting.scenario import Scenario
 
 NAME = "few_shot · k=4"
@@ -98,7 +98,7 @@ def _run(root: Path, panel: str, stage: str, values: dict, facts=None, tables=No
     run = run_of(root, stage, panel=panel, number=1)
     entries = {name: _entry(value) for name, value in values.items()}
     result = {"notebook": f"{panel}/{stage}", "task": TASK, "complete": True, "upstream": None,
-              "values": entries, "facts": facts or {}}  # fmt: skip
+              "values": entries, "facts": facts or {}, "format": FORMAT}  # fmt: skip
     for name, table in (tables or {}).items():
         table.to_parquet(run.folder / f"{name}.parquet", index=False)
     run = replace(run, manifest=run.manifest | {"seconds": SECONDS[panel]}, result=result)

@@ -12,6 +12,7 @@ from diptych.base import hashing, workspace
 from diptych.base.errors import ParameterError
 from diptych.execution.notebooks import nearest
 
+FORMAT = 2  # of result.json; notebooks of an earlier one recorded other names
 STAMP = "%Y%m%d-%H%M%S"
 SHOWN = ("notebook.ipynb", "notebook.html", "manifest.json")  # for people: no stage reads them
 
@@ -47,6 +48,14 @@ class Run:
         return self.manifest.get("status", outside)
 
     @property
+    def is_current(self) -> bool:
+        """Whether its notebook recorded the names that today's notebooks read.
+
+        A notebook that writes ``result.json`` by itself has no facts, and its names are its own.
+        """
+        return "facts" not in self.result or self.result.get("format") == FORMAT
+
+    @property
     def notebook(self) -> str:
         """Name of the notebook, such as ``"mlops/2_build"``."""
         return self.manifest.get("name") or self.result.get("notebook", "")
@@ -80,6 +89,23 @@ def load_run(run_id: str, root: Path | None = None) -> Run:
     return Run(run_id, folder, *contents)
 
 
+def load_current(run_id: str, root: Path | None = None) -> Run:
+    """Read a run to build on it or to compare it.
+
+    Raises
+    ------
+    LookupError
+        As `load_run` does, and if the run is an earlier Diptych's, which recorded other names.
+    """
+    run = load_run(run_id, root)
+    if not run.is_current:
+        raise LookupError(
+            f"{run.id} was made by an earlier Diptych, which recorded other names; "
+            f"run {run.notebook} again with the same parameters"
+        )
+    return run
+
+
 def note_request(run: Run) -> None:
     """Note that a run was requested now: a linked one is the latest, however old it is."""
     path = workspace.home() / "cache" / "asked" / run.id
@@ -88,7 +114,10 @@ def note_request(run: Run) -> None:
 
 
 def latest(notebook: str, task: Mapping) -> Run | None:
-    """Return the complete run of `notebook` with these shared parameters requested last."""
+    """Return the complete run of `notebook` with these shared parameters requested last.
+
+    A run of an earlier Diptych is left out: its notebook recorded other names.
+    """
     root = workspace.runs()
     for folder in sorted(root.iterdir(), key=_requested, reverse=True):
         if folder.name.startswith(".") or not (folder / "result.json").exists():
@@ -97,8 +126,8 @@ def latest(notebook: str, task: Mapping) -> Run | None:
             run = load_run(folder.name, root)
         except LookupError:
             continue
-        result = run.result
-        if result.get("complete") and run.notebook == notebook and result.get("task") == task:
+        complete = run.is_current and run.result.get("complete")
+        if complete and run.notebook == notebook and run.result.get("task") == task:
             return run
     return None
 

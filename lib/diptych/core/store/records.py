@@ -134,6 +134,7 @@ class Recorder(Record):
 
     def _write(self) -> None:
         content = {
+            "format": runs.FORMAT,
             "notebook": self.notebook,
             "task": self.task,
             "upstream": self.upstream,
@@ -180,6 +181,10 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         If `run_id` names no complete run of that notebook, or making the run failed.
     """
     if run_id:
+        try:
+            runs.load_current(run_id)
+        except LookupError as error:
+            raise RecordError(f"upstream: {error}") from error
         record = load(run_id)
         if record.notebook != notebook or not record.complete:
             raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
