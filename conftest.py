@@ -41,7 +41,11 @@ class NotebooksTogether(LoadFileScheduling):
         ):
             return "training"
         if nodeid.startswith(
-            ("tests/llmops/test_registry.py", "tests/mlops/test_registry.py", "tests/old_workspace/")
+            (
+                "tests/llmops/test_registry.py",
+                "tests/mlops/test_registry.py",
+                "tests/old_workspace/",
+            )
         ):
             return "registries"
         return super()._split_scope(nodeid)

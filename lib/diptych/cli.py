@@ -23,10 +23,10 @@ VALUES = click.option(
 
 ENGINE = click.option(
     "--engine", type=click.Choice(["diptych", "papermill"]),
-    help="diptych: fork kernels from a warm process (default); papermill: start each afresh. "
+    help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
-FORCE = click.option("--force", is_flag=True, help="Run although nothing has changed.")
+FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -50,8 +50,8 @@ def cli():
 def run(notebook, files, overrides, output, engine, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
-    NOTEBOOK is a path, or a name such as mlops/2_build. If nothing it is made of has changed
-    since an earlier run, that one is linked; `diptych why` tells what has.
+    NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
+    inputs has changed since; `diptych why` lists the changes.
     """
     from diptych.execution.engine import named
     from diptych.execution.runner import run_notebook
@@ -80,7 +80,7 @@ def run(notebook, files, overrides, output, engine, force, open_page):
 @click.option("--seed", type=int, metavar="N", help="Seed of the draw (default: 0).")
 @click.option(
     "--halving", default="", metavar="NAME=A,B,C",
-    help="Try all points at effort A of this parameter, the best at B, the best of those at C.",
+    help="Successive halving: all points at A of this parameter, the best at B, then at C.",
 )  # fmt: skip
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1), metavar="N",
@@ -92,8 +92,8 @@ def run(notebook, files, overrides, output, engine, force, open_page):
 def sweep(notebook, files, overrides, workers, dask, engine, open_page, **options):
     """Run NOTEBOOK at many points and compare them.
 
-    The lists come from --grid, or from `sweep:` in a parameter file. A sweep that was stopped
-    goes on where it was: points that are done are linked. Exit code 1 if a point failed.
+    The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
+    points that are done are linked. Exit code 1 if a point failed.
     """
     from diptych.execution.engine import named
     from diptych.execution.sweeps.search_space import plan_sweep
@@ -113,7 +113,7 @@ def sweep(notebook, files, overrides, workers, dask, engine, open_page, **option
 @cli.command()
 @click.argument("run")
 def why(run):
-    """Tell why RUN was made: what changed since the run of its notebook before it.
+    """Say why RUN was made: what changed since the previous run of its notebook.
 
     RUN is a run's id or folder, or a notebook's name for its latest run.
     """
@@ -155,8 +155,8 @@ def list_(notebook, as_json):
 def report(scenario, overrides, site, engine, force, open_page):
     """Run SCENARIO (default: all) and write the report.
 
-    Its notebooks run as one pipeline, each building on the run before it; what has not changed
-    is linked.
+    The notebooks run as one pipeline, each building on the run before it; unchanged ones are
+    linked.
     """
     from diptych.execution.engine import named
     from diptych.reporting import scenario as scenarios
@@ -171,9 +171,9 @@ def report(scenario, overrides, site, engine, force, open_page):
 @click.argument("notebook", nargs=-1)
 @ENGINE
 def notebooks(notebook, engine):
-    """Run NOTEBOOK (default: all) afresh and store its outputs.
+    """Run NOTEBOOK (default: all) in a new workspace and store its outputs.
 
-    They run in order in a new workspace; if one fails, none is changed.
+    They run in order; if one fails, no file is changed.
     """
     from diptych.execution.engine import named
     from diptych.execution.notebooks import find_notebook

@@ -77,7 +77,7 @@ def _dependencies() -> Iterator[Finding]:
 def _satisfies(requirement: str, version: str) -> bool:
     try:
         from packaging.requirements import Requirement
-    except ImportError:  # nothing to compare with; the missing packages are told anyway
+    except ImportError:  # nothing to compare with; the missing packages are listed anyway
         return True
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from diptych.base.progress import say
 from diptych.execution.kernels import location, unavailable, wire
 
-PATIENCE = 120.0  # seconds; an heir whose zygote was killed answers when its imports are done
+PATIENCE = 120.0  # seconds; a successor whose zygote was killed answers when its imports are done
 ATTEMPTS = 20  # a zygote may move or retire between two steps of a caller
 ROOT = str(Path(__file__).parents[3])
 START = (

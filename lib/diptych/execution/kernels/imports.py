@@ -2,7 +2,7 @@
 
 Only installed packages, never this one and never the user's own modules. A package is left to the
 kernels if it opens files, starts threads, sets up the shell or writes text when it is imported,
-or if an heir of the zygote did not survive it.
+or if a successor of the zygote did not survive it.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class Imports:
         self._looked = time.monotonic()
 
     def recover(self, trying: Path) -> None:
-        """Leave out the package that an heir did not survive, if any."""
+        """Leave out the package that a successor did not survive, if any."""
         with contextlib.suppress(FileNotFoundError):
             location.learn(self.interpreter, refused=[trying.read_text()])
             trying.unlink()
