@@ -1,4 +1,4 @@
-"""Faster imports: without what a library imports only where it can, and nobody here uses."""
+"""Faster imports: leave out what a library imports only if it is there, and nobody here uses."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""The parameters cell: what a notebook declares it can be given.
+"""The parameters cell: what a notebook can be run with.
 
 One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``.
 """
@@ -153,7 +153,7 @@ def read_parameters(notebook: Path) -> list[Parameter]:
 
 
 def _read(statement: ast.stmt, comment: str) -> Parameter:
-    """Read one declaration, and hold its default to it."""
+    """Read one declaration and check its default against it."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
             kind = ast.unparse(statement.annotation).strip("'\"")

@@ -226,7 +226,7 @@ def named(name: str | None = None) -> Engine:
 
 
 def how_it_ended(returncode: int | None) -> str:
-    """Return in words how a kernel ended that should not have."""
+    """Return in words how a kernel ended unexpectedly."""
     if returncode in (None, -9):
         return "its process was killed: out of memory, or by someone"
     if returncode < 0:
@@ -241,7 +241,7 @@ async def _returncode(manager) -> int | None:
 
 
 def _last(words: BinaryIO) -> str:
-    """Return the last that a process wrote."""
+    """Return the end of what a process wrote."""
     words.seek(0)
     return words.read().decode(errors="replace")[-LAST_WORDS:]
 

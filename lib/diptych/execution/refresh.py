@@ -1,4 +1,4 @@
-"""Store outputs in the notebooks: one clean run of all of them, in order, in a fresh workspace.
+"""Store outputs in the notebooks: one clean run of all of them, in order, in a new workspace.
 
 Nothing is stored before every notebook has run, so the outputs in git always stem from one run.
 """
@@ -20,7 +20,7 @@ KERNEL = {
 
 
 def in_order(folder: Path | None = None) -> list[Path]:
-    """Return the notebooks in the order of reading: the entrance, then panel by panel."""
+    """Return the notebooks in the order of reading: the entrance, MLOps, LLMOps, the rest."""
     folder = folder or workspace.repo_root() / "notebooks"
     panels = ("start_here", "mlops", "llmops")
 

@@ -69,7 +69,7 @@ class PreparedRun:
         return {name: value for name, value in self.values.items() if value != defaults[name]}
 
     def with_upstream(self, run: Run | None) -> "PreparedRun":
-        """Return the same building on a run, if it takes one and none was chosen."""
+        """Return it with an upstream run, where it takes one and none was chosen."""
         if run is None or self.values.get("upstream") != "":
             return self
         return replace(self, values={**self.values, "upstream": run.id})
@@ -111,7 +111,7 @@ def run_notebook(
     outputs_root: Path | None = None,
     force: bool = False,
 ) -> Run:
-    """Run one notebook into a new run folder, or link the run that nothing has changed since.
+    """Run one notebook into a new run folder, or link an earlier one if nothing has changed.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def _manifest(prepared: PreparedRun, started: datetime) -> dict:
 
 
 def _export(staged: Path, manifest: dict) -> None:
-    """Write the notebook, as far as it came, as a page."""
+    """Write the notebook, as far as it got, as a page."""
     nbformat = import_nbformat()
     from diptych.execution.pages.export import notebook_to_html
 
@@ -330,7 +330,7 @@ def _publish(
 
 
 def _facts_of(error: BaseException) -> dict:
-    """Return what went wrong as the manifest keeps it."""
+    """Return what the manifest says of an error."""
     if isinstance(error, NotebookFailed):
         return {"cell": error.cell, "ename": error.ename, "evalue": error.evalue}
     if isinstance(error, KeyboardInterrupt):

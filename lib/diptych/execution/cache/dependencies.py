@@ -66,7 +66,7 @@ def take(folder: Path) -> list[dict]:
 
 
 def changed(use: dict) -> str:
-    """Return what is other than noted, in words; "" if nothing is."""
+    """Return in words how a place differs from what was noted; "" if it does not."""
     if use["kind"] == "never":
         return use["why"]
     if look(use) == use["found"]:

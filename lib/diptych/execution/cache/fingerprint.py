@@ -1,4 +1,4 @@
-"""The key of a run: all that its outcome is made of, in parts that can be told apart.
+"""The key of a run: all that its outcome depends on, in named parts.
 
 Code cells (not prose, not outputs), parameters, the content of files that a parameter names, the
 content of the upstream run, the modules and files the code uses, the lock file, packages, Python,
@@ -72,7 +72,7 @@ def digest(parts: dict) -> str:
 
 
 def changes(before: dict, after: dict) -> list[str]:
-    """Return in words what is other in one key than in an earlier one."""
+    """Return in words how a key differs from an earlier one."""
     differences = []
     for part, words in WORDS.items():
         old, new = before.get(part), after.get(part)
@@ -124,7 +124,7 @@ def _data(value) -> dict[str, str]:
 
 
 def _upstream(run_id) -> str:
-    """Return the content of the run that was named to build on; a missing one is its name."""
+    """Return the content of the upstream run; of a missing one, its id."""
     if not run_id:
         return ""
     try:

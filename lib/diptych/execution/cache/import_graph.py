@@ -95,7 +95,7 @@ def of_file(path: Path) -> Facts:
 
 
 def remember() -> None:
-    """Keep on disk what was parsed, for the next process; that it fails harms nothing."""
+    """Save what was parsed for the next process; a failure to save is harmless."""
     if not _NEW:
         return
     _NEW.clear()

@@ -180,7 +180,7 @@ def render(template: str, folder: Path | None = None, **values) -> str:
 
 
 def provenance(manifest: Mapping) -> list[tuple[str, str]]:
-    """Return a manifest as labelled lines for a footer, the most asked-for first."""
+    """Return a manifest as labelled lines for a footer, the most requested first."""
     keys = [key for key in LABELS if key in manifest]
     keys += [key for key in manifest if key not in LABELS and key not in HIDDEN]
     lines = [(LABELS.get(key, key.replace("_", " ").capitalize()), manifest[key]) for key in keys]
@@ -228,7 +228,7 @@ def _exporter():
     from nbconvert.filters import Highlight2HTML
 
     class CellExporter(HTMLExporter):
-        """The cells alone; nbconvert's last pass, which spoils the case of SVG, is left out."""
+        """The cells alone; nbconvert's last pass, which changes the case of SVG, is left out."""
 
         def from_notebook_node(self, nb, resources=None, **kw):
             return TemplateExporter.from_notebook_node(self, nb, resources, **kw)

@@ -90,7 +90,7 @@ class Cluster:
             yield number, outcome
 
     def close(self) -> None:
-        """Leave the cluster; what still runs for this sweep is given up."""
+        """Leave the cluster; runs of this sweep that have not ended are cancelled."""
         self.client.close()
 
     def _unpacked(self, parcel: Parcel, lookup: entries.Lookup) -> Outcome:

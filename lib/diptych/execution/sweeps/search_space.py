@@ -220,7 +220,7 @@ def _values(
 
 
 def _refusals(request: _Request, values: dict, effort: dict, declared: Mapping) -> list[str]:
-    """Return what is wrong with the whole, each value being right."""
+    """Return the problems of a sweep whose values are right one by one."""
     problems = []
     if not request.grid and not request.halving:
         problems.append("grid: nothing to vary. Give --grid name=a,b,c or a file with `sweep:`.")

@@ -196,7 +196,7 @@ def _once(plan: SweepPlan, place: Place, on_trial: Callable[[Trial], None]) -> l
 
 
 def _halved(plan: SweepPlan, place: Place, on_trial: Callable[[Trial], None]) -> None:
-    """Try all points at the least effort, and at each next one as many as cost as much again.
+    """Try all points at the lowest effort, then the best at each higher one, at equal cost.
 
     Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
     """
