@@ -113,7 +113,7 @@ def sweep(notebook, files, overrides, workers, dask, engine, open_page, **option
 @cli.command()
 @click.argument("run")
 def why(run):
-    """Say why RUN was made: what changed since the previous run of its notebook.
+    """Say why RUN was made: what changed since the run before.
 
     RUN is a run's id or folder, or a notebook's name for its latest run.
     """
@@ -171,9 +171,9 @@ def report(scenario, overrides, site, engine, force, open_page):
 @click.argument("notebook", nargs=-1)
 @ENGINE
 def notebooks(notebook, engine):
-    """Run NOTEBOOK (default: all) in a new workspace and store its outputs.
+    """Run NOTEBOOK (default: all) and store its outputs.
 
-    They run in order; if one fails, no file is changed.
+    They run in order, in a new workspace; if one fails, no file is changed.
     """
     from diptych.execution.engine import named
     from diptych.execution.notebooks import find_notebook

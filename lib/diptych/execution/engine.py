@@ -218,10 +218,11 @@ def named(name: str | None = None) -> Engine:
     ParameterError
         If there is no such engine.
     """
+    where = "engine" if name else "DIPTYCH_ENGINE"
     name = name or process_environment.engine_name() or WarmEngine.name
     if name not in ENGINES:
         known = " or ".join(ENGINES)
-        raise ParameterError(f"engine = {name!r}: there is none of this name. Choose {known}")
+        raise ParameterError(f"{where} = {name!r}: there is no such engine. Choose {known}")
     return ENGINES[name]()
 
 
