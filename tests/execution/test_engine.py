@@ -8,7 +8,13 @@ import papermill
 import pytest
 
 from diptych.base.errors import NotebookFailed, ParameterError
-from diptych.execution.engine import PapermillEngine, WarmEngine, _merge_streams, named
+from diptych.execution.engine import (
+    KernelManager,
+    PapermillEngine,
+    WarmEngine,
+    _merge_streams,
+    named,
+)
 
 GIVEN = {"depth": 7, "task": 'say "hi"\n\\ é', "names": ["c"], "rate": 1e-07, "shuffle": False}
 
@@ -121,3 +127,13 @@ def test_an_unknown_engine_is_refused_where_it_was_named(monkeypatch):
     monkeypatch.setenv("DIPTYCH_ENGINE", "somebody")
     with pytest.raises(ParameterError, match=r"^DIPTYCH_ENGINE = 'somebody': "):
         named()
+
+
+def test_both_kernel_managers_have_what_an_engine_needs():
+    from jupyter_client.manager import AsyncKernelManager
+
+    from diptych.execution.kernels.pipe import PipeManager
+
+    for kind in (AsyncKernelManager, PipeManager):
+        assert isinstance(kind(), KernelManager), kind
+    assert not isinstance(object(), KernelManager)

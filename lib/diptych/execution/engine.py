@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from diptych.base import process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
@@ -69,6 +69,28 @@ class Engine(Protocol):
         NotebookFailed
             If a cell raises or the kernel dies.
         """
+
+
+@runtime_checkable
+class KernelManager(Protocol):
+    """What an engine needs of a started kernel: jupyter_client's manager has it, and a pipe's.
+
+    Attributes
+    ----------
+    has_kernel : bool
+        Whether a kernel was started and not yet ended.
+    """
+
+    has_kernel: bool
+
+    async def is_alive(self) -> bool:
+        """Say whether the kernel runs."""
+
+    async def interrupt_kernel(self) -> None:
+        """Interrupt the cell in progress."""
+
+    async def shutdown_kernel(self, now: bool = False) -> None:
+        """End the kernel; `now` does not ask it to."""
 
 
 class PapermillEngine:
@@ -289,7 +311,8 @@ async def _stop(client, now: bool = False) -> None:
     """End the kernel, without asking it to if need be."""
     from jupyter_client.utils import ensure_async
 
-    manager, channels = client.km, client.kc
+    manager: KernelManager | None = client.km
+    channels = client.kc
     client.km = client.kc = None
     if channels is not None:
         channels.stop_channels()
