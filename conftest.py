@@ -30,8 +30,7 @@ WORKSPACE = pytest.StashKey[str]()
 class NotebooksTogether(LoadFileScheduling):
     """A worker takes a whole test file, or all notebooks that build on each other.
 
-    Or all tests that train a language model, or those of both registries: what they need takes
-    seconds to import.
+    Or all tests that train a language model, or those that need MLflow: importing it takes seconds.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -41,7 +40,13 @@ class NotebooksTogether(LoadFileScheduling):
             ("tests/llmops/pretrain/", "tests/llmops/finetuning/test_finetuning.py")
         ):
             return "training"
-        if nodeid.startswith(("tests/llmops/test_registry.py", "tests/mlops/test_registry.py")):
+        if nodeid.startswith(
+            (
+                "tests/llmops/test_registry.py",
+                "tests/mlops/test_registry.py",
+                "tests/old_workspace/",
+            )
+        ):
             return "registries"
         return super()._split_scope(nodeid)
 

@@ -98,10 +98,10 @@ async def openai(url, requests, concurrency, measure, http_client=None):
     async with AsyncOpenAI(api_key="x", base_url=url, http_client=http_client) as client:
 
         async def call(messages):
-            made = await client.chat.completions.create(
+            completion = await client.chat.completions.create(
                 model="mock", messages=messages, temperature=0
             )
-            return made.choices[0].message.content
+            return completion.choices[0].message.content
 
         await bounded(call, chats(concurrency, "warm"), concurrency)
         with measure:

@@ -59,16 +59,16 @@ def scipy(reference, window):
     from scipy import stats
 
     yield
-    found = {}
+    drifted = {}
     for name in reference:
         a, b = reference[name], window[name]
         if name.startswith("n"):
             distance = stats.wasserstein_distance(a, b) / a.std()
-            found[name] = distance > 0 and stats.ks_2samp(a, b, method="asymp").pvalue < 0.001
+            drifted[name] = distance > 0 and stats.ks_2samp(a, b, method="asymp").pvalue < 0.001
         else:
             table = [x.value_counts().sort_index().to_numpy() for x in (a, b)]
-            found[name] = stats.chi2_contingency(table).pvalue < 0.001
-    yield found
+            drifted[name] = stats.chi2_contingency(table).pvalue < 0.001
+    yield drifted
 
 
 def evidently(reference, window):
@@ -88,14 +88,14 @@ def worker(peer, rows):
     next(steps)  # imports, and for Diptych the profile
     prepared, wall = time.process_time(), time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = next(steps)
+    drifted = next(steps)
     names = ["numpy", "pandas", "scipy"] + ["evidently"] * (peer == "evidently")
     figures = {
         "prepare": prepared - start,
         "cpu": time.process_time() - prepared,
         "wall": time.perf_counter() - wall,
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "found": sum(map(bool, found.values())) if "metrics" not in found else None,
+        "found": sum(map(bool, drifted.values())) if "metrics" not in drifted else None,
         "versions": {name: importlib.metadata.version(name) for name in names},
     }
     print(json.dumps(figures))
@@ -137,11 +137,11 @@ def report(results, rows):
     for peer, runs in results.items():
         cpu = [x["cpu"] for x in runs]
         middle = {k: statistics.median(x[k] for x in runs) for k in ("wall", "memory", "prepare")}
-        found = "" if runs[0]["found"] is None else runs[0]["found"]
+        count = "" if runs[0]["found"] is None else runs[0]["found"]
         lines.append(
             f"| {peer} | {statistics.median(cpu):.3f} | {min(cpu):.3f} to {max(cpu):.3f} "
             f"| {statistics.median(cpu) / base:.1f} | {middle['wall']:.3f} "
-            f"| {middle['memory']:.0f} | {found} | {middle['prepare']:.2f} |"
+            f"| {middle['memory']:.0f} | {count} | {middle['prepare']:.2f} |"
         )
     lines.append("")
     for peer, runs in results.items():

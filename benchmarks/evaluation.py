@@ -11,7 +11,7 @@ grades. Raw aiohttp only sends and compares. Inspect and promptfoo write their l
 are off. DeepEval makes no calls of its own: there a metric asks and grades. The peers live in
 environments of their own, which `--install-peers` makes (promptfoo needs npm); they get fewer rows,
 and rows a second are compared. At last Diptych evaluates many rows, and the memory of the process
-at its peak is told.
+at its peak is reported.
 """
 
 import argparse
@@ -49,12 +49,12 @@ def label(i):
 
 def raw(url, rows, concurrency):
     measure = Measure()
-    said = asyncio.run(aiohttp(url, chats(rows), concurrency, measure))
-    right = sum(text == label(i) for i, text in enumerate(said))
+    answers = asyncio.run(aiohttp(url, chats(rows), concurrency, measure))
+    right = sum(text == label(i) for i, text in enumerate(answers))
     return right, measure, {"aiohttp": importlib.metadata.version("aiohttp")}
 
 
-def asked(rows, round_=""):
+def as_rows(rows, round_=""):
     """Return the rows as Diptych takes them, and the prompt that asks about them."""
     import pandas as pd
 
@@ -75,16 +75,16 @@ def diptych(url, rows, concurrency):
     measure = Measure()
     with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "ledger.db") as calls:
         options = {"calls": calls, "concurrency": concurrency}
-        prompt, first = asked(WARM, "warm")
+        prompt, first = as_rows(WARM, "warm")
         variants = [Variant(prompt, url, "mock")]
         evaluate.evaluate(variants, first, **options)
-        _, frame = asked(rows)
+        _, frame = as_rows(rows)
         with measure:
-            found = evaluate.evaluate(variants, frame, **options)
-        kept = calls.spent()["calls"]
-    if kept != rows + WARM:
-        raise SystemExit(f"diptych: {kept} calls are on record, and {rows + WARM} were made")
-    return int(found["correct"].sum()), measure, {}
+            graded = evaluate.evaluate(variants, frame, **options)
+        recorded = calls.spent()["calls"]
+    if recorded != rows + WARM:
+        raise SystemExit(f"diptych: {recorded} calls are on record, and {rows + WARM} were made")
+    return int(graded["correct"].sum()), measure, {}
 
 
 def inspect(url, rows, concurrency):
@@ -134,10 +134,10 @@ def deepeval(url, rows, concurrency):
         async def a_measure(self, case, *_, **__):
             messages = [{"role": "system", "content": SYSTEM},
                         {"role": "user", "content": case.input}]  # fmt: skip
-            made = await client.chat.completions.create(
+            completion = await client.chat.completions.create(
                 model="mock", messages=messages, temperature=0
             )
-            self.score = float(made.choices[0].message.content == case.expected_output)
+            self.score = float(completion.choices[0].message.content == case.expected_output)
             self.success = self.score >= self.threshold
             return self.score
 
@@ -166,8 +166,8 @@ def deepeval(url, rows, concurrency):
     run(WARM, "warm")
     measure = Measure()
     with measure:
-        found = run(rows)
-    right = sum(bool(result.success) for result in found.test_results)
+        results = run(rows)
+    right = sum(bool(result.success) for result in results.test_results)
     return right, measure, {"deepeval": importlib.metadata.version("deepeval")}
 
 
@@ -214,10 +214,10 @@ def promptfoo(url, rows, concurrency):
     )
     if done.returncode:
         raise SystemExit(f"promptfoo: {(done.stderr or done.stdout).strip()[-300:]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
     measure = Measure()
-    measure.cpu, measure.wall = found["cpu"], found["wall"]
-    return found["right"], measure, {"promptfoo": version}
+    measure.cpu, measure.wall = figures["cpu"], figures["wall"]
+    return figures["right"], measure, {"promptfoo": version}
 
 
 def worker(peer, url, rows, concurrency):
@@ -257,17 +257,17 @@ def run(python, job, peer, url, rows, concurrency):
 
 def pythons():
     """Return the Python of each that is there."""
-    found = {"raw": sys.executable, "diptych": sys.executable}
+    paths = {"raw": sys.executable, "diptych": sys.executable}
     if (PEERS / "promptfoo" / "node_modules" / "promptfoo").is_dir() and shutil.which("node"):
-        found["promptfoo"] = sys.executable
+        paths["promptfoo"] = sys.executable
     for peer, package in PACKAGES.items():
         if (PEERS / package / "installed").exists():
-            found[peer] = str(PEERS / package / "bin" / "python")
-    return found
+            paths[peer] = str(PEERS / package / "bin" / "python")
+    return paths
 
 
 def install_peers():
-    """Make the environments of the peers that are not there; one that cannot be had is told."""
+    """Make the missing environments of the peers; report one that cannot be installed."""
     for peer, package in PACKAGES.items():
         place = PEERS / package
         if peer not in pythons():
@@ -292,7 +292,7 @@ def table(results, options, memory):
     def rate(x):
         return x["rows"] / x["wall_s"]
 
-    own, base = middle("diptych", rate), middle("raw", rate)
+    ours, base = middle("diptych", rate), middle("raw", rate)
     yield f"{options.concurrency} at once, answered after 50 ms; median of rounds (lowest to"
     yield "highest CPU)"
     yield ""
@@ -301,7 +301,7 @@ def table(results, options, memory):
     for peer, runs in results.items():
         used, speed = [x["cpu_ms"] for x in runs], middle(peer, rate)
         yield (
-            f"| {NAMES[peer]} | {runs[0]['rows']:,} | {speed:,.0f} | {own / speed:.1f} x "
+            f"| {NAMES[peer]} | {runs[0]['rows']:,} | {speed:,.0f} | {ours / speed:.1f} x "
             f"| {base / speed:.2f} | {statistics.median(used):.2f} "
             f"| {min(used):.2f} to {max(used):.2f} |"
         )

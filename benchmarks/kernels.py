@@ -163,9 +163,9 @@ def command(*arguments, filled=True):
     """Return a function that runs a command on the notebook, ``{}`` and ``{depth}`` filled in."""
 
     def run(path, depth):
-        given = path.with_suffix(".filled.ipynb") if filled else path
+        notebook = path.with_suffix(".filled.ipynb") if filled else path
         out = path.with_suffix(".out.ipynb")
-        parts = [a.format(given, out=out, folder=out.parent, depth=depth) for a in arguments]
+        parts = [a.format(notebook, out=out, folder=out.parent, depth=depth) for a in arguments]
         done = subprocess.run(parts, capture_output=True, text=True, check=False, cwd=path.parent)
         if done.returncode:
             raise SystemExit(f"{' '.join(parts)} failed:\n{done.stdout}{done.stderr}")
@@ -178,7 +178,7 @@ def entrants(peers_python):
     me = sys.executable
     mill = (me, "-m", "papermill", "--no-progress-bar", "{}", "{out}", "-p", "depth", "{depth}")
     test = ("-m", "pytest", "-q", "-c", os.devnull, "--rootdir", "{folder}", "{}")
-    found = {
+    runners = {
         "the floor": Worker(me, "floor"),
         "Diptych": Worker(me, "diptych"),
         "papermill --engine diptych": command(*mill, "--engine", "diptych", filled=False),
@@ -191,9 +191,9 @@ def entrants(peers_python):
         "nbval, kernel diptych": command(me, *test, "--nbval-lax", "--nbval-kernel-name=diptych"),
     }
     if peers_python:
-        found["nbmake"] = command(peers_python, *test, "--nbmake")
-        found["ploomber-engine"] = Worker(peers_python, "ploomber")
-    return found
+        runners["nbmake"] = command(peers_python, *test, "--nbmake")
+        runners["ploomber-engine"] = Worker(peers_python, "ploomber")
+    return runners
 
 
 def install_peers():
@@ -212,7 +212,7 @@ def ready(name, times=5):
     """Return the seconds until a kernel, started as JupyterLab does, is ready."""
     from jupyter_client.manager import KernelManager
 
-    found = []
+    times_taken = []
     for _ in range(times):
         start = time.perf_counter()
         manager = KernelManager(kernel_name=name)
@@ -220,10 +220,10 @@ def ready(name, times=5):
         client = manager.client()
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        found.append(time.perf_counter() - start)
+        times_taken.append(time.perf_counter() - start)
         client.stop_channels()
         manager.shutdown_kernel()
-    return statistics.median(found)
+    return statistics.median(times_taken)
 
 
 def soak(runs, folder):
@@ -239,7 +239,7 @@ def soak(runs, folder):
     nb.metadata = nbformat.from_dict({"kernelspec": {"name": "python3", "display_name": ""}})
     nbformat.write(nb, path)
     out, me = path.with_suffix(".out.ipynb"), psutil.Process()
-    yield "| runs | caller MB | caller's files | zygote MB | zygote's files | kernels, spare |"
+    yield "| runs | caller MB | caller's files | zygote MB | zygote's files | kernels, preforked |"
     yield "|---:|---:|---:|---:|---:|---:|"
     for number in range(1, runs + 1):
         WarmEngine().execute(path, out, {}, environment={}, cwd=folder, on_cell=lambda *_: None)
@@ -317,10 +317,10 @@ def report(taken, sets, extra, peers_python):
     versions = {name: importlib.metadata.version(name) for name in HELD}
     if peers_python:
         code = f"import importlib.metadata as m; print(*map(m.version, {PEER}))"
-        told = subprocess.run([peers_python, "-c", code], check=True, capture_output=True)
-        versions |= dict(zip(PEER, told.stdout.decode().split(), strict=True))
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    record("Kernels", [*lines, *extra, "", told])
+        done = subprocess.run([peers_python, "-c", code], check=True, capture_output=True)
+        versions |= dict(zip(PEER, done.stdout.decode().split(), strict=True))
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items())
+    record("Kernels", [*lines, *extra, "", shown])
 
 
 def main():

@@ -76,9 +76,9 @@ def serve_fastapi(folder, port):
     @app.post("/invocations")
     def invocations(body: request):
         frame = pd.DataFrame([row.model_dump() for row in body.dataframe_records])
-        found = model.predict_proba(models.rows_of(frame, model.kind, model.features))
-        names = [model.classes[i] for i in found.argmax(axis=1)]
-        return {"predictions": names, "probabilities": found.tolist()}
+        probabilities = model.predict_proba(models.rows_of(frame, model.kind, model.features))
+        names = [model.classes[i] for i in probabilities.argmax(axis=1)]
+        return {"predictions": names, "probabilities": probabilities.tolist()}
 
     uvicorn.run(app, port=port, log_level="warning")
 
@@ -97,10 +97,10 @@ def save_for_mlflow(folder, place, bodies):
         def predict(self, context, model_input: pd.DataFrame, params=None):
             model = self.model
             rows = self.models.rows_of(model_input, model.kind, model.features)
-            found = model.predict_proba(rows)
+            probabilities = model.predict_proba(rows)
             return {
-                "predictions": [model.classes[i] for i in found.argmax(axis=1)],
-                "probabilities": found.tolist(),
+                "predictions": [model.classes[i] for i in probabilities.argmax(axis=1)],
+                "probabilities": probabilities.tolist(),
             }
 
     example = pd.DataFrame([body["dataframe_records"][0] for body in bodies[:5]])
@@ -153,14 +153,14 @@ def server(peer, folder, work, bodies):
             yield endpoint.url, endpoint.pid
     elif peer == "fastapi":
         command = [sys.executable, __file__, "--worker", str(folder), "--port", str(port)]
-        with running(command, port) as found:
-            yield found
+        with running(command, port) as address:
+            yield address
     else:
         save_for_mlflow(folder, work / "mlflow", bodies)
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(work / "mlflow")]
         command += ["--env-manager", "local", "--port", str(port), "--host", "127.0.0.1"]
-        with running(command, port) as found:
-            yield found
+        with running(command, port) as address:
+            yield address
 
 
 def tree(pid):
@@ -251,9 +251,9 @@ def main():
     lines = [line for task in options.task or FAMILY for line in compare(task, peers, options)]
     lines += [f"- {NAMES[peer]}: missing here, not measured" for peer in NAMES if peer not in peers]
     versions = ("starlette", "uvicorn", "httptools", "fastapi", "pydantic", "mlflow", "pandas")
-    found = [f"{name} {importlib.metadata.version(name)}" for name in versions if has(name)]
+    installed = [f"{name} {importlib.metadata.version(name)}" for name in versions if has(name)]
     lines += [
-        f"- {', '.join(found)}",
+        f"- {', '.join(installed)}",
         "- Diptych records each prediction on disk; the others none.",
     ]
     return record("Serving", lines)

@@ -117,6 +117,7 @@ def test_a_narrow_terminal_wraps_the_help(diptych, repository, monkeypatch):
         (["run", "mlops/2_bild"], "Did you mean mlops/2_build?"),
         (["list", "mlops/2_bild"], "Did you mean mlops/2_build?"),
         (["run", "start_here"], "no cell tagged `parameters`"),
+        (["sweep", "mlops/2_build", "--engine", "nobody"], "'nobody' is not one of"),
         (["run"], "Missing argument 'NOTEBOOK'"),
         (["nobody"], "No such command"),
     ],

@@ -1,7 +1,6 @@
 """The command ``diptych``. Each command imports what it needs when it is called."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -21,17 +20,12 @@ VALUES = click.option(
 )  # fmt: skip
 
 
-def _choose(_, __, name: str | None) -> None:
-    if name:
-        os.environ["DIPTYCH_ENGINE"] = name
-
-
 ENGINE = click.option(
-    "--engine", type=click.Choice(["diptych", "papermill"]), callback=_choose, expose_value=False,
-    help="diptych: fork kernels from a warm process (default); papermill: start each afresh. "
+    "--engine", type=click.Choice(["diptych", "papermill"]),
+    help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
-FORCE = click.option("--force", is_flag=True, help="Run although nothing has changed.")
+FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -52,15 +46,18 @@ def cli():
 @ENGINE
 @FORCE
 @OPEN
-def run(notebook, files, overrides, output, force, open_page):
+def run(notebook, files, overrides, output, engine, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
-    NOTEBOOK is a path, or a name such as mlops/2_build. If nothing it is made of has changed
-    since an earlier run, that one is linked; `diptych why` tells what has.
+    NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
+    inputs has changed since; `diptych why` lists the changes.
     """
+    from diptych.execution.engine import named
     from diptych.execution.runner import run_notebook
 
-    done = run_notebook(notebook, files, overrides, outputs_root=output, force=force)
+    done = run_notebook(
+        notebook, files, overrides, engine=named(engine), outputs_root=output, force=force
+    )
     click.echo(done.folder)
     if open_page:
         _open(done.folder / "notebook.html")
@@ -82,24 +79,27 @@ def run(notebook, files, overrides, output, force, open_page):
 @click.option("--seed", type=int, metavar="N", help="Seed of the draw (default: 0).")
 @click.option(
     "--halving", default="", metavar="NAME=A,B,C",
-    help="Try all points at effort A of this parameter, the best at B, the best of those at C.",
+    help="Successive halving: all points at A of this parameter, the best at B, then at C.",
 )  # fmt: skip
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1), metavar="N",
     help="Run N points at once, each with its share of the cores.",
 )  # fmt: skip
 @click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+@ENGINE
 @OPEN
-def sweep(notebook, files, overrides, workers, dask, open_page, **options):
+def sweep(notebook, files, overrides, workers, dask, engine, open_page, **options):
     """Run NOTEBOOK at many points and compare them.
 
-    The lists come from --grid, or from `sweep:` in a parameter file. A sweep that was stopped
-    goes on where it was: points that are done are linked. Exit code 1 if a point failed.
+    The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
+    points that are done are linked. Exit code 1 if a point failed.
     """
-    from diptych.execution.sweeps.search_space import plan
+    from diptych.execution.engine import named
+    from diptych.execution.sweeps.search_space import plan_sweep
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
-    done = run_sweep(plan(notebook, files, overrides, **options), workers=workers, dask=dask)
+    plan = plan_sweep(notebook, files, overrides, **options)
+    done = run_sweep(plan, workers=workers, dask=dask, engine=engine and named(engine))
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
@@ -112,7 +112,7 @@ def sweep(notebook, files, overrides, workers, dask, open_page, **options):
 @cli.command()
 @click.argument("run")
 def why(run):
-    """Tell why RUN was made: what changed since the run of its notebook before it.
+    """Say why RUN was made: what changed since the run before.
 
     RUN is a run's id or folder, or a notebook's name for its latest run.
     """
@@ -151,15 +151,16 @@ def list_(notebook, as_json):
 @ENGINE
 @FORCE
 @OPEN
-def report(scenario, overrides, site, force, open_page):
+def report(scenario, overrides, site, engine, force, open_page):
     """Run SCENARIO (default: all) and write the report.
 
-    Its notebooks run as one pipeline, each building on the run before it; what has not changed
-    is linked.
+    The notebooks run as one pipeline, each building on the run before it; unchanged ones are
+    linked.
     """
+    from diptych.execution.engine import named
     from diptych.reporting import scenario as scenarios
 
-    page = scenarios.report(scenario, overrides, site=site, progress=True, force=force)
+    page = scenarios.report(scenario, overrides, site=site, engine=named(engine), force=force)
     click.echo(page)
     if open_page:
         _open(page)
@@ -168,15 +169,16 @@ def report(scenario, overrides, site, force, open_page):
 @cli.command()
 @click.argument("notebook", nargs=-1)
 @ENGINE
-def notebooks(notebook):
-    """Run NOTEBOOK (default: all) afresh and store its outputs.
+def notebooks(notebook, engine):
+    """Run NOTEBOOK (default: all) and store its outputs.
 
-    They run in order in a new workspace; if one fails, none is changed.
+    They run in order, in a new workspace; if one fails, no file is changed.
     """
+    from diptych.execution.engine import named
     from diptych.execution.notebooks import find_notebook
     from diptych.execution.refresh import refresh
 
-    refresh([find_notebook(name) for name in notebook] or None)
+    refresh([find_notebook(name) for name in notebook] or None, engine=named(engine))
 
 
 @cli.command()

@@ -11,6 +11,8 @@ NOTEBOOKS = Path(__file__).parent / "notebooks"
 class Echo:
     """An engine without a kernel: it writes the notebook down with what it was given."""
 
+    name = ""
+
     def __init__(self):
         self.calls = []
 

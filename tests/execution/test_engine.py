@@ -7,8 +7,14 @@ import nbformat
 import papermill
 import pytest
 
-from diptych.base.errors import NotebookFailed
-from diptych.execution.engine import PapermillEngine, WarmEngine, _merge_streams
+from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.execution.engine import (
+    KernelManager,
+    PapermillEngine,
+    WarmEngine,
+    _merge_streams,
+    named,
+)
 
 GIVEN = {"depth": 7, "task": 'say "hi"\n\\ é', "names": ["c"], "rate": 1e-07, "shuffle": False}
 
@@ -105,3 +111,29 @@ def test_pieces_of_one_stream_are_joined():
     cell = nbformat.v4.new_code_cell(outputs=[*pieces, stream("stdout", "d")])
     _merge_streams(cell)
     assert [output.get("text", "shown") for output in cell.outputs] == ["ab", "c", "shown", "d"]
+
+
+def test_an_engine_is_named_by_the_caller_else_by_the_user_else_it_is_the_warm_one(monkeypatch):
+    monkeypatch.delenv("DIPTYCH_ENGINE", raising=False)
+    assert type(named()) is WarmEngine
+    monkeypatch.setenv("DIPTYCH_ENGINE", "papermill")
+    assert type(named()) is PapermillEngine
+    assert type(named("diptych")) is WarmEngine
+
+
+def test_an_unknown_engine_is_refused_where_it_was_named(monkeypatch):
+    with pytest.raises(ParameterError, match=r"^engine = 'nobody': .* Choose diptych or "):
+        named("nobody")
+    monkeypatch.setenv("DIPTYCH_ENGINE", "somebody")
+    with pytest.raises(ParameterError, match=r"^DIPTYCH_ENGINE = 'somebody': "):
+        named()
+
+
+def test_both_kernel_managers_have_what_an_engine_needs():
+    from jupyter_client.manager import AsyncKernelManager
+
+    from diptych.execution.kernels.pipe import PipeManager
+
+    for kind in (AsyncKernelManager, PipeManager):
+        assert isinstance(kind(), KernelManager), kind
+    assert not isinstance(object(), KernelManager)

@@ -9,8 +9,7 @@ import nbformat
 import pytest
 from processes import PATIENCE, is_gone, until
 
-from diptych.base import workspace
-from diptych.base.environment import digest
+from diptych.base import hashing, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.execution.runner import find_runs, load_run, run_all, run_notebook
 
@@ -88,7 +87,7 @@ def test_a_run_folder_holds_all_that_made_it(pair, notebooks):
     assert manifest["notebook"] == "tests/execution/notebooks/good.ipynb"
     assert manifest["parameters"]["rate"] == 0.5
     assert manifest["parameters"]["mode"] == "fast"
-    assert list(manifest["sha256"]["files"].values()) == [digest(file)]
+    assert list(manifest["sha256"]["files"].values()) == [hashing.of_file(file)]
     assert manifest["sha256"]["lib"]
     assert manifest["packages"]["papermill"]
     assert manifest["host"]["cores"] >= 1
@@ -204,8 +203,26 @@ def test_the_engine_is_a_seam_and_gets_only_what_differs(repository, home, echo,
     assert find_runs() == [run]
 
 
+def test_a_notebook_is_told_the_name_of_its_engine_and_this_process_is_not(repository, echo):
+    seen = []
+
+    class Warm(type(echo)):
+        name = "diptych"
+
+        def execute(self, *args, environment, **kwargs):
+            seen.append(environment.get("DIPTYCH_ENGINE"))
+            super().execute(*args, environment=environment, **kwargs)
+
+    before = dict(os.environ)
+    run_notebook("mlops/2_build", engine=Warm())
+    assert seen == ["diptych"]
+    assert dict(os.environ) == before
+
+
 def test_an_engine_that_breaks_leaves_a_failed_run(repository, home):
     class Broken:
+        name = ""
+
         def execute(self, *_, **__):
             raise OSError(28, "No space left on device")
 

@@ -9,7 +9,7 @@ import pandas as pd
 from reporting.site.test_site import run_of
 
 from diptych.core import contract
-from diptych.execution.runs import Run
+from diptych.execution.runs import FORMAT, Run
 from diptych.reporting.scenario import Scenario
 
 NAME = "few_shot · k=4"
@@ -107,7 +107,7 @@ def _run(root: Path, panel: str, stage: str, values: dict, facts=None, tables=No
     entries |= {name: _entry(value) for name, value in values.items()}
     none = {fact.name: None for fact in declared.facts} | {"parameters": {}}
     result = {"notebook": f"{panel}/{stage}", "task": TASK, "complete": True, "upstream": None,
-              "values": entries, "facts": none | (facts or {})}  # fmt: skip
+              "values": entries, "facts": none | (facts or {}), "format": FORMAT}  # fmt: skip
     for table in declared.tables:
         frame = (tables or {}).get(table.name, pd.DataFrame())
         frame.reindex(columns=list(table.columns)).to_parquet(run.folder / f"{table.name}.parquet")

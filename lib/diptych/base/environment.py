@@ -1,15 +1,13 @@
 """What a run was made with: packages, source, machine."""
 
-import hashlib
 import importlib.metadata
 import os
 import platform
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-from diptych.base import workspace
+from diptych.base import hashing, workspace
 
 # The same project under another name: conda-forge has only `xgboost`.
 ALIASES = {"xgboost-cpu": "xgboost"}
@@ -48,23 +46,24 @@ def version_of(name: str) -> str | None:
 
 def packages() -> dict[str, str]:
     """Return the installed version of every direct dependency by name."""
-    found = _installed()
+    installed = _installed()
     versions = {
-        name: found.get(_normal(name)) or version_of(name) for name in map(name_of, requirements())
+        name: installed.get(_normal(name)) or version_of(name)
+        for name in map(name_of, requirements())
     }
     return {name: version for name, version in sorted(versions.items()) if version}
 
 
 def _installed() -> dict[str, str]:
-    """Return what lies on the path, by the names of folders: opening each takes far longer."""
-    found = {}
+    """Return the packages on the path, by the names of folders: opening each takes far longer."""
+    versions = {}
     for folder in sys.path:
         names = os.listdir(folder) if os.path.isdir(folder) else []
         for name in names:
             if name.endswith(".dist-info"):
                 project, _, version = name.removesuffix(".dist-info").rpartition("-")
-                found.setdefault(_normal(project), version)
-    return found
+                versions.setdefault(_normal(project), version)
+    return versions
 
 
 def _normal(name: str) -> str:
@@ -110,14 +109,9 @@ def commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def digest(path: Path) -> str:
-    """Return a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def source_digest() -> str:
     """Return one SHA-256 over this package's Python files, names included."""
-    total = hashlib.sha256()
-    for path in sorted(workspace.PACKAGE.rglob("*.py")):
-        total.update(f"{path.relative_to(workspace.PACKAGE).as_posix()} {digest(path)}\n".encode())
-    return total.hexdigest()
+    paths = sorted(workspace.PACKAGE.rglob("*.py"))
+    return hashing.of_listing(
+        (path.relative_to(workspace.PACKAGE).as_posix(), hashing.of_file(path)) for path in paths
+    )

@@ -1,4 +1,4 @@
-"""What the user is told: bad input before a kernel starts, or a notebook that failed."""
+"""Errors that a user reads: bad input before a kernel starts, or a notebook that failed."""
 
 from collections.abc import Iterable
 

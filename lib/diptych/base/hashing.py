@@ -1,9 +1,10 @@
-"""Digests of files and folders, by content."""
+"""Digests of files and folders, by content: SHA-256 in hexadecimal, whoever asks."""
 
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 MOST_FILES = 10_000
@@ -21,10 +22,10 @@ def of_file(path: Path) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _of_file(path: str, *_: int) -> str:
-    return fresh(Path(path))
+    return of_file_now(Path(path))
 
 
-def fresh(path: Path) -> str:
+def of_file_now(path: Path) -> str:
     """Return a file's SHA-256, read now."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -37,13 +38,13 @@ def files_of(folder: Path) -> list[Path]:
     ------
     TooMany
     """
-    found = []
+    paths = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(x for x in folders if x != "__pycache__" and not x.startswith("."))
-        found += [Path(place, name) for name in sorted(names)]
-        if len(found) > MOST_FILES:
+        paths += [Path(place, name) for name in sorted(names)]
+        if len(paths) > MOST_FILES:
             raise TooMany(f"{folder} holds more than {MOST_FILES:,} files")
-    return found
+    return paths
 
 
 def of_path(path: Path) -> str:
@@ -51,6 +52,14 @@ def of_path(path: Path) -> str:
     if path.is_file():
         return of_file(path)
     return of_json({p.relative_to(path).as_posix(): of_file(p) for p in files_of(path)})
+
+
+def of_listing(entries: Iterable[tuple[str, str]]) -> str:
+    """Return one digest of files, given the name and the digest of each, in that order."""
+    total = hashlib.sha256()
+    for name, digest in entries:
+        total.update(f"{name} {digest}\n".encode())
+    return total.hexdigest()
 
 
 def of_json(content) -> str:

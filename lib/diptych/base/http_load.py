@@ -145,10 +145,10 @@ def usage(pid: int) -> dict[str, float]:
     """
     import psutil
 
-    own = psutil.Process(pid)
-    family = [own, *own.children(recursive=True)]
-    times = [process.cpu_times() for process in family]
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    times = [member.cpu_times() for member in family]
     return {
         "cpu_s": sum(spent.user + spent.system for spent in times),
-        "memory_mb": sum(process.memory_info().rss for process in family) / 1e6,
+        "memory_mb": sum(member.memory_info().rss for member in family) / 1e6,
     }

@@ -6,8 +6,17 @@ in the stored outputs.
 
 from contextlib import nullcontext
 from html import escape
+from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
+
+
+@runtime_checkable
+class ProgressBar(Protocol):
+    """What shows progress while calls are made."""
+
+    def update(self, n: int = 1):
+        """Move it on by `n`."""
 
 
 def bar(total: int, unit: str, show: bool = True) -> tqdm:
@@ -26,10 +35,11 @@ def bar(total: int, unit: str, show: bool = True) -> tqdm:
     return kind(total=total, unit=unit, disable=not show, mininterval=0.3)
 
 
-def within(progress, total: int, unit: str):
-    """Return the bar that a caller gave as `progress`, not to be ended here, or a new one."""
-    given = hasattr(progress, "update")
-    return nullcontext(progress) if given else bar(total, unit, progress)
+def within(progress: ProgressBar | bool, total: int, unit: str):
+    """Return the bar that a caller passes as `progress`, not to be ended here, or a new one."""
+    if isinstance(progress, ProgressBar):
+        return nullcontext(progress)
+    return bar(total, unit, progress)
 
 
 def _in_notebook() -> bool:
@@ -45,15 +55,15 @@ class _InNotebook(tqdm):
         from IPython.display import display
 
         super().__init__(gui=True, **options)
-        self._shown = display(self._said(), raw=True, display_id=True)
+        self._shown = display(self._shown_text(), raw=True, display_id=True)
 
-    def _said(self) -> dict[str, str]:
-        text = self.format_meter(**self.format_dict | {"ncols": 0, "bar_format": SAID})
+    def _shown_text(self) -> dict[str, str]:
+        text = self.format_meter(**self.format_dict | {"ncols": 0, "bar_format": FORMAT})
         part = f'<progress max="{max(self.total, 1)}" value="{self.n}"></progress>'
         return {"text/html": f"<div>{part} {escape(text)}</div>", "text/plain": text}
 
     def display(self, *_, **__) -> None:
-        self._shown.update(self._said(), raw=True)
+        self._shown.update(self._shown_text(), raw=True)
 
     def close(self) -> None:
         """End it; what stays is how many there were."""
@@ -63,4 +73,4 @@ class _InNotebook(tqdm):
             self._shown.update({"text/plain": text}, raw=True)
 
 
-SAID = "{desc}{n_fmt} of {total_fmt} {unit}s, {remaining} left"
+FORMAT = "{desc}{n_fmt} of {total_fmt} {unit}s, {remaining} left"

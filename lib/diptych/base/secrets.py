@@ -101,7 +101,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text without secrets."""
-        text = self._values.sub(lambda found: f"[redacted {self._names[found[0]]}]", text)
+        text = self._values.sub(lambda match: f"[redacted {self._names[match[0]]}]", text)
         return PATTERNS.sub("[redacted]", text)
 
     def tree(self, node):

@@ -8,6 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
+from diptych.base import process_environment
 from diptych.base.errors import WorkspaceError
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -40,22 +41,22 @@ def home() -> Path:
     WorkspaceError
         If it cannot be made.
     """
-    if given := os.environ.get("DIPTYCH_HOME"):
-        return _made(Path(given).expanduser().absolute(), "DIPTYCH_HOME")
+    if folder := process_environment.workspace_folder():
+        return _with_folder(folder.expanduser().absolute(), "DIPTYCH_HOME")
     try:
-        return _made(repo_root() / ".diptych", "workspace")
+        return _with_folder(repo_root() / ".diptych", "workspace")
     except WorkspaceError:
-        return _made(Path.cwd() / ".diptych", "workspace")
+        return _with_folder(Path.cwd() / ".diptych", "workspace")
 
 
 def runs() -> Path:
     """Return the folder of run folders, made if it is not there."""
-    return _made(home() / "runs", "runs")
+    return _with_folder(home() / "runs", "runs")
 
 
 def tables() -> Path:
     """Return the folder of data tables, made if it is not there."""
-    return _made(home() / "tables", "tables")
+    return _with_folder(home() / "tables", "tables")
 
 
 def ledger_path() -> Path:
@@ -104,7 +105,7 @@ def shown(path: Path) -> str:
     return str(path)
 
 
-def _made(folder: Path, name: str) -> Path:
+def _with_folder(folder: Path, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

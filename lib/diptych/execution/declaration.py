@@ -1,4 +1,4 @@
-"""The parameters cell: what a notebook declares it can be given.
+"""The parameters cell: what a notebook can be run with.
 
 One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``.
 """
@@ -138,22 +138,22 @@ def read_parameters(notebook: Path) -> list[Parameter]:
     except (SyntaxError, tokenize.TokenError) as error:
         where = f"line {error.lineno}" if isinstance(error, SyntaxError) else "its end"
         raise ParameterError(f"{name}: the parameters cell is no Python at {where}.") from error
-    found, problems = {}, []
+    parameters, problems = {}, []
     for statement in statements:
         try:
             parameter = _read(statement, notes.get(statement.end_lineno, ""))
-            if parameter.name in found:
+            if parameter.name in parameters:
                 raise ValueError(f"{parameter.name}: declared twice. Keep one line")
-            found[parameter.name] = parameter
+            parameters[parameter.name] = parameter
         except ValueError as error:
             problems.append(f"{name}: parameters cell, line {statement.lineno}: {error}.")
     if problems:
         raise ParameterError(problems)
-    return list(found.values())
+    return list(parameters.values())
 
 
 def _read(statement: ast.stmt, comment: str) -> Parameter:
-    """Read one declaration, and hold its default to it."""
+    """Read one declaration and check its default against it."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
             kind = ast.unparse(statement.annotation).strip("'\"")
@@ -191,17 +191,17 @@ def _limits(parameter: Parameter) -> tuple[float | None, float | None, tuple]:
     """Return minimum, maximum and choices as the comment gives them."""
     number = {"int": int, "float": float}.get(parameter.item)
     try:
-        if found := RANGE.search(parameter.help):
+        if limits := RANGE.search(parameter.help):
             if number is None:
                 raise ValueError("only numbers have a range")
-            low, high = (number(end) if end else None for end in found.groups())
+            low, high = (number(end) if end else None for end in limits.groups())
             return low, high, ()
-        if found := CHOICES.search(parameter.help):
-            words = [word.strip().strip("\"'") for word in found[1].split("|")]
+        if limits := CHOICES.search(parameter.help):
+            words = [word.strip().strip("\"'") for word in limits[1].split("|")]
             return None, None, tuple(parameter.check(_of_type(number, word)) for word in words)
     except ValueError as error:
         raise ValueError(
-            f"{parameter.name}: {found[0].strip()} does not fit {parameter.type} ({error})"
+            f"{parameter.name}: {limits[0].strip()} does not fit {parameter.type} ({error})"
         ) from error
     return None, None, ()
 

@@ -77,7 +77,7 @@ def _dependencies() -> Iterator[Finding]:
 def _satisfies(requirement: str, version: str) -> bool:
     try:
         from packaging.requirements import Requirement
-    except ImportError:  # nothing to compare with; the missing packages are told anyway
+    except ImportError:  # nothing to compare with; the missing packages are listed anyway
         return True
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 
@@ -168,8 +168,8 @@ def _database(path: Path) -> Finding:
 
 def _browser() -> Finding:
     for name in BROWSERS:
-        if found := shutil.which(name):
-            return Finding(True, f"browser {found}")
+        if path := shutil.which(name):
+            return Finding(True, f"browser {path}")
     return Finding(None, "no Chromium found", "only the tests that look at the report use it")
 
 

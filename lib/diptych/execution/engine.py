@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
-from diptych.base import workspace
+from diptych.base import process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
 from diptych.execution.notebooks import heading
 
@@ -24,7 +25,16 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Engine(Protocol):
-    """What the runner needs of an engine."""
+    """What the runner needs of an engine.
+
+    Attributes
+    ----------
+    name : str
+        In `ENGINES`; notebooks that a notebook starts run with the engine of that name. "" lets
+        them run with the usual one.
+    """
+
+    name: str
 
     def execute(
         self,
@@ -61,6 +71,28 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class KernelManager(Protocol):
+    """What an engine needs of a started kernel: jupyter_client's manager has it, and a pipe's.
+
+    Attributes
+    ----------
+    has_kernel : bool
+        Whether a kernel was started and not yet ended.
+    """
+
+    has_kernel: bool
+
+    async def is_alive(self) -> bool:
+        """Say whether the kernel runs."""
+
+    async def interrupt_kernel(self) -> None:
+        """Interrupt the cell in progress."""
+
+    async def shutdown_kernel(self, now: bool = False) -> None:
+        """End the kernel; `now` does not ask it to."""
+
+
 class PapermillEngine:
     """Papermill's injected cell and nbclient's kernel, in this process: what bare papermill does.
 
@@ -71,6 +103,8 @@ class PapermillEngine:
     timeout : float, optional
         Seconds a cell may take; it fails after that.
     """
+
+    name = "papermill"
 
     def __init__(self, timeout: float | None = None):
         self.timeout = timeout
@@ -161,7 +195,7 @@ class PapermillEngine:
                 # nbclient turns a cancelled cell (Ctrl-C) into a dead kernel.
                 if asyncio.current_task().cancelling():
                     raise asyncio.CancelledError from None
-                why = told(await _returncode(client.km))
+                why = how_it_ended(await _returncode(client.km))
                 raise NotebookFailed(index, "KernelDied", why, "", label) from None
             finally:
                 _merge_streams(cell)
@@ -175,10 +209,11 @@ class WarmEngine(PapermillEngine):
     Where none can be forked, a kernel is started afresh, and a line says why.
     """
 
+    name = "diptych"
+
     async def _start(self, client, environment, cwd, sockets, words) -> None:
         from diptych.execution.kernels import unavailable
-        from diptych.execution.kernels.client import Refused
-        from diptych.execution.kernels.fallback_notice import notice
+        from diptych.execution.kernels.client import Refused, notice_fallback
 
         usual = client.kernel_manager_class
         try:
@@ -189,31 +224,32 @@ class WarmEngine(PapermillEngine):
             client.kernel_manager_class = PipeManager
             return await super()._start(client, environment, cwd, sockets, words)
         except Refused as refused:
-            notice(refused)
+            notice_fallback(refused)
             client.km, client.kernel_manager_class = None, usual
             return await super()._start(client, environment, cwd, sockets, words)
 
 
-ENGINES = {"diptych": WarmEngine, "papermill": PapermillEngine}
+ENGINES = {engine.name: engine for engine in (WarmEngine, PapermillEngine)}
 
 
-def usual() -> Engine:
-    """Return the engine that ``$DIPTYCH_ENGINE`` names, the warm one if it is not set.
+def named(name: str | None = None) -> Engine:
+    """Return an engine by its name; without one, that of ``$DIPTYCH_ENGINE`` or the warm one.
 
     Raises
     ------
     ParameterError
         If there is no such engine.
     """
-    name = os.environ.get("DIPTYCH_ENGINE") or "diptych"
+    where = "engine" if name else "DIPTYCH_ENGINE"
+    name = name or process_environment.engine_name() or WarmEngine.name
     if name not in ENGINES:
         known = " or ".join(ENGINES)
-        raise ParameterError(f"DIPTYCH_ENGINE: there is no engine {name!r}; choose {known}")
+        raise ParameterError(f"{where} = {name!r}: there is no such engine. Choose {known}")
     return ENGINES[name]()
 
 
-def told(returncode: int | None) -> str:
-    """Return in words how a kernel ended that should not have."""
+def how_it_ended(returncode: int | None) -> str:
+    """Return in words how a kernel ended unexpectedly."""
     if returncode in (None, -9):
         return "its process was killed: out of memory, or by someone"
     if returncode < 0:
@@ -228,16 +264,14 @@ async def _returncode(manager) -> int | None:
 
 
 def _last(words: BinaryIO) -> str:
-    """Return the last that a process wrote."""
+    """Return the end of what a process wrote."""
     words.seek(0)
     return words.read().decode(errors="replace")[-LAST_WORDS:]
 
 
 def _injected(notebook: Path, parameters: Mapping[str, object]):
     """Return the notebook with papermill's cell of parameters, without old outputs."""
-    import diptych.base.lazy_nbformat  # noqa: F401 (papermill imports it too)
-
-    # isort: split
+    import_nbformat()  # papermill imports it too
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
@@ -277,7 +311,8 @@ async def _stop(client, now: bool = False) -> None:
     """End the kernel, without asking it to if need be."""
     from jupyter_client.utils import ensure_async
 
-    manager, channels = client.km, client.kc
+    manager: KernelManager | None = client.km
+    channels = client.kc
     client.km = client.kc = None
     if channels is not None:
         channels.stop_channels()

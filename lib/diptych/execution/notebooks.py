@@ -1,4 +1,4 @@
-"""Find notebooks and read what can be read of them without a kernel."""
+"""Find notebooks, and read them without a kernel."""
 
 import difflib
 import hashlib

@@ -60,10 +60,10 @@ def load_section(name: str | Path, section: str) -> dict:
     load_file(name, (section,))
     path = find_file(name)
     content = yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader) or {}
-    found = content.get(section) or {}
-    if not isinstance(found, dict):
+    values = content.get(section) or {}
+    if not isinstance(values, dict):
         raise ParameterError(f"{workspace.shown(path)}: {section}: no mapping of names to values.")
-    return found
+    return values
 
 
 def load_file(name: str | Path, sections: Collection[str] = ()) -> dict:

@@ -1,4 +1,4 @@
-"""Store outputs in the notebooks: one clean run of all of them, in order, in a fresh workspace.
+"""Store outputs in the notebooks: one clean run of all of them, in order, in a new workspace.
 
 Nothing is stored before every notebook has run, so the outputs in git always stem from one run.
 """
@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from diptych.base import workspace
+from diptych.base import process_environment, workspace
+from diptych.base.lazy import import_nbformat
 from diptych.base.progress import Bar, say
-from diptych.execution.engine import Engine, usual
+from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import all_files, read_notebook, short_name
 
 KERNEL = {
@@ -19,7 +20,7 @@ KERNEL = {
 
 
 def in_order(folder: Path | None = None) -> list[Path]:
-    """Return the notebooks in the order of reading: the entrance, then panel by panel."""
+    """Return the notebooks in the order of reading: the entrance, MLOps, LLMOps, the rest."""
     folder = folder or workspace.repo_root() / "notebooks"
     panels = ("start_here", "mlops", "llmops")
 
@@ -44,14 +45,14 @@ def refresh(
     notebooks : iterable of Path, optional
         In the order to run; all of ``notebooks/`` if not given.
     engine : Engine, optional
-        That of `diptych.execution.engine.usual` if not given.
+        That of `diptych.execution.engine.named` if not given.
 
     Raises
     ------
     NotebookFailed
         If a cell raises; then no notebook is changed.
     """
-    engine = engine or usual()
+    engine = engine or named()
     paths = list(notebooks) if notebooks is not None else in_order()
     with TemporaryDirectory(prefix="diptych-") as folder:
         done = []
@@ -69,14 +70,14 @@ def refresh(
 
 def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: bool) -> None:
     read_notebook(path)
-    environment = {"DIPTYCH_HOME": str(home)}
+    environment = process_environment.for_kernel(home, engine.name)
     with Bar(short_name(path), "cell", progress) as on_cell:
         engine.execute(path, output, {}, environment=environment, cwd=path.parent, on_cell=on_cell)
 
 
 def store(executed: Path, notebook: Path) -> None:
     """Write an executed notebook with only what a reader needs, so that diffs stay small."""
-    from diptych.base.lazy_nbformat import nbformat
+    nbformat = import_nbformat()
 
     nb = nbformat.read(executed, as_version=4)
     nb.metadata = nbformat.from_dict(KERNEL)

@@ -13,24 +13,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.base import environment as host
-from diptych.base import workspace
+from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.base.lazy import import_nbformat
 from diptych.base.progress import Bar, say
 from diptych.base.secrets import Redactor
 from diptych.execution import runs
 from diptych.execution.cache import dependencies, entries
-from diptych.execution.engine import Engine, usual
+from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
 from diptych.execution.parameters import Parameter, find_file, read_parameters, resolve
 from diptych.execution.runs import Run, find_runs, load_run, new_id
 
-__all__ = ["Job", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
+__all__ = ["PreparedRun", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
 
 Step = tuple[str | Path, Iterable[str | Path], Iterable[str] | Mapping[str, object]]
 
 
 @dataclass(frozen=True)
-class Job:
+class PreparedRun:
     """A notebook with checked parameters, ready to run.
 
     Attributes
@@ -67,8 +68,8 @@ class Job:
         defaults = {parameter.name: parameter.default for parameter in self.declared}
         return {name: value for name, value in self.values.items() if value != defaults[name]}
 
-    def with_upstream(self, run: Run | None) -> "Job":
-        """Return the job building on a run, if it takes one and none was chosen."""
+    def with_upstream(self, run: Run | None) -> "PreparedRun":
+        """Return it with an upstream run, where it takes one and none was chosen."""
         if run is None or self.values.get("upstream") != "":
             return self
         return replace(self, values={**self.values, "upstream": run.id})
@@ -79,7 +80,7 @@ def prepare(
     files: Iterable[str | Path] = (),
     overrides: Iterable[str] | Mapping[str, object] = (),
     sections: Iterable[str] = (),
-) -> Job:
+) -> PreparedRun:
     """Check everything about a run that can be checked without a kernel.
 
     Parameters
@@ -97,7 +98,7 @@ def prepare(
     path, files = find_notebook(notebook), tuple(files)
     declared = tuple(read_parameters(path))
     values = resolve(declared, files, overrides, tuple(sections))
-    return Job(path, declared, tuple(find_file(file) for file in files), values)
+    return PreparedRun(path, declared, tuple(find_file(file) for file in files), values)
 
 
 def run_notebook(
@@ -110,7 +111,7 @@ def run_notebook(
     outputs_root: Path | None = None,
     force: bool = False,
 ) -> Run:
-    """Run one notebook into a new run folder, or link the run that nothing has changed since.
+    """Run one notebook into a new run folder, or link an earlier one if nothing has changed.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def run_notebook(
     progress : bool
         Say on stderr how each run ended, and show a bar a cell if that is a terminal.
     engine : Engine, optional
-        That of `diptych.execution.engine.usual` if not given.
+        That of `diptych.execution.engine.named` if not given.
     outputs_root : Path, optional
         Where the run folder goes instead of the workspace's; later stages do not look there.
     force : bool
@@ -134,7 +135,7 @@ def run_notebook(
     NotebookFailed
         If a cell raises; the folder is kept as ``<id>-failed``.
     """
-    return run_job(
+    return run_prepared(
         prepare(notebook, files, overrides),
         progress=progress,
         engine=engine,
@@ -171,33 +172,35 @@ def run_all(
     ParameterError, NotebookFailed
         As `run_notebook` does.
     """
-    engine = engine or usual()
-    jobs, problems, done = [], [], []
+    engine = engine or named()
+    planned, problems, done = [], [], []
     for step in steps:
         try:
-            jobs.append(prepare(*step))
+            planned.append(prepare(*step))
         except ParameterError as error:
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:
         raise ParameterError(problems)
-    with Bar("notebooks", "notebook", show=progress and len(jobs) > 1, total=len(jobs)) as bar:
-        for job in jobs:
-            bar(len(done), len(jobs), job.name)
-            job = job.with_upstream(_before(job, done))
-            done.append(run_job(job, progress=progress, engine=engine, force=force))
+    with Bar(
+        "notebooks", "notebook", show=progress and len(planned) > 1, total=len(planned)
+    ) as bar:
+        for prepared in planned:
+            bar(len(done), len(planned), prepared.name)
+            prepared = prepared.with_upstream(_before(prepared, done))
+            done.append(run_prepared(prepared, progress=progress, engine=engine, force=force))
             if on_run is not None:
                 on_run(done[-1])
     return done
 
 
-def _before(job: Job, done: list[Run]) -> Run | None:
+def _before(prepared: PreparedRun, done: list[Run]) -> Run | None:
     """Return the last run of the same panel."""
-    panel = job.name.rpartition("/")[0]
+    panel = prepared.name.rpartition("/")[0]
     return next((run for run in reversed(done) if run.notebook.rpartition("/")[0] == panel), None)
 
 
-def run_job(
-    job: Job,
+def run_prepared(
+    prepared: PreparedRun,
     *,
     progress: bool = True,
     engine: Engine | None = None,
@@ -206,56 +209,58 @@ def run_job(
 ) -> Run:
     """Run what `prepare` checked; see `run_notebook`."""
     dependencies.never("it runs notebooks itself")  # noted where a notebook calls this
-    engine = engine or usual()
+    engine = engine or named()
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
-    found = entries.find(job, root, force)
-    if found.run is None:
-        found.run = _execute(job, root, found, progress, engine)
-        entries.add(found.run)
+    lookup = entries.find(prepared, root, force)
+    if lookup.run is None:
+        run = _execute(prepared, root, lookup, progress, engine)
+        entries.add(run)
     else:
-        found.run = replace(found.run, linked=True)
+        run = replace(lookup.run, linked=True)
         if progress:
-            say(f"{job.name} unchanged, linked: {found.run.folder}")
+            say(f"{prepared.name} unchanged, linked: {run.folder}")
     if root == workspace.runs():
-        runs.ask(found.run)
-    return found.run
+        runs.note_request(run)
+    return run
 
 
-def _execute(job: Job, root: Path, found: entries.Found, progress: bool, engine: Engine) -> Run:
+def _execute(
+    prepared: PreparedRun, root: Path, lookup: entries.Lookup, progress: bool, engine: Engine
+) -> Run:
     started = datetime.now(UTC)
-    manifest = _manifest(job, started)
-    manifest["id"], staged = _staged(root, job, started)
+    manifest = _manifest(prepared, started)
+    manifest["id"], staged = _staged(root, prepared, started)
     # The kernel inherits the caller's directory, as under bare papermill, so that a path given
     # as a parameter means the same; notebooks themselves never depend on it.
-    environment = {"DIPTYCH_RUN": str(staged), "DIPTYCH_HOME": str(workspace.home())}
+    environment = process_environment.for_kernel(workspace.home(), engine.name, staged)
     try:
-        with Bar(job.name, "cell", progress) as bar:
+        with Bar(prepared.name, "cell", progress) as bar:
             engine.execute(
-                job.notebook,
+                prepared.notebook,
                 staged / "notebook.ipynb",
-                job.injected,
+                prepared.injected,
                 environment=environment,
                 cwd=Path.cwd(),
                 on_cell=bar,
             )
     except BaseException as error:
-        run = _publish(root, staged, manifest, found, error)
+        run = _publish(root, staged, manifest, lookup, error)
         if progress:
-            say(f"{job.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
+            say(f"{prepared.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
         if isinstance(error, NotebookFailed):
-            error.notebook, error.run = job.name, run
+            error.notebook, error.run = prepared.name, run
         raise
-    run = _publish(root, staged, manifest, found)
+    run = _publish(root, staged, manifest, lookup)
     if progress:
-        say(f"{job.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
+        say(f"{prepared.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
     return run
 
 
-def _staged(root: Path, job: Job, started: datetime) -> tuple[str, Path]:
+def _staged(root: Path, prepared: PreparedRun, started: datetime) -> tuple[str, Path]:
     """Make the staged folder under an id nobody has."""
     root.mkdir(parents=True, exist_ok=True)
     while True:
-        run_id = new_id(job.name, job.values, started)
+        run_id = new_id(prepared.name, prepared.values, started)
         staged = root / f".{run_id}.partial"
         if (root / run_id).exists():
             continue
@@ -266,15 +271,15 @@ def _staged(root: Path, job: Job, started: datetime) -> tuple[str, Path]:
         return run_id, staged
 
 
-def _manifest(job: Job, started: datetime) -> dict:
+def _manifest(prepared: PreparedRun, started: datetime) -> dict:
     return {
         "id": "",
-        "notebook": job.shown,
-        "name": job.name,
-        "parameters": job.values,
+        "notebook": prepared.shown,
+        "name": prepared.name,
+        "parameters": prepared.values,
         "sha256": {
-            "code": code_digest(read_notebook(job.notebook)),
-            "files": {workspace.shown(path): host.digest(path) for path in job.files},
+            "code": code_digest(read_notebook(prepared.notebook)),
+            "files": {workspace.shown(path): hashing.of_file(path) for path in prepared.files},
             "lib": host.source_digest(),
         },
         "git": host.commit(),
@@ -287,8 +292,8 @@ def _manifest(job: Job, started: datetime) -> dict:
 
 
 def _export(staged: Path, manifest: dict) -> None:
-    """Write the notebook, as far as it came, as a page."""
-    from diptych.base.lazy_nbformat import nbformat
+    """Write the notebook, as far as it got, as a page."""
+    nbformat = import_nbformat()
     from diptych.execution.pages.export import notebook_to_html
 
     path = staged / "notebook.ipynb"
@@ -302,7 +307,7 @@ def _publish(
     root: Path,
     staged: Path,
     manifest: dict,
-    found: entries.Found,
+    lookup: entries.Lookup,
     error: BaseException | None = None,
 ) -> Run:
     """Complete the manifest, redact what the notebook wrote and give the folder its name."""
@@ -312,20 +317,20 @@ def _publish(
     end = {"status": "ok", "ended": ended.isoformat(), "seconds": round(seconds, 3)}
     if error is not None:
         run_id = f"{run_id}-failed"
-        end |= {"id": run_id, "status": "failed", "error": _told(error)}
+        end |= {"id": run_id, "status": "failed", "error": _facts_of(error)}
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
     _export(staged, manifest)
     Redactor().folder(staged)
-    entries.note(staged, manifest, found)
+    entries.note(staged, manifest, lookup)
     text = Redactor().text(json.dumps(manifest, indent=1))
     workspace.write_atomic(staged / "manifest.json", text + "\n")
     os.rename(staged, root / run_id)
     return load_run(run_id, root)
 
 
-def _told(error: BaseException) -> dict:
-    """Return what went wrong as the manifest keeps it."""
+def _facts_of(error: BaseException) -> dict:
+    """Return what the manifest says of an error."""
     if isinstance(error, NotebookFailed):
         return {"cell": error.cell, "ename": error.ename, "evalue": error.evalue}
     if isinstance(error, KeyboardInterrupt):

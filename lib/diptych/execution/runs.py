@@ -12,6 +12,7 @@ from diptych.base import hashing, workspace
 from diptych.base.errors import ParameterError
 from diptych.execution.notebooks import nearest
 
+FORMAT = 2  # of result.json; notebooks of an earlier one recorded other names
 STAMP = "%Y%m%d-%H%M%S"
 SHOWN = ("notebook.ipynb", "notebook.html", "manifest.json")  # for people: no stage reads them
 
@@ -47,6 +48,14 @@ class Run:
         return self.manifest.get("status", outside)
 
     @property
+    def is_current(self) -> bool:
+        """Whether its notebook recorded the names that today's notebooks read.
+
+        A notebook that writes ``result.json`` by itself has no facts, and its names are its own.
+        """
+        return "facts" not in self.result or self.result.get("format") == FORMAT
+
+    @property
     def notebook(self) -> str:
         """Name of the notebook, such as ``"mlops/2_build"``."""
         return self.manifest.get("name") or self.result.get("notebook", "")
@@ -80,25 +89,45 @@ def load_run(run_id: str, root: Path | None = None) -> Run:
     return Run(run_id, folder, *contents)
 
 
-def ask(run: Run) -> None:
-    """Note that a run was asked for now: a linked one is the latest, however old it is."""
+def load_current(run_id: str, root: Path | None = None) -> Run:
+    """Read a run to build on it or to compare it.
+
+    Raises
+    ------
+    LookupError
+        As `load_run` does, and if the run is an earlier Diptych's, which recorded other names.
+    """
+    run = load_run(run_id, root)
+    if not run.is_current:
+        raise LookupError(
+            f"{run.id} was made by an earlier Diptych, which recorded other names; "
+            f"run {run.notebook} again with the same parameters"
+        )
+    return run
+
+
+def note_request(run: Run) -> None:
+    """Note that a run was requested now: a linked one is the latest, however old it is."""
     path = workspace.home() / "cache" / "asked" / run.id
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(datetime.now(UTC).strftime(f"{STAMP}.%f"))
 
 
 def latest(notebook: str, task: Mapping) -> Run | None:
-    """Return the complete run of `notebook` with these shared parameters asked for last."""
+    """Return the complete run of `notebook` with these shared parameters requested last.
+
+    A run of an earlier Diptych is left out: its notebook recorded other names.
+    """
     root = workspace.runs()
-    for folder in sorted(root.iterdir(), key=_asked, reverse=True):
+    for folder in sorted(root.iterdir(), key=_requested, reverse=True):
         if folder.name.startswith(".") or not (folder / "result.json").exists():
             continue
         try:
             run = load_run(folder.name, root)
         except LookupError:
             continue
-        result = run.result
-        if result.get("complete") and run.notebook == notebook and result.get("task") == task:
+        complete = run.is_current and run.result.get("complete")
+        if complete and run.notebook == notebook and run.result.get("task") == task:
             return run
     return None
 
@@ -143,10 +172,10 @@ def named(name: str) -> Run:
             return load_run(run_id, root)
         except LookupError:
             continue
-    found = find_runs()
-    if newest := next((run for run in found if run.notebook == name), None):
+    known = find_runs()
+    if newest := next((run for run in known if run.notebook == name), None):
         return newest
-    hint = nearest(name, [*(run.id for run in found), *(run.notebook for run in found)])
+    hint = nearest(name, [*(run.id for run in known), *(run.notebook for run in known)])
     raise ParameterError(f"{name}: no such run. {hint}Give a run's id, its folder or a notebook.")
 
 
@@ -155,7 +184,7 @@ def find_runs(notebook: str = "", root: Path | None = None) -> list[Run]:
 
     Runs in progress, killed or unreadable are left out.
     """
-    found = []
+    readable = []
     for folder in (root or workspace.runs()).iterdir():
         if folder.name.startswith(".") or not folder.is_dir():
             continue
@@ -164,8 +193,8 @@ def find_runs(notebook: str = "", root: Path | None = None) -> list[Run]:
         except LookupError:
             continue
         if notebook in ("", run.notebook):
-            found.append(run)
-    return sorted(found, key=_started, reverse=True)
+            readable.append(run)
+    return sorted(readable, key=_started, reverse=True)
 
 
 def _without_ids(tree):
@@ -175,8 +204,8 @@ def _without_ids(tree):
     return {name: _without_ids(value) for name, value in tree.items() if name != "upstream"}
 
 
-def _asked(folder: Path) -> tuple[str, str]:
-    """Return when a run was last asked for, else the second it started."""
+def _requested(folder: Path) -> tuple[str, str]:
+    """Return when a run was last requested, else the second it started."""
     try:
         stamp = (workspace.home() / "cache" / "asked" / folder.name).read_text()
     except OSError:

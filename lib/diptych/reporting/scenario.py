@@ -8,6 +8,7 @@ from pathlib import Path
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
 from diptych.execution.declaration import read_parameters
+from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import all_files, find, find_notebook, nearest
 from diptych.execution.parameters import load_file
 from diptych.execution.runner import Run, prepare, run_all, run_notebook
@@ -118,6 +119,7 @@ def report(
     *,
     site: Path | None = None,
     progress: bool = True,
+    engine: Engine | None = None,
     force: bool = False,
 ) -> Path:
     """Run scenarios (all, if none is named), compare their panels and write the site.
@@ -128,6 +130,8 @@ def report(
         Each for the notebooks that declare the parameter.
     site : Path, optional
         Folder of the pages; ``site/`` of the repository if not given.
+    engine : Engine, optional
+        As `run_notebook` takes it.
     force : bool
         Run again what has not changed, too.
 
@@ -141,6 +145,7 @@ def report(
     ParameterError, NotebookFailed
         As the runner does. The pages of an earlier report stay as they are.
     """
+    engine = engine or named()
     overrides, names = list(overrides), tuple(names) or tuple(names_of_all())
     chosen = [load(name) for name in names]
     plans = [steps(scenario, overrides) for scenario in chosen]
@@ -149,9 +154,9 @@ def report(
         prepare(CONTRAST, (), assumptions)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress, force=force)
+        runs = run_all(plan, progress=progress, engine=engine, force=force)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
-    compared = _compare(names, done, assumptions, progress=progress, force=force)
+    compared = _compare(names, done, assumptions, progress=progress, engine=engine, force=force)
     return pages.build(done, site or workspace.repo_root() / "site", compared)
 
 

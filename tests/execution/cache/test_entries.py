@@ -51,6 +51,8 @@ def notebook(repository):
 class Uses:
     """An engine whose notebook reads state outside its folder."""
 
+    name = ""
+
     def __init__(self, read):
         self.read, self.calls = read, 0
 
@@ -202,6 +204,8 @@ def test_a_failed_run_is_never_linked(notebooks, home):
 
 def test_an_interrupted_run_leaves_no_entry(repository, home):
     class Stopped:
+        name = ""
+
         def execute(self, *_, **__):
             raise KeyboardInterrupt
 

@@ -66,7 +66,7 @@ class Kernels:
         return subprocess.Popen([sys.executable, "-c", code], cwd=self.folder, **options)
 
     def settle(self, folder):
-        """Return the zygote when no heir is about to take its place."""
+        """Return the zygote when no successor is about to take its place."""
 
         def parent():
             pid, parent = self.run("import os; print(os.getpid(), os.getppid())")[0].split()
@@ -74,7 +74,7 @@ class Kernels:
             return int(parent)
 
         def zygote():
-            # The second run teaches nothing new; what the first did, an heir is at when it ends.
+            # The second run teaches nothing new; a successor may still import what the first did.
             _, last = parent(), parent()
             found = zygotes(folder)
             return found[0] if [process.pid for process in found] == [last] else None
@@ -88,7 +88,7 @@ class Kernels:
         """
         ahead = f"import sys; print({library!r} in sys.modules)"
         until(lambda: self.run(ahead) == ["True\n"])
-        # for an instant the zygote and the heir that has imported it both take requests
+        # for an instant the zygote and the successor that has imported it both take requests
         until(lambda: folder is None or len(zygotes(folder)) == 1)
 
     def outputs(self, path=None):

@@ -29,30 +29,30 @@ def folder(kernels, own_zygote):
     return own_zygote
 
 
-def spare_now(folder):
-    """Return the spare's process, None if there is none."""
+def preforked_now(folder):
+    """Return the preforked kernel's process, None if there is none."""
     try:
-        return next((spare for each in zygotes(folder) for spare in each.children()), None)
+        return next((preforked for each in zygotes(folder) for preforked in each.children()), None)
     except psutil.NoSuchProcess:
         return None
 
 
-def spare(folder):
-    """Return the spare's process when it is there; a kernel that has hung up soon goes."""
+def preforked(folder):
+    """Return the preforked kernel's process when it is there and others have gone."""
 
     def seen():
-        found = spare_now(folder)
+        found = preforked_now(folder)
         time.sleep(0.2)
-        return found if found == spare_now(folder) else None
+        return found if found == preforked_now(folder) else None
 
     return until(seen)
 
 
-def on_spare(kernels, folder, *sources, **environment):
-    """Run cells in a spare, trying again as long as it is not ready; return what they showed."""
+def on_preforked(kernels, folder, *sources, **environment):
+    """Run cells in a preforked kernel, again until one is ready; return what they showed."""
 
     def run():
-        expected = spare_now(folder)
+        expected = preforked_now(folder)
         texts = kernels.run(PIDS, *sources, **environment)
         return texts if expected and texts[0].split()[0] == str(expected.pid) else None
 
@@ -60,8 +60,8 @@ def on_spare(kernels, folder, *sources, **environment):
 
 
 def test_it_serves_one_request_and_another_takes_its_place(kernels, folder):
-    on_spare(kernels, folder, "mark = 1")
-    assert on_spare(kernels, folder, "print('mark' in dir())") == ["False\n"]
+    on_preforked(kernels, folder, "mark = 1")
+    assert on_preforked(kernels, folder, "print('mark' in dir())") == ["False\n"]
 
 
 def test_it_has_environment_folder_and_streams_of_the_request(kernels, folder, tmp_path):
@@ -75,7 +75,7 @@ def test_it_has_environment_folder_and_streams_of_the_request(kernels, folder, t
     for name in ("a", "b"):
         other = Kernels(tmp_path / name)
         other.folder.mkdir()
-        found.append(on_spare(other, folder, *look, MARK=name))
+        found.append(on_preforked(other, folder, *look, MARK=name))
         here = other.folder
         assert found[-1][0] == f"{name} {os.getpid()} {here} {here} True\n"
         assert found[-1][1].endswith("words\n"), "the file of the run"
@@ -85,7 +85,7 @@ def test_it_has_environment_folder_and_streams_of_the_request(kernels, folder, t
 
 def test_it_serves_none_who_differs_in_a_variable_it_looked_at(kernels, folder):
     for name in ("a", "b"):
-        spare(folder)
+        preforked(folder)
         assert kernels.run("print(__session__)", JPY_SESSION_NAME=name) == [f"{name}\n"]
 
 
@@ -94,7 +94,7 @@ def test_it_serves_jupyters_sockets(kernels, folder, tmp_path):
     look = "import ipykernel, os; print(ipykernel.get_connection_file(), os.getcwd())"
 
     def run():
-        expected, shown = spare_now(folder), []
+        expected, shown = preforked_now(folder), []
         manager = KernelManager(kernel_name="diptych", kernel_spec_manager=specs)
         manager.start_kernel(cwd=str(kernels.folder))
         client = manager.client()
@@ -115,9 +115,9 @@ def test_it_serves_jupyters_sockets(kernels, folder, tmp_path):
 
 def test_it_knows_what_was_learnt_meanwhile(kernels, folder):
     ahead = "import sys; print('yaml' in sys.modules)"
-    # While it runs, a spare is forked that does not know yet.
+    # While it runs, a preforked kernel is forked that does not know yet.
     assert kernels.run(ahead, "import yaml, time; time.sleep(0.5)") == ["False\n", ""]
-    until(lambda: on_spare(kernels, folder, ahead) == ["True\n"])
+    until(lambda: on_preforked(kernels, folder, ahead) == ["True\n"])
 
 
 def test_requests_at_once_get_a_kernel_each(kernels, folder):
@@ -125,7 +125,7 @@ def test_requests_at_once_get_a_kernel_each(kernels, folder):
         f"{PIDS}\nimport time\nopen(f'here-{{os.getpid()}}', 'w').close()\n"
         "while len([n for n in os.listdir() if n[:5] == 'here-']) < 3: time.sleep(0.01)"
     )
-    spare(folder)
+    preforked(folder)
     before = set(kernels.folder.glob("*.out.ipynb"))
     callers = [kernels.launch(meet) for _ in range(3)]
     assert [caller.wait() for caller in callers] == [0, 0, 0]
@@ -136,17 +136,17 @@ def test_requests_at_once_get_a_kernel_each(kernels, folder):
 
 
 def test_a_killed_one_is_not_missed(kernels, folder):
-    killed = spare(folder)
+    killed = preforked(folder)
     killed.send_signal(signal.SIGKILL)
     # Who is asked while its last thread dies fails as any kernel killed then.
     until(lambda: not psutil.pid_exists(killed.pid))
     assert kernels.run("print(1 + 1)") == ["2\n"]
-    on_spare(kernels, folder)
+    on_preforked(kernels, folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_it_ends_with_the_zygote(kernels, folder, number):
-    left = spare(folder)
+    left = preforked(folder)
     left.parent().send_signal(number)
     until(lambda: is_gone(left.pid))
     assert kernels.run("print(1 + 1)") == ["2\n"]
@@ -156,7 +156,7 @@ def test_it_ends_with_the_zygote(kernels, folder, number):
 def test_it_ends_with_an_idle_zygote(kernels, own_zygote, monkeypatch):
     monkeypatch.setenv("DIPTYCH_KERNEL_IDLE", "1")
     kernels.run(PIDS)
-    left = spare(own_zygote)
+    left = preforked(own_zygote)
     until(lambda: not zygotes(own_zygote))
     until(lambda: is_gone(left.pid))
 

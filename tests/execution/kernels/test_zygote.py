@@ -144,7 +144,7 @@ def test_a_library_that_no_zygote_survives_is_left_to_the_kernels(run_there, own
 
 @pytest.fixture
 def slow(kernels, run_there, python):
-    """Run cells where an heir is at the import of a library and does not come to its end."""
+    """Run cells where a successor is at the import of a library and does not come to its end."""
     _, libraries = python
     (libraries / "slow.py").write_text(
         "import os, time\n"

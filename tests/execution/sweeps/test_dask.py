@@ -8,8 +8,9 @@ import pytest
 from dask_cluster import PATIENCE, dask_cluster, until
 
 from diptych.base.errors import ParameterError
+from diptych.execution.engine import PapermillEngine
 from diptych.execution.runs import find_runs
-from diptych.execution.sweeps.search_space import plan
+from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
 
 
@@ -24,10 +25,14 @@ def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tm
     gate = tmp_path / "gate"
     gate.mkdir()
     options = {"metric": "depth", "minimize": True}
-    found = plan(notebooks / "bowl.ipynb", (), [f"gate={gate}", "bad=5"], ["x=1..5"], **options)
+    found = plan_sweep(
+        notebooks / "bowl.ipynb", (), [f"gate={gate}", "bad=5"], ["x=1..5"], **options
+    )
     done = []
     thread = threading.Thread(
-        target=lambda: done.append(sweep(found, dask=address, progress=False))
+        target=lambda: done.append(
+            sweep(found, dask=address, engine=PapermillEngine(), progress=False)
+        )
     )
     thread.start()
 
@@ -48,15 +53,19 @@ def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tm
         assert run.notebook == "bowl"
         assert run.manifest["notebook"] == "tests/execution/notebooks/bowl.ipynb"
         assert (run.folder / "notebook.html").exists()
-    plain = plan(notebooks / "bowl.ipynb", (), (), ["x=1"], **options)
+        if run.status == "ok":
+            assert run.result["values"]["engine"]["value"] == "papermill"
+    plain = plan_sweep(notebooks / "bowl.ipynb", (), (), ["x=1"], **options)
     ended = [sweep(plain, dask=address, progress=False).trials[0] for _ in range(2)]
     assert [trial.status for trial in ended] == ["ok", "linked"], ended
 
 
 def test_no_scheduler_and_a_run_of_this_machine_are_refused(notebooks, home):
-    found = plan(notebooks / "good.ipynb", (), ["upstream=20260101-000000-a-1"], ["depth=1,2"])
+    found = plan_sweep(
+        notebooks / "good.ipynb", (), ["upstream=20260101-000000-a-1"], ["depth=1,2"]
+    )
     with pytest.raises(ParameterError, match=r"upstream = 2026.*on this machine only"):
         sweep(found, dask="tcp://127.0.0.1:9", progress=False)
-    found = plan(notebooks / "good.ipynb", (), (), ["depth=1,2"])
+    found = plan_sweep(notebooks / "good.ipynb", (), (), ["depth=1,2"])
     with pytest.raises(ParameterError, match=r"--dask nobody: no scheduler answers"):
         sweep(found, dask="nobody", progress=False)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from diptych.base.errors import ParameterError
-from diptych.execution.sweeps.search_space import plan
+from diptych.execution.sweeps.search_space import plan_sweep
 
 NAME = "mlops/2_build"
 
@@ -15,7 +15,7 @@ def file(repository, text):
 
 
 def test_a_grid_is_every_combination_the_last_name_fastest(repository):
-    found = plan(NAME, (), (), ["depth=2,4", "mode=fast,exact", "names=[a],[b, c]"])
+    found = plan_sweep(NAME, (), (), ["depth=2,4", "mode=fast,exact", "names=[a],[b, c]"])
     points = found.points()
     assert len(points) == 8
     assert points[0] == {"depth": 2, "mode": "fast", "names": ["a"]}
@@ -24,11 +24,11 @@ def test_a_grid_is_every_combination_the_last_name_fastest(repository):
 
 
 def test_spans_and_types(repository):
-    assert plan(NAME, (), (), ["depth=2..5"]).grid == {"depth": [2, 3, 4, 5]}
-    (values,) = plan(NAME, (), (), ["rate=0, 1"]).grid.values()
+    assert plan_sweep(NAME, (), (), ["depth=2..5"]).grid == {"depth": [2, 3, 4, 5]}
+    (values,) = plan_sweep(NAME, (), (), ["rate=0, 1"]).grid.values()
     assert [type(value) for value in values] == [float, float]
-    assert plan(NAME, (), (), ["shuffle=true,false"]).grid == {"shuffle": [True, False]}
-    assert plan(NAME, (), (), ["task=no, yes"]).grid == {"task": ["no", "yes"]}
+    assert plan_sweep(NAME, (), (), ["shuffle=true,false"]).grid == {"shuffle": [True, False]}
+    assert plan_sweep(NAME, (), (), ["task=no, yes"]).grid == {"task": ["no", "yes"]}
 
 
 def test_a_file_gives_grid_options_and_what_all_share(repository):
@@ -41,30 +41,33 @@ def test_a_file_gives_grid_options_and_what_all_share(repository):
       random: 3
       halving: {floor: [1, 2]}
     """
-    found = plan(NAME, file(repository, text), (), ["depth=7"], random=None, metric=None)
+    found = plan_sweep(NAME, file(repository, text), (), ["depth=7"], random=None, metric=None)
     assert found.grid == {"depth": [7], "mode": ["fast", "exact"]}, "the command wins"
     assert (found.metric, found.minimize, found.random) == ("accuracy", True, 3)
     assert found.halving == ("floor", [1, 2])
     assert found.base.values["rate"] == 0.5
-    assert plan(NAME, file(repository, text), metric="loss").metric == "loss"
+    assert plan_sweep(NAME, file(repository, text), metric="loss").metric == "loss"
 
 
 def test_a_draw_has_no_repeats_and_is_the_same_for_a_seed(repository):
     grid = [f"depth=1..{12}", "rate=0,0.1,0.2,0.3", "mode=fast,exact"]
-    draws = [plan(NAME, (), (), grid, random=20, seed=seed).points() for seed in (0, 0, 1)]
+    draws = [plan_sweep(NAME, (), (), grid, random=20, seed=seed).points() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
     assert len({tuple(point.values()) for point in draws[0]}) == 20
-    everything = plan(NAME, (), (), grid).points()
+    everything = plan_sweep(NAME, (), (), grid).points()
     assert all(point in everything for point in draws[0])
-    assert plan(NAME, (), (), ["depth=1,2"], random=20).points() == [{"depth": 1}, {"depth": 2}]
+    assert plan_sweep(NAME, (), (), ["depth=1,2"], random=20).points() == [
+        {"depth": 1},
+        {"depth": 2},
+    ]
 
 
 def test_a_huge_grid_is_drawn_from_without_being_made(repository):
     names = {"floor": list(range(10_000)), "rate": [i / 1000 for i in range(1000)]}
-    found = plan(NAME, (), (), names, random=5)
+    found = plan_sweep(NAME, (), (), names, random=5)
     assert len(found.points()) == 5
     with pytest.raises(ParameterError, match=r"10,000,000 points. Draw some"):
-        plan(NAME, (), (), names)
+        plan_sweep(NAME, (), (), names)
     assert math.prod(map(len, names.values())) == 10_000_000
 
 
@@ -86,7 +89,7 @@ def test_a_huge_grid_is_drawn_from_without_being_made(repository):
 )
 def test_a_bad_grid_is_refused_before_anything_is_made(repository, home, grid, message):
     with pytest.raises(ParameterError, match=message):
-        plan(NAME, (), (), grid)
+        plan_sweep(NAME, (), (), grid)
     assert not home.exists()
 
 
@@ -106,7 +109,7 @@ def test_a_bad_grid_is_refused_before_anything_is_made(repository, home, grid, m
 def test_options_that_do_not_fit_are_refused(repository, options, message):
     overrides = options.pop("overrides", ())
     with pytest.raises(ParameterError, match=message):
-        plan(NAME, (), overrides, ["rate=0.1,0.3"], **options)
+        plan_sweep(NAME, (), overrides, ["rate=0.1,0.3"], **options)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +125,10 @@ def test_options_that_do_not_fit_are_refused(repository, options, message):
 )
 def test_a_bad_section_is_named(repository, section, message):
     with pytest.raises(ParameterError, match=message):
-        plan(NAME, file(repository, section), (), ["rate=0.1"])
+        plan_sweep(NAME, file(repository, section), (), ["rate=0.1"])
 
 
 def test_every_problem_is_told_at_once(repository):
     with pytest.raises(ParameterError) as refused:
-        plan(NAME, (), (), ["dept=1", "rate=7", "mode=slow"])
+        plan_sweep(NAME, (), (), ["dept=1", "rate=7", "mode=slow"])
     assert len(refused.value.problems) == 3

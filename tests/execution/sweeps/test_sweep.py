@@ -15,7 +15,7 @@ import pytest
 from diptych.base import workspace
 from diptych.base.errors import NotebookFailed
 from diptych.execution.runs import find_runs
-from diptych.execution.sweeps.search_space import plan
+from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
 
 PATIENCE = 180  # seconds, for a process to come to a point; a machine may be busy
@@ -23,6 +23,8 @@ PATIENCE = 180  # seconds, for a process to come to a point; a machine may be bu
 
 class Bowl:
     """An engine that records how deep a bowl is at x, and fails where told to."""
+
+    name = ""
 
     def __init__(self, bad=()):
         self.bad, self.seen = bad, []
@@ -46,7 +48,7 @@ def bowl(notebooks):
 
     def bowl(grid=("x=0..4",), engine=None, workers=1, given=(), **options):
         options = {"metric": "depth", "minimize": True} | options
-        found = plan(notebooks / "bowl.ipynb", (), given, grid, **options)
+        found = plan_sweep(notebooks / "bowl.ipynb", (), given, grid, **options)
         return sweep(found, engine=engine, workers=workers, progress=False)
 
     return bowl
@@ -134,7 +136,7 @@ def test_workers_share_the_cores_and_one_that_dies_is_replaced(notebooks, home, 
     """Real kernels: one worker is killed in the middle of a point, and nothing is lost."""
     command = [sys.executable, "-m", "diptych", "sweep", str(notebooks / "bowl.ipynb"),
                "--grid", "x=2,3,4", "-p", f"gate={tmp_path}", "-p", "bad=4", "--workers", "2",
-               "--metric", "depth", "--minimize"]  # fmt: skip
+               "--metric", "depth", "--minimize", "--engine", "papermill"]  # fmt: skip
     environment = {**os.environ, "DIPTYCH_HOME": str(home)}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.pop(name, None)
@@ -155,6 +157,7 @@ def test_workers_share_the_cores_and_one_that_dies_is_replaced(notebooks, home, 
     assert {x: run.status for x, run in runs.items()} == {2: "ok", 3: "ok", 4: "failed"}
     share = max(1, len(os.sched_getaffinity(0)) // min(2, len(os.sched_getaffinity(0))))
     assert runs[2].result["values"]["threads"]["value"] == str(share)
+    assert runs[2].result["values"]["engine"]["value"] == "papermill"
     page = (folder / "index.html").read_text()
     assert "x = 4 is bad" in page
     assert f"runs/{runs[3].id}/notebook.html" in page

@@ -16,8 +16,8 @@ import openai
 import psutil
 import pytest
 
+from diptych.base import hashing
 from diptych.llmops.client import endpoint, providers
-from diptych.llmops.server import llama
 
 HELLO = [{"role": "user", "content": "Is this review positive or negative? What a lovely film."}]
 LONG = {"max_tokens": 400, "stream": True, "extra_body": {"ignore_eos": True}}
@@ -61,7 +61,7 @@ def test_an_ordinary_client_answers_the_same_twice(shared, gguf):
 
 def test_the_server_is_found_with_its_facts(shared, gguf):
     assert endpoint.find(gguf) == endpoint.start(gguf) == shared
-    assert shared.digest == llama.digest(gguf)
+    assert shared.digest == hashing.of_file(gguf)
 
 
 def test_another_model_or_setting_is_another_server(shared, gguf):

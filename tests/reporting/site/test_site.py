@@ -9,11 +9,12 @@ import browser
 import pytest
 from page import Page
 
-from diptych.base.lazy_nbformat import nbformat  # builders import this module anew
+from diptych.base.lazy import import_nbformat
 from diptych.execution.pages.export import LIMIT
 from diptych.execution.runs import Run
 from diptych.reporting.site.site import STAGES, ScenarioRuns, build
 
+nbformat = import_nbformat()  # builders import this module anew
 v4 = nbformat.v4
 EVIL = "<script>document.title = 'taken'</script>"
 ACCURACY = {"value": 0.93125, "low": 0.919, "high": 0.942, "unit": ""}

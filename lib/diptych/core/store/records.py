@@ -7,7 +7,6 @@ in `diptych.core.contract`; any other notebook records what it likes.
 """
 
 import json
-import os
 import platform
 import secrets
 import subprocess
@@ -21,7 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import environment as host
-from diptych.base import workspace
+from diptych.base import process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
@@ -213,6 +212,7 @@ class Recorder(Record):
 
     def _write(self) -> None:
         content = {
+            "format": runs.FORMAT,
             "notebook": self.notebook,
             "task": self.task,
             "upstream": self.upstream,
@@ -259,6 +259,10 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         If `run_id` names no complete run of that notebook, or making the run failed.
     """
     if run_id:
+        try:
+            runs.load_current(run_id)
+        except LookupError as error:
+            raise RecordError(f"upstream: {error}") from error
         record = load(run_id)
         if record.notebook != notebook or not record.complete:
             raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
@@ -317,8 +321,8 @@ def summary(record: Record) -> pd.DataFrame:
 
 def _folder(notebook: str) -> Path:
     """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
-    if folder := os.environ.get("DIPTYCH_RUN"):
-        return Path(folder)
+    if folder := process_environment.run_folder():
+        return folder
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{notebook.replace('/', '-')}-{secrets.token_hex(2)}"
     folder = workspace.runs() / name
@@ -332,7 +336,7 @@ def _make(notebook: str, task: dict) -> None:
     for name, value in task.items():
         command += ["-p", f"{name}={json.dumps(value)}"]
     # that run notes its own dependencies, not this one's
-    environment = {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
+    environment = process_environment.without_run()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RecordError(f"upstream: making {notebook} failed:\n{done.stderr.strip()[-2000:]}")

@@ -6,13 +6,12 @@ taken from the cache only while each of these places still holds the same.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from diptych.base import hashing, workspace
+from diptych.base import hashing, process_environment, workspace
 from diptych.execution import runs
 
 NOTES = "uses.jsonl"
@@ -67,7 +66,7 @@ def take(folder: Path) -> list[dict]:
 
 
 def changed(use: dict) -> str:
-    """Return what is other than noted, in words; "" if nothing is."""
+    """Return in words how a place differs from what was noted; "" if it does not."""
     if use["kind"] == "never":
         return use["why"]
     if look(use) == use["found"]:
@@ -85,12 +84,12 @@ def changed(use: dict) -> str:
 
 def _note(kind: str, **where) -> None:
     """Append one line to the notes of the run in progress, if there is one."""
-    folder = os.environ.get("DIPTYCH_RUN")
-    if not folder or not os.path.isdir(folder):
+    folder = process_environment.run_folder()
+    if folder is None or not folder.is_dir():
         return
     use = {"kind": kind, **where}
     use["found"] = None if kind == "never" else look(use)
-    with open(Path(folder, NOTES), "a", encoding="utf-8") as file:
+    with open(folder / NOTES, "a", encoding="utf-8") as file:
         file.write(json.dumps(use) + "\n")
 
 

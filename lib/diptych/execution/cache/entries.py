@@ -21,13 +21,13 @@ from diptych.execution.runs import Run
 
 
 @dataclass
-class Found:
-    """What the cache says of a job.
+class Lookup:
+    """What the cache holds for a run to come.
 
     Attributes
     ----------
     key : str
-        "" if the job has none.
+        "" if there is none.
     parts : dict
         Of the key.
     run : Run or None
@@ -42,49 +42,49 @@ class Found:
     why: str = ""
 
 
-def find(job, root: Path, force: bool = False) -> Found:
-    """Look for a run of a job that can be linked.
+def find(prepared, root: Path, force: bool = False) -> Lookup:
+    """Look for an earlier run that can be linked in place of a prepared one.
 
     Parameters
     ----------
-    job : diptych.execution.runner.Job
+    prepared : diptych.execution.runner.PreparedRun
     root : Path
         Where the run folder is wanted; a run that lies elsewhere is linked there.
     force : bool
         Find the key, but no run.
     """
     try:
-        parts = keys.parts_of(job)
+        parts = keys.parts_of(prepared)
     except hashing.TooMany as error:
-        return Found(why=str(error))
+        return Lookup(why=str(error))
     import_graph.remember()
-    found = Found(keys.digest(parts), parts)
-    path = _path(found.key)
+    lookup = Lookup(keys.digest(parts), parts)
+    path = _path(lookup.key)
     if force or not path.exists():
-        found.why = "--force" if force else ""
-        return found
+        lookup.why = "--force" if force else ""
+        return lookup
     try:
         entry = json.loads(path.read_bytes())
         folder = workspace.home() / entry["folder"]
-        found.why = _broken(folder, entry)
-        if not found.why:
-            found.run = runs.load_run(folder.name, _linked(folder, Path(root)).parent)
+        lookup.why = _broken(folder, entry)
+        if not lookup.why:
+            lookup.run = runs.load_run(folder.name, _linked(folder, Path(root)).parent)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        found.why = f"its entry in the cache is damaged ({type(error).__name__})"
-    return found
+        lookup.why = f"its entry in the cache is damaged ({type(error).__name__})"
+    return lookup
 
 
-def note(staged: Path, manifest: dict, found: Found) -> None:
+def note(staged: Path, manifest: dict, lookup: Lookup) -> None:
     """Add to a manifest what its key was made of and what the run used elsewhere."""
     noted = dependencies.take(staged)
     never = [use["why"] for use in noted if use["kind"] == "never"]
     result = staged / "result.json"
     manifest["cache"] = {
-        "key": found.key,
-        "parts": found.parts,
+        "key": lookup.key,
+        "parts": lookup.parts,
         "uses": [use for use in noted if use["kind"] != "never"],
-        "never": never[0] if never else "" if found.key else found.why,
-        "why": found.why,
+        "never": never[0] if never else "" if lookup.key else lookup.why,
+        "why": lookup.why,
         "content": runs.content_of(staged, json.loads(result.read_bytes())) if result.exists()
         else "",
     }  # fmt: skip
@@ -158,7 +158,7 @@ def _broken(folder: Path, entry: dict) -> str:
 
 def _digests(folder: Path) -> dict[str, str]:
     files = hashing.files_of(folder)
-    return {path.relative_to(folder).as_posix(): hashing.fresh(path) for path in files}
+    return {path.relative_to(folder).as_posix(): hashing.of_file_now(path) for path in files}
 
 
 def _linked(folder: Path, root: Path) -> Path:

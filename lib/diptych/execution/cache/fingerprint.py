@@ -1,4 +1,4 @@
-"""The key of a run: all that its outcome is made of, in parts that can be told apart.
+"""The key of a run: all that its outcome depends on, in named parts.
 
 Code cells (not prose, not outputs), parameters, the content of files that a parameter names, the
 content of the upstream run, the modules and files the code uses, the lock file, packages, Python,
@@ -35,28 +35,28 @@ WORDS = {
 }
 
 
-def parts_of(job) -> dict:
-    """Return the parts of a job's key.
+def parts_of(prepared) -> dict:
+    """Return the parts of the key of a prepared run.
 
     Parameters
     ----------
-    job : diptych.execution.runner.Job
+    prepared : diptych.execution.runner.PreparedRun
 
     Raises
     ------
     TooMany
         If a parameter names a folder of too many files to look at.
     """
-    content = read_notebook(job.notebook)
+    content = read_notebook(prepared.notebook)
     cells = [source(cell) for cell in content["cells"] if cell["cell_type"] == "code"]
     modules, read = import_graph.used_by(cells, _folders())
-    values = {name: value for name, value in job.values.items() if name != UPSTREAM}
+    values = {name: value for name, value in prepared.values.items() if name != UPSTREAM}
     return {
-        "notebook": job.name,  # another may hold the same code
+        "notebook": prepared.name,  # another may hold the same code
         "code": code_digest(content),
         "parameters": values,
-        "data": {name: found for name, value in values.items() if (found := _data(value))},
-        "upstream": _upstream(job.values.get(UPSTREAM)),
+        "data": {name: files for name, value in values.items() if (files := _data(value))},
+        "upstream": _upstream(prepared.values.get(UPSTREAM)),
         "lib": {_name(path): hashing.of_file(path) for path in modules},
         "files": {_name(path): hashing.of_path(path) for path in read},
         "lock": _lock(),
@@ -72,20 +72,20 @@ def digest(parts: dict) -> str:
 
 
 def changes(before: dict, after: dict) -> list[str]:
-    """Return in words what is other in one key than in an earlier one."""
-    found = []
+    """Return in words how a key differs from an earlier one."""
+    differences = []
     for part, words in WORDS.items():
         old, new = before.get(part), after.get(part)
         if old == new:
             continue
         if not isinstance(old, dict) or not isinstance(new, dict):
             shown = f" {old} -> {new}" if part == "python" else ""
-            found.append(f"{words}{shown}")
+            differences.append(f"{words}{shown}")
             continue
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
-                found.append(f"{words} {name}{_between(part, old.get(name), new.get(name))}")
-    return found
+                differences.append(f"{words} {name}{_between(part, old.get(name), new.get(name))}")
+    return differences
 
 
 def _between(part: str, old, new) -> str:
@@ -96,8 +96,8 @@ def _between(part: str, old, new) -> str:
 
 def _folders() -> list[Path]:
     """Return where a kernel started here finds the user's own modules."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [Path.cwd(), *(Path(folder) for folder in given if folder)]
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [Path.cwd(), *(Path(folder) for folder in folders if folder)]
 
 
 def _name(path: Path) -> str:
@@ -110,7 +110,7 @@ def _name(path: Path) -> str:
 
 def _data(value) -> dict[str, str]:
     """Return the digest of every file or folder that a parameter's value names."""
-    found = {}
+    digests = {}
     for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str) or not text or len(text) > 4096 or "\0" in text:
             continue
@@ -118,13 +118,13 @@ def _data(value) -> dict[str, str]:
             path = base / Path(text).expanduser()
             # a plain word that happens to be a folder's name is no path
             if path.is_file() or (path.is_dir() and re.search(r"[/\\.]", text)):
-                found[text] = hashing.of_path(path)
+                digests[text] = hashing.of_path(path)
                 break
-    return found
+    return digests
 
 
 def _upstream(run_id) -> str:
-    """Return the content of the run that was named to build on; a missing one is its name."""
+    """Return the content of the upstream run; of a missing one, its id."""
     if not run_id:
         return ""
     try:

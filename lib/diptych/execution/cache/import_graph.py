@@ -95,7 +95,7 @@ def of_file(path: Path) -> Facts:
 
 
 def remember() -> None:
-    """Keep on disk what was parsed, for the next process; that it fails harms nothing."""
+    """Save what was parsed for the next process; a failure to save is harmless."""
     if not _NEW:
         return
     _NEW.clear()
@@ -193,13 +193,13 @@ def _located(name: str, folders: Sequence[Path]) -> list[Path]:
     elif parts[0] in sys.stdlib_module_names:
         return []
     for folder in folders:
-        found, place = [], str(folder)
+        files, place = [], str(folder)
         for part in parts:
             place = os.path.join(place, part)
             candidates = (os.path.join(place, "__init__.py"), f"{place}.py")
-            found += [Path(path) for path in candidates if os.path.isfile(path)][:1]
-        if found:
-            return found
+            files += [Path(path) for path in candidates if os.path.isfile(path)][:1]
+        if files:
+            return files
     return []
 
 

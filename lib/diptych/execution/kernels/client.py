@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+from diptych.base.progress import say
 from diptych.execution.kernels import location, unavailable, wire
 
-PATIENCE = 120.0  # seconds; an heir whose zygote was killed answers when its imports are done
+PATIENCE = 120.0  # seconds; a successor whose zygote was killed answers when its imports are done
 ATTEMPTS = 20  # a zygote may move or retire between two steps of a caller
 ROOT = str(Path(__file__).parents[3])
 START = (
@@ -30,6 +32,17 @@ class Refused(Exception):  # noqa: N818 (reads as what happened)
 
 class Foreign(Refused):
     """The kernel is none of this Python's."""
+
+
+def notice_fallback(refused: Refused) -> None:
+    """Say, once, why kernels are started afresh; not that another language's are."""
+    if not isinstance(refused, Foreign):
+        _say_once(f"kernels start cold: {refused}")
+
+
+@cache
+def _say_once(line: str) -> None:
+    say(line)
 
 
 class Forked:
@@ -163,16 +176,16 @@ def launch(
 
 def stop() -> int:
     """Let every zygote end with its last kernel, and return how many there were."""
-    found = 0
+    stopped = 0
     for path in location.folder().glob("*.sock"):
         try:
             with _at(path) as connection:
-                found += bool(_ask(connection, {"stop": True}, ()))
+                stopped += bool(_ask(connection, {"stop": True}, ()))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)  # its zygote was killed
         except OSError:
             continue
-    return found
+    return stopped
 
 
 def _parts(command: list[str]) -> tuple[list[str], list[str]]:
@@ -205,7 +218,7 @@ def _ask(connection: socket.socket, request: dict, files: Sequence[int]) -> byte
 
 def _connect(interpreter: list[str], environment: Mapping[str, str]) -> socket.socket:
     def place_now() -> Path:
-        return location.socket(interpreter, environment, location.read(interpreter))
+        return location.socket(interpreter, environment, location.read_learnt(interpreter))
 
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         return _at(place_now())

@@ -2,7 +2,7 @@
 
 Only installed packages, never this one and never the user's own modules. A package is left to the
 kernels if it opens files, starts threads, sets up the shell or writes text when it is imported,
-or if an heir of the zygote did not survive it.
+or if a successor of the zygote did not survive it.
 """
 
 import contextlib
@@ -62,14 +62,14 @@ class Imports:
         self._looked = time.monotonic()
 
     def recover(self, trying: Path) -> None:
-        """Leave out the package that an heir did not survive, if any."""
+        """Leave out the package that a successor did not survive, if any."""
         with contextlib.suppress(FileNotFoundError):
             location.learn(self.interpreter, refused=[trying.read_text()])
             trying.unlink()
 
     def wanted(self) -> list[str]:
         """Return what the notebooks served so far have imported, and this process has not tried."""
-        self.learnt = location.read(self.interpreter)
+        self.learnt = location.read_learnt(self.interpreter)
         refused = set(self.learnt.refused)
         new = (name for name in self.learnt.modules if name not in self._tried)
         return [name for name in new if name.partition(".")[0] not in refused]
@@ -163,9 +163,9 @@ class Imports:
 
         Files it opened, handlers in the shell, text it wrote while nobody could see it.
         """
-        hooks = {name: len(found) for name, found in self.shell.events.callbacks.items()}
+        hooks = {name: len(callbacks) for name, callbacks in self.shell.events.callbacks.items()}
         formatters = self.shell.display_formatter.formatters
-        printers = {name: len(found.type_printers) for name, found in formatters.items()}
+        printers = {name: len(one.type_printers) for name, one in formatters.items()}
         return _open_files(), hooks, printers, shell.EarlyStream.written
 
 
@@ -188,9 +188,11 @@ def _forget(before: set[str]) -> None:
     """
     new = [name for name in sys.modules if name not in before]
     files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in new}
-    kept = {name.partition(".")[0] for name in new if not files[name].endswith(".py")}
+    with_compiled_parts = {
+        name.partition(".")[0] for name in new if not files[name].endswith(".py")
+    }
     for name in new:
-        if name.partition(".")[0] not in kept:
+        if name.partition(".")[0] not in with_compiled_parts:
             del sys.modules[name]
 
 

@@ -38,7 +38,7 @@ class WarmApp(IPKernelApp):
     arguments : list of str
         Those it was initialized with.
     receive : callable or None
-        Returns the request and its files, once; in a spare, when they come.
+        Returns the request and its files, once; in a preforked kernel, when they come.
     files : list of int
         Stdin, stdout, stderr, and the pipe if there is one.
     """

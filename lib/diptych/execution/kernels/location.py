@@ -67,14 +67,14 @@ def folder() -> Path:
     OSError
         If it belongs to somebody else, or sockets there would have too long paths.
     """
-    given, base = os.environ.get("DIPTYCH_KERNELS"), os.environ.get("XDG_RUNTIME_DIR")
+    chosen, base = os.environ.get("DIPTYCH_KERNELS"), os.environ.get("XDG_RUNTIME_DIR")
     usual = Path(base, "diptych") if base else Path(tempfile.gettempdir(), f"diptych-{os.getuid()}")
-    path = Path(given).absolute() if given else usual
+    path = Path(chosen).absolute() if chosen else usual
     if len(os.fsencode(path / f"{_digest('')}.sock")) > LONGEST:
         raise OSError(f"{path}: too long for sockets; set DIPTYCH_KERNELS to a shorter path")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+    status = path.lstat()
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
         raise PermissionError(f"{path} is no folder of this user's; set DIPTYCH_KERNELS to one")
     path.chmod(0o700)
     return path
@@ -90,7 +90,7 @@ def lock() -> Iterator[None]:
         yield
 
 
-def read(interpreter: Sequence[str]) -> Learnt:
+def read_learnt(interpreter: Sequence[str]) -> Learnt:
     """Return what was learnt for an interpreter (its path and options)."""
     try:
         return Learnt(**json.loads(_path(interpreter).read_bytes()))
@@ -106,7 +106,7 @@ def learn(interpreter: Sequence[str], **new: Sequence[str]) -> Learnt:
 
 def learn_locked(interpreter: Sequence[str], **new: Sequence[str]) -> Learnt:
     """Do the same where the lock is held."""
-    learnt = read(interpreter)
+    learnt = read_learnt(interpreter)
     for name, values in new.items():
         setattr(learnt, name, list(dict.fromkeys([*getattr(learnt, name), *values])))
     path = _path(interpreter)
@@ -132,9 +132,9 @@ def socket(interpreter: Sequence[str], environment: Mapping[str, str], learnt: L
 def libraries() -> tuple[str, ...]:
     """Return the folders whose modules may be imported ahead: the installed packages."""
     paths = sysconfig.get_paths()
-    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
-    found = dict.fromkeys([paths["purelib"], paths["platlib"], *own])
-    return tuple(path.rstrip(os.sep) + os.sep for path in found)
+    user_site = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    folders = dict.fromkeys([paths["purelib"], paths["platlib"], *user_site])
+    return tuple(path.rstrip(os.sep) + os.sep for path in folders)
 
 
 def _path(interpreter: Sequence[str]) -> Path:
@@ -157,10 +157,10 @@ def _installed(environment: Mapping[str, str]) -> Iterator[Path]:
 
 def _stamp(path: Path) -> list | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [str(path), found.st_mtime_ns, found.st_size]
+    return [str(path), status.st_mtime_ns, status.st_size]
 
 
 def _process() -> list:

@@ -1,9 +1,9 @@
-"""Memory that kernels write to: a spare takes its own copy of it ahead.
+"""Memory that kernels write to: a preforked kernel takes its own copy of it ahead.
 
 A page that a fork shares is copied when it is first written to, at the price of a fault for each.
 Kernels write to much the same pages, if only because the objects there are counted. So a kernel
-that ends notes which pages were its own, and a spare copies those at once, which takes half as
-long, and while nobody waits.
+that ends notes which pages were its own. A preforked kernel copies those at once: that takes half
+as long, and nobody waits for it.
 """
 
 import ctypes
@@ -33,7 +33,7 @@ class Pages:
         os.truncate(self._file, 0)
 
     def copy(self) -> None:
-        """Copy them, in a spare."""
+        """Copy them, in a preforked kernel."""
         madvise = ctypes.CDLL(None).madvise
         for first, count in self._noted():
             start, size = first * mmap.PAGESIZE, count * mmap.PAGESIZE
@@ -61,11 +61,11 @@ def _own() -> Iterator[tuple[int, int]]:
                 continue
             start, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
             pages.seek(8 * start)
-            for found in OWN.finditer(pages.read(8 * (end - start))[FLAGS::8]):
-                count = min(left, found.end() - found.start())
+            for run in OWN.finditer(pages.read(8 * (end - start))[FLAGS::8]):
+                count = min(left, run.end() - run.start())
                 left -= count
                 if count:
-                    yield start + found.start(), count
+                    yield start + run.start(), count
 
 
 def _faults() -> int:

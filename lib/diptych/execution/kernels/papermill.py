@@ -3,8 +3,7 @@
 from papermill.engines import NBClientEngine
 
 from diptych.execution.kernels import unavailable
-from diptych.execution.kernels.client import Refused
-from diptych.execution.kernels.fallback_notice import notice
+from diptych.execution.kernels.client import Refused, notice_fallback
 
 
 class DiptychEngine(NBClientEngine):
@@ -25,5 +24,5 @@ class DiptychEngine(NBClientEngine):
 
             return execute(nb_man, kernel_name, kernel_manager_class=PipeManager, **options)
         except Refused as refused:
-            notice(refused)
+            notice_fallback(refused)
             return execute(nb_man, kernel_name, **options)

@@ -48,7 +48,7 @@ class PipeManager(AsyncKernelManager):
         extra_arguments: tuple[str, ...] = (),
         **_,
     ) -> None:
-        """Fork a kernel; its process writes to this one's stdout and stderr if not told otherwise.
+        """Fork a kernel; its process writes to this one's stdout and stderr by default.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A spare: a kernel forked ahead of its request. It does what needs none, then waits for it.
+"""A kernel forked ahead of its request: it does what needs no request, then waits for one.
 
 It serves one request and ends with the zygote. What it does ahead, it does in the zygote's
 environment: it tells which variables it looked at, and serves no caller who differs in one.
@@ -14,12 +14,14 @@ from diptych.execution.kernels import wire
 from diptych.execution.kernels.imports import Watched
 
 DELAY = 0.05  # seconds after a request, so that the kernel just forked gets going first
-PATIENCE = 1.0  # seconds, for a spare that waits to take its request
+PATIENCE = 1.0  # seconds for a waiting kernel to take its request
 KNOWN = {"--HistoryManager.hist_file=:memory:"}  # nbclient gives it
 
 
-class Spare:
-    """A spare, made before the fork; `born` and `give` are for the zygote, `wait` for the spare.
+class PreforkedKernel:
+    """A kernel forked ahead, made before the fork.
+
+    `born` and `give` are for the zygote, `wait` is for the preforked kernel.
 
     Parameters
     ----------
@@ -40,12 +42,12 @@ class Spare:
         return arguments[:1] == ["-f"] and KNOWN.issuperset(arguments[2:])
 
     def born(self, pid: int) -> None:
-        """Note that the spare was forked."""
+        """Note that the preforked kernel was forked."""
         self.pid = pid
         self._far_end.close()
 
     def give(self, request: dict, files: list[int], differing: set[str]) -> bool:
-        """Hand a request on, and say whether the spare took it.
+        """Hand a request on, and say whether the preforked kernel took it.
 
         Parameters
         ----------

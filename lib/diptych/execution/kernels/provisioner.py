@@ -13,7 +13,6 @@ from pathlib import Path
 from jupyter_client.provisioning import LocalProvisioner
 
 from diptych.execution.kernels import client
-from diptych.execution.kernels.fallback_notice import notice
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -24,7 +23,7 @@ class WarmProvisioner(LocalProvisioner):
         try:
             self.process = await _fork(cmd, options)
         except client.Refused as refused:
-            notice(refused)
+            client.notice_fallback(refused)
             return await super().launch_kernel(cmd, **options)
         self.pid = self.pgid = self.process.pid
         self.cwd = options.get("cwd") or Path.cwd()

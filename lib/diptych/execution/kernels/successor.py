@@ -1,7 +1,7 @@
-"""An heir: a zygote forked from the zygote to import what was learnt, and to take its place then.
+"""A zygote forked from the zygote: it imports what was learnt and then takes its place.
 
 Until it is ready kernels are forked from the zygote as it is: they import for themselves, and
-nobody waits for what others need. An heir that turns out not to bear an import just ends.
+nobody waits for what others need. A successor that does not survive an import just ends.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ READY = b"+"
 PID = 4  # bytes
 
 
-class Heir:
-    """An heir, and the pipe by which it tells the zygote that it is ready.
+class Successor:
+    """A successor, and the pipe by which it tells the zygote that it is ready.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Heir:
         self.pid = 0
 
     def fork(self) -> bool:
-        """Fork it, as no child of this process, and say in each of both whether it is the heir."""
+        """Fork it, as no child of this process; return True in the successor, False here."""
         child = os.fork()
         if child == 0:
             if pid := os.fork():
@@ -41,7 +41,7 @@ class Heir:
         return False
 
     def announce(self) -> None:
-        """Tell, in the heir, that it is ready."""
+        """Tell, in the successor, that it is ready."""
         with contextlib.suppress(BrokenPipeError):  # the zygote was killed
             os.write(self._far_end, READY)
         os.close(self._far_end)

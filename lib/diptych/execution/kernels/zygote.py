@@ -22,8 +22,8 @@ from pathlib import Path
 from diptych.execution.kernels import kernel, location, shell, wire
 from diptych.execution.kernels.imports import Imports, Unfit, Watched
 from diptych.execution.kernels.pages import Pages
-from diptych.execution.kernels.preforked import DELAY, Spare
-from diptych.execution.kernels.successor import Heir
+from diptych.execution.kernels.preforked import DELAY, PreforkedKernel
+from diptych.execution.kernels.successor import Successor
 
 IDLE = "600"  # seconds; DIPTYCH_KERNEL_IDLE sets another time
 PATIENCE = 5.0  # seconds, for a request to arrive whole
@@ -53,9 +53,9 @@ class Zygote:
         self.kernels: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
         self.used, self.pages = time.monotonic(), Pages()
-        self.heir: Heir | None = None
-        self.spare: Spare | None = None
-        self.due = math.inf  # when to fork the next spare
+        self.successor: Successor | None = None
+        self.preforked: PreforkedKernel | None = None
+        self.due = math.inf  # when to fork the next preforked kernel
         self.expected: tuple[list[str], bool] = ([], False)  # its arguments, and if with a pipe
 
     def prepare(self) -> None:
@@ -66,7 +66,7 @@ class Zygote:
         Unfit
             If there is another zygote where this one would be found.
         """
-        self.listener.setblocking(False)  # an heir may be the one who accepts
+        self.listener.setblocking(False)  # a successor may be the one who accepts
         self.imports.recover(self._trying)
         os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
         self.imports.shell, self.is_plain = shell.make_shell()
@@ -79,25 +79,25 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.selector.register(self.wake[0], selectors.EVENT_READ, self._reap)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
-        self._plan_heir()
+        self._plan_successor()
         while self.kernels or self.listener:
             until_due = max(0.0, self.due - time.monotonic())
             for key, _ in self.selector.select(min(PATIENCE, self.idle, until_due)):
                 key.data(key.fileobj)
             idle = not self.kernels and time.monotonic() - self.used >= self.idle
-            if self.listener and (idle or not (self.heir or self._is_found())):
+            if self.listener and (idle or not (self.successor or self._is_found())):
                 self.retire()
             elif self.listener and time.monotonic() >= self.due:
-                self._fork_spare()
+                self._fork_ahead()
 
     def retire(self) -> None:
-        """Take no more requests, nor let an heir; the process ends with its last kernel."""
-        if self.heir:
-            self.selector.unregister(self.heir.end)
-            self.heir.kill()
-            self.heir = None
+        """Take no more requests, end any successor; this process ends with its last kernel."""
+        if self.successor:
+            self.selector.unregister(self.successor.end)
+            self.successor.kill()
+            self.successor = None
             self._trying.unlink(missing_ok=True)
-        learnt = location.read(self.interpreter)
+        learnt = location.read_learnt(self.interpreter)
         for path in {self.path, location.socket(self.interpreter, self.environment, learnt)}:
             if self._is_mine(path):
                 path.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ class Zygote:
             self.selector.unregister(self.listener)
         self.listener.close()
         self.listener = None
-        self._drop_spare()
+        self._drop_preforked()
         self.due = math.inf
 
     def _is_found(self) -> bool:
@@ -126,9 +126,9 @@ class Zygote:
     def _reap(self, wake: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
-        if self.spare and os.waitpid(self.spare.pid, os.WNOHANG)[0]:
-            self.spare.close()
-            self.spare = None
+        if self.preforked and os.waitpid(self.preforked.pid, os.WNOHANG)[0]:
+            self.preforked.close()
+            self.preforked = None
         for pid in list(self.kernels):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -139,45 +139,45 @@ class Zygote:
                 _answer(connection, returncode=os.waitstatus_to_exitcode(status))
                 self.used = time.monotonic()
         if self.listener:
-            self._plan_heir()
+            self._plan_successor()
 
-    def _plan_heir(self) -> None:
-        """Fork an heir if something is to be imported, and there is none at it."""
-        if self.heir or not self.imports.wanted():
+    def _plan_successor(self) -> None:
+        """Fork a successor if something is to be imported and no successor is doing it."""
+        if self.successor or not self.imports.wanted():
             return
         _flush()
-        heir = Heir()
-        if heir.fork():
-            self._inherit(heir)
-        self.heir = heir
-        self.selector.register(heir.end, selectors.EVENT_READ, self._hear)
+        successor = Successor()
+        if successor.fork():
+            self._inherit(successor)
+        self.successor = successor
+        self.selector.register(successor.end, selectors.EVENT_READ, self._hear)
 
     def _hear(self, end: int) -> None:
-        """Let the heir take this process's place, if it did not end instead."""
-        if not self.heir:  # it was killed just now
+        """Let the successor take this process's place, if it did not end instead."""
+        if not self.successor:  # it was killed just now
             return
         self.selector.unregister(end)
-        is_ready = self.heir.is_ready()
-        self.heir.close()
-        self.heir = None
+        is_ready = self.successor.is_ready()
+        self.successor.close()
+        self.successor = None
         if is_ready:
             self._stop_listening()
             return
         refused = self.imports.learnt.refused
         self.imports.recover(self._trying)
-        if location.read(self.interpreter).refused == refused:
+        if location.read_learnt(self.interpreter).refused == refused:
             self.imports.give_up()
-        self._plan_heir()
+        self._plan_successor()
 
-    def _inherit(self, heir: Heir) -> None:
-        """Be the heir: import, then serve. It does not return."""
+    def _inherit(self, successor: Successor) -> None:
+        """Be the successor: import, then serve. It does not return."""
         try:
             self._let_go()
-            self.kernels, self.spare, self.pages = {}, None, Pages()
+            self.kernels, self.preforked, self.pages = {}, None, Pages()
             self.selector = selectors.DefaultSelector()
             self.imports.learn(self._trying)
             self._move()
-            heir.announce()
+            successor.announce()
             self.due = time.monotonic() if self.expected[0] else math.inf
             self.serve()
         except Unfit as error:
@@ -211,7 +211,7 @@ class Zygote:
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
-        except OSError:  # the heir accepted it
+        except OSError:  # the successor accepted it
             return
         connection.settimeout(PATIENCE)
         files = []
@@ -237,46 +237,46 @@ class Zygote:
                 os.close(file)
 
     def _start(self, request: dict, files: list[int], connection: socket.socket) -> None:
-        """Start a kernel: the spare if it is the one asked for, else one forked now."""
+        """Start a kernel: the preforked one if it suits the request, else one forked now."""
         self.used = time.monotonic()
         files = [*files, connection.fileno()]
-        if self.spare and self.spare.give(request, files, self._differing(request)):
-            pid = self.spare.pid
-            self.spare.close()
-            self.spare = None
+        if self.preforked and self.preforked.give(request, files, self._differing(request)):
+            pid = self.preforked.pid
+            self.preforked.close()
+            self.preforked = None
         else:
             pid = self._fork(request["arguments"], len(files) > 4, lambda: (request, files))
         self.kernels[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ, lambda _: self._hang_up(pid))
         _answer(connection, pid=pid)
-        self._plan_spare(request["arguments"], len(files) > 4)
+        self._plan_preforked(request["arguments"], len(files) > 4)
 
-    def _plan_spare(self, arguments: list[str], piped: bool) -> None:
-        """See to it that a spare is there for the next request, expected to be like the last."""
-        if not self.is_plain or not Spare.can_serve(arguments):
+    def _plan_preforked(self, arguments: list[str], piped: bool) -> None:
+        """Plan a preforked kernel for the next request, which is expected to be like the last."""
+        if not self.is_plain or not PreforkedKernel.can_serve(arguments):
             return
-        if self.spare and self.spare.piped != piped:
-            self._drop_spare()
+        if self.preforked and self.preforked.piped != piped:
+            self._drop_preforked()
         self.expected = arguments, piped
-        if not self.spare:
+        if not self.preforked:
             self.due = min(self.due, time.monotonic() + DELAY)
 
-    def _fork_spare(self) -> None:
+    def _fork_ahead(self) -> None:
         self.due = math.inf
-        self.spare = Spare(*self.expected)
+        self.preforked = PreforkedKernel(*self.expected)
 
         def receive() -> tuple[dict, list[int]]:
             self.pages.copy()
-            return self.spare.wait()
+            return self.preforked.wait()
 
-        self.spare.born(self._fork(*self.expected, receive, ahead=True))
+        self.preforked.born(self._fork(*self.expected, receive, ahead=True))
 
-    def _drop_spare(self) -> None:
-        """End the spare: it is not what is wanted any more."""
-        if self.spare:
-            self.spare.end()
-            os.waitpid(self.spare.pid, 0)
-            self.spare = None
+    def _drop_preforked(self) -> None:
+        """End the preforked kernel: it is not what is wanted any more."""
+        if self.preforked:
+            self.preforked.end()
+            os.waitpid(self.preforked.pid, 0)
+            self.preforked = None
             self.due = time.monotonic() + DELAY
 
     def _fork(
@@ -287,22 +287,22 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self.listener.close()
-            self._let_go(but=self.spare if ahead else None)
+            self._let_go(but=self.preforked if ahead else None)
             Watched.read.clear()  # from now on: what this process looks at
             kernel.run(
                 arguments, piped, lambda: self._complete(*receive()), self._report, ahead=ahead
             )
         return pid
 
-    def _let_go(self, but: Spare | None = None) -> None:
-        """Close, in a process just forked, what is the zygote's alone, but for one spare."""
+    def _let_go(self, but: PreforkedKernel | None = None) -> None:
+        """Close, in a process just forked, what is the zygote's alone; keep `but` open."""
         signal.set_wakeup_fd(-1)
         for descriptor in self.wake:
             os.close(descriptor)
         self.selector.close()
         for other in self.kernels.values():
             other.close()
-        for other in {self.heir, self.spare} - {None, but}:
+        for other in {self.successor, self.preforked} - {None, but}:
             other.close()
 
     def _report(self, before: set[str]) -> None:

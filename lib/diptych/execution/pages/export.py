@@ -180,7 +180,7 @@ def render(template: str, folder: Path | None = None, **values) -> str:
 
 
 def provenance(manifest: Mapping) -> list[tuple[str, str]]:
-    """Return a manifest as labelled lines for a footer, the most asked-for first."""
+    """Return a manifest as labelled lines for a footer, the most requested first."""
     keys = [key for key in LABELS if key in manifest]
     keys += [key for key in manifest if key not in LABELS and key not in HIDDEN]
     lines = [(LABELS.get(key, key.replace("_", " ").capitalize()), manifest[key]) for key in keys]
@@ -228,7 +228,7 @@ def _exporter():
     from nbconvert.filters import Highlight2HTML
 
     class CellExporter(HTMLExporter):
-        """The cells alone; nbconvert's last pass, which spoils the case of SVG, is left out."""
+        """The cells alone; nbconvert's last pass, which changes the case of SVG, is left out."""
 
         def from_notebook_node(self, nb, resources=None, **kw):
             return TemplateExporter.from_notebook_node(self, nb, resources, **kw)
@@ -285,9 +285,11 @@ def _shortened(output: Mapping, number: int) -> Mapping:
         data.pop("text/html")
     for kind in ("image/png", "image/jpeg", "image/svg+xml"):
         if kind in data:
-            own = output["metadata"].get(kind)
-            alt = (own or {}).get("alt") or output["metadata"].get("alt")
-            output["metadata"]["said"] = alt or f"Picture from code cell {number}, not described"
+            of_kind = output["metadata"].get(kind)
+            alt = (of_kind or {}).get("alt") or output["metadata"].get("alt")
+            output["metadata"]["alt_text"] = (
+                alt or f"Picture from code cell {number}, not described"
+            )
     return output
 
 
@@ -317,14 +319,14 @@ def drop_largest(nb: Mapping) -> bool:
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
     """Read a parameters cell: name, type, value used, default (where another) and help."""
-    notes, found = comments(source), []
+    notes, parameters = comments(source), []
     for node in ast.parse(source).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         name, default = ast.unparse(target), ast.unparse(node.value)
         value = overrides.get(name, default)
-        found.append(
+        parameters.append(
             {
                 "name": name,
                 "type": ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else "",
@@ -333,7 +335,7 @@ def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
                 "help": notes.get(node.end_lineno, ""),
             }
         )
-    return found
+    return parameters
 
 
 def _assigned(source: str) -> dict[str, str]:

@@ -166,7 +166,7 @@ class _Tidy(Filter):
     def _linked(self, tokens: list[dict]):
         """Leave out links that lead outside, and write their address after them."""
         addresses: list[str] = []
-        said = ""
+        text_before = ""
         for token in tokens:
             if token.get("name") == "a" and token["type"] == "StartTag":
                 link = _get(token, "href")
@@ -179,10 +179,10 @@ class _Tidy(Filter):
                         _set(token, "href", target)
             elif token.get("name") == "a" and token["type"] == "EndTag":
                 address = addresses.pop() if addresses else ""
-                if address and address != said:
+                if address and address != text_before:
                     yield {"type": "Characters", "data": f" ({address})"}
             elif token["type"] == "Characters":
-                said = token["data"]
+                text_before = token["data"]
             yield token
 
     def _head(self, tokens: list[dict]) -> None:
@@ -214,9 +214,9 @@ class _Prose(_Tidy):
 class _Output(_Tidy):
     def _head(self, tokens: list[dict]) -> None:
         """Move the headings of an output below those of the prose."""
-        found = [token for token in tokens if token.get("name") in HEADINGS]
-        top = min((HEADINGS[token["name"]] for token in found), default=3)
-        for token in found:
+        headings = [token for token in tokens if token.get("name") in HEADINGS]
+        top = min((HEADINGS[token["name"]] for token in headings), default=3)
+        for token in headings:
             token["name"] = f"h{min(HEADINGS[token['name']] - top + 3, 6)}"
 
 
@@ -279,8 +279,7 @@ def _end(tokens: list[dict], place: int) -> int:
 
 
 def _text(tokens: list[dict]) -> str:
-    said = (t["data"] for t in tokens if t["type"] in ("Characters", "SpaceCharacters"))
-    return "".join(said)
+    return "".join(t["data"] for t in tokens if t["type"] in ("Characters", "SpaceCharacters"))
 
 
 def _anchor(name: str, text: str) -> list[dict]:

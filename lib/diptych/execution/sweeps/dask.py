@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from diptych.base import hashing
+from diptych.base import hashing, process_environment
 from diptych.base.errors import ParameterError
 from diptych.base.progress import say
 from diptych.execution import runs
 from diptych.execution.cache import entries
 from diptych.execution.cache import fingerprint as keys
-from diptych.execution.runner import Job
-from diptych.execution.sweeps.workers import THREADS, Outcome, attempt
+from diptych.execution.engine import Engine
+from diptych.execution.runner import PreparedRun
+from diptych.execution.sweeps.workers import Outcome, attempt
 
 PATIENCE_S = 10.0
 
@@ -43,7 +44,9 @@ class Cluster:
         Of the scheduler, such as ``tcp://10.0.0.1:8786``.
     root : Path
         Where the run folders go, on this machine.
-    base : Job
+    base : PreparedRun
+    engine : Engine, optional
+        Sent along with each point.
 
     Raises
     ------
@@ -51,44 +54,46 @@ class Cluster:
         If no scheduler answers there, or the notebook is to build on a run of this machine.
     """
 
-    def __init__(self, address: str, root: Path, base: Job):
+    def __init__(self, address: str, root: Path, base: PreparedRun, engine: Engine | None = None):
         if base.values.get("upstream"):
             raise ParameterError(
                 f"upstream = {base.values['upstream']}: this run is on this machine only. Leave "
                 "upstream empty with --dask: each worker makes what it builds on."
             )
-        self.root, self._told = root, False
+        self.root, self.engine, self._has_warned = root, engine, False
         self.client = connect(address)
 
-    def map(self, jobs: Iterable[tuple[int, Job]]) -> Iterator[tuple[int, Outcome]]:
-        """Run jobs and yield each outcome; unchanged ones are linked and not sent."""
+    def map(self, numbered: Iterable[tuple[int, PreparedRun]]) -> Iterator[tuple[int, Outcome]]:
+        """Run each point and yield its outcome; unchanged ones are linked and not sent."""
         from distributed import as_completed
 
         sent, futures = {}, []
-        for number, job in jobs:
-            found = entries.find(job, self.root)
-            if found.run is not None:
-                yield number, Outcome(replace(found.run, linked=True))
+        for number, prepared in numbered:
+            lookup = entries.find(prepared, self.root)
+            if lookup.run is not None:
+                yield number, Outcome(replace(lookup.run, linked=True))
                 continue
-            job = replace(job, files=(), origin=(job.name, job.shown))
-            content = job.notebook.read_bytes()
-            futures.append(self.client.submit(run_parcel, job, content, pure=False))
-            sent[futures[-1].key] = (number, found)
+            prepared = replace(prepared, files=(), origin=(prepared.name, prepared.shown))
+            content = prepared.notebook.read_bytes()
+            futures.append(
+                self.client.submit(run_parcel, prepared, content, self.engine, pure=False)
+            )
+            sent[futures[-1].key] = (number, lookup)
         for future in as_completed(futures, loop=self.client.loop):
-            number, found = sent[future.key]
+            number, lookup = sent[future.key]
             try:
                 # a worker that dies with a result not yet fetched has it made again elsewhere
-                outcome = self._unpacked(future.result(), found)
+                outcome = self._unpacked(future.result(), lookup)
             except (Exception, CancelledError) as error:
                 outcome = Outcome(None, f"{type(error).__name__}: {error}")
             future.release()
             yield number, outcome
 
     def close(self) -> None:
-        """Leave the cluster; what still runs for this sweep is given up."""
+        """Leave the cluster; runs of this sweep that have not ended are cancelled."""
         self.client.close()
 
-    def _unpacked(self, parcel: Parcel, found: entries.Found) -> Outcome:
+    def _unpacked(self, parcel: Parcel, lookup: entries.Lookup) -> Outcome:
         """Write a run folder that came back, whole or not at all."""
         if not parcel.run:
             return Outcome(None, parcel.error)
@@ -100,11 +105,11 @@ class Cluster:
             path.write_bytes(content)
         os.rename(staged, self.root / parcel.run)
         run = runs.load_run(parcel.run, self.root)
-        if run.manifest["cache"]["key"] == found.key:
+        if run.manifest["cache"]["key"] == lookup.key:
             entries.add(run)
-        elif not self._told:
-            self._told = True
-            changed = keys.changes(found.parts, run.manifest["cache"]["parts"])
+        elif not self._has_warned:
+            self._has_warned = True
+            changed = keys.changes(lookup.parts, run.manifest["cache"]["parts"])
             say(f"The workers are not as this machine ({changed[0]}), so their runs are not "
                 "linked later.")  # fmt: skip
         return Outcome(run, parcel.error)
@@ -129,17 +134,16 @@ def connect(address: str):
         ) from error
 
 
-def run_parcel(job: Job, content: bytes) -> Parcel:
+def run_parcel(prepared: PreparedRun, content: bytes, engine: Engine | None = None) -> Parcel:
     """Run a notebook on a worker, in a workspace of the worker's own."""
     from distributed import get_worker
 
-    for name in THREADS:
-        os.environ.setdefault(name, "1")  # Dask counts a core for each task
-    os.environ.setdefault("DIPTYCH_HOME", str(Path(get_worker().local_directory) / "diptych"))
+    process_environment.limit_threads(1)  # Dask counts a core for each task
+    process_environment.set_default_workspace(Path(get_worker().local_directory) / "diptych")
     with TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True) as folder:
-        notebook = Path(folder) / job.notebook.name
+        notebook = Path(folder) / prepared.notebook.name
         notebook.write_bytes(content)
-        outcome = attempt(replace(job, notebook=notebook), Path(folder) / "runs")
+        outcome = attempt(replace(prepared, notebook=notebook), Path(folder) / "runs", engine)
         if outcome.run is None:
             return Parcel("", {}, outcome.error)
         home = outcome.run.folder

@@ -21,7 +21,7 @@ import yaml
 from diptych.base.errors import ParameterError
 from diptych.execution.notebooks import nearest
 from diptych.execution.parameters import Parameter, checked, display, load_section
-from diptych.execution.runner import Job, prepare
+from diptych.execution.runner import PreparedRun, prepare
 
 SECTION = "sweep"
 MOST = 100_000  # points of a grid that is tried whole
@@ -29,12 +29,12 @@ SPAN = re.compile(r"\s*(-?\d+)\.\.(-?\d+)\s*")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep, checked.
 
     Attributes
     ----------
-    base : Job
+    base : PreparedRun
         The notebook with what all points share.
     grid : dict
         The values to try, by parameter.
@@ -50,7 +50,7 @@ class Plan:
         Of the draw.
     """
 
-    base: Job
+    base: PreparedRun
     grid: dict[str, list]
     metric: str = ""
     minimize: bool = False
@@ -71,7 +71,7 @@ class Plan:
             chosen = random.Random(self.seed).sample(chosen, self.random)
         return [self._point(number) for number in chosen]
 
-    def job(self, point: Mapping) -> Job:
+    def run_at(self, point: Mapping) -> PreparedRun:
         """Return the notebook with a point's values."""
         return replace(self.base, values={**self.base.values, **point})
 
@@ -84,8 +84,8 @@ class Plan:
 
 
 @dataclass
-class _Asked:
-    """What the files and the command ask for, unchecked."""
+class _Request:
+    """What the files and the command request, unchecked."""
 
     grid: dict = field(default_factory=dict)
     metric: str = ""
@@ -95,7 +95,7 @@ class _Asked:
     seed: int = 0
 
 
-def plan(
+def plan_sweep(
     notebook: str | Path,
     files: Iterable[str | Path] = (),
     overrides: Iterable[str] | Mapping[str, object] = (),
@@ -103,7 +103,7 @@ def plan(
     *,
     halving: str | Mapping[str, list] = "",
     **options,
-) -> Plan:
+) -> SweepPlan:
     """Check a sweep as far as that goes without a kernel.
 
     Parameters
@@ -114,7 +114,8 @@ def plan(
         Wins over the files, name by name.
     halving : "name=a,b,c", or mapping of one name to a list
     **options
-        ``metric``, ``minimize``, ``random`` and ``seed`` of `Plan`; None leaves the files' word.
+        ``metric``, ``minimize``, ``random`` and ``seed`` of `SweepPlan`; None takes what the files
+        say.
 
     Raises
     ------
@@ -125,30 +126,29 @@ def plan(
     base = prepare(notebook, files, overrides, sections=(SECTION,))
     declared = {parameter.name: parameter for parameter in base.declared}
     problems: list[str] = []
-    asked = _from_files(files, problems)
-    for name, value in options.items():
-        if value is not None:
-            setattr(asked, name, value)
-    asked.grid |= _given(grid, "--grid", declared, problems)
-    asked.halving = _given(filter(None, [halving]) if isinstance(halving, str) else halving,
-                           "--halving", declared, problems) or asked.halving  # fmt: skip
-    values = _values(asked.grid, "grid", declared, problems)
-    effort = _values(asked.halving, "halving", declared, problems)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    request = replace(_from_files(files, problems), **chosen)
+    request.grid |= _lists(grid, "--grid", declared, problems)
+    if isinstance(halving, str):
+        halving = [halving] if halving else []
+    request.halving = _lists(halving, "--halving", declared, problems) or request.halving
+    values = _values(request.grid, "grid", declared, problems)
+    effort = _values(request.halving, "halving", declared, problems)
     if not isinstance(overrides, Mapping):
         fixed = {text.partition("=")[0].strip() for text in overrides}
         problems += [f"{name}: fixed by -p and varied. Leave one out."
                      for name in fixed & {*values, *effort}]  # fmt: skip
-    problems += _refusals(asked, values, effort, declared)
+    problems += _refusals(request, values, effort, declared)
     if problems:
         raise ParameterError(problems)
     levels = next(iter(effort.items()), ("", []))
-    return Plan(
-        base, values, asked.metric, asked.minimize, asked.random, levels, asked.seed
-    )  # fmt: skip
+    return SweepPlan(
+        base, values, request.metric, request.minimize, request.random, levels, request.seed
+    )
 
 
-def _from_files(files: tuple, problems: list[str]) -> _Asked:
-    asked, kinds = _Asked(), {"metric": str, "minimize": bool, "random": int, "seed": int}
+def _from_files(files: tuple, problems: list[str]) -> _Request:
+    request, kinds = _Request(), {"metric": str, "minimize": bool, "random": int, "seed": int}
     known = (*kinds, "grid", "halving")
     for file in files:
         for name, value in load_section(file, SECTION).items():
@@ -158,34 +158,34 @@ def _from_files(files: tuple, problems: list[str]) -> _Asked:
                 problems.append(f"{where}: unknown. {hint}It takes {', '.join(known)}.")
             elif name in kinds:
                 if type(value) is kinds[name]:
-                    setattr(asked, name, value)
+                    setattr(request, name, value)
                 else:
                     problems.append(f"{where} = {value!r}: not {kinds[name].__name__}.")
             elif not isinstance(value, dict):
                 problems.append(f"{where}: no mapping. Write `name: [a, b]` below it.")
             else:
-                setattr(asked, name, {**getattr(asked, name), **value})
-    return asked
+                setattr(request, name, {**getattr(request, name), **value})
+    return request
 
 
-def _given(texts, option: str, declared: Mapping[str, Parameter], problems: list[str]) -> dict:
+def _lists(texts, option: str, declared: Mapping[str, Parameter], problems: list[str]) -> dict:
     """Return lists of values by name from ``name=a,b,c``."""
     if isinstance(texts, Mapping):
         return dict(texts)
-    found = {}
+    lists = {}
     for text in texts:
         name, equals, listed = text.partition("=")
         name = name.strip()
         if not equals or not listed.strip():
             problems.append(f"{option} {text}: no values. Write {option} name=a,b,c.")
-        elif name in found:
+        elif name in lists:
             problems.append(f"{option} {name}: given twice. Put all its values into one.")
         else:
             try:
-                found[name] = _parsed(listed, declared.get(name))
+                lists[name] = _parsed(listed, declared.get(name))
             except (yaml.YAMLError, ValueError):
                 problems.append(f"{option} {name} = {listed}: no list of YAML values.")
-    return found
+    return lists
 
 
 def _parsed(text: str, parameter: Parameter | None) -> list:
@@ -219,26 +219,26 @@ def _values(
     return good
 
 
-def _refusals(asked: _Asked, values: dict, effort: dict, declared: Mapping) -> list[str]:
-    """Return what is wrong with the whole, each value being right."""
-    found = []
-    if not asked.grid and not asked.halving:
-        found.append("grid: nothing to vary. Give --grid name=a,b,c or a file with `sweep:`.")
-    if asked.random < 0:
-        found.append(f"random = {asked.random}: below 0. Write how many points to draw.")
+def _refusals(request: _Request, values: dict, effort: dict, declared: Mapping) -> list[str]:
+    """Return the problems of a sweep whose values are right one by one."""
+    problems = []
+    if not request.grid and not request.halving:
+        problems.append("grid: nothing to vary. Give --grid name=a,b,c or a file with `sweep:`.")
+    if request.random < 0:
+        problems.append(f"random = {request.random}: below 0. Write how many points to draw.")
     total = math.prod(map(len, values.values()))
-    if total > MOST and not asked.random:
-        found.append(f"grid: {total:,} points. Draw some of them: --random 100.")
-    if len(asked.halving) > 1:
-        found.append(f"halving: {', '.join(asked.halving)}: give one parameter.")
+    if total > MOST and not request.random:
+        problems.append(f"grid: {total:,} points. Draw some of them: --random 100.")
+    if len(request.halving) > 1:
+        problems.append(f"halving: {', '.join(request.halving)}: give one parameter.")
     for name, levels in effort.items():
         number = name in declared and declared[name].type in ("int", "float")
         rising = number and levels == sorted(levels) and levels[0] > 0
         if name in values:
-            found.append(f"halving: {name} is varied by the grid too. Leave one out.")
+            problems.append(f"halving: {name} is varied by the grid too. Leave one out.")
         elif not rising or len(levels) < 2:
-            found.append(f"halving: {name} = {levels}: write two or more numbers, rising from "
-                         "above 0.")  # fmt: skip
-    if asked.halving and not asked.metric:
-        found.append("halving: it keeps the best. Name the recorded value: --metric NAME.")
-    return found
+            problems.append(f"halving: {name} = {levels}: write two or more numbers, rising from "
+                            "above 0.")  # fmt: skip
+    if request.halving and not request.metric:
+        problems.append("halving: it keeps the best. Name the recorded value: --metric NAME.")
+    return problems

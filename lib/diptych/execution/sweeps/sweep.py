@@ -21,8 +21,8 @@ from diptych.base.secrets import Redactor
 from diptych.execution.engine import Engine
 from diptych.execution.notebooks import nearest
 from diptych.execution.runs import STAMP
-from diptych.execution.sweeps.search_space import Plan
-from diptych.execution.sweeps.workers import Here, Outcome, Workers
+from diptych.execution.sweeps.search_space import SweepPlan
+from diptych.execution.sweeps.workers import Here, Outcome, Place, Workers
 
 
 @dataclass
@@ -64,13 +64,13 @@ class Result:
     Attributes
     ----------
     folder : Path
-    plan : Plan
+    plan : SweepPlan
     trials : list of Trial
         In the order they ended.
     """
 
     folder: Path
-    plan: Plan
+    plan: SweepPlan
     trials: list[Trial] = field(default_factory=list)
 
     @property
@@ -92,7 +92,7 @@ def best_first(trials: list[Trial], minimize: bool) -> list[Trial]:
 
 
 def sweep(
-    plan: Plan,
+    plan: SweepPlan,
     *,
     workers: int = 1,
     dask: str = "",
@@ -111,7 +111,7 @@ def sweep(
     folder : Path, optional
         Of the sweep; a new one in the workspace if not given.
     engine : Engine, optional
-        For one worker, as `run_notebook` takes it.
+        As `run_notebook` takes it; sent to every process that runs points.
 
     Raises
     ------
@@ -177,50 +177,54 @@ def _write_parquet(path: Path, rows: list[dict], redact: Callable[[str], str]) -
     workspace.write_atomic(path, sink.getvalue().to_pybytes())
 
 
-def _new_folder(plan: Plan) -> Path:
+def _new_folder(plan: SweepPlan) -> Path:
     stamp = datetime.now(UTC).strftime(STAMP)
     name = f"{stamp}-{plan.base.name.replace('/', '-')}-{secrets.token_hex(2)}"
     return workspace.home() / "sweeps" / name
 
 
-def _place(root: Path, workers: int, dask: str, engine: Engine | None, plan: Plan):
+def _place(root: Path, workers: int, dask: str, engine: Engine | None, plan: SweepPlan) -> Place:
     if dask:
         from diptych.execution.sweeps.dask import Cluster
 
-        return Cluster(dask, root, plan.base)
-    return Workers(root, workers) if workers > 1 else Here(root, engine)
+        return Cluster(dask, root, plan.base, engine)
+    return Workers(root, workers, engine) if workers > 1 else Here(root, engine)
 
 
-def _once(plan: Plan, place, told: Callable[[Trial], None]) -> list[Trial]:
-    return _rung(plan, place, plan.points(), 0, told)
+def _once(plan: SweepPlan, place: Place, on_trial: Callable[[Trial], None]) -> list[Trial]:
+    return _rung(plan, place, plan.points(), 0, on_trial)
 
 
-def _halved(plan: Plan, place, told: Callable[[Trial], None]) -> None:
-    """Try all points at the least effort, and at each next one as many as cost as much again.
+def _halved(plan: SweepPlan, place: Place, on_trial: Callable[[Trial], None]) -> None:
+    """Try all points at the lowest effort, then the best at each higher one, at equal cost.
 
     Successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943.
     """
     name, levels = plan.halving
     points, started = plan.points(), 0
     for level, following in zip(levels, [*levels[1:], None], strict=True):
-        trials = _rung(plan, place, [p | {name: level} for p in points], started, told)
+        trials = _rung(plan, place, [p | {name: level} for p in points], started, on_trial)
         started += len(trials)
         ranked = best_first([t for t in trials if t.value is not None], plan.minimize)
         if following is None or not ranked:
             return
         # of as many as there were, so that what failed does not make the rest pass
-        kept = max(1, math.floor(len(points) * level / following))
-        points = [{k: v for k, v in t.point.items() if k != name} for t in ranked[:kept]]
+        count = max(1, math.floor(len(points) * level / following))
+        points = [{k: v for k, v in t.point.items() if k != name} for t in ranked[:count]]
 
 
 def _rung(
-    plan: Plan, place, points: list[dict], start: int, told: Callable[[Trial], None]
+    plan: SweepPlan,
+    place: Place,
+    points: list[dict],
+    start: int,
+    on_trial: Callable[[Trial], None],
 ) -> list[Trial]:
     """Run points and report each as it ends."""
     trials = {start + i: Trial(start + i, point) for i, point in enumerate(points)}
-    for number, outcome in place.map([(n, plan.job(t.point)) for n, t in trials.items()]):
+    for number, outcome in place.map([(n, plan.run_at(t.point)) for n, t in trials.items()]):
         _fill(trials[number], outcome, plan.metric)
-        told(trials[number])
+        on_trial(trials[number])
     return list(trials.values())
 
 
@@ -235,27 +239,24 @@ def _fill(trial: Trial, outcome: Outcome, metric: str) -> None:
     if not metric:
         return
     values = run.result.get("values", {})
-    found = values.get(metric, {}).get("value")
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    value = values.get(metric, {}).get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         trial.status = "failed"
         trial.error = (
-            f"{metric}: recorded as {found!r}, which is no number to compare"
+            f"{metric}: recorded as {value!r}, which is no number to compare"
             if metric in values
             else f"{metric}: the run recorded no such value. {nearest(metric, values)}"
             f"It recorded {', '.join(values) or 'nothing'}"
         )
         return
-    trial.value, trial.low, trial.high = (
-        found,
-        values[metric].get("low"),
-        values[metric].get("high"),
-    )
+    trial.value = value
+    trial.low, trial.high = values[metric].get("low"), values[metric].get("high")
 
 
 class _Display:
     """One bar with the best so far; lines for what failed and for each new best."""
 
-    def __init__(self, plan: Plan, show: bool):
+    def __init__(self, plan: SweepPlan, show: bool):
         self.plan, self.show, self.best, self.done = plan, show, None, 0
         self.total = len(plan.points())
         self._bar = Bar(f"sweep {plan.base.name}", "point", show, self.total)
@@ -274,10 +275,10 @@ class _Display:
             self.best is None or best_first([self.best, trial], self.plan.minimize)[0] is trial
         ):
             self.best = trial
-            self._say(f"{self._at()} best so far: {self._told(trial)}")
+            self._say(f"{self._at()} best so far: {self._shown(trial)}")
         if trial.status == "failed":
             self._say(f"{self._at()} failed: {_words(trial.point)}: {trial.error}")
-        self._bar(self.done, self.total, f"best {self._told(self.best)}" if self.best else "")
+        self._bar(self.done, self.total, f"best {self._shown(self.best)}" if self.best else "")
 
     def conclude(self, result: Result) -> None:
         """Say how it all ended."""
@@ -285,9 +286,9 @@ class _Display:
         failed = f", {len(result.failed)} failed" if result.failed else ""
         self._say(f"{len(result.trials)} points, {linked} linked{failed}: {result.folder}")
         if result.ranked:
-            self._say(f"best: {self._told(result.ranked[0])}")
+            self._say(f"best: {self._shown(result.ranked[0])}")
 
-    def _told(self, trial: Trial) -> str:
+    def _shown(self, trial: Trial) -> str:
         return f"{self.plan.metric} {trial.value:.4g} at {_words(trial.point)}"
 
     def _at(self) -> str:

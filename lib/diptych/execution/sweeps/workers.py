@@ -1,7 +1,4 @@
-"""Where a sweep's points run: in this process, or in worker processes beside each other.
-
-Each place has ``map``, which takes numbered jobs and yields (number, `Outcome`) as they end.
-"""
+"""Where a sweep's points run: in this process, or in worker processes beside each other."""
 
 import contextlib
 import multiprocessing
@@ -13,16 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Protocol
 
-from diptych.base import environment
+from diptych.base import environment, process_environment
 from diptych.base.errors import NotebookFailed
 from diptych.execution.engine import Engine
-from diptych.execution.runner import Job, run_job
+from diptych.execution.runner import PreparedRun, run_prepared
 from diptych.execution.runs import Run
 
-# read by the libraries when they are loaded, in the kernel
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-           "RAYON_NUM_THREADS", "POLARS_MAX_THREADS")  # fmt: skip
 TRIES = 2  # of a point whose worker died under it
 PATIENCE_S = 30.0
 
@@ -35,13 +30,23 @@ class Outcome:
     error: str = ""
 
 
-def attempt(job: Job, root: Path, engine: Engine | None = None) -> Outcome:
-    """Run one job; that it fails is an outcome."""
+class Place(Protocol):
+    """Where the points of a sweep run."""
+
+    def map(self, numbered: Iterable[tuple[int, PreparedRun]]) -> Iterator[tuple[int, Outcome]]:
+        """Run each point and yield its number and its outcome as soon as it has ended."""
+
+    def close(self) -> None:
+        """End every process that was started for the sweep."""
+
+
+def attempt(prepared: PreparedRun, root: Path, engine: Engine | None = None) -> Outcome:
+    """Run one point; a failure is an outcome."""
     try:
-        return Outcome(run_job(job, progress=False, engine=engine, outputs_root=root))
+        return Outcome(run_prepared(prepared, progress=False, engine=engine, outputs_root=root))
     except NotebookFailed as error:
-        told = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
-        return Outcome(error.run, told)
+        reason = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+        return Outcome(error.run, reason)
     except Exception as error:  # a full disk, a broken installation: of this point, as far as known
         return Outcome(None, f"{type(error).__name__}: {error}")
 
@@ -52,10 +57,10 @@ class Here:
     def __init__(self, root: Path, engine: Engine | None = None):
         self.root, self.engine = root, engine
 
-    def map(self, jobs: Iterable[tuple[int, Job]]) -> Iterator[tuple[int, Outcome]]:
-        """Run jobs and yield each outcome."""
-        for number, job in jobs:
-            yield number, attempt(job, self.root, self.engine)
+    def map(self, numbered: Iterable[tuple[int, PreparedRun]]) -> Iterator[tuple[int, Outcome]]:
+        """Run each point and yield its outcome."""
+        for number, prepared in numbered:
+            yield number, attempt(prepared, self.root, self.engine)
 
     def close(self) -> None:
         """Do nothing: no process was started."""
@@ -70,17 +75,19 @@ class Workers:
         Where the run folders go.
     count : int
         How many; a kernel's libraries get their share of the cores.
+    engine : Engine, optional
+        Sent to each process.
     """
 
-    def __init__(self, root: Path, count: int):
-        self.root = root
+    def __init__(self, root: Path, count: int, engine: Engine | None = None):
+        self.root, self.engine = root, engine
         self.threads = max(1, environment.cores() // count)
         self._free = [self._start() for _ in range(count)]
         self._busy: list[_Worker] = []
 
-    def map(self, jobs: Iterable[tuple[int, Job]]) -> Iterator[tuple[int, Outcome]]:
-        """Run jobs and yield each outcome."""
-        todo, tries = deque(jobs), {}
+    def map(self, numbered: Iterable[tuple[int, PreparedRun]]) -> Iterator[tuple[int, Outcome]]:
+        """Run each point and yield its outcome."""
+        todo, tries = deque(numbered), {}
         while todo or self._busy:
             while todo and self._free:
                 self._free[-1].give(*todo.popleft())
@@ -88,7 +95,7 @@ class Workers:
             ready = wait([x for worker in self._busy for x in (worker.pipe, worker.ended)])
             for worker in [w for w in self._busy if w.pipe in ready or w.ended in ready]:
                 self._busy.remove(worker)
-                number, job, outcome = worker.number, worker.job, worker.take()
+                number, prepared, outcome = worker.number, worker.prepared, worker.take()
                 if outcome is not None:
                     self._free.append(worker)
                     yield number, outcome
@@ -96,7 +103,7 @@ class Workers:
                 self._free.append(self._start())
                 tries[number] = tries.get(number, 0) + 1
                 if tries[number] < TRIES:
-                    todo.append((number, job))
+                    todo.append((number, prepared))
                 else:
                     yield number, Outcome(None, f"its worker died {TRIES} times ({worker.end})")
 
@@ -112,20 +119,21 @@ class Workers:
         self._free, self._busy = [], []
 
     def _start(self) -> "_Worker":
-        return _Worker(self.root, self.threads)
+        return _Worker(self.root, self.threads, self.engine)
 
 
 class _Worker:
-    """One process and the job it has."""
+    """One process and the point it runs."""
 
-    def __init__(self, root: Path, threads: int):
+    def __init__(self, root: Path, threads: int, engine: Engine | None):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, root, threads), daemon=False)
+        arguments = (theirs, root, threads, engine)
+        self.process = context.Process(target=_work, args=arguments, daemon=False)
         self.process.start()
         theirs.close()
         self.ended = self.process.sentinel
-        self.number, self.job = -1, None
+        self.number, self.prepared = -1, None
 
     @property
     def end(self) -> str:
@@ -135,14 +143,14 @@ class _Worker:
             return f"exit code {code}"
         return f"{signal.Signals(-code).name}: killed, or out of memory"
 
-    def give(self, number: int, job: Job) -> None:
-        self.number, self.job = number, job
+    def give(self, number: int, prepared: PreparedRun) -> None:
+        self.number, self.prepared = number, prepared
         with contextlib.suppress(OSError):  # it died; `take` will say so
-            self.pipe.send(job)
+            self.pipe.send(prepared)
 
     def take(self) -> Outcome | None:
         """Return the outcome, None if the process died over it."""
-        self.job = None
+        self.prepared = None
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
@@ -152,22 +160,21 @@ class _Worker:
     def stop(self) -> None:
         with contextlib.suppress(OSError):
             self.pipe.close()
-        if self.process.is_alive() and self.job is not None:
+        if self.process.is_alive() and self.prepared is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGINT)
 
 
-def _work(pipe, root: Path, threads: int) -> None:
-    """Run jobs until the pipe closes, in a process of its own."""
+def _work(pipe, root: Path, threads: int, engine: Engine | None) -> None:
+    """Run points until the pipe closes, in a process of its own."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a terminal's Ctrl-C reaches the parent, which tells each worker once
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for name in THREADS:
-        os.environ.setdefault(name, str(threads))
+    process_environment.limit_threads(threads)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
-            pipe.send(attempt(pipe.recv(), root))
+            pipe.send(attempt(pipe.recv(), root, engine))
 
 
 def _end_with_parent() -> None:

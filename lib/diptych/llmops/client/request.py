@@ -3,20 +3,17 @@
 Nothing here needs a key or a running server, so a report is replayed from the ledger without them.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from diptych.base import workspace
+from diptych.base import hashing, process_environment, workspace
 from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, prompt_bytes
 from diptych.llmops.client.providers import Provider, provider
-from diptych.llmops.server.llama import digest
 
 ANSWER = 256  # tokens assumed of an answer that no request limits, in an estimate
 
@@ -92,15 +89,9 @@ def _body(i: int, request, common: Mapping) -> dict:
 
 def _digest(path: Path) -> str:
     try:
-        stat = path.stat()
+        return hashing.of_file(path)
     except OSError as error:
         raise endpoints.EndpointError(f"adapters: {path} is not there") from error
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache
-def _digest_of(path: Path, size: int, changed: int) -> str:
-    return digest(path)
 
 
 @dataclass(frozen=True)
@@ -149,4 +140,4 @@ def opened(calls: Calls | str | Path | None):
     """Return the ledger as a context manager that closes only what it opened."""
     if isinstance(calls, Calls):
         return nullcontext(calls)
-    return Calls(calls or os.environ.get("DIPTYCH_LEDGER") or workspace.ledger_path())
+    return Calls(calls or process_environment.ledger() or workspace.ledger_path())

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from diptych.base import hashing
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client import endpoint
 from diptych.llmops.client.providers import provider
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.variant import Variant
-from diptych.llmops.server.llama import digest
 
 PROMPT, SETTINGS = "prompt.md", "settings.json"
 SHOWN = 12  # hex digits of a model file's digest
@@ -38,7 +38,7 @@ def settings(variant: Variant) -> dict:
     found = {"provider": at.name, "model_name": variant.model or at.model}
     if at.name == "local":
         file = endpoint.model_file(variant.server.get("model"))
-        found |= {"file": file.name, "digest": digest(file)[:SHOWN]}
+        found |= {"file": file.name, "digest": hashing.of_file(file)[:SHOWN]}
     return found | variant.fields()
 
 
@@ -98,7 +98,7 @@ def _copied(given: str | Path, folder: Path) -> str:
     path = Path(given).expanduser()
     if str(given).startswith("hf:") or path.stat().st_size > LARGEST:
         return str(given)
-    name = f"{digest(path)[:SHOWN]}-{path.name}"  # two adapters may have files of one name
+    name = f"{hashing.of_file(path)[:SHOWN]}-{path.name}"  # two adapters may have files of one name
     if path.resolve() != (folder / name).resolve():
         shutil.copyfile(path, folder / name)
     return name

@@ -219,18 +219,7 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
     def wrong(told: str) -> PromptError:
         return PromptError(f"{workspace.shown(path)}: {told}")
 
-    found = re.match(r"---\n(.*?\n)---\n(.*)", NEWLINE.sub("\n", text), re.DOTALL)
-    if not found:
-        raise wrong("has no front matter; begin with --- and end it with ---")
-    try:
-        front = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        raise wrong(f"front matter: {' '.join(str(error).split())}") from error
-    if not isinstance(front, dict):
-        raise wrong(f"front matter: holds no fields; there are {', '.join(FIELDS)}")
-    for name in front.keys() - set(FIELDS):
-        told = f"{nearest(str(name), FIELDS)}There are {', '.join(FIELDS)}"
-        raise wrong(f"{name}: is no field of a prompt. {told}")
+    front, body = _front_matter(text, wrong)
     inputs, output = front.get("inputs"), front.get("output") or {}
     if not isinstance(front.get("task"), str):
         raise wrong("task: is missing; give the task's name")
@@ -245,12 +234,29 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         )
     if turns not in ("", *TURNS):
         raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
-    system, user, examples = _sections(found[2], inputs, wrong)
+    system, user, examples = _sections(body, inputs, wrong)
     _check_slots(system, user, inputs, front["task"], wrong)
     return Prompt(
         path.stem, front["task"], tuple(inputs), system, user, examples, output, graded, turns,
         str(front.get("parent") or ""), str(front.get("note") or ""), path,
     )  # fmt: skip
+
+
+def _front_matter(text: str, wrong) -> tuple[dict, str]:
+    """Return the fields of a prompt's file, and the text after them."""
+    parts = re.match(r"---\n(.*?\n)---\n(.*)", NEWLINE.sub("\n", text), re.DOTALL)
+    if not parts:
+        raise wrong("has no front matter; begin with --- and end it with ---")
+    try:
+        front = yaml.safe_load(parts[1])
+    except yaml.YAMLError as error:
+        raise wrong(f"front matter: {' '.join(str(error).split())}") from error
+    if not isinstance(front, dict):
+        raise wrong(f"front matter: holds no fields; there are {', '.join(FIELDS)}")
+    for name in front.keys() - set(FIELDS):
+        hint = f"{nearest(str(name), FIELDS)}There are {', '.join(FIELDS)}"
+        raise wrong(f"{name}: is no field of a prompt. {hint}")
+    return front, parts[2]
 
 
 def _sections(body: str, inputs: list[str], wrong) -> tuple[str, str, tuple]:

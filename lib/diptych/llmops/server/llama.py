@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diptych.base import environment as machine
-from diptych.base import workspace
+from diptych.base import hashing, workspace
 from diptych.base.serving import ServeError, listen, read_token
 from diptych.llmops.server.gguf import context_length
 
@@ -77,12 +77,6 @@ def folder() -> Path:
     place = workspace.home() / "llm"
     place.mkdir(exist_ok=True)
     return place
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_lock(key: str) -> int | None:
@@ -144,7 +138,7 @@ def serve(
         ) from error
     stopped = _signals()
     facts = Server(
-        os.getpid(), engine.listening_address, str(served.model), digest(served.model),
+        os.getpid(), engine.listening_address, str(served.model), hashing.of_file(served.model),
         list(served.adapters),
     )  # fmt: skip
     file = folder() / f"{served.key()}.json" if lock is not None else None

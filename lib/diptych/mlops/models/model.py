@@ -6,7 +6,6 @@ rebuilds the parts from these files, so a model from somebody else cannot run co
 in ``model.json``, which is written last, tell a damaged or half-written folder.
 """
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -278,7 +277,7 @@ def _load(folder: Path) -> Model:
 def _checksums(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file that the features and the estimator wrote."""
     return {
-        path.name: hashing.of_file(path)
+        path.name: hashing.of_file_now(path)
         for path in sorted(folder.iterdir())
         if path.name not in ADDED and path.is_file()
     }
@@ -302,10 +301,8 @@ def requests(rows, kind: str, features: list[str]) -> list[dict]:
 
 def digest(folder: Path) -> str:
     """Return the sha256 of a saved model's files, by name and content."""
-    total = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        total.update(f"{path.name} {hashing.of_file(path)}\n".encode())
-    return total.hexdigest()
+    paths = sorted(Path(folder).iterdir())
+    return hashing.of_listing((path.name, hashing.of_file_now(path)) for path in paths)
 
 
 def size_mb(folder: Path) -> float:

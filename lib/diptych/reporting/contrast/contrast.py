@@ -13,7 +13,7 @@ from diptych.base import workspace
 from diptych.base.errors import ParameterError
 from diptych.core.store.prices import Price, dated
 from diptych.execution.parameters import find_file, load_file
-from diptych.execution.runs import Run, find_runs, load_run
+from diptych.execution.runs import Run, find_runs, load_current
 from diptych.reporting.contrast import breakeven, dimensions, evidence, labels, verdicts
 from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
@@ -121,7 +121,7 @@ def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenari
         if name not in [scenario.name for scenario in chosen]:
             raise ParameterError(f"runs: {text!r}; write scenario:id, of a scenario listed")
         try:
-            named.setdefault(name, []).append(load_run(run_id))
+            named.setdefault(name, []).append(load_current(run_id))
         except LookupError as error:
             raise ParameterError(f"runs: {error}") from error
     known = find_runs() if len(named) < len(chosen) else []
@@ -139,7 +139,8 @@ def _latest(scenario: Scenario, known: Sequence[Run]) -> list[Run]:
         for run in known:
             task = run.result.get("task") or {}
             same = all(str(task[name]) == str(wanted[name]) for name in task if name in wanted)
-            if run.notebook == notebook and run.result.get("complete") and task and same:
+            complete = run.is_current and run.result.get("complete")
+            if run.notebook == notebook and complete and task and same:
                 newest.append(run)
                 break
     return newest

@@ -52,7 +52,7 @@ def _contents(folder: Path) -> list[str]:
 
 def _pages(site: Path) -> dict[str, str]:
     files = hashing.files_of(site)
-    return {path.relative_to(site).as_posix(): hashing.fresh(path) for path in files}
+    return {path.relative_to(site).as_posix(): hashing.of_file_now(path) for path in files}
 
 
 def _note(site: Path) -> Path:

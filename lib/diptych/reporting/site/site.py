@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from diptych.base.lazy import import_nbformat
 from diptych.core import contract
 from diptych.core.contract import LLMOPS, MLOPS, STAGES
 from diptych.execution.notebooks import title
@@ -166,7 +167,7 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
 
 def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
     """Write the page of the contrast and of its notebook; return what the landing page shows."""
-    from diptych.base.lazy_nbformat import nbformat
+    nbformat = import_nbformat()
 
     compared = contrast_page.shown(facts, {**hrefs, run.id: "contrast-run.html"})
     html = contrast_page.page(run, facts, compared, TEMPLATES)
@@ -184,7 +185,7 @@ def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dic
 
 def _pages(scenario: ScenarioRuns) -> list[Page]:
     """Read each run's notebook and give it a file name of its own."""
-    from diptych.base.lazy_nbformat import nbformat
+    nbformat = import_nbformat()
 
     pages, taken = [], set()
     for run in scenario.runs:
