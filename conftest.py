@@ -13,6 +13,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 from nbval.plugin import IPyNbCell
 from processes import end_servers
@@ -25,6 +26,11 @@ from diptych.execution.refresh import in_order
 
 TESTS = Path(__file__).parent / "tests"
 WORKSPACE = pytest.StashKey[str]()
+
+
+# a busy machine is no failure
+hypothesis.settings.register_profile("diptych", deadline=None)
+hypothesis.settings.load_profile("diptych")
 
 
 class NotebooksTogether(LoadFileScheduling):

@@ -126,14 +126,14 @@ def test_no_old_run_is_linked():
 def test_predictions_are_read_and_more_are_added():
     with Predictions(workspace.ledger_path()) as ledger:
         endpoint = run_of("mlops/4_serve").id
-        before = ledger.predictions(endpoint=endpoint)
+        before = ledger.table(endpoint=endpoint)
         assert len(before) == 40
         assert set(before["prediction"]) == {"benign", "malignant"}
         assert before["probability"].between(0.5, 1).all()
         ledger.log([{"endpoint": endpoint, "model": "tumours/1", "input": "[0]",
                      "prediction": "benign", "probability": 0.9, "latency_ms": 1.0,
                      "status": "ok"}])  # fmt: skip
-        assert len(ledger.predictions(endpoint=endpoint)) == 41
+        assert len(ledger.table(endpoint=endpoint)) == 41
         (promotion,) = ledger.promotions("tumours").to_dict("records")
         assert promotion["to_version"] == "1"
 
@@ -174,7 +174,7 @@ def test_the_champion_predicts_what_it_did():
     rows = versions.read("tumours", 0)
     table = rows.set_index("id")
     with Predictions(workspace.ledger_path()) as ledger:
-        before = ledger.predictions(endpoint=run_of("mlops/4_serve").id).dropna(subset=["row_id"])
+        before = ledger.table(endpoint=run_of("mlops/4_serve").id).dropna(subset=["row_id"])
     inputs = models.rows_of(table.loc[before["row_id"]], "table", model.features)
     probabilities = model.predict_proba(inputs).max(axis=1)
     np.testing.assert_allclose(probabilities, before["probability"], rtol=1e-6)
