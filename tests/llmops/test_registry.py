@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from diptych.base import workspace
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.bundle import VariantError
 from diptych.llmops.prompts.prompt import Prompt
@@ -28,7 +29,7 @@ ASK = Prompt(
 
 @pytest.fixture
 def variant(gguf):
-    return Variant(ASK, server={"model": str(gguf)})
+    return Variant(ASK, Target(server={"model": str(gguf)}))
 
 
 @pytest.fixture

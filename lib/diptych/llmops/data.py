@@ -9,7 +9,6 @@ import pandas as pd
 
 from diptych.core.data import splits
 from diptych.core.data.schema import FRAME, REFERENCE
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.budget import prompt_bytes
 from diptych.llmops.prompts.prompt import (
     LABEL,
@@ -21,6 +20,7 @@ from diptych.llmops.prompts.prompt import (
     read,
     write,
 )
+from diptych.llmops.server import process
 
 __all__ = [
     "Prompt", "PromptError", "as_text", "choose", "difference", "every", "inventory", "leaks",
@@ -179,12 +179,12 @@ def inventory(
 
 
 def tokens(messages: Sequence[Mapping], **server) -> int:
-    """Return how many tokens the local model reads of a chat; takes what `endpoint.start` takes."""
-    url = endpoint.start(**server).url
+    """Return how many tokens the local model reads of a chat; takes what `process.start` takes."""
+    url = process.start(**server).url
 
     def ask(path: str, body: dict) -> dict:
         request = urllib.request.Request(url + path, json.dumps(body).encode(), JSON)
-        with endpoint.DIRECT.open(request, timeout=60) as answer:
+        with process.DIRECT.open(request, timeout=60) as answer:
             return json.load(answer)
 
     text = ask("/apply-template", {"messages": list(messages)})["prompt"]
