@@ -59,7 +59,7 @@ def test_a_version_holds_the_prompt_with_its_model_and_parameters(
     assert kept.prompt.version == ASK.version
     assert kept.requests([{"text": "x"}]) == variant.requests([{"text": "x"}])
     assert bundle.settings(kept)["digest"] == bundle.settings(variant)["digest"]
-    copied = made.folder / kept.server["model"]
+    copied = made.folder / kept.target.server["model"]
     assert copied.read_bytes() == gguf.read_bytes()
 
 

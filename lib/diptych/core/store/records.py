@@ -153,6 +153,7 @@ class ReplayedLatency:
         return round(sum(self._seconds.values()), 2)
 
 
+@dataclass
 class Recorder(Record):
     """The record of the run in progress; every change is on disk when the call returns.
 
@@ -162,8 +163,9 @@ class Recorder(Record):
         Recorded as ``replayed_seconds``.
     """
 
-    def __post_init__(self):
-        self.replayed = ReplayedLatency()
+    replayed: ReplayedLatency = field(
+        default_factory=ReplayedLatency, init=False, repr=False, compare=False
+    )
 
     def parent(self) -> Record:
         """Return the run this one builds on."""

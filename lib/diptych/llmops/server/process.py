@@ -204,6 +204,7 @@ def _launch(served: Served, key: str, idle_s: float, lock: int, until: float) ->
         time.sleep(0.02)
     process.kill()
     process.wait()
-    lines = log.read_text(errors="replace").strip().splitlines()
-    last = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-    raise EndpointError(f"endpoint: the model's server did not start: {last}")
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    # llama.cpp writes its own lines from a thread, so they may come after the error
+    raise EndpointError(f"endpoint: the model's server did not start: {(errors or lines)[-1]}")
