@@ -17,14 +17,15 @@ from diptych.llmops.prompts.prompt import (
     difference,
     every,
     parse,
-    read,
+    read_prompt,
     write,
 )
 from diptych.llmops.server import process
 
 __all__ = [
     "Prompt", "PromptError", "as_text", "choose", "difference", "every", "inventory", "leaks",
-    "parse", "pool", "raise_if_leaked", "read", "sample", "shown", "tokens", "write",
+    "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown", "tokens",
+    "write",
 ]  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Promp
     PromptError
         If one is not there, two have one name, or one may not answer with a label of the data.
     """
-    found = [read(task, name, labels) for name in names] or every(task, labels)
+    found = [read_prompt(task, name, labels) for name in names] or every(task, labels)
     seen = [prompt.name for prompt in found]
     for prompt in found:
         if seen.count(prompt.name) > 1:
