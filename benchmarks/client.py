@@ -117,13 +117,15 @@ async def openai_aiohttp(url, requests, concurrency, measure):
 async def diptych(url, requests, concurrency, measure):
     from diptych.core.store.calls import Calls
     from diptych.llmops.client.ask import ask_many_async
+    from diptych.llmops.client.options import CallOptions
+    from diptych.llmops.client.target import Target
 
+    target = Target(url, "mock", {"temperature": 0})
     with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "ledger.db") as calls:
-        options = {"endpoint": url, "model": "mock", "parameters": {"temperature": 0}}
-        options |= {"concurrency": concurrency, "calls": calls}
-        await ask_many_async(chats(concurrency, "warm"), **options)
+        options = CallOptions(concurrency=concurrency, calls=calls)
+        await ask_many_async(chats(concurrency, "warm"), target, options)
         with measure:
-            answers = await ask_many_async(requests, **options)
+            answers = await ask_many_async(requests, target, options)
     return [answer.text for answer in answers]
 
 

@@ -69,18 +69,20 @@ def as_rows(rows, round_=""):
 
 def diptych(url, rows, concurrency):
     from diptych.core.store.calls import Calls
+    from diptych.llmops.client.options import CallOptions
+    from diptych.llmops.client.target import Target
     from diptych.llmops.evaluation import evaluate
     from diptych.llmops.prompts.variant import Variant
 
     measure = Measure()
     with tempfile.TemporaryDirectory() as folder, Calls(Path(folder) / "ledger.db") as calls:
-        options = {"calls": calls, "concurrency": concurrency}
+        options = CallOptions(calls=calls, concurrency=concurrency)
         prompt, first = as_rows(WARM, "warm")
-        variants = [Variant(prompt, url, "mock")]
-        evaluate.evaluate(variants, first, **options)
+        variants = [Variant(prompt, Target(url, "mock"))]
+        evaluate.evaluate(variants, first, options)
         _, frame = as_rows(rows)
         with measure:
-            graded = evaluate.evaluate(variants, frame, **options)
+            graded = evaluate.evaluate(variants, frame, options)
         recorded = calls.spent()["calls"]
     if recorded != rows + WARM:
         raise SystemExit(f"diptych: {recorded} calls are on record, and {rows + WARM} were made")

@@ -281,8 +281,8 @@ def serve_model(folder, task, token_env, **options):
 def serve_llm(model, lora, open_page, **options):
     """Serve a language model (OpenAI API) and a chat page, until SIGTERM or Ctrl-C."""
     from diptych.base.serving import ServeError
-    from diptych.llmops.client import endpoint
     from diptych.llmops.server import llama as server
+    from diptych.llmops.server import process
 
     if wrong := [text for text in lora if not text.partition("=")[2]]:
         raise click.UsageError(f"--lora: {wrong[0]!r}; write NAME=FILE.")
@@ -293,10 +293,10 @@ def serve_llm(model, lora, open_page, **options):
             click.launch(running.url)
 
     try:
-        file = endpoint.model_file(model or None)
+        file = process.model_file(model or None)
         adapters = {name: Path(path) for name, _, path in (text.partition("=") for text in lora)}
         server.serve_or_find(file, adapters, ready=ready, **options)
-    except (ServeError, endpoint.EndpointError) as error:
+    except (ServeError, process.EndpointError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -6,8 +6,7 @@ import pytest
 from processes import end_servers
 
 from diptych.core.store.calls import Calls
-from diptych.llmops.client import endpoint
-from diptych.llmops.server import llama
+from diptych.llmops.server import llama, process
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +57,8 @@ def shared(gguf, tmp_path_factory):
     before = os.environ.get("DIPTYCH_HOME")
     os.environ["DIPTYCH_HOME"] = str(tmp_path_factory.mktemp("home"))
     try:
-        yield endpoint.start(gguf, idle_s=600)
-        endpoint.stop(gguf)
+        yield process.start(gguf, idle_s=600)
+        process.stop(gguf)
     finally:
         if before is None:
             del os.environ["DIPTYCH_HOME"]

@@ -6,9 +6,12 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from aiohttp import web
+
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 
 KEY = "the-right-key"
 LONGEST = 2000  # characters of a prompt
@@ -165,6 +168,12 @@ def make(name: str) -> Fake:
         honours = frozenset({"response_format", "seed"})
         return Fake(name, honours=honours, needs_key=False, truncates=True)
     return Fake(name, needs_key=name != "vllm")
+
+
+def ways(**named) -> tuple[Target, CallOptions]:
+    """Return fields of either by their names: who is asked, and how."""
+    target = {field.name: named.pop(field.name) for field in fields(Target) if field.name in named}
+    return Target(**target), CallOptions(**named)
 
 
 NAMES = ("openai", "anthropic", "ollama", "vllm")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -20,9 +21,11 @@ from diptych.llmops import build
 from diptych.llmops.client.ask import ask
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.formats import chat_completions
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.evaluation.scorers import exact
+from diptych.llmops.evaluation.scorers import by_prompt, exact
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -48,11 +51,14 @@ def fake(monkeypatch):
 
 
 def variant(fake, prompt=PLAIN, **more):
-    return Variant(prompt, fake.url, "m", **more)
+    return Variant(prompt, Target(fake.url, "m", key_env="TEST_KEY"), **more)
 
 
-def asked(fake, variants, rows, calls, **options):
-    return evaluate.evaluate(variants, rows, calls=calls, key_env="TEST_KEY", **options)
+def asked(fake, variants, rows, calls, pool=(), repeats=1, scorer=by_prompt, **options):
+    return evaluate.evaluate(
+        variants, rows, CallOptions(calls=calls, **options),
+        pool=pool, repeats=repeats, scorer=scorer,
+    )  # fmt: skip
 
 
 def steady(results):
@@ -120,7 +126,7 @@ def test_a_scorer_of_ones_own(fake, calls):
 def test_what_is_wrong_is_told_before_anything_is_asked(calls, options, told):
     given = {"variants": [Variant(PLAIN)], "rows": films(2)} | options
     with pytest.raises(ValueError, match=told):
-        evaluate.evaluate(**given, calls=calls)
+        evaluate.evaluate(**given, options=CallOptions(calls=calls))
     assert calls.table().empty
 
 
@@ -182,8 +188,9 @@ def test_what_no_row_could_survive_ends_the_evaluation_in_one_sentence(
     fake, calls, monkeypatch, model, key, told
 ):
     monkeypatch.setenv("TEST_KEY", key)
+    variants = [Variant(PLAIN, Target(fake.url, model, key_env="TEST_KEY"))]
     with pytest.raises(EndpointError, match=told) as error:
-        asked(fake, [Variant(PLAIN, fake.url, model)], films(40), calls, concurrency=2)
+        asked(fake, variants, films(40), calls, concurrency=2)
     assert "\n" not in str(error.value)
     assert len(fake.seen) <= 4
 
@@ -191,10 +198,11 @@ def test_what_no_row_could_survive_ends_the_evaluation_in_one_sentence(
 KILLED = """
 import sys
 from diptych.llmops.evaluation import evaluate
-from llmops.test_build import films, Variant, PLAIN, SHOUT
+from llmops.test_build import CallOptions, PLAIN, SHOUT, Target, Variant, films
 url, ledger, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-asked = [Variant(prompt, url, "m") for prompt in (PLAIN, SHOUT)]
-evaluate.evaluate(asked, films(n), calls=ledger, key_env="TEST_KEY", concurrency=16)
+target = Target(url, "m", key_env="TEST_KEY")
+asked = [Variant(prompt, target) for prompt in (PLAIN, SHOUT)]
+evaluate.evaluate(asked, films(n), CallOptions(calls=ledger, concurrency=16))
 """
 
 
@@ -340,10 +348,10 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
 
 
 def test_confidence_is_the_probability_of_the_answer(fake, calls):
-    given = {"calls": calls, "key_env": "TEST_KEY", "model": "m", "endpoint": fake.url}
-    told = ask("good", **given, parameters={"logprobs": True})
+    target, options = Target(fake.url, "m", key_env="TEST_KEY"), CallOptions(calls=calls)
+    told = ask("good", replace(target, parameters={"logprobs": True}), options)
     assert evaluate.confidence(told) == pytest.approx(math.exp(-1.5))
-    assert math.isnan(evaluate.confidence(ask("good", **given)))
+    assert math.isnan(evaluate.confidence(ask("good", target, options)))
 
 
 def test_slices_and_faithfulness_are_those_of_the_rows():

@@ -5,9 +5,10 @@ import pytest
 
 from diptych.core.data import tasks
 from diptych.llmops import data
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import ask
+from diptych.llmops.client.target import Target
 from diptych.llmops.data import PromptError
+from diptych.llmops.server import process
 
 LABELS = ("negative", "positive")
 
@@ -112,14 +113,14 @@ def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
     (prompt,) = data.choose("reviews", ["few_shot"], LABELS)
     messages = prompt.messages({"text": "Great soup, and it's <b>hot</b>."})
     given = {"model": gguf, "slots": 2, "idle_s": 60}
-    answer = ask(messages, server=given, parameters={"max_tokens": 1, "temperature": 0})
+    answer = ask(messages, Target(server=given, parameters={"max_tokens": 1, "temperature": 0}))
     assert data.tokens(messages, **given) == answer.prompt_tokens
-    endpoint.stop(gguf, slots=2)
+    process.stop(gguf, slots=2)
 
 
 def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
     monkeypatch.setattr("diptych.llmops.server.llama.SHIPPED", gguf)
-    monkeypatch.setattr("diptych.llmops.client.endpoint.SHIPPED", gguf)
+    monkeypatch.setattr("diptych.llmops.server.process.SHIPPED", gguf)
     found = data.inventory(data.choose("reviews", [], LABELS), {"text": "Great soup."})
     found = found.set_index("prompt")
     assert found.loc["few_shot", ["parent", "examples", "answers"]].tolist() == [
@@ -131,4 +132,4 @@ def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
     assert found["tokens"].idxmax() == "few_shot"
     assert (found["by 4 bytes"] > 0).all()
     assert found["version"].is_unique
-    endpoint.stop(gguf)
+    process.stop(gguf)

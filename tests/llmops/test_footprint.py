@@ -5,6 +5,8 @@ import pytest
 
 from diptych.core.store.calls import Calls
 from diptych.llmops import release
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -13,15 +15,15 @@ PROMPT = Prompt("p", "t", ("text",), "", "{text}", output={"type": "string", "en
 
 @pytest.mark.usefixtures("shared")
 def test_a_server_here_holds_memory_and_takes_time(gguf, tmp_path):
-    variant = Variant(PROMPT, server={"model": str(gguf)})
+    variant = Variant(PROMPT, Target(server={"model": str(gguf)}))
     rows = pd.DataFrame({"id": ["x", "y"], "text": ["one", "two"], "label": ["a", "b"]})
     assert release.memory_mb(variant) > gguf.stat().st_size / 1e6
     with Calls(tmp_path / "calls.db") as calls:
-        assert release.cpu_ms(variant, rows, calls=calls, run="r") > 0
+        assert release.cpu_ms(variant, rows, CallOptions(calls=calls, run="r")) > 0
         assert len(calls.table(run="r")) == 2
 
 
 def test_of_a_server_elsewhere_nothing_is_known():
-    away = Variant(PROMPT, endpoint="openai", model="gpt-4o")
+    away = Variant(PROMPT, Target("openai", "gpt-4o"))
     assert release.memory_mb(away) is None
     assert release.cpu_ms(away, pd.DataFrame()) is None

@@ -10,6 +10,7 @@ from diptych.core.data import splits
 from diptych.core.evaluation.gate import decide
 from diptych.core.store.records import Record
 from diptych.llmops import improve
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.search import Search
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -72,11 +73,11 @@ def models():
 @pytest.fixture
 def ways(models, home):
     """The champion, a challenger that knows new words as well, and one that forgot the old."""
-    champion = Variant(PROMPT, endpoint=models.url, model="old")
+    champion = Variant(PROMPT, Target(models.url, "old"))
     return {
         "champion": champion,
-        "forgetful": replace(champion, model="new"),
-        "better": replace(champion, model="both"),
+        "forgetful": replace(champion, target=Target(models.url, "new")),
+        "better": replace(champion, target=Target(models.url, "both")),
     }
 
 

@@ -13,6 +13,8 @@ from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
 from diptych.llmops import monitor, serve
 from diptych.llmops.client.fallback import Link
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import parse
 from diptych.llmops.prompts.variant import Variant
 
@@ -62,9 +64,9 @@ def log():
     """What a serving run left, with the labels of the first window."""
     rows = stream()
     with fakes.serving(Moody("openai")) as fake, Calls(workspace.ledger_path()) as calls:
-        variant = Variant(PROMPT, fake.url, "m")
-        links = [Link(fake.url, "m", 20.0, key_env="TEST_KEY")]
-        tied = serve.serve(variant, rows, links, run="r1", calls=calls)
+        target = Target(fake.url, "m", key_env="TEST_KEY")
+        options = CallOptions(run="r1", calls=calls, concurrency=8)
+        tied = serve.serve(Variant(PROMPT, target), rows, [Link(target, 20.0)], options)
         windows.add_labels("r1", rows, rows.set_index("id")["window"], 1)
         yield serve.log("r1", tied, calls=calls)
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from diptych.base import workspace
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.bundle import VariantError
 from diptych.llmops.prompts.prompt import Prompt
@@ -28,7 +29,7 @@ ASK = Prompt(
 
 @pytest.fixture
 def variant(gguf):
-    return Variant(ASK, server={"model": str(gguf)})
+    return Variant(ASK, Target(server={"model": str(gguf)}))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_version_holds_the_prompt_with_its_model_and_parameters(
     assert kept.prompt.version == ASK.version
     assert kept.requests([{"text": "x"}]) == variant.requests([{"text": "x"}])
     assert bundle.settings(kept)["digest"] == bundle.settings(variant)["digest"]
-    copied = made.folder / kept.server["model"]
+    copied = made.folder / kept.target.server["model"]
     assert copied.read_bytes() == gguf.read_bytes()
 
 

@@ -10,6 +10,8 @@ from llmops import fakes
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Limits, decide
 from diptych.llmops import release
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import checklist, evaluate
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -64,12 +66,12 @@ def free(reader, tmp_path, monkeypatch):
     line = f"here:\n  base_url: {reader.url}\n  key_env: TEST_KEY\n  prices: free\n"
     (tmp_path / "params" / "endpoints.yaml").write_text(line)
     monkeypatch.chdir(tmp_path)
-    return Variant(PLAIN, "here", "m")
+    return Variant(PLAIN, Target("here", "m"))
 
 
 def measured(variant, calls, rows=ROWS, tests=TESTS, **options):
     given = {"calls": calls, "run": "r", "concurrency": 16} | options
-    return release.measure("new", variant, rows, tests, **given)
+    return release.measure("new", variant, rows, CallOptions(**given), tests)
 
 
 def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
@@ -79,7 +81,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
     assert found.score == stats.accuracy(np.arange(80) >= 4, np.ones(80, bool))
     assert {part: own.n for part, own in found.slices.items()} == {"long": 60, "short": 20}
     assert found.slices["long"].value == 56 / 60
-    said = evaluate.evaluate([free], ROWS, calls=calls)
+    said = evaluate.evaluate([free], ROWS, CallOptions(calls=calls))
     error = stats.calibration_error(said["confidence"], said["correct"])
     assert found.calibration_error == error
     assert found.latency_p95_ms > 0
@@ -93,16 +95,16 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
 
 
 def test_of_a_champion_only_the_rows_are_asked(reader, free, calls):
-    found = release.measure("old", free, ROWS, calls=calls, run="r")
+    found = release.measure("old", free, ROWS, CallOptions(calls=calls, run="r"))
     assert len(reader.seen) == len(ROWS)
     assert (found.calibration_error, found.latency_p95_ms, found.extra) == (None, None, {})
     assert decide(measured(free, calls), found, NOTHING).promoted
 
 
 def test_the_latency_is_of_this_run_and_of_one_request_after_the_other(reader, free, calls):
-    release.latency_p95(free, ROWS, n=10, run="one")
+    release.latency_p95(free, ROWS, CallOptions(run="one"), n=10)
     assert (len(reader.seen), reader.most) == (10, 1)
-    release.latency_p95(free, ROWS, n=10, run="two")
+    release.latency_p95(free, ROWS, CallOptions(run="two"), n=10)
     assert len(reader.seen) == 20
 
 
@@ -170,9 +172,9 @@ def test_a_family_that_was_not_tested_does_not_pass(free, calls):
 
 
 def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
-    old = release.measure("old", free, ROWS, calls=calls)
+    old = release.measure("old", free, ROWS, CallOptions(calls=calls))
     reader.wrong = tuple(ROWS["text"][60:70])
-    other = replace(free, prompt=replace(PLAIN, name="other"), parameters={"top_p": 1})
+    other = Variant(replace(PLAIN, name="other"), replace(free.target, parameters={"top_p": 1}))
     limits = replace(ALL, floor=None, margin=1.0, max_calibration_error=None)
     decision = decide(measured(other, calls), old, limits)
     assert refused(decision) == ["slice short"]
@@ -180,9 +182,9 @@ def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
 
 
 def test_what_is_worse_than_the_champion_is_refused(reader, free, calls):
-    old = release.measure("old", free, ROWS, calls=calls)
+    old = release.measure("old", free, ROWS, CallOptions(calls=calls))
     reader.wrong = tuple(ROWS["text"][::8])
-    other = replace(free, parameters={"top_p": 1})
+    other = replace(free, target=replace(free.target, parameters={"top_p": 1}))
     limits = replace(ALL, floor=None, slice_margin=None, max_calibration_error=None)
     assert refused(decide(measured(other, calls), old, limits)) == ["no worse than champion"]
 
@@ -196,8 +198,8 @@ def test_an_endpoint_that_tells_no_probabilities_has_no_calibration(calls, reade
 
 
 def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, calls):
-    variant = Variant(PLAIN, reader.url, "m")
-    found = measured(variant, calls, key_env="TEST_KEY")
+    variant = Variant(PLAIN, Target(reader.url, "m", key_env="TEST_KEY"))
+    found = measured(variant, calls)
     assert np.isnan(found.extra[release.COST])
     assert refused(decide(found, None, ALL)) == [release.COST]
     assert "USD per 1000 answers" not in release.figures(found)
@@ -212,7 +214,7 @@ def test_an_endpoint_that_answers_nothing_passes_nothing(reader, free, calls):
 
 
 def test_the_local_model_has_a_size_and_costs_nothing(shared, gguf, calls):
-    variant = Variant(PLAIN, server={"model": str(gguf)})
+    variant = Variant(PLAIN, Target(server={"model": str(gguf)}))
     found = measured(variant, calls, rows=ROWS.head(6))
     assert found.size_mb == gguf.stat().st_size / 1e6
     assert found.extra[release.COST] == 0

@@ -15,7 +15,10 @@ from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
 from diptych.llmops import serve
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.load_test import fresh
+from diptych.llmops.client.fallback import Link
+from diptych.llmops.client.load_test import unused_repeat
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -62,12 +65,13 @@ def path(tmp_path):
 
 
 def links(pair):
-    return [serve.link(Variant(PLAIN, fake.url, "m"), 20.0, "TEST_KEY") for fake in pair]
+    return [Link(Target(fake.url, "m", key_env="TEST_KEY"), 20.0) for fake in pair]
 
 
 def served(pair, stream, path, **more):
-    options = {"run": "r", "name": "films/3", "ledger": path, "calls": path} | more
-    return serve.serve(Variant(PLAIN, pair[0].url, "m"), stream, links(pair), **options)
+    options = CallOptions(**{"run": "r", "calls": path, "concurrency": 8} | more)
+    variant = Variant(PLAIN, Target(pair[0].url, "m"))
+    return serve.serve(variant, stream, links(pair), options, name="films/3", ledger=path)
 
 
 def read(tied, path, run="r"):
@@ -150,16 +154,14 @@ def test_rows_of_one_text_are_rows_of_their_own(pair, path):
 
 def test_what_is_served_is_asked_now_and_told_apart_from_other_calls(pair, path):
     stream = films(3, windows=1)
-    variant = Variant(PLAIN, pair[0].url, "m")
+    variant = Variant(PLAIN, Target(pair[0].url, "m", key_env="TEST_KEY"))
     tied = served(pair, stream, path)
     with Calls(path) as calls:
         from diptych.llmops.client.ask import ask_many
 
         pair[0].mute = tuple(stream["text"])  # a load test of the same run, say
-        ask_many(
-            variant.requests(stream.to_dict("records")), endpoint=pair[0].url, model="m",
-            key_env="TEST_KEY", calls=calls, run="r", repeat=fresh("r load"),
-        )  # fmt: skip
+        options = CallOptions(calls=calls, run="r", repeat=unused_repeat("r load"))
+        ask_many(variant.requests(stream.to_dict("records")), variant.target, options)
     assert read(tied, path)["output"].tolist() == stream["label"].tolist()
     again = served(pair, stream, path, run="another")
     assert len(pair[0].seen) == 9
@@ -180,10 +182,10 @@ def test_the_budget_holds_and_what_was_answered_is_on_record(pair, path):
 RUN = """
 import sys
 from diptych.llmops import serve
-from llmops.test_serve import PLAIN, Variant, films
-variant = Variant(PLAIN, sys.argv[1], "m")
-serve.serve(variant, films(10), [serve.link(variant, 20.0, "TEST_KEY")], run="r", concurrency=2,
-            ledger=sys.argv[2], calls=sys.argv[2])
+from llmops.test_serve import CallOptions, Link, PLAIN, Target, Variant, films
+variant = Variant(PLAIN, Target(sys.argv[1], "m", key_env="TEST_KEY"))
+options = CallOptions(run="r", concurrency=2, calls=sys.argv[2])
+serve.serve(variant, films(10), [Link(variant.target, 20.0)], options, ledger=sys.argv[2])
 """
 
 
@@ -209,9 +211,10 @@ def test_killed_while_it_serves_no_answer_on_record_is_lost(pair, path):
 
 
 def test_the_local_model_serves(shared, gguf, path):
-    variant = Variant(PLAIN, server={"model": str(gguf)})
+    variant = Variant(PLAIN, Target(server={"model": str(gguf)}))
     stream = films(2)
-    tied = serve.serve(variant, stream, [serve.link(variant, 60)], run="r", ledger=path, calls=path)
+    options = CallOptions(run="r", calls=path)
+    tied = serve.serve(variant, stream, [Link(variant.target, 60)], options, ledger=path)
     found = read(tied, path)
     assert found["status"].eq("ok").all()
     assert found["usd"].eq(0).all()

@@ -6,6 +6,7 @@ import pandas as pd
 
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.store.records import Record, RecordError
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate
 from diptych.llmops.prompts.variant import Variant
@@ -35,7 +36,9 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
     table["prompt"] = [variant.prompt.name for variant in variants]
     table["valid"] = table["name"].map(groups["score"].mean())
     table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
-    whose = [(v.prompt.name, v.endpoint, v.model, str(v.server)) for v in variants]
+    whose = [
+        (v.prompt.name, v.target.endpoint, v.target.model, str(v.target.server)) for v in variants
+    ]
     order = table.assign(whose=whose).sort_values(
         ["valid", "tokens in"], ascending=[False, True], kind="stable"
     )
@@ -45,7 +48,12 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
 
 
 def beside(
-    variants: Sequence[Variant], rows: pd.DataFrame, left: Record, **options
+    variants: Sequence[Variant],
+    rows: pd.DataFrame,
+    left: Record,
+    options: CallOptions = CallOptions(),
+    *,
+    pool: Sequence[tuple] = (),
 ) -> pd.DataFrame:
     """Ask variants about rows and put what the left panel's models said of them below.
 
@@ -53,7 +61,7 @@ def beside(
     """
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    asked = evaluate(variants, rows, **options)
+    asked = evaluate(variants, rows, options, pool=pool)
     return pd.concat([asked, from_left(left, rows)], ignore_index=True)
 
 

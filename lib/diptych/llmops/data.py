@@ -9,7 +9,6 @@ import pandas as pd
 
 from diptych.core.data import splits
 from diptych.core.data.schema import FRAME, REFERENCE
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.budget import prompt_bytes
 from diptych.llmops.prompts.prompt import (
     LABEL,
@@ -18,13 +17,15 @@ from diptych.llmops.prompts.prompt import (
     difference,
     every,
     parse,
-    read,
+    read_prompt,
     write,
 )
+from diptych.llmops.server import process
 
 __all__ = [
     "Prompt", "PromptError", "as_text", "choose", "difference", "every", "inventory", "leaks",
-    "parse", "pool", "raise_if_leaked", "read", "sample", "shown", "tokens", "write",
+    "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown", "tokens",
+    "write",
 ]  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Promp
     PromptError
         If one is not there, two have one name, or one may not answer with a label of the data.
     """
-    found = [read(task, name, labels) for name in names] or every(task, labels)
+    found = [read_prompt(task, name, labels) for name in names] or every(task, labels)
     seen = [prompt.name for prompt in found]
     for prompt in found:
         if seen.count(prompt.name) > 1:
@@ -179,12 +180,12 @@ def inventory(
 
 
 def tokens(messages: Sequence[Mapping], **server) -> int:
-    """Return how many tokens the local model reads of a chat; takes what `endpoint.start` takes."""
-    url = endpoint.start(**server).url
+    """Return how many tokens the local model reads of a chat; takes what `process.start` takes."""
+    url = process.start(**server).url
 
     def ask(path: str, body: dict) -> dict:
         request = urllib.request.Request(url + path, json.dumps(body).encode(), JSON)
-        with endpoint.DIRECT.open(request, timeout=60) as answer:
+        with process.DIRECT.open(request, timeout=60) as answer:
             return json.load(answer)
 
     text = ask("/apply-template", {"messages": list(messages)})["prompt"]

@@ -18,6 +18,7 @@ from diptych.core.monitoring import windows as timeline
 from diptych.core.monitoring.windows import LOSS, WindowSplit, in_windows, outcome, split_windows
 from diptych.core.store.records import Record
 from diptych.llmops import data, release
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.evaluation.search import Search, optimise
 from diptych.llmops.prompts import candidates
@@ -142,15 +143,16 @@ def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
 
 
 def compare(
-    ways: Mapping[str, Variant], rows: pd.DataFrame, progress=False, **options
+    ways: Mapping[str, Variant], rows: pd.DataFrame, options: CallOptions = CallOptions()
 ) -> pd.DataFrame:
-    """Ask each way about the same rows; takes what `evaluate.evaluate` takes, and returns it.
+    """Ask each way about the same rows; returns what `evaluate.evaluate` does.
 
     ``variant`` is the name given here: two tuned models of one prompt would have one of their own.
     """
-    with bars.within(progress, len(ways) * len(rows), "call") as bar:
+    with bars.within(options.progress, len(ways) * len(rows), "call") as bar:
+        options = replace(options, progress=bar)
         found = [
-            evaluate.evaluate([way], rows, progress=bar, **options).assign(variant=name)
+            evaluate.evaluate([way], rows, options).assign(variant=name)
             for name, way in ways.items()
         ]
     return pd.concat(found, ignore_index=True)
@@ -258,10 +260,10 @@ def by_window(
     rows: pd.DataFrame,
     windows: pd.Series,
     names: Sequence[str],
-    **options,
+    options: CallOptions = CallOptions(),
 ) -> pd.DataFrame:
     """Score ways to ask on each window, see `diptych.core.monitoring.windows.by_window`."""
-    found = compare(ways, in_windows(rows, windows, names), **options)
+    found = compare(ways, in_windows(rows, windows, names), options)
     correct = {
         name: own.set_index("id")["correct"] for name, own in found.groupby("variant", sort=False)
     }

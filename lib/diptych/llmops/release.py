@@ -1,5 +1,7 @@
 """Stage 3, release: measure a candidate for the gate, write its card."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -7,26 +9,25 @@ from diptych.base.http_load import usage
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.store.prices import Price
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.load_test import fresh
-from diptych.llmops.client.providers import provider
+from diptych.llmops.client.load_test import unused_repeat
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.server import process
 from diptych.llmops.server.llama import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
-ASKED = ("calls", "run", "budget", "key_env", "timeout_s", "max_retries")  # of `ask_many`
 
 
 def measure(
     name: str,
     variant: Variant,
     rows: pd.DataFrame,
+    options: CallOptions = CallOptions(),
     behaviour: pd.DataFrame | None = None,
-    **options,
 ) -> Candidate:
     """Measure what the gate asks of a prompt with its model and parameters.
 
@@ -36,13 +37,12 @@ def measure(
         How reports call it.
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
+    options : CallOptions
     behaviour : DataFrame, optional
         From `diptych.llmops.evaluation.checklist.summary`; its failure rates go to the
         gate. Without it only the rows are asked: of a champion the gate wants no more.
-    **options
-        As `evaluate.evaluate` takes them.
     """
-    found = evaluate.evaluate([variant], rows, **options)
+    found = evaluate.evaluate([variant], rows, options)
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
         return Candidate.from_rows(name, found["correct"], slice_of=slices)
@@ -55,7 +55,7 @@ def measure(
         found["correct"],
         slice_of=slices,
         calibration_error=calibration_error(found),
-        latency_p95_ms=latency_p95(variant, rows, **options),
+        latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
@@ -90,62 +90,59 @@ def figures(measured: Candidate) -> dict[str, float]:
     return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
 
 
-def latency_p95(variant: Variant, rows: pd.DataFrame, n: int = 40, **options) -> float:
+def latency_p95(
+    variant: Variant, rows: pd.DataFrame, options: CallOptions = CallOptions(), n: int = 40
+) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
     They are asked afresh in every run: an answer from the ledger has the latency of another day.
     NaN where none was answered.
     """
-    asked = variant.requests(rows.head(n).to_dict("records"))
-    answers = ask_many(
-        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
-        concurrency=1, repeat=fresh(f"{options.get('run', '')} latency"),
-        prompt_version=variant.prompt.version,
-        **{k: v for k, v in options.items() if k in ASKED},
+    one_by_one = replace(
+        options, concurrency=1, stream=False, prompt_version=variant.prompt.version,
+        repeat=unused_repeat(f"{options.run} latency"),
     )  # fmt: skip
-    taken = [answer.latency_ms for answer in answers if not answer.error]
-    return float(np.percentile(taken, 95)) if taken else np.nan
+    requests = variant.requests(rows.head(n).to_dict("records"))
+    answers = ask_many(requests, variant.target, one_by_one)
+    latencies = [answer.latency_ms for answer in answers if not answer.error]
+    return float(np.percentile(latencies, 95)) if latencies else np.nan
 
 
 def size_mb(variant: Variant) -> float | None:
     """Return the size of the model's file where it is served here, else None."""
-    if not _is_local(variant):
+    if not variant.target.is_local:
         return None
-    return endpoint.model_file(variant.server.get("model")).stat().st_size / 1e6
+    return process.model_file(variant.target.server.get("model")).stat().st_size / 1e6
 
 
 def memory_mb(variant: Variant) -> float | None:
     """Return the memory that the model's server holds where it runs here, else None."""
-    return usage(_server(variant).pid)["memory_mb"] if _is_local(variant) else None
+    return usage(_server(variant).pid)["memory_mb"] if variant.target.is_local else None
 
 
-def cpu_ms(variant: Variant, rows: pd.DataFrame, most: int = 40, **options) -> float | None:
+def cpu_ms(
+    variant: Variant, rows: pd.DataFrame, options: CallOptions = CallOptions(), most: int = 40
+) -> float | None:
     """Return the CPU milliseconds an answer takes of the server where it runs here, else None."""
-    if not _is_local(variant):
+    if not variant.target.is_local:
         return None
-    asked = variant.requests(rows.head(most).to_dict("records"))
+    requests = variant.requests(rows.head(most).to_dict("records"))
     pid = _server(variant).pid
     before = usage(pid)["cpu_s"]
-    ask_many(
-        asked, endpoint=variant.endpoint, model=variant.model, server=variant.server,
-        repeat=fresh(f"{options.get('run', '')} cpu"), prompt_version=variant.prompt.version,
-        **{k: v for k, v in options.items() if k in ("calls", "run", "budget", "concurrency")},
-    )  # fmt: skip
-    return 1000 * (usage(pid)["cpu_s"] - before) / len(asked)
-
-
-def _is_local(variant: Variant) -> bool:
-    return provider(variant.endpoint).name == "local"
+    repeat = unused_repeat(f"{options.run} cpu")
+    options = replace(options, repeat=repeat, prompt_version=variant.prompt.version)
+    ask_many(requests, variant.target, options)
+    return 1000 * (usage(pid)["cpu_s"] - before) / len(requests)
 
 
 def _server(variant: Variant) -> Server:
-    return endpoint.start(**variant.server)
+    return process.start(**variant.target.server)
 
 
 def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: dict) -> str:
     """Write the prompt card, after the model card (Mitchell et al. 2019), as Markdown."""
-    prompt, at = variant.prompt, provider(variant.endpoint)
-    price = Price(at.prices, variant.model or at.model).facts()
+    prompt, target = variant.prompt, variant.target
+    price = Price(target.provider.prices, target.model_name).facts()
     costs = "nothing, it runs here" if price["provider"] == "free" else (
         f"{price['input_usd']} USD in, {price['output_usd']} USD out per million tokens"
     )  # fmt: skip

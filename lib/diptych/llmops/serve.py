@@ -6,6 +6,7 @@ What was asked, a request's hash, ties the two.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +15,10 @@ from diptych.base import notebook_progress as bars
 from diptych.base import workspace
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
-from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.fallback import Chain, Link, Reply
-from diptych.llmops.client.load_test import fresh
-from diptych.llmops.client.request import make_plan, opened
+from diptych.llmops.client.load_test import unused_repeat
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.request import opened, prepare
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.variant import Variant
 
@@ -28,23 +29,14 @@ OF_CALL = ["request", "time", "endpoint", "model", "prompt_version", "step", "ou
            "retries"]  # fmt: skip
 
 
-def link(variant: Variant, deadline_s: float, key_env: str = "") -> Link:
-    """Return the link of a chain that answers as a variant does."""
-    return Link(variant.endpoint, variant.model, deadline_s, server=variant.server, key_env=key_env)
-
-
 def serve(
     variant: Variant,
     stream: pd.DataFrame,
     links: Sequence[Link],
+    options: CallOptions,
     *,
-    run: str,
     name: str = "",
-    concurrency: int = 8,
-    budget: Budget | None = None,
-    calls: Calls | str | Path | None = None,
     ledger: str | Path | None = None,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Ask about the live rows in the order of their windows; every answer is put on record.
 
@@ -58,12 +50,10 @@ def serve(
         As `diptych.core.data.splits.stream` returns it.
     links : sequence of Link
         Who is asked, in turn.
-    run : str
-        The serving run, by which the ledger knows its answers.
+    options : CallOptions
+        With ``run``: the serving run, by which the ledger knows its answers.
     name : str
         The released version, recorded with each prediction.
-    budget, calls
-        See `diptych.llmops.client.fallback.Chain`.
     ledger : str or Path, optional
         Where predictions go; by default the workspace's ledger.
 
@@ -74,24 +64,23 @@ def serve(
 
     Raises
     ------
+    ValueError
+        If the options name no run.
     BudgetError, LedgerError
         What was answered before is on record.
     """
-    lines = []
-    chain = Chain(links, budget=budget, calls=calls, run=run, prompt_version=variant.prompt.version)
+    lines, run = [], options.required_run()
+    chain = Chain(
+        links,
+        replace(options, stream=True, progress=False, prompt_version=variant.prompt.version),
+    )
     with (
         Predictions(ledger or workspace.ledger_path()) as book,
-        bars.bar(len(stream), "row", progress) as bar,
+        bars.bar(len(stream), "row", options.progress) as bar,
     ):
         for window, rows in stream.groupby("window", sort=True):
             requests = variant.requests(rows.to_dict("records"))
-            replies = chain.ask_many(
-                requests,
-                CALLER,
-                concurrency=concurrency,
-                repeat=fresh(f"{run} {CALLER}"),
-                stream=True,
-            )
+            replies = chain.ask_many(requests, CALLER, unused_repeat(f"{run} {CALLER}"))
             book.log(_predictions(variant, rows, replies, run, name))
             hashes = _hashes(requests, chain.links)
             for i, (row, reply) in enumerate(zip(rows["id"], replies, strict=True)):
@@ -103,8 +92,7 @@ def serve(
 
 def _hashes(requests: list, links: Sequence[Link]) -> list[list[str]]:
     """Return what identifies each request at each link."""
-    names = ("endpoint", "model", "parameters", "server", "key_env")
-    return [make_plan(requests, **{x: getattr(at, x) for x in names}).hashes for at in links]
+    return [prepare(requests, link.target).hashes for link in links]
 
 
 def _predictions(

@@ -8,20 +8,23 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from llmops import fakes
 
-from diptych.core.store import replayed
 from diptych.core.store.calls import Calls, LedgerError
 from diptych.core.store.prices import Price
-from diptych.llmops.client import endpoint as endpoints
+from diptych.core.store.records import ReplayedLatency
 from diptych.llmops.client.ask import ask, ask_many, ask_many_async
 from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.client.capabilities import probe
-from diptych.llmops.client.formats import chat_completions
+from diptych.llmops.client.formats import Format, chat_completions
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError, provider
-from diptych.llmops.client.request import estimate
+from diptych.llmops.client.request import estimate, prepare
+from diptych.llmops.client.target import Target
+from diptych.llmops.server import process
 
 PLAIN = {"temperature": 0, "max_tokens": 20}
 
@@ -47,7 +50,7 @@ def options(calls):
 
 
 def at(fake, options, **more):
-    return {"endpoint": fake.url, **options, **more}
+    return fakes.ways(**{"endpoint": fake.url, **options, **more})
 
 
 PROMPTS = [f"a {'bad' if i % 3 else 'good'} film {i}" for i in range(30)]
@@ -58,7 +61,7 @@ def expected(prompt):
 
 
 def test_answers_come_in_order_and_each_call_is_a_row(fake, options, calls):
-    answers = ask_many(PROMPTS, **at(fake, options, run="r", prompt_version="p7", concurrency=5))
+    answers = ask_many(PROMPTS, *at(fake, options, run="r", prompt_version="p7", concurrency=5))
     assert [answer.text for answer in answers] == [expected(prompt) for prompt in PROMPTS]
     assert fake.most <= 5
     rows = calls.table(run="r")
@@ -74,36 +77,60 @@ def test_answers_come_in_order_and_each_call_is_a_row(fake, options, calls):
 
 
 def test_what_was_answered_is_not_asked_again(fake, options):
-    first = ask_many(PROMPTS[:10], **at(fake, options))
-    again = ask_many(PROMPTS[:12], **at(fake, options))
+    first = ask_many(PROMPTS[:10], *at(fake, options))
+    again = ask_many(PROMPTS[:12], *at(fake, options))
     assert [answer.cached for answer in again] == [True] * 10 + [False] * 2
     assert [a.text for a in again[:10]] == [a.text for a in first]
     assert again[0].response == first[0].response
     assert len(fake.seen) == 12
 
 
-def test_a_run_is_spared_what_other_runs_waited_for(one, options):
-    asked = {"run": "first of two", "concurrency": 5}
-    first = ask_many(PROMPTS, **at(one, options, **asked))
-    ask_many(PROMPTS, **at(one, options, **asked))
-    assert replayed.total("first of two") == 0, "it waited itself"
+def test_the_latency_that_other_runs_waited_for_is_replayed(one, options):
+    options |= {"concurrency": 5}
+    mine, others = ReplayedLatency(), ReplayedLatency()
+    first = ask_many(PROMPTS, *at(one, options, run="first", replayed=mine))
+    ask_many(PROMPTS, *at(one, options, run="first", replayed=mine))
+    assert mine.seconds == 0, "it waited itself"
     for _ in range(2):
-        ask_many(PROMPTS, **at(one, options, **asked | {"run": "second of two"}))
+        ask_many(PROMPTS, *at(one, options, run="second", replayed=others))
     waited = sum(answer.latency_ms for answer in first) / 1000 / 5
-    assert replayed.total("second of two") == pytest.approx(waited, abs=0.006)
+    assert others.seconds == pytest.approx(waited, abs=0.006)
+    assert mine.seconds == 0, "a run has its own"
+
+
+def test_a_replayed_answer_is_the_answer(fake, options):
+    request = {"messages": [{"role": "user", "content": "a good film"}], "logprobs": True}
+    first, again = (ask(request, *at(fake, options)) for _ in range(2))
+    assert again == replace(first, cached=True)
+    assert first.log_probabilities == ((-0.5,) * 3 if "logprobs" in fake.honours else ())
+
+
+def test_a_parameter_that_is_none_is_left_out_and_a_requests_own_field_counts():
+    target = Target("http://127.0.0.1:9/v1", "m", {"logprobs": None, "max_tokens": 5, "seed": 1})
+    (body,) = prepare([{"messages": [{}], "max_tokens": 9}], target).bodies
+    assert body == {"model": "m", "messages": [{}], "max_tokens": 9, "seed": 1}
+
+
+def test_a_wrong_setting_of_the_server_is_named():
+    with pytest.raises(ValueError, match="server: slot is not known; it takes model, adapters, sl"):
+        Target(server={"slot": 2})
+
+
+def test_a_wire_format_offers_what_the_protocol_asks():
+    assert isinstance(provider("openai").wire, Format)
 
 
 def test_equal_requests_are_asked_once_and_a_repeat_again(fake, options):
-    ask_many(["same"] * 5, **at(fake, options))
+    ask_many(["same"] * 5, *at(fake, options))
     assert len(fake.seen) == 1
-    assert not ask("same", **at(fake, options, repeat=1)).cached
-    assert ask("same", **at(fake, options, repeat=1)).cached
+    assert not ask("same", *at(fake, options, repeat=1)).cached
+    assert ask("same", *at(fake, options, repeat=1)).cached
     assert len(fake.seen) == 2
 
 
 def test_a_stream_is_put_together_with_its_usage(fake, options, calls):
-    (answer,) = ask_many(["a good film"], **at(fake, options, stream=True))
-    whole = ask("a good film", **at(fake, options, repeat=1))
+    (answer,) = ask_many(["a good film"], *at(fake, options, stream=True))
+    whole = ask("a good film", *at(fake, options, repeat=1))
     assert answer.text == whole.text == expected("a good film")
     assert (answer.prompt_tokens, answer.completion_tokens) == (11, 3)
     assert 0 < answer.first_token_ms <= answer.latency_ms
@@ -113,7 +140,7 @@ def test_a_stream_is_put_together_with_its_usage(fake, options, calls):
 
 def test_a_rate_limit_is_waited_out_as_long_as_it_says(fake, options):
     fake.troubles = ["rate"]
-    answer = ask("a good film", **at(fake, options))
+    answer = ask("a good film", *at(fake, options))
     assert answer.text == expected("a good film")
     assert answer.retries == 1
     assert fake.times[1] - fake.times[0] >= 0.4
@@ -122,20 +149,20 @@ def test_a_rate_limit_is_waited_out_as_long_as_it_says(fake, options):
 @pytest.mark.parametrize(("stream", "times"), [(False, 2), (True, 1)])
 def test_an_overloaded_endpoint_is_asked_again(fake, options, stream, times):
     fake.troubles = ["overloaded"] * times
-    answer = ask("a good film", **at(fake, options, stream=stream))
+    answer = ask("a good film", *at(fake, options, stream=stream))
     assert answer.text == expected("a good film")
     assert answer.retries == times
 
 
 def test_retries_end_in_a_failed_row_which_is_asked_again_next_time(fake, options, calls):
     fake.troubles = ["overloaded"] * 2
-    answers = ask_many(["one"], **at(fake, options, max_retries=1))
+    answers = ask_many(["one"], *at(fake, options, max_retries=1))
     assert answers[0].text is None
     assert answers[0].error == f"HTTP {fake.overloaded}: Overloaded"
     assert calls.table()[["status", "error"]].to_dict("records") == [
         {"status": "failed", "error": f"HTTP {fake.overloaded}: Overloaded"}
     ]
-    assert ask("one", **at(fake, options)).text == expected("one")
+    assert ask("one", *at(fake, options)).text == expected("one")
     assert calls.spent()["failed"] == 1
     assert calls.spent()["calls"] == 2
 
@@ -143,14 +170,14 @@ def test_retries_end_in_a_failed_row_which_is_asked_again_next_time(fake, option
 @pytest.mark.parametrize("trouble", ["hang up", "cut"])
 def test_a_broken_connection_is_tried_once_more(fake, options, trouble):
     fake.troubles = [trouble]
-    answer = ask("a good film", **at(fake, options, stream=trouble == "cut"))
+    answer = ask("a good film", *at(fake, options, stream=trouble == "cut"))
     assert answer.text == expected("a good film")
     assert answer.retries == 1
     assert len(fake.seen) == 2
 
 
 def test_a_prompt_that_is_too_long(fake, options):
-    answer = ask("good " * 1000, **at(fake, options))
+    answer = ask("good " * 1000, *at(fake, options))
     if fake.truncates:
         assert answer.prompt_tokens == fakes.LONGEST
     else:
@@ -159,10 +186,10 @@ def test_a_prompt_that_is_too_long(fake, options):
 
 
 def test_a_wrong_key_and_a_wrong_model_are_said(fake, options, monkeypatch):
-    answer = ask("x", **at(fake, options, model="nobody"))
+    answer = ask("x", *at(fake, options, model="nobody"))
     assert answer.error == "HTTP 404: model 'nobody' not found"
     monkeypatch.setenv("TEST_KEY", "wrong")
-    answer = ask("x", **at(fake, options))
+    answer = ask("x", *at(fake, options))
     assert answer.error == ("HTTP 401: invalid key" if fake.needs_key else "")
 
 
@@ -177,7 +204,7 @@ def test_what_every_call_would_meet_ends_them_at_once_where_that_is_wanted(
 ):
     options |= {"give_up": True, "concurrency": 2}
     with pytest.raises(EndpointError) as error:
-        ask_many(PROMPTS, **at(fake, options, model="nobody"))
+        ask_many(PROMPTS, *at(fake, options, model="nobody"))
     told_once(error, fake.url, "HTTP 404: model 'nobody' not found", "give a model that it has")
     assert len(fake.seen) <= 4
     failed = calls.table()
@@ -186,11 +213,11 @@ def test_what_every_call_would_meet_ends_them_at_once_where_that_is_wanted(
     monkeypatch.setenv("TEST_KEY", "wrong")
     if fake.needs_key:
         with pytest.raises(EndpointError) as error:
-            ask_many(PROMPTS, **at(fake, options, stream=True))
+            ask_many(PROMPTS, *at(fake, options, stream=True))
         told_once(error, "HTTP 401: invalid key; give a key that it takes")
     monkeypatch.delenv("TEST_KEY")
     with pytest.raises(EndpointError) as error:
-        ask_many(PROMPTS, **at(fake, options))
+        ask_many(PROMPTS, *at(fake, options))
     told_once(error, "TEST_KEY is not set; export it with your key")
     assert calls.spent()["usd"] == 0
 
@@ -199,7 +226,7 @@ def test_nobody_there_is_told_after_one_call_and_its_retries(options, calls, mon
     monkeypatch.setenv("TEST_KEY", "any")
     options |= {"endpoint": "http://127.0.0.1:9/v1", "max_retries": 1, "concurrency": 1}
     with pytest.raises(EndpointError) as error:
-        ask_many(PROMPTS, **options, give_up=True)
+        ask_many(PROMPTS, *fakes.ways(**options, give_up=True))
     told_once(error, "no connection", "start it, or give another endpoint")
     assert len(calls.table()) == 1
 
@@ -208,7 +235,7 @@ def test_a_prompt_too_long_or_a_busy_hour_ends_nothing(fake, options):
     fake.troubles = ["overloaded", "html"]
     found = ask_many(
         [*PROMPTS[:4], "good " * 1000],
-        **at(fake, options, give_up=True, max_retries=0, concurrency=1),
+        *at(fake, options, give_up=True, max_retries=0, concurrency=1),
     )
     errors = [answer.error for answer in found]
     assert list(map(bool, errors)) == [True, True, False, False, not fake.truncates]
@@ -217,16 +244,17 @@ def test_a_prompt_too_long_or_a_busy_hour_ends_nothing(fake, options):
 
 def test_an_exhausted_budget_is_one_sentence(fake, options):
     with pytest.raises(BudgetError) as error:
-        ask_many(PROMPTS, **at(fake, options, budget=Budget(max_tokens=90), stream=True))
+        ask_many(PROMPTS, *at(fake, options, budget=Budget(max_tokens=90), stream=True))
     told_once(error, "budget: max_tokens is 90", "is spent", "raise max_tokens or ask for less")
 
 
 def test_the_local_model_tells_what_is_wrong_too(shared, gguf, calls):
-    long = ask("good " * 5000, server={"model": gguf}, parameters=PLAIN, calls=calls)
+    way = fakes.ways(server={"model": gguf}, parameters=PLAIN, calls=calls)
+    long = ask("good " * 5000, *way)
     assert long.error.startswith("HTTP 400: ")
     assert "context" in long.error
     assert "\n" not in long.error
-    assert ask("good", server={"model": gguf}, parameters=PLAIN, calls=calls).error == ""
+    assert ask("good", *way).error == ""
 
 
 @pytest.mark.parametrize(
@@ -234,9 +262,9 @@ def test_the_local_model_tells_what_is_wrong_too(shared, gguf, calls):
 )
 def test_an_answer_that_is_none_is_a_failure(fake, options, trouble, told):
     fake.troubles = [trouble]
-    assert told in ask("x", **at(fake, options)).error
+    assert told in ask("x", *at(fake, options)).error
     fake.troubles = [trouble]
-    streamed = ask("x", **at(fake, options, stream=True))
+    streamed = ask("x", *at(fake, options, stream=True))
     assert streamed.text is None
     assert streamed.error == chat_completions.NOT_STREAMED
 
@@ -244,7 +272,7 @@ def test_an_answer_that_is_none_is_a_failure(fake, options, trouble, told):
 def test_an_endpoint_that_tells_no_usage(fake, options):
     fake.troubles = ["no usage"]
     budget = Budget(max_tokens=1000)
-    answer = ask("a good film", **at(fake, options, budget=budget))
+    answer = ask("a good film", *at(fake, options, budget=budget))
     assert answer.text == expected("a good film")
     assert answer.completion_tokens is None
     body = {"messages": [{"role": "user", "content": "a good film"}], **PLAIN}
@@ -260,34 +288,36 @@ CAN = {
 
 
 def test_capabilities_are_what_it_does_not_what_it_takes(fake, options):
-    found = probe(fake.url, **{k: v for k, v in options.items() if k != "parameters"})
+    way = at(fake, options, parameters={})
+    found = probe(*way)
     can = {name for name, able in found.facts().items() if able}
     assert can == CAN[fake.name] | {"usage", "stream_usage"}
     asked = len(fake.seen)
-    assert probe(fake.url, **{k: v for k, v in options.items() if k != "parameters"}) == found
+    assert probe(*way) == found
     assert len(fake.seen) == asked
 
 
 def test_an_endpoint_that_is_not_there(options, monkeypatch):
     monkeypatch.setenv("TEST_KEY", "any")
-    answer = ask("x", endpoint="http://127.0.0.1:9/v1", **options, max_retries=0)
+    target = Target("http://127.0.0.1:9/v1", "m")
+    answer = ask("x", target, CallOptions(calls=options["calls"], max_retries=0))
     assert answer.error.startswith("no connection: ")
     with pytest.raises(EndpointError, match="does not answer: no connection"):
-        probe("http://127.0.0.1:9/v1", model="m", calls=options["calls"], max_retries=0)
+        probe(target, CallOptions(calls=options["calls"], max_retries=0))
 
 
 def test_an_endpoint_that_is_too_slow(one, options):
     one.delay = 0.4
-    answer = ask("x", **at(one, options, timeout_s=0.1, max_retries=0))
+    answer = ask("x", *at(one, options, timeout_s=0.1, max_retries=0))
     assert answer.error == "no answer in time"
 
 
 def test_a_report_is_replayed_without_a_key(one, options, monkeypatch):
-    ask_many(PROMPTS[:3], **at(one, options))
+    ask_many(PROMPTS[:3], *at(one, options))
     monkeypatch.delenv("TEST_KEY")
-    assert all(answer.cached for answer in ask_many(PROMPTS[:3], **at(one, options)))
+    assert all(answer.cached for answer in ask_many(PROMPTS[:3], *at(one, options)))
     with pytest.raises(EndpointError, match="TEST_KEY is not set; export it"):
-        ask_many(PROMPTS[:4], **at(one, options))
+        ask_many(PROMPTS[:4], *at(one, options))
     assert len(one.seen) == 3
 
 
@@ -295,13 +325,13 @@ def test_the_budget_stops_before_the_call_that_would_exceed_it(one, options, cal
     most = sum(most_tokens({"messages": [{"role": "user", "content": PROMPTS[0]}], **PLAIN}))
     budget = Budget(max_tokens=most + 60)
     with pytest.raises(BudgetError, match=r"max_tokens is .* next call may need") as error:
-        ask_many(PROMPTS, **at(one, options, budget=budget, concurrency=8))
+        ask_many(PROMPTS, *at(one, options, budget=budget, concurrency=8))
     assert "\n" not in str(error.value)
     answered = calls.table()
     assert 0 < len(answered) < len(PROMPTS)
     spent = answered[["prompt_tokens", "completion_tokens"]].sum().sum()
     assert spent == budget.tokens <= budget.max_tokens
-    more = ask_many(PROMPTS, **at(one, options, budget=Budget(max_tokens=10_000)))
+    more = ask_many(PROMPTS, *at(one, options, budget=Budget(max_tokens=10_000)))
     assert sum(answer.cached for answer in more) == len(answered)
     assert len(one.seen) == len(PROMPTS)
 
@@ -314,14 +344,14 @@ def test_a_budget_in_dollars(one, options, monkeypatch, tmp_path):
     (tmp_path / "params" / "endpoints.yaml").write_text(line)
     monkeypatch.chdir(tmp_path)
     options |= {"endpoint": "priced", "model": "gpt-4o"}
-    (answer,) = ask_many(PROMPTS[:1], **options)
+    (answer,) = ask_many(PROMPTS[:1], *fakes.ways(**options))
     assert math.isclose(answer.usd, Price("openai", "gpt-4o").usd(len(PROMPTS[0]), 3))
     with pytest.raises(BudgetError, match=r"max_usd is 1e-06, 0\.000000 is spent"):
-        ask_many(PROMPTS, **options, budget=Budget(max_usd=1e-6))
+        ask_many(PROMPTS, *fakes.ways(**options, budget=Budget(max_usd=1e-6)))
     assert len(one.seen) == 1
-    assert "29 calls (1 more are cached)" in str(estimate(
-        PROMPTS, **{k: v for k, v in options.items() if k != "key_env"}
-    ))  # fmt: skip
+    target, how = fakes.ways(**options)
+    bill = estimate(PROMPTS, replace(target, key_env=""), how)
+    assert "29 calls (1 more are cached)" in str(bill)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +366,7 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_any_call(
 ):
     body = {"messages": [{"role": "user", "content": "x"}], **request_}
     with pytest.raises(ValueError, match=told):
-        ask_many(["fine", body], **at(one, options, budget=budget))
+        ask_many(["fine", body], *at(one, options, budget=budget))
     assert one.seen == []
 
 
@@ -349,16 +379,16 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_any_call(
 )
 def test_a_wrong_request_is_refused_before_any_call(one, options, request_, told):
     with pytest.raises(ValueError, match=told):
-        ask_many(["fine", request_], **at(one, options))
+        ask_many(["fine", request_], *at(one, options))
     with pytest.raises(ValueError, match="concurrency: 0"):
-        ask_many(["fine"], **at(one, options, concurrency=0))
+        ask_many(["fine"], *at(one, options, concurrency=0))
     assert one.seen == []
 
 
 def test_it_works_inside_a_running_loop_and_can_be_awaited(one, options):
     async def cell():
-        return ask("a good film", **at(one, options)).text, [
-            answer.text for answer in await ask_many_async(PROMPTS[:2], **at(one, options))
+        return ask("a good film", *at(one, options)).text, [
+            answer.text for answer in await ask_many_async(PROMPTS[:2], *at(one, options))
         ]
 
     assert asyncio.run(cell()) == (expected("a good film"), [expected(p) for p in PROMPTS[:2]])
@@ -368,15 +398,17 @@ def test_a_ledger_that_cannot_be_written_stops_the_calls(one, options, calls):
     one.delay = 0.02
     threading.Timer(0.1, calls.close).start()
     with pytest.raises(LedgerError, match="closed"):
-        ask_many([f"p {i}" for i in range(2000)], **at(one, options, concurrency=2))
+        ask_many([f"p {i}" for i in range(2000)], *at(one, options, concurrency=2))
     assert len(one.seen) < 2000
 
 
 RUN = """
 import sys
 from diptych.llmops.client.ask import ask_many
-ask_many([f"a good film {i}" for i in range(200)], endpoint=sys.argv[1], model="m",
-         key_env="TEST_KEY", calls=sys.argv[2], concurrency=4)
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
+ask_many([f"a good film {i}" for i in range(200)], Target(sys.argv[1], "m", key_env="TEST_KEY"),
+         CallOptions(calls=sys.argv[2], concurrency=4))
 """
 
 
@@ -400,13 +432,13 @@ def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
 
 
 def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):
-    options = {"server": {"model": gguf}, "parameters": PLAIN, "calls": calls, "concurrency": 8}
-    answers = ask_many(PROMPTS[:8], **options)
+    target, options = Target(server={"model": gguf}, parameters=PLAIN), CallOptions(calls=calls)
+    answers = ask_many(PROMPTS[:8], target, replace(options, concurrency=8))
     assert [answer.error for answer in answers] == [""] * 8
     assert {answer.usd for answer in answers} == {0.0}
     with_budget = Budget(max_usd=0.0, max_tokens=100_000)
-    assert ask("more", **options, budget=with_budget).usd == 0.0
-    found = probe("local", server={"model": gguf}, calls=calls)
+    assert ask("more", target, replace(options, budget=with_budget)).usd == 0.0
+    found = probe(Target(server={"model": gguf}), options)
     assert found.usage
     assert found.stream_usage
     assert found.logprobs
@@ -417,20 +449,19 @@ def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):
 @pytest.mark.parametrize("by_url", [True, False])
 def test_a_stream_leaves_no_broken_connection_to_the_next(shared, gguf, calls, concurrency, by_url):
     url = f"{shared.url}/v1"
-    where = {"endpoint": url, "model": "m"} if by_url else {"server": {"model": gguf}}
-    options = {"parameters": PLAIN, "calls": calls, "concurrency": concurrency, "stream": True}
-    answers = ask_many(PROMPTS, **where, **options)
+    target = Target(url, "m", PLAIN) if by_url else Target("local", "", PLAIN, {"model": gguf})
+    options = CallOptions(calls=calls, concurrency=concurrency, stream=True)
+    answers = ask_many(PROMPTS, target, options)
     assert [answer.error for answer in answers] == [""] * len(PROMPTS)
     assert [answer.retries for answer in answers] == [0] * len(PROMPTS)
 
 
 def test_the_local_server_killed_in_mid_stream_costs_one_retry(gguf, home, calls):
-    server = endpoints.start(gguf)
+    server = process.start(gguf)
     long = {"max_tokens": 400, "ignore_eos": True}
+    way = fakes.ways(server={"model": gguf}, parameters=long, calls=calls, stream=True)
     made = {}
-    thread = threading.Thread(target=lambda: made.update(answer=ask(
-        "a good film", server={"model": gguf}, parameters=long, calls=calls, stream=True,
-    )))  # fmt: skip
+    thread = threading.Thread(target=lambda: made.update(answer=ask("a good film", *way)))
     thread.start()
     time.sleep(0.3)
     os.kill(server.pid, signal.SIGKILL)
@@ -442,13 +473,15 @@ def test_the_local_server_killed_in_mid_stream_costs_one_retry(gguf, home, calls
 
 NOTEBOOK = """
 import sys
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
+from diptych.llmops.server import process
 model = sys.argv[1]
-answers = ask_many([f"{sys.argv[2]} {i}" for i in range(5)], server={"model": model},
-                   parameters={"max_tokens": 4}, concurrency=4)
+target = Target(server={"model": model}, parameters={"max_tokens": 4})
+answers = ask_many([f"{sys.argv[2]} {i}" for i in range(5)], target, CallOptions(concurrency=4))
 assert not any(answer.error for answer in answers), answers
-print(endpoint.find(model).pid)
+print(process.find(model).pid)
 """
 
 

@@ -19,7 +19,9 @@ from diptych.llmops.client import batch_job
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.batch import BatchError, ask_batch, cancel, costs
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.request import make_plan
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.request import prepare
+from diptych.llmops.client.target import Target
 
 PROMPTS = [f"a {'bad' if i % 3 else 'good'} film {i}" for i in range(8)]
 PLAIN = {"temperature": 0, "max_tokens": 20}
@@ -36,11 +38,11 @@ def fake(monkeypatch, home):
 def ask(fake, calls):
     """Ask in a batch, or in real time with `how`."""
 
-    def ask(prompts=PROMPTS, how=ask_batch, **more):
-        options = {"endpoint": fake.url, "model": "m", "key_env": "TEST_KEY", "calls": calls,
-                   "parameters": PLAIN}  # fmt: skip
-        options |= {"poll_s": 0.01} if how is ask_batch else {}
-        return how(prompts, **options | more)
+    def ask(prompts=PROMPTS, how=ask_batch, wait_s=None, **more):
+        fields = {"endpoint": fake.url, "model": "m", "key_env": "TEST_KEY", "calls": calls,
+                  "parameters": PLAIN}  # fmt: skip
+        waits = {"poll_s": 0.01, "wait_s": wait_s} if how is ask_batch else {}
+        return how(prompts, *fakes.ways(**fields | more), **waits)
 
     return ask
 
@@ -117,7 +119,8 @@ def test_a_batch_cancelled_while_it_is_waited_for(fake, ask):
     script = f"""
 import os
 from diptych.llmops.client.batch import ask_batch
-answers = ask_batch({PROMPTS!r}, endpoint={fake.url!r}, model="m", key_env="TEST_KEY", poll_s=0.01)
+from diptych.llmops.client.target import Target
+answers = ask_batch({PROMPTS!r}, Target({fake.url!r}, "m", key_env="TEST_KEY"), poll_s=0.01)
 print(sorted(a.error for a in answers)[-1], sum(not a.error for a in answers))
 """
     waiting = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -125,11 +128,11 @@ print(sorted(a.error for a in answers)[-1], sum(not a.error for a in answers))
     while not any(b["step"] > 2 for b in fake.batches.values()):
         assert time.monotonic() < until, "it never waited"
         time.sleep(0.01)
-    assert cancel(fake.url, "TEST_KEY") == 1
+    assert cancel(Target(fake.url, key_env="TEST_KEY")) == 1
     said, _ = waiting.communicate(timeout=60)
     assert said.strip() == "The batch was cancelled first. 2"
     with pytest.raises(ValueError, match="ends with the process that asks"):
-        cancel("local")
+        cancel(Target())
 
 
 def test_a_batch_that_is_refused_says_which_line(fake, ask, calls):
@@ -167,8 +170,10 @@ def test_a_wait_that_is_over_leaves_the_batch_and_it_is_taken_up(fake, ask):
 RUN = """
 import sys
 from diptych.llmops.client.batch import ask_batch
-ask_batch([f"a good film {i}" for i in range(6)], endpoint=sys.argv[1], model="m",
-          key_env="TEST_KEY", calls=sys.argv[2], poll_s=0.02)
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
+ask_batch([f"a good film {i}" for i in range(6)], Target(sys.argv[1], "m", key_env="TEST_KEY"),
+          CallOptions(calls=sys.argv[2]), poll_s=0.02)
 """
 
 
@@ -200,9 +205,9 @@ def test_a_batch_whose_making_was_cut_off_is_found_again(fake, ask):
 
 
 def test_a_note_of_a_batch_that_was_never_made_is_dropped(fake, ask):
-    plan = make_plan(PROMPTS, fake.url, "m", PLAIN, None, "TEST_KEY")
-    (lines,) = batch_job.parts(plan.named())
-    batch_job.Job.begin(batch_job.Remote(plan).folder, 0, lines)
+    prepared = prepare(PROMPTS, Target(fake.url, "m", PLAIN, key_env="TEST_KEY"))
+    (lines,) = batch_job.parts(prepared.by_hash())
+    batch_job.BatchJob.begin(batch_job.Remote(prepared).folder, 0, lines)
     assert all(not a.error for a in ask())
     assert len(fake.batches) == 1
     assert notes() == []
@@ -253,13 +258,13 @@ def test_what_a_batch_would_save():
 
 
 def test_the_local_model_works_through_the_same_file(shared, gguf, calls):
-    options = {"server": {"model": gguf}, "parameters": PLAIN, "calls": calls}
-    later = ask_batch(PROMPTS, **options, run="b")
-    now = ask_many(PROMPTS, **options, repeat=1)
+    target = Target(server={"model": gguf}, parameters=PLAIN)
+    later = ask_batch(PROMPTS, target, CallOptions(calls=calls, run="b"))
+    now = ask_many(PROMPTS, target, CallOptions(calls=calls, repeat=1))
     assert [a.text for a in later] == [a.text for a in now]
     assert [type(a) for a in later] == [type(a) for a in now]
     assert [a.completion_tokens for a in later] == [a.completion_tokens for a in now]
     assert {a.usd for a in later} == {0.0}
     assert len(calls.table(run="b")) == len(PROMPTS)
-    assert all(a.cached for a in ask_batch(PROMPTS, **options))
+    assert all(a.cached for a in ask_batch(PROMPTS, target, CallOptions(calls=calls)))
     assert notes() == []

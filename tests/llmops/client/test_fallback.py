@@ -12,7 +12,9 @@ from llmops import fakes
 
 from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.client.fallback import AllowanceError, Chain, Link, summary
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.target import Target
 
 PLAIN = {"temperature": 0, "max_tokens": 20}
 PROMPTS = [f"a good film {i}" for i in range(6)]
@@ -28,7 +30,14 @@ def pair(monkeypatch):
 
 
 def link(fake, deadline_s=20.0, model="m"):
-    return Link(fake.url, model, deadline_s, PLAIN, key_env="TEST_KEY")
+    return Link(Target(fake.url, model, PLAIN, key_env="TEST_KEY"), deadline_s)
+
+
+def chained(links, calls, max_tokens=None, patience=3, rest_s=30.0, **fields):
+    return Chain(
+        links, CallOptions(calls=calls, **fields),
+        max_tokens=max_tokens, patience=patience, rest_s=rest_s,
+    )  # fmt: skip
 
 
 SERVER = """
@@ -51,7 +60,7 @@ def process():
 
 
 def test_the_first_answers_while_it_can(pair, calls):
-    chain = Chain([link(fake) for fake in pair], calls=calls, run="r", prompt_version="p")
+    chain = chained([link(fake) for fake in pair], calls, run="r", prompt_version="p")
     reply = chain.ask("a bad film", caller="ann")
     assert (reply.answer.text[:8], reply.step, reply.errors) == ("negative", 0, ())
     (row,) = calls.table(run="r").to_dict("records")
@@ -61,7 +70,7 @@ def test_the_first_answers_while_it_can(pair, calls):
 
 def test_a_primary_killed_in_the_middle_is_replaced_by_the_next(process, pair, calls):
     server, url = process
-    chain = Chain([Link(url, "m", 20.0, PLAIN), link(pair[1])], calls=calls)
+    chain = chained([Link(Target(url, "m", PLAIN), 20.0), link(pair[1])], calls)
     assert chain.ask("first").step == 0
     os.kill(server.pid, signal.SIGKILL)
     server.wait()
@@ -78,7 +87,7 @@ def test_a_primary_killed_in_the_middle_is_replaced_by_the_next(process, pair, c
 def test_a_primary_beyond_its_latency_budget_is_not_waited_for(pair, calls):
     slow, quick = pair
     slow.delay = 0.8
-    reply = Chain([link(slow, 0.2), link(quick)], calls=calls).ask("a good film")
+    reply = chained([link(slow, 0.2), link(quick)], calls).ask("a good film")
     assert reply.step == 1
     assert reply.errors == ((slow.url, "no answer in time"),)
     failed = calls.table().query("step == 0").iloc[0]
@@ -90,9 +99,9 @@ def test_a_stream_that_trickles_is_beyond_the_budget_too(pair, calls):
     """Each piece comes in time, and the whole does not."""
     slow, quick = pair
     slow.pause = 0.15  # three words: 0.45 s
-    chain = Chain([link(slow, 0.3), link(quick)], calls=calls)
-    assert chain.ask("a good film", stream=True).step == 1
-    assert Chain([link(slow, 20.0)], calls=calls).ask("a good film", stream=True).step == 0
+    chain = chained([link(slow, 0.3), link(quick)], calls, stream=True)
+    assert chain.ask("a good film").step == 1
+    assert chained([link(slow, 20.0)], calls, stream=True).ask("a good film").step == 0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def test_a_stream_that_trickles_is_beyond_the_budget_too(pair, calls):
 )  # fmt: skip
 def test_whatever_fails_the_next_answers(pair, calls, trouble, told):
     pair[0].troubles = [trouble]
-    reply = Chain([link(fake) for fake in pair], calls=calls).ask("a good film")
+    reply = chained([link(fake) for fake in pair], calls).ask("a good film")
     assert reply.step == 1
     assert told in reply.errors[0][1]
 
@@ -111,7 +120,7 @@ def test_where_none_answers_every_reason_is_told(pair, calls):
     for fake in pair:
         fake.troubles = ["overloaded"]
     links = [link(fake) for fake in pair]
-    reply = Chain(links, calls=calls).ask("a good film")
+    reply = chained(links, calls).ask("a good film")
     assert reply.step is None
     assert reply.answer.text is None
     assert [name for name, _ in reply.errors] == [fake.url for fake in pair]
@@ -124,7 +133,7 @@ def test_where_none_answers_every_reason_is_told(pair, calls):
 def test_a_link_that_fails_again_and_again_rests(pair, calls):
     first, _ = pair
     first.troubles = ["overloaded"] * 3
-    chain = Chain([link(fake) for fake in pair], patience=3, rest_s=600, calls=calls)
+    chain = chained([link(fake) for fake in pair], calls, patience=3, rest_s=600)
     assert [chain.ask(prompt).step for prompt in PROMPTS[:5]] == [1] * 5
     assert len(first.seen) == 3  # the other two found it resting
     assert chain.ask("at rest").errors == ((first.url, "left out after failures"),)
@@ -133,7 +142,7 @@ def test_a_link_that_fails_again_and_again_rests(pair, calls):
 def test_after_its_rest_a_link_is_tried_again(pair, calls):
     first, _ = pair
     first.troubles = ["overloaded"] * 2
-    chain = Chain([link(fake) for fake in pair], patience=1, rest_s=0.01, calls=calls)
+    chain = chained([link(fake) for fake in pair], calls, patience=1, rest_s=0.01)
     steps = []
     for prompt in PROMPTS[:3]:
         steps.append(chain.ask(prompt).step)
@@ -145,20 +154,20 @@ def test_many_questions_are_asked_in_order_and_once(pair, calls):
     first, second = pair
     first.troubles = [None, "overloaded", None, "overloaded"]
     links = [link(fake) for fake in pair]
-    replies = Chain(links, calls=calls).ask_many(PROMPTS, concurrency=2)
+    replies = chained(links, calls, concurrency=2).ask_many(PROMPTS)
     assert [reply.answer.text[-12:] for reply in replies] == [p[-12:] for p in PROMPTS]
     assert sum(reply.step for reply in replies) == len(second.seen) == 2
     assert len(first.seen) == len(PROMPTS)
     assert summary(replies, links)["answered"].tolist() == [4, 2]
-    again = Chain(links, calls=calls).ask_many(PROMPTS)
+    again = chained(links, calls).ask_many(PROMPTS)
     assert sum(reply.answer.cached for reply in again) == 4  # of the first; the second's are not
 
 
 def test_a_local_server_that_cannot_start_is_a_failure_on_record(pair, calls, tmp_path, home):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF of something else")
-    local = Link("local", parameters=PLAIN, server={"model": broken})
-    reply = Chain([local, link(pair[1])], calls=calls).ask("a good film", caller="ann")
+    local = Link(Target(parameters=PLAIN, server={"model": broken}))
+    reply = chained([local, link(pair[1])], calls).ask("a good film", caller="ann")
     assert reply.step == 1
     assert "did not start" in reply.errors[0][1]
     row = calls.table(endpoint="local").iloc[0]
@@ -167,8 +176,8 @@ def test_a_local_server_that_cannot_start_is_a_failure_on_record(pair, calls, tm
 
 def test_the_local_model_stands_in(shared, gguf, pair, calls):
     pair[0].troubles = ["overloaded"]
-    local = Link("local", parameters=PLAIN, server={"model": gguf})
-    reply = Chain([link(pair[0]), local], calls=calls).ask("a good film")
+    local = Link(Target(parameters=PLAIN, server={"model": gguf}))
+    reply = chained([link(pair[0]), local], calls).ask("a good film")
     assert (reply.step, reply.answer.usd) == (1, 0.0)
 
 
@@ -176,9 +185,9 @@ def test_a_wrong_chain_is_refused_before_any_call(pair, monkeypatch):
     with pytest.raises(ValueError, match="links: there are none"):
         Chain([])
     with pytest.raises(EndpointError, match="'nowhere' is not known"):
-        Chain([link(pair[0]), Link("nowhere")])
+        Chain([link(pair[0]), Link(Target("nowhere"))])
     with pytest.raises(EndpointError, match="is not there; give a GGUF file"):
-        Chain([Link(server={"model": "none.gguf"}), link(pair[0])])
+        Chain([Link(Target(server={"model": "none.gguf"})), link(pair[0])])
     monkeypatch.delenv("TEST_KEY")
     with pytest.raises(EndpointError, match="TEST_KEY is not set"):
         Chain([link(pair[0])])
@@ -191,7 +200,7 @@ def at_most(prompt):
 
 def test_a_caller_is_refused_when_the_days_tokens_are_used_up(pair, calls):
     allowed = at_most(PROMPTS[0]) + 20  # each uses 16 of them
-    chain = Chain([link(pair[0])], max_tokens=allowed, calls=calls)
+    chain = chained([link(pair[0])], calls, max_tokens=allowed)
     chain.ask(PROMPTS[0], caller="ann")
     chain.ask(PROMPTS[1], caller="ann")
     told = rf"caller: ann may use {allowed} tokens a day and has used 32, .* after 00:00 UTC"
@@ -207,16 +216,16 @@ def test_the_allowance_is_the_ledgers_and_a_new_day_brings_a_new_one(pair, calls
     used = {"endpoint": "x", "model": "m", "request": "h", "input": {}, "caller": "ann",
             "prompt_tokens": 1_000}  # fmt: skip
     calls.log([used | {"time": datetime.now(UTC) - timedelta(days=1)}])
-    options = {"max_tokens": at_most(PROMPTS[0]), "calls": calls}
-    assert Chain([link(pair[0])], **options).ask(PROMPTS[0], caller="ann").step == 0
+    most = at_most(PROMPTS[0])
+    assert chained([link(pair[0])], calls, max_tokens=most).ask(PROMPTS[0], caller="ann").step == 0
     with pytest.raises(AllowanceError, match="has used 16"):  # another process would see it too
-        Chain([link(pair[0])], **options).ask(PROMPTS[1], caller="ann")
+        chained([link(pair[0])], calls, max_tokens=most).ask(PROMPTS[1], caller="ann")
 
 
 def test_a_budget_is_of_all_callers_together(pair, calls):
     one = at_most(PROMPTS[0])
     budget = Budget(max_tokens=one + 20)
-    chain = Chain([link(pair[0])], max_tokens=10 * one, budget=budget, calls=calls)
+    chain = chained([link(pair[0])], calls, max_tokens=10 * one, budget=budget)
     chain.ask(PROMPTS[0], caller="ann")
     chain.ask(PROMPTS[1], caller="ben")
     with pytest.raises(BudgetError, match=r"budget: max_tokens is .* 32 is spent") as error:
@@ -228,17 +237,17 @@ def test_a_budget_is_of_all_callers_together(pair, calls):
 
 def test_a_refused_caller_holds_nothing_of_what_all_may_spend(pair, calls):
     budget = Budget(max_tokens=100_000)
-    chain = Chain([link(pair[0])], max_tokens=at_most(PROMPTS[0]), budget=budget, calls=calls)
+    chain = chained([link(pair[0])], calls, max_tokens=at_most(PROMPTS[0]), budget=budget)
     chain.ask(PROMPTS[0], caller="ann")
     with pytest.raises(AllowanceError):
         chain.ask(PROMPTS[1], caller="ann")
     assert (budget.tokens, budget.held_tokens) == (16, 0)
-    assert Chain([link(pair[0])], budget=budget, calls=calls).ask(PROMPTS[2]).step == 0
+    assert chained([link(pair[0])], calls, budget=budget).ask(PROMPTS[2]).step == 0
     assert budget.tokens == 32
 
 
 def test_an_unknown_price_is_refused_where_dollars_are_limited(pair, calls):
-    chain = Chain([link(pair[0])], max_tokens=1_000, budget=Budget(max_usd=1.0), calls=calls)
+    chain = chained([link(pair[0])], calls, max_tokens=1_000, budget=Budget(max_usd=1.0))
     with pytest.raises(ValueError, match="max_usd: no price is known for 'm'"):
         chain.ask("x", caller="ann")
     assert pair[0].seen == []

@@ -1,6 +1,7 @@
 """An endpoint under load, and a batch beside real time: on the wire and on the local server."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -8,6 +9,8 @@ from llmops import fakes
 from llmops.fake_batch import FakeBatch
 
 from diptych.llmops.client import load_test
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 
 PROMPTS = [f"a {'bad' if i % 3 else 'good'} film {i}" for i in range(12)]
 PLAIN = {"temperature": 0, "max_tokens": 20}
@@ -21,19 +24,21 @@ def fake(monkeypatch, home):
 
 
 @pytest.fixture
-def options(fake, calls):
-    return {
-        "endpoint": fake.url, "model": "m", "key_env": "TEST_KEY", "parameters": PLAIN,
-        "calls": calls,
-    }  # fmt: skip
+def target(fake):
+    return Target(fake.url, "m", PLAIN, key_env="TEST_KEY")
 
 
-def test_each_level_asks_all_with_so_many_under_way(fake, options, calls):
+@pytest.fixture
+def options(calls):
+    return CallOptions(run="r", calls=calls)
+
+
+def test_each_level_asks_all_with_so_many_under_way(fake, target, options, calls):
     fake.delay = 0.06
     levels = []
     for level in (1, 4):
         fake.most = 0
-        levels.append(load_test.drive(PROMPTS, [level], run=f"r{level}", **options))
+        levels.append(load_test.drive(PROMPTS, [level], target, replace(options, run=f"r{level}")))
         assert fake.most == level
     found = pd.concat(levels)
     assert found.groupby("concurrency").size().to_dict() == {1: 12, 4: 12}
@@ -44,22 +49,29 @@ def test_each_level_asks_all_with_so_many_under_way(fake, options, calls):
     assert load_test.summary(found)["ok"].tolist() == [12, 12]
 
 
-def test_nothing_that_is_timed_comes_from_the_ledger(fake, options):
-    load_test.drive(PROMPTS, [2, 2], run="r", **options)
+def test_nothing_that_is_timed_comes_from_the_ledger(fake, target, options):
+    load_test.drive(PROMPTS, [2, 2], target, options)
     assert len(fake.seen) == 2 * len(PROMPTS)
-    load_test.drive(PROMPTS, [2], run="another", **options)
+    load_test.drive(PROMPTS, [2], target, replace(options, run="another"))
     assert len(fake.seen) == 3 * len(PROMPTS)
 
 
+def test_without_a_run_nothing_is_timed(fake, target, options):
+    for ask in (load_test.beside_batch, lambda *a: load_test.drive(a[0], [1], *a[1:])):
+        with pytest.raises(ValueError, match="run: is not given"):
+            ask(PROMPTS, target, replace(options, run=""))
+    assert fake.seen == []
+
+
 def test_a_number_of_its_own_fits_the_ledger():
-    made = {load_test.fresh(f"run {i}") for i in range(500)}
+    made = {load_test.unused_repeat(f"run {i}") for i in range(500)}
     assert len(made) == 500
     assert all(0 <= number < 2**31 for number in made)
 
 
-def test_what_failed_is_counted_and_not_timed(fake, options):
+def test_what_failed_is_counted_and_not_timed(fake, target, options):
     fake.troubles = ["html"] * 3
-    found = load_test.drive(PROMPTS, [1], run="r", **options)
+    found = load_test.drive(PROMPTS, [1], target, options)
     assert found["error"].tolist().count("") == 9
     line = load_test.summary(found).iloc[0]
     assert (line["ok"], line["failed"]) == (9, 3)
@@ -87,8 +99,8 @@ def test_rates_and_percentiles():
 
 def test_the_local_server_under_load(shared, gguf, calls):
     prompts = [f"Write about film {i}." for i in range(6)]
-    options = {"server": {"model": gguf}, "parameters": {"max_tokens": 5, "ignore_eos": True}}
-    found = load_test.drive(prompts, [1, 6], run="r", calls=calls, **options)
+    target = Target(server={"model": gguf}, parameters={"max_tokens": 5, "ignore_eos": True})
+    found = load_test.drive(prompts, [1, 6], target, CallOptions(run="r", calls=calls))
     assert found["error"].eq("").all()
     assert found["completion_tokens"].eq(5).all()
     table = load_test.summary(found)
@@ -97,8 +109,8 @@ def test_the_local_server_under_load(shared, gguf, calls):
     assert (table["first_token_p50_ms"] <= table["p50_ms"]).all()
 
 
-def test_a_batch_stands_beside_real_time(fake, options):
-    found = load_test.beside_batch(PROMPTS, run="r", poll_s=0.01, **options).set_index("name")
+def test_a_batch_stands_beside_real_time(fake, target, options):
+    found = load_test.beside_batch(PROMPTS, target, options, poll_s=0.01).set_index("name")
     assert found["ok"].tolist() == [12, 12]
     assert found["cached"].tolist() == [0, 0]
     for column in ("tokens in", "tokens out"):
@@ -107,43 +119,43 @@ def test_a_batch_stands_beside_real_time(fake, options):
     assert len(fake.seen) == 12
 
 
-def test_a_remote_batch_is_paid_once_and_real_time_is_timed_anew(fake, options):
-    options |= {"poll_s": 0.01, "wait_s": 60}
-    load_test.beside_batch(PROMPTS, run="r", **options)
-    again = load_test.beside_batch(PROMPTS, run="another", **options).set_index("name")
+def test_a_remote_batch_is_paid_once_and_real_time_is_timed_anew(fake, target, options):
+    waits = {"poll_s": 0.01, "wait_s": 60}
+    load_test.beside_batch(PROMPTS, target, options, **waits)
+    other = replace(options, run="another")
+    again = load_test.beside_batch(PROMPTS, target, other, **waits).set_index("name")
     assert again["cached"].to_dict() == {"real time": 0, "batch": 12}
     assert len(fake.batches) == 1
 
 
-def test_failures_of_a_batch_are_counted(fake, options):
+def test_failures_of_a_batch_are_counted(fake, target, options):
     fake.wrong = frozenset(PROMPTS[:2])
-    found = load_test.beside_batch(PROMPTS, run="r", poll_s=0.01, **options).set_index("name")
+    found = load_test.beside_batch(PROMPTS, target, options, poll_s=0.01).set_index("name")
     assert found.loc["batch", ["ok", "failed"]].tolist() == [10, 2]
 
 
-def test_an_endpoint_without_batches_is_told_and_ends_nothing(options, home, monkeypatch):
+def test_an_endpoint_without_batches_is_told_and_ends_nothing(target, options, home, monkeypatch):
     with fakes.serving(fakes.make("anthropic")) as other:
-        found = load_test.beside_batch(PROMPTS, run="r", **options | {"endpoint": other.url})
+        found = load_test.beside_batch(PROMPTS, replace(target, endpoint=other.url), options)
     assert found["ok"].tolist() == [12, 0]
     assert found["note"][0] == ""
     assert "has it the Batch API?" in found["note"][1]
 
 
-def test_a_batch_that_takes_longer_is_told_and_taken_up_again(fake, options):
+def test_a_batch_that_takes_longer_is_told_and_taken_up_again(fake, target, options):
     course, fake.course = fake.course, ("in_progress",) * 10_000
-    options |= {"poll_s": 0.01}
-    found = load_test.beside_batch(PROMPTS, run="r", wait_s=0.05, **options)
+    found = load_test.beside_batch(PROMPTS, target, options, poll_s=0.01, wait_s=0.05)
     assert "ask the same again later" in found["note"][1]
     fake.course = course
-    again = load_test.beside_batch(PROMPTS, run="another", wait_s=60, **options)
+    other = replace(options, run="another")
+    again = load_test.beside_batch(PROMPTS, target, other, poll_s=0.01, wait_s=60)
     assert again["ok"].tolist() == [12, 12]
     assert len(fake.batches) == 1
 
 
 def test_a_batch_of_the_local_model(shared, gguf, calls):
-    found = load_test.beside_batch(
-        PROMPTS[:3], run="r", calls=calls, server={"model": gguf}, parameters=PLAIN
-    )
+    target = Target(server={"model": gguf}, parameters=PLAIN)
+    found = load_test.beside_batch(PROMPTS[:3], target, CallOptions(run="r", calls=calls))
     assert found["name"].tolist() == ["real time", "batch"]
     assert found["ok"].tolist() == [3, 3]
     assert found["usd"].tolist() == [0, 0]

@@ -8,6 +8,8 @@ import pytest
 from llmops import fakes
 
 from diptych.core.evaluation import stats
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import checklist
 from diptych.llmops.evaluation.checklist import INJECTION, MINIMUM, NAMES, NEGATION, TYPOS, Case
 from diptych.llmops.prompts.prompt import Prompt
@@ -65,7 +67,9 @@ def perfect(cases):
 
 
 def asked(reader, cases, calls, **options):
-    return checklist.run(Variant(PLAIN, reader.url, "m"), cases, calls=calls, **options)
+    return checklist.run(
+        Variant(PLAIN, Target(reader.url, "m")), cases, CallOptions(calls=calls, **options)
+    )
 
 
 def shares(tests):

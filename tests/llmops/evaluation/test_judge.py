@@ -1,11 +1,14 @@
 """A judge that knows, one that follows the place, and one that is not there."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from llmops import fakes
 
 from diptych.core.store.calls import Calls
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import judge, scorers
 from diptych.llmops.evaluation.judge import Judge
 from diptych.llmops.prompts.prompt import Prompt
@@ -36,12 +39,16 @@ class Rambles(fakes.Fake):
 def options(tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_KEY", fakes.KEY)
     with Calls(tmp_path / "ledger.db") as calls:
-        yield {"calls": calls, "key_env": "TEST_KEY"}
+        yield CallOptions(calls=calls)
 
 
-def judged(kind, options, **more):
+def at(fake):
+    return Target(fake.url, "m", key_env="TEST_KEY")
+
+
+def judged(kind, options):
     with fakes.serving(kind("openai")) as fake:
-        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options | more)
+        asked = Judge(SHORT, at(fake), options)
         found = asked.compare(list("wxyz"), *PAIRS)
         return found, len(fake.seen)
 
@@ -75,7 +82,7 @@ def test_a_reply_that_names_both_or_a_call_that_failed_is_no_verdict(options):
     assert math.isnan(judge.trust(found)["value"].iloc[0])
     with fakes.serving(fakes.make("openai")) as fake:
         fake.troubles = ["overloaded"] * 9
-        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options | {"max_retries": 0})
+        asked = Judge(SHORT, at(fake), replace(options, max_retries=0))
         assert asked.compare(["q"], ["x"], ["y"])["verdict"].tolist() == ["failed"]
         assert asked.compare([], [], []).empty
 
@@ -84,7 +91,7 @@ def test_as_a_scorer_it_compares_with_the_reference(options):
     prompt = Prompt("p", "t", ("text",), "", "Sum up: {text}")
     rows = [{"text": "...", "label": "good reference"}] * 4
     with fakes.serving(Knows("openai")) as fake:
-        asked = Judge(SHORT, endpoint=fake.url, model="m", options=options)
+        asked = Judge(SHORT, at(fake), options)
         found = asked(prompt, rows, ["bad", "good reference", "also good", None])
         assert "Sum up: ..." in fake.seen[0]["messages"][0]["content"]
     assert [grade.score for grade in found] == [0, 1, 0.5, 0]

@@ -7,6 +7,8 @@ from llmops import fakes
 
 from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import search
 from diptych.llmops.prompts import candidates, prompt
 from diptych.llmops.prompts.prompt import Prompt
@@ -148,7 +150,7 @@ def writer(home):
 
 
 def test_what_a_model_writes_is_used_if_it_keeps_inputs_and_labels(writer):
-    made = candidates.written(PLAIN, f"{writer.url}#m", 10)
+    made = candidates.written(PLAIN, 10, Target(writer.url, "m"))
     assert len(writer.seen) == 10
     assert {one.user for one in made} == {
         "Decide: positive or negative?\n{text}", "Positive or negative: {text}",
@@ -165,8 +167,11 @@ ROWS = pd.DataFrame(
 
 
 def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
-    champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
-    others = [*candidates.ours(PLAIN, 6, 0), *candidates.written(PLAIN, f"{writer.url}#m", 10)]
+    champion = build.Variant(PLAIN, Target(writer.url, "m"))
+    others = [
+        *candidates.ours(PLAIN, 6, 0),
+        *candidates.written(PLAIN, 10, Target(writer.url, "m")),
+    ]
     others = [one for one in others if "Decide" not in one.user[1:]]
     winner, found = search.optimise(champion, others, ROWS, budget=200)
     assert winner.user.startswith("Decide")
@@ -179,21 +184,23 @@ def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
 
 def test_a_champion_that_none_beats_stays_as_it_is(writer):
     best = Prompt("best", "reviews", ("text",), "", "Decide.\n{text}", output=PLAIN.output)
-    champion = build.Variant(best, endpoint=writer.url, model="m")
+    champion = build.Variant(best, Target(writer.url, "m"))
     winner, _ = search.optimise(champion, candidates.ours(PLAIN, 3, 0), ROWS, budget=100)
     assert winner == best
     assert not winner.parent
 
 
 def test_the_search_keeps_to_the_budget_of_tokens(writer, tmp_path):
-    champion = build.Variant(PLAIN, endpoint=writer.url, model="m")
+    champion = build.Variant(PLAIN, Target(writer.url, "m"))
     others, whole = candidates.ours(PLAIN, 3, 0), Budget(max_tokens=10**9)
     rows = ROWS.assign(text=ROWS["id"] + ROWS["text"])  # equal questions are asked once
-    _, found = search.optimise(champion, others, rows, 300, money=whole, calls=tmp_path / "one")
+    options = CallOptions(calls=tmp_path / "one", budget=whole)
+    _, found = search.optimise(champion, others, rows, 300, options=options)
     assert not found.stopped
     most = whole.tokens * 2 // 3  # the first of two rounds takes half
     money = Budget(max_tokens=most)
-    _, poor = search.optimise(champion, others, rows, 300, money=money, calls=tmp_path / "two")
+    options = CallOptions(calls=tmp_path / "two", budget=money)
+    _, poor = search.optimise(champion, others, rows, 300, options=options)
     assert f"max_tokens is {most:,}" in poor.stopped
     assert poor.pulls < found.pulls
     assert money.tokens <= most

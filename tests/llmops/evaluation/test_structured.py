@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from llmops import fakes
 
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import structured
 from diptych.llmops.evaluation.structured import Checked, SchemaError
 from diptych.llmops.prompts.prompt import Prompt
@@ -58,8 +60,8 @@ def test_a_schema_that_is_none_is_refused():
 
 
 def test_who_enforces_it_is_seen_by_the_answers(fake, calls):
-    variant = Variant(ASK, fake.url, "m")
-    found = structured.compare(variant, ROWS, calls=calls, key_env="TEST_KEY").set_index("name")
+    variant = Variant(ASK, Target(fake.url, "m", key_env="TEST_KEY"))
+    found = structured.compare(variant, ROWS, CallOptions(calls=calls)).set_index("name")
     enforces = "response_format" in fake.honours  # Anthropic takes the field and ignores it
     assert found["value"].to_dict() == {structured.SENT: float(enforces), structured.NOT_SENT: 0}
     assert found["n"].tolist() == [5, 5]
@@ -78,9 +80,9 @@ class Loose(fakes.Fake):
 
 def test_json_of_another_shape_and_failed_calls_are_told_apart(calls):
     with fakes.serving(Loose("vllm", needs_key=False)) as fake:
-        variant = Variant(ASK, fake.url, "m")
+        variant = Variant(ASK, Target(fake.url, "m"))
         fake.troubles = ["html"] * 3
-        found = structured.compare(variant, ROWS, calls=calls, concurrency=1)
+        found = structured.compare(variant, ROWS, CallOptions(calls=calls, concurrency=1))
     assert found["value"].tolist() == [0, 0]
     assert found["most often"].tolist() == [
         "the endpoint's answer is not JSON",
@@ -89,7 +91,8 @@ def test_json_of_another_shape_and_failed_calls_are_told_apart(calls):
 
 
 def test_the_local_server_enforces_it(shared, gguf, calls):
-    variant = Variant(replace(ASK, user="Tell a story of {text}"), server={"model": str(gguf)})
-    found = structured.compare(variant, ROWS.head(3), calls=calls).set_index("name")
+    target = Target(server={"model": str(gguf)})
+    variant = Variant(replace(ASK, user="Tell a story of {text}"), target)
+    found = structured.compare(variant, ROWS.head(3), CallOptions(calls=calls)).set_index("name")
     assert found.loc[structured.SENT, "value"] == 1
     assert found.loc[structured.NOT_SENT, "value"] == 0

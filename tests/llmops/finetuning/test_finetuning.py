@@ -1,6 +1,5 @@
 """What is trained in transformers is what the server answers, adapter and soft prompt alike."""
 
-import dataclasses
 import itertools
 import shutil
 
@@ -10,6 +9,7 @@ import pytest
 
 from diptych.llmops import build
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.finetuning import examples, fitting, lora, soft_prompt, tune, weights
 from diptych.llmops.pretrain import export, tokenizer
@@ -59,7 +59,7 @@ def served(file, model="", adapters=None):
     asked = [{"messages": PROMPT.messages({"text": text})} for text in TEXTS]
     fields = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 10}
     server = {"model": file, "adapters": adapters or {}, "slots": 2}
-    found = ask_many(asked, model=model, parameters=fields, server=server)
+    found = ask_many(asked, Target(model=model, parameters=fields, server=server))
     assert not [answer.error for answer in found if answer.error]
     told = [answer.response["choices"][0].get("logprobs", {}).get("content") for answer in found]
     first = [tokens[0]["top_logprobs"] if tokens else [] for tokens in told]
@@ -191,8 +191,9 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     assert len(losses) == 60
     assert losses[-1] < losses[0] / 4
     server = {"model": base.path, "adapters": {"toy": lora.to_gguf(tuned, tmp_path / "toy.gguf")}}
-    plain = build.Variant(PROMPT, server=server)
-    found = evaluate.evaluate([plain, dataclasses.replace(plain, model="toy")], rows)
+    plain = build.Variant(PROMPT, Target(server=server))
+    toy_model = build.Variant(PROMPT, Target(model="toy", server=server))
+    found = evaluate.evaluate([plain, toy_model], rows)
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
 
@@ -203,14 +204,14 @@ def test_a_tuned_way_to_ask_is_saved_and_asked_again_from_its_files(
 ):
     _, folder = trained
     file = folder / "f16.gguf"
-    champion = build.Variant(PROMPT, server={"model": str(file), "slots": 2})
+    champion = build.Variant(PROMPT, Target(server={"model": str(file), "slots": 2}))
     made = tune(method, champion, toy(20), tmp_path / "made", epochs=8)
     assert (made.rows, made.left_out) == (20, 0)
     assert "20 rows, 0 too long" in str(made)
     bundle.save(made.variant, tmp_path / "kept")
     shutil.rmtree(tmp_path / "made")
     kept = bundle.load(tmp_path / "kept")
-    assert kept.server["slots"] == 2
+    assert kept.target.server["slots"] == 2
     texts = toy(8)
     found = evaluate.evaluate([kept], texts)
     assert not found["error"].any()

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from llmops.fake_finetune import FakeFineTune
 
 from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.providers import EndpointError, Provider
+from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.finetuning import TuningError, jobs, tune
 from diptych.llmops.prompts.prompt import Prompt
@@ -36,7 +38,7 @@ def fake(monkeypatch, home):
 
 @pytest.fixture
 def at(fake):
-    return Provider("openai", fake.url, "gpt-small", "OPENAI_API_KEY")
+    return Target(fake.url, "gpt-small", key_env="OPENAI_API_KEY")
 
 
 def given(rows=ROWS):
@@ -74,7 +76,7 @@ def test_the_same_request_finds_its_job_again_and_pays_once(fake, at):
 @pytest.mark.parametrize("filters", [True, False])
 def test_a_lost_answer_makes_no_second_job(fake, at, filters):
     fake.filters, fake.forget = filters, True
-    with pytest.raises(TuningError, match=r"openai: the connection broke"):
+    with pytest.raises(TuningError, match=rf"{fake.url}: the connection broke"):
         run(at)
     assert fake.posted("/v1/fine_tuning/jobs") == 1
     assert run(at).job == "ftjob-0"
@@ -132,7 +134,7 @@ def test_a_slow_job_goes_on_and_is_found_by_its_id(fake, at):
 
 def test_a_wrong_model_or_key_costs_nothing(fake, at, monkeypatch):
     with pytest.raises(TuningError, match="HTTP 400: Model nobody is not available"):
-        run(at, model="nobody")
+        run(replace(at, model="nobody"))
     assert not fake.jobs
     with pytest.raises(ValueError, match="rows: 9; a job needs at least 10"):
         run(at, ROWS.head(9))
@@ -146,7 +148,7 @@ def test_a_wrong_model_or_key_costs_nothing(fake, at, monkeypatch):
 
 def test_an_endpoint_without_jobs_says_so(home):
     with fakes.serving(fakes.make("vllm")) as plain, pytest.raises(TuningError, match="HTTP 404"):
-        run(Provider("vllm", plain.url, "m"))
+        run(Target(plain.url, "m"))
 
 
 def test_the_budget_refuses_before_anything_is_sent(fake, at):
@@ -167,11 +169,12 @@ def test_the_budget_refuses_before_anything_is_sent(fake, at):
 def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
     with fakes.serving(FakeFineTune("vllm", needs_key=False)) as fake:
         champion = build.Variant(PROMPT)
-        found = tune("api", champion, ROWS, tmp_path, remote=f"{fake.url}#gpt-small", poll_s=0.01)
+        remote = Target(fake.url, "gpt-small")
+        found = tune("api", champion, ROWS, tmp_path, remote=remote, poll_s=0.01)
         assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
         results = evaluate.evaluate([found.variant], ROWS)
     assert results["correct"].all()
-    assert {body["model"] for body in fake.seen} == {found.variant.model}
+    assert {body["model"] for body in fake.seen} == {found.variant.target.model}
 
 
 def test_a_wrong_method_is_told(home, tmp_path):
@@ -179,9 +182,9 @@ def test_a_wrong_method_is_told(home, tmp_path):
     with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
         tune("qlora", champion, ROWS, tmp_path)
     with pytest.raises(ValueError, match="remote: 'local' is the local model; take"):
-        tune("api", champion, ROWS, tmp_path, remote="local")
+        tune("api", champion, ROWS, tmp_path, remote=Target())
     with pytest.raises(ValueError, match="rows: there are none"):
         tune("lora", champion, ROWS.head(0), tmp_path)
-    elsewhere = build.Variant(PROMPT, endpoint="openai")
+    elsewhere = build.Variant(PROMPT, Target("openai"))
     with pytest.raises(ValueError, match="lora tunes the local model, but asked · openai calls"):
         tune("lora", elsewhere, ROWS, tmp_path)

@@ -1,6 +1,7 @@
 """Asking again, doubt and a judge, over a real endpoint whose answers to cards are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.llmops.client.ask import Answer
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.hallucination import uncertainty
 from diptych.llmops.hallucination.detector import Detector
 from diptych.llmops.hallucination.uncertainty import Row
@@ -53,13 +56,14 @@ def asked(n: int) -> list[Row]:
 def options(tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_KEY", fakes.KEY)
     with Calls(tmp_path / "ledger.db") as calls:
-        yield {"calls": calls, "key_env": "TEST_KEY", "model": "m"}
+        yield CallOptions(calls=calls)
 
 
 def collected(options, n=12, samples=3, **more):
     with fakes.serving(Clerk("openai", **more)) as fake:
+        target = Target(fake.url, "m", key_env="TEST_KEY")
         found, costs = uncertainty.collect(
-            asked(n), Detector.load(), samples=samples, endpoint=fake.url, **options
+            asked(n), Detector.load(), target, options, samples=samples
         )
         return found, costs.set_index("method"), len(fake.seen)
 
@@ -70,7 +74,7 @@ def known(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_KEY", fakes.KEY)
         with Calls(tmp_path_factory.mktemp("known") / "ledger.db") as calls:
-            yield collected({"calls": calls, "key_env": "TEST_KEY", "model": "m"})
+            yield collected(CallOptions(calls=calls))
 
 
 def test_every_way_tells_what_was_invented(known):
@@ -118,10 +122,9 @@ def test_where_nothing_was_invented_nothing_is_ranked():
 def test_no_answer_at_all_is_said(options):
     with fakes.serving(Clerk("openai")) as fake:
         fake.troubles = ["overloaded"] * 9
+        target = Target(fake.url, "m", key_env="TEST_KEY")
         with pytest.raises(ValueError, match="questions: none was answered"):
-            uncertainty.collect(
-                asked(3), Detector.load(), endpoint=fake.url, max_retries=0, **options
-            )
+            uncertainty.collect(asked(3), Detector.load(), target, replace(options, max_retries=0))
     with pytest.raises(ValueError, match="samples: 1"):
         uncertainty.collect(asked(3), Detector.load(), samples=1)
 
@@ -162,10 +165,8 @@ def test_entropy_is_that_of_meanings_not_of_words():
 
 
 def test_surprisal_is_the_mean_over_tokens():
-    tokens = [{"token": "a", "logprob": -1.0}, {"token": "b", "logprob": -3.0}]
-    told = Answer("ab", response={"choices": [{"logprobs": {"content": tokens}}]})
-    assert uncertainty.surprisal(told) == 2
-    assert math.isnan(uncertainty.surprisal(Answer("ab", response={"choices": [{}]})))
+    assert uncertainty.surprisal(Answer("ab", log_probabilities=(-1.0, -3.0))) == 2
+    assert math.isnan(uncertainty.surprisal(Answer("ab")))
     assert math.isnan(uncertainty.surprisal(Answer(None, error="x")))
 
 

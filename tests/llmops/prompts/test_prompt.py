@@ -139,7 +139,7 @@ def every_file():
 
 @pytest.mark.parametrize("path", every_file(), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_prompts_of_this_repository_are_sound(path):
-    prompt = prompts.read(path.parent.name, str(path), ("no", "yes"))
+    prompt = prompts.read_prompt(path.parent.name, str(path), ("no", "yes"))
     assert prompt.note.endswith(".")
     assert set(prompt.labels) == ({"no", "yes"} if prompt.task == "any" else set(prompt.labels))
     siblings = {file.stem for file in path.parent.glob("*.md")}
@@ -166,15 +166,15 @@ def test_a_task_without_prompts_takes_the_generic_ones_with_its_labels():
 
 def test_a_prompt_that_is_not_there_is_named():
     with pytest.raises(PromptError, match=r"reviews has no 'plian'\. Did you mean plain\?"):
-        prompts.read("reviews", "plian")
+        prompts.read_prompt("reviews", "plian")
     with pytest.raises(PromptError, match=r"none\.md: cannot be read"):
-        prompts.read("reviews", "none.md")
+        prompts.read_prompt("reviews", "none.md")
 
 
 def test_a_file_of_another_task_is_refused(tmp_path):
     (tmp_path / "x.md").write_text(GOOD)
     with pytest.raises(PromptError, match="task: is reviews, and films is asked"):
-        prompts.read("films", str(tmp_path / "x.md"), ["a", "b"])
+        prompts.read_prompt("films", str(tmp_path / "x.md"), ["a", "b"])
 
 
 ASKED = "a card\nprice: 3\nwhat is it?"

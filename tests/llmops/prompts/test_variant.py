@@ -8,10 +8,12 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.evaluate import evaluate
 from diptych.llmops.prompts.prompt import Prompt
-from diptych.llmops.prompts.variant import Variant, asked_at, forecast, grid
+from diptych.llmops.prompts.variant import Variant, forecast, grid
 
 LABELS = {"type": "string", "enum": ["no", "yes"]}
 PROMPT = Prompt("p", "t", ("text",), "", "{text}", output=LABELS)
@@ -24,7 +26,7 @@ def test_a_grid_is_every_combination_under_names_of_its_own():
     assert len(made) == len({variant.name for variant in made}) == 16
     assert made[0].name == "p"
     assert made[-1].name == "q · openai · gpt-4o · k=4 · t=0.7"
-    with_field = Variant(PROMPT, parameters={"top_p": 0.5}, server={"model": "/x/y.gguf"})
+    with_field = Variant(PROMPT, Target(parameters={"top_p": 0.5}, server={"model": "/x/y.gguf"}))
     assert with_field.name == "p · y · top_p=0.5"
 
 
@@ -40,7 +42,7 @@ def test_a_grid_is_every_combination_under_names_of_its_own():
     ],
 )
 def test_a_model_is_an_endpoint_and_what_follows_it(model, fields):
-    assert asked_at(model) == fields
+    assert Target.parse(model) == Target(**fields)
 
 
 def test_an_endpoint_that_is_not_known_is_named():
@@ -56,7 +58,7 @@ def test_the_answer_is_limited_by_what_it_may_be():
     shaped = Variant(Prompt("p", "t", ("text",), "", "{text}", output=shape)).fields()
     assert fields["max_tokens"] < shaped["max_tokens"] < free["max_tokens"]
     assert shaped["response_format"]["json_schema"]["schema"] == shape
-    own = Variant(PROMPT, parameters={"logprobs": None, "max_tokens": 3}).fields()
+    own = Variant(PROMPT, Target(parameters={"logprobs": None, "max_tokens": 3})).fields()
     assert own == {"temperature": 0.0, "max_tokens": 3}
 
 
@@ -72,20 +74,21 @@ def test_the_forecast_is_an_upper_end_of_what_is_paid_then(tmp_path, monkeypatch
     pool = [({"text": "s"}, "no"), ({"text": "t"}, "yes")]
     models = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
     with Calls(tmp_path / "ledger.db") as calls:
-        found = forecast([(variants, ROWS)], models, pool, 1e-3, calls=calls)
+        options = CallOptions(calls=calls)
+        found = forecast([(variants, ROWS)], models, pool, 1e-3, options)
         line = found.set_index("model").loc["openai/gpt-4o"]
         assert line["calls"] == 4
         usd = Price("openai", "gpt-4o").usd(int(line["tokens in"]), int(line["tokens out"]))
         assert line["usd"] == pytest.approx(usd)
         assert found["fits"].tolist() == ["yes", "yes"]
-        assert forecast([(variants, ROWS)], models, pool, 1e-5, calls=calls)["fits"][0] == "no"
+        assert forecast([(variants, ROWS)], models, pool, 1e-5, options)["fits"][0] == "no"
         with fakes.serving(fakes.make("openai")) as fake:
             model = f"{fake.url}#m"
-            before = forecast([(variants, ROWS)], [model], pool, 1.0, calls=calls).iloc[0]
+            before = forecast([(variants, ROWS)], [model], pool, 1.0, options).iloc[0]
             assert (before["calls"], before["cached"], before["fits"]) == (4, 0, "unknown")
             assert math.isnan(before["usd"])
             assert fake.seen == []
-            asked = grid([PROMPT], [model], [0, 2])
-            evaluate(asked, ROWS.head(1), pool=pool, calls=calls, key_env="TEST_KEY")
-        after = forecast([(variants, ROWS)], [model], pool, calls=calls).iloc[0]
+            asked = grid([PROMPT], [Target(fake.url, "m", key_env="TEST_KEY")], [0, 2])
+            evaluate(asked, ROWS.head(1), options, pool=pool)
+        after = forecast([(variants, ROWS)], [model], pool, options=options).iloc[0]
         assert (after["calls"], after["cached"]) == (2, 2)

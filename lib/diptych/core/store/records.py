@@ -11,7 +11,7 @@ import platform
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,6 @@ from diptych.base import process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
-from diptych.core.store import replayed
 from diptych.execution import runs
 from diptych.execution.cache import dependencies
 from diptych.execution.declaration import read_parameters
@@ -135,8 +134,38 @@ class Record:
         return record
 
 
+class ReplayedLatency:
+    """The seconds that a run did not wait because its answers were in the ledger already.
+
+    Whoever reads answers for the run adds them, as `diptych.llmops.client.ask.ask_many` does.
+    """
+
+    def __init__(self):
+        self._seconds: dict[str, float] = {}
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what answers took when they were asked first, by request; each counts once."""
+        self._seconds.update(seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The sum so far."""
+        return round(sum(self._seconds.values()), 2)
+
+
+@dataclass
 class Recorder(Record):
-    """The record of the run in progress; every change is on disk when the call returns."""
+    """The record of the run in progress; every change is on disk when the call returns.
+
+    Attributes
+    ----------
+    replayed : ReplayedLatency
+        Recorded as ``replayed_seconds``.
+    """
+
+    replayed: ReplayedLatency = field(
+        default_factory=ReplayedLatency, init=False, repr=False, compare=False
+    )
 
     def parent(self) -> Record:
         """Return the run this one builds on."""
@@ -219,7 +248,7 @@ class Recorder(Record):
             "complete": self.complete,
             "values": self.values,
             "facts": self.facts,
-            "spared_seconds": replayed.total(self.id),
+            "replayed_seconds": self.replayed.seconds,
         }
         workspace.write_atomic(self.folder / "result.json", json.dumps(content, indent=1))
 

@@ -8,18 +8,18 @@ it waits takes it up again and does not pay twice. Limits and forms: OpenAI's AP
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import replace
 
 import pandas as pd
 from filelock import FileLock
 
-from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops.client.ask import Answer, as_row, replayed
-from diptych.llmops.client.batch_job import BatchError, Here, Job, Remote, Side, parts
+from diptych.llmops.client.ask import Answer, as_row, from_ledger
+from diptych.llmops.client.batch_job import BatchError, BatchJob, Here, Remote, Side, parts
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.formats import chat_completions
-from diptych.llmops.client.request import Plan, make_plan, opened
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.request import PreparedRequests, opened, prepare
+from diptych.llmops.client.target import Target
 
 __all__ = ["BatchError", "ask_batch", "cancel", "costs"]
 
@@ -28,18 +28,9 @@ POLL_S = 10.0
 
 def ask_batch(
     requests: Iterable,
+    target: Target = Target(),
+    options: CallOptions = CallOptions(),
     *,
-    endpoint: str = "local",
-    model: str = "",
-    parameters: Mapping | None = None,
-    server: Mapping | None = None,
-    key_env: str = "",
-    repeat: int = 0,
-    calls: Calls | str | Path | None = None,
-    run: str = "",
-    prompt_version: str = "",
-    budget: Budget | None = None,
-    progress: bool = False,
     poll_s: float = POLL_S,
     wait_s: float | None = None,
 ) -> list[Answer]:
@@ -47,6 +38,11 @@ def ask_batch(
 
     Parameters
     ----------
+    requests, target
+        See `diptych.llmops.client.ask.ask_many`.
+    options : CallOptions
+        How many calls are under way, their timeout and their retries are a remote endpoint's own
+        affair; the local model is asked with them.
     poll_s : float
         Seconds between two looks at a batch.
     wait_s : float, optional
@@ -60,44 +56,46 @@ def ask_batch(
     ValueError, EndpointError, BudgetError, LedgerError
         See `ask_many`.
     """
-    plan = make_plan(requests, endpoint, model, parameters, server, key_env)
-    with opened(calls) as book:
-        found = book.answered(plan.hashes, repeat)
-        answers = {name: replayed(row) for name, row in found.items()}
-        todo = {name: body for name, body in plan.named().items() if name not in answers}
+    prepared = prepare(requests, target)
+    wire, repeat = prepared.provider.wire, options.repeat
+    with opened(options.calls) as calls:
+        rows = calls.answered(prepared.hashes, repeat)
+        answers = {name: from_ledger(row, wire) for name, row in rows.items()}
+        todo = {name: body for name, body in prepared.by_hash().items() if name not in answers}
         if not todo:
-            return [answers[name] for name in plan.hashes]
-        facts = {"endpoint": plan.at.name, "run": run, "prompt_version": prompt_version}
-        purse, spent = budget or Budget(), (0.0, 0)
-        here = Here(plan, {"calls": book, "run": run, "prompt_version": prompt_version})
-        side = here if plan.at.name == "local" else Remote(plan)
+            return [answers[name] for name in prepared.hashes]
+        facts = {"endpoint": prepared.provider.name, **options.facts()}
+        purse, spent = options.budget or Budget(), (0.0, 0)
+        # the local calls are within what this batch holds back of the budget
+        here = replace(options, calls=calls, budget=None)
+        side = Here(prepared, here) if target.is_local else Remote(prepared)
         jobs, held = _jobs(side, todo, repeat, purse)
         try:
             for job in jobs:
-                side.wait(job, poll_s, wait_s, progress)
-                got = _collect(side, job)
+                side.wait(job, poll_s, wait_s, options.progress)
+                results = _collect(side, job)
                 # another process may have taken up the same batch
-                known = book.answered(list(got), repeat) if side.records else got
-                rows = [as_row(name, job.bodies[name], got[name]) for name in got.keys() - known]
-                book.log([facts | {"repeat": repeat} | row for row in rows])
+                known = calls.answered(list(results), repeat) if side.records else results
+                new = results.keys() - known
+                calls.log([facts | as_row(name, job.bodies[name], results[name]) for name in new])
                 job.close()
-                answers |= got
-                spent = _sum(spent, got.values())
+                answers |= results
+                spent = _sum(spent, results.values())
         finally:
             purse.settle(held, *spent)
-    return [answers[name] for name in plan.hashes]
+    return [answers[name] for name in prepared.hashes]
 
 
-def cancel(endpoint: str, key_env: str = "") -> int:
+def cancel(target: Target) -> int:
     """Cancel this workspace's batches at a remote endpoint, and return how many.
 
     What they had done is paid; asking the same again reads it and asks for the rest.
     """
-    if endpoint == "local":
+    if target.is_local:
         raise ValueError("endpoint: a batch of the local model ends with the process that asks")
-    side = Remote(make_plan([], endpoint, key_env=key_env))
+    side = Remote(prepare([], target))
     jobs = [job for job in side.noted() if job.id]
-    with side.told():
+    with side.explained():
         for job in jobs:
             side.client.batches.cancel(job.id)
     return len(jobs)
@@ -133,7 +131,7 @@ def costs(prompt_tokens: int, completion_tokens: int, models: Iterable[str]) -> 
 
 def _jobs(
     side: Side, todo: Mapping[str, dict], repeat: int, purse: Budget
-) -> tuple[list[Job], tuple[float, int]]:
+) -> tuple[list[BatchJob], tuple[float, int]]:
     """Return the batches made before that hold what is asked and those now made, and their cost."""
     jobs, left = [], dict(todo)
     with FileLock(side.folder / "lock"):
@@ -146,10 +144,10 @@ def _jobs(
                 job.keep()
                 jobs.append(job)
                 left = {name: body for name, body in left.items() if name not in job.bodies}
-        held = _afford(side.plan, left, purse)
+        held = _afford(side.prepared, left, purse)
         try:
             for part in parts(left):
-                job = Job.begin(side.folder, repeat, part)
+                job = BatchJob.begin(side.folder, repeat, part)
                 job.id = side.make(job)
                 job.keep()
                 jobs.append(job)
@@ -159,21 +157,19 @@ def _jobs(
     return jobs, held
 
 
-def _afford(plan: Plan, todo: Mapping[str, dict], purse: Budget) -> tuple[float, int]:
+def _afford(
+    prepared: PreparedRequests, todo: Mapping[str, dict], purse: Budget
+) -> tuple[float, int]:
     """Hold back what a batch can cost at most: it cannot be stopped halfway."""
     if purse.max_usd is None and purse.max_tokens is None:
         return 0.0, 0
     most = 0.0, 0
     for body in todo.values():
-        usd, tokens = purse.cost(body, _price(plan, body))
+        usd, tokens = purse.cost(body, prepared.price(body, batch=True))
         most = most[0] + usd, most[1] + tokens
     if not purse.take(most):
         raise BudgetError("budget: other calls hold what this batch may need; wait for them")
     return most
-
-
-def _price(plan: Plan, body: Mapping) -> Price:
-    return Price(plan.at.prices, body["model"], batch=True)
 
 
 def _sum(spent: tuple[float, int], answers: Iterable[Answer]) -> tuple[float, int]:
@@ -185,26 +181,34 @@ def _sum(spent: tuple[float, int], answers: Iterable[Answer]) -> tuple[float, in
     return usd, tokens
 
 
-def _collect(side: Side, job: Job) -> dict[str, Answer]:
+def _collect(side: Side, job: BatchJob) -> dict[str, Answer]:
     """Read what came back, in whatever order; what did not is a failure."""
-    word, files = side.results(job)
+    status, files = side.results(job)
     lines = [json.loads(line) for file in files for line in file.splitlines() if line.strip()]
     came = {line["custom_id"]: line for line in lines}
-    none = {"error": {"message": f"the batch is {word} and holds no answer to this"}}
+    none = {"error": {"message": f"the batch is {status} and holds no answer to this"}}
     return {
-        name: _answer(came.get(name, none), side.plan, body) for name, body in job.bodies.items()
+        name: _answer(came.get(name, none), side.prepared, body)
+        for name, body in job.bodies.items()
     }
 
 
-def _answer(line: Mapping, plan: Plan, body: Mapping) -> Answer:
+def _answer(line: Mapping, prepared: PreparedRequests, body: Mapping) -> Answer:
     """Turn a line of a batch's output or error file into an answer."""
-    response, error = line.get("response") or {}, line.get("error")
-    found = response.get("body") or {}
-    if error or response.get("status_code") != 200 or not found.get("choices"):
-        told = error or found.get("error") or {}
-        code = response.get("status_code") or told.get("code")
-        said = " ".join(str(told.get("message") or "no answer").split())
-        return Answer(None, f"HTTP {code}: {said}" if isinstance(code, int) else said)
-    read, written = chat_completions.tokens(found)
-    usd = None if None in (read, written) else _price(plan, body).usd(read, written)
-    return Answer(chat_completions.text(found), "", found, read, written, usd)
+    envelope, error = line.get("response") or {}, line.get("error")
+    response = envelope.get("body") or {}
+    if error or envelope.get("status_code") != 200 or not response.get("choices"):
+        error = error or response.get("error") or {}
+        code = envelope.get("status_code") or error.get("code")
+        message = " ".join(str(error.get("message") or "no answer").split())
+        return Answer(None, f"HTTP {code}: {message}" if isinstance(code, int) else message)
+    wire = prepared.provider.wire
+    used = wire.tokens(response)
+    return Answer(
+        text=wire.text(response),
+        response=response,
+        prompt_tokens=used[0],
+        completion_tokens=used[1],
+        usd=None if None in used else prepared.price(body, batch=True).usd(*used),
+        log_probabilities=wire.log_probabilities(response),
+    )

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from diptych.base import workspace
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.ask import Answer, ask_many
-from diptych.llmops.client.formats import chat_completions
-from diptych.llmops.client.request import Plan
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.request import PreparedRequests
 
 URL = "/v1/chat/completions"
 MOST_LINES, MOST_BYTES = 50_000, 200_000_000  # of one file
@@ -34,7 +34,7 @@ class BatchError(RuntimeError):
 
 
 @dataclass
-class Job:
+class BatchJob:
     """One batch: its note in the workspace, its id at the endpoint and what it asks."""
 
     note: Path
@@ -43,7 +43,7 @@ class Job:
     id: str = ""
 
     @classmethod
-    def begin(cls, folder: Path, repeat: int, lines: list[str]) -> "Job":
+    def begin(cls, folder: Path, repeat: int, lines: list[str]) -> "BatchJob":
         """Write the file and the note of a new batch."""
         mark = secrets.token_hex(8)
         job = cls(folder / f"{mark}.json", mark, repeat)
@@ -95,50 +95,50 @@ class Side:
 
     records = True  # answers have yet to be written to the ledger
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
-        where = hashlib.sha256(plan.at.base_url.encode()).hexdigest()[:16]
+    def __init__(self, prepared: PreparedRequests):
+        self.prepared = prepared
+        where = hashlib.sha256(prepared.provider.base_url.encode()).hexdigest()[:16]
         self.folder = workspace.home() / "batches" / where
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def noted(self) -> list[Job]:
+    def noted(self) -> list[BatchJob]:
         """Return the batches that are not collected yet."""
         notes = sorted(self.folder.glob("*.json"))
-        return [Job(note, **json.loads(note.read_text("utf-8"))) for note in notes]
+        return [BatchJob(note, **json.loads(note.read_text("utf-8"))) for note in notes]
 
 
 class Remote(Side):
     """Batches of an endpoint that has the Batch API."""
 
-    def __init__(self, plan: Plan):
-        super().__init__(plan)
-        self.client = endpoints.client(plan.at)
+    def __init__(self, prepared: PreparedRequests):
+        super().__init__(prepared)
+        self.client = endpoints.client(prepared.target)
 
-    def make(self, job: Job) -> str:
+    def make(self, job: BatchJob) -> str:
         """Send the file up and let it be worked through; return the batch's id."""
-        with self.told(job), job.file.open("rb") as content:
-            sent = self.client.files.create(file=content, purpose="batch")
+        with self.explained(job), job.file.open("rb") as content:
+            file = self.client.files.create(file=content, purpose="batch")
             # not tried twice: an answer that was lost may be of a batch that is made
-            made = self.client.with_options(max_retries=0).batches.create(
-                input_file_id=sent.id,
+            batch = self.client.with_options(max_retries=0).batches.create(
+                input_file_id=file.id,
                 endpoint=URL,
                 completion_window="24h",  # there is no other
                 metadata={"diptych": job.mark},
             )
-        return made.id
+        return batch.id
 
-    def lost(self, job: Job) -> str:
+    def lost(self, job: BatchJob) -> str:
         """Return the id of a batch whose maker was cut off before it could note it, "" if none."""
-        with self.told():
+        with self.explained():
             for batch in self.client.batches.list(limit=100):
                 if (batch.metadata or {}).get("diptych") == job.mark:
                     return batch.id
         return ""
 
-    def wait(self, job: Job, poll_s: float, wait_s: float | None, progress: bool) -> None:
+    def wait(self, job: BatchJob, poll_s: float, wait_s: float | None, progress: bool) -> None:
         """Return when the batch has ended; BatchError if it could not run."""
         until = time.monotonic() + (math.inf if wait_s is None else wait_s)
-        with bars.bar(len(job.bodies), "call", progress) as bar, self.told():
+        with bars.bar(len(job.bodies), "call", progress) as bar, self.explained():
             while (batch := self.client.batches.retrieve(job.id)).status not in ENDED:
                 counts = batch.request_counts
                 done = counts.completed + counts.failed if counts else 0
@@ -153,20 +153,19 @@ class Remote(Side):
             bar.update(len(job.bodies) - bar.n)
         if batch.status == "failed":
             job.close()
-            told = [
-                f"line {x.line}: {x.message}" for x in (batch.errors and batch.errors.data) or ()
-            ]
-            raise BatchError(f"batch {job.id}: was refused, {'; '.join(told[:3]) or 'unexplained'}")
+            errors = (batch.errors and batch.errors.data) or ()
+            reasons = [f"line {error.line}: {error.message}" for error in errors[:3]]
+            raise BatchError(f"batch {job.id}: was refused, {'; '.join(reasons) or 'unexplained'}")
 
-    def results(self, job: Job) -> tuple[str, list[str]]:
+    def results(self, job: BatchJob) -> tuple[str, list[str]]:
         """Return how the batch ended, and its output and error file."""
-        with self.told():
+        with self.explained():
             batch = self.client.batches.retrieve(job.id)
             ids = filter(None, (batch.output_file_id, batch.error_file_id))
             return batch.status, [self.client.files.content(name).text for name in ids]
 
     @contextmanager
-    def told(self, job: Job | None = None):
+    def explained(self, job: BatchJob | None = None):
         """Turn the client's errors into one sentence; forget a job that was refused."""
         try:
             yield
@@ -174,10 +173,10 @@ class Remote(Side):
             refused = isinstance(error, openai.APIStatusError)
             if job and refused:
                 job.close()
-            what = chat_completions.explain(error)
+            reason = self.prepared.provider.wire.explain(error)
             if refused and error.status_code in (404, 405, 501) and (job is None or not job.id):
-                what += "; has it the Batch API? If not, take ask_many"
-            raise BatchError(f"batch: {self.plan.at.name}: {what}") from error
+                reason += "; has it the Batch API? If not, take ask_many"
+            raise BatchError(f"batch: {self.prepared.provider.name}: {reason}") from error
 
 
 class Here(Side):
@@ -185,26 +184,26 @@ class Here(Side):
 
     records = False  # `ask_many` has written them
 
-    def __init__(self, plan: Plan, options: Mapping):
-        super().__init__(plan)
-        self.options = {"server": plan.server, **options}
+    def __init__(self, prepared: PreparedRequests, options: CallOptions):
+        super().__init__(prepared)
+        self.options = options
 
-    def make(self, job: Job) -> str:
+    def make(self, job: BatchJob) -> str:
         """Begin nothing: the work is done while it is waited for."""
         return job.mark
 
-    def lost(self, job: Job) -> str:
+    def lost(self, job: BatchJob) -> str:
         """Return its id: what was done of it is in the ledger."""
         return job.mark
 
-    def wait(self, job: Job, poll_s: float, wait_s: float | None, progress: bool) -> None:
+    def wait(self, job: BatchJob, poll_s: float, wait_s: float | None, progress: bool) -> None:
         """Work through the file and write what a remote batch would."""
-        asked = job.bodies
-        answers = ask_many(asked.values(), repeat=job.repeat, progress=progress, **self.options)
-        lines = [_line(name, answer) for name, answer in zip(asked, answers, strict=True)]
+        options = replace(self.options, repeat=job.repeat, progress=progress)
+        answers = ask_many(job.bodies.values(), self.prepared.target, options)
+        lines = [_line(name, answer) for name, answer in zip(job.bodies, answers, strict=True)]
         write_atomic(job.note.with_suffix(".output.jsonl"), "".join(lines))
 
-    def results(self, job: Job) -> tuple[str, list[str]]:
+    def results(self, job: BatchJob) -> tuple[str, list[str]]:
         """Return that it is completed, and its output file."""
         return "completed", [job.note.with_suffix(".output.jsonl").read_text("utf-8")]
 

@@ -5,10 +5,13 @@ ledger, so they are made and paid once, and replayed with it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.ask import Answer
+from diptych.llmops.client.ask import ask as ask_one
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.target import Target
 
 SCHEMA = {
     "type": "json_schema",
@@ -27,7 +30,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What was found; a refused field and an ignored one are both False.
+    """What an endpoint does; a refused field and an ignored one are both False.
 
     Attributes
     ----------
@@ -54,25 +57,25 @@ class Capabilities:
         return asdict(self)
 
 
-def probe(endpoint: str = "local", **options) -> Capabilities:
-    """Try what an endpoint can do; takes the options of `diptych.llmops.client.ask.ask_many`.
+def probe(target: Target = Target(), options: CallOptions = CallOptions()) -> Capabilities:
+    """Try what an endpoint can do.
 
     Raises
     ------
     EndpointError
         If it does not answer at all.
     """
-    options |= {"endpoint": endpoint, "prompt_version": "probe"}
+    options = replace(options, prompt_version="probe")
 
     def ask(prompt: str, tokens: int, repeat: int = 0, stream: bool = False, **fields) -> Answer:
         request = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
-        return ask_many([request | fields], **options, repeat=repeat, stream=stream)[0]
+        return ask_one(request | fields, target, replace(options, repeat=repeat, stream=stream))
 
     plain = ask("Say yes.", 4, temperature=0)
     if plain.error:
-        raise EndpointError(f"endpoint: {endpoint} does not answer: {plain.error}")
+        raise EndpointError(f"endpoint: {target.endpoint} does not answer: {plain.error}")
     streamed = ask("Say yes, please.", 4, stream=True, temperature=0)
-    told = ask("Say yes or no.", 4, temperature=0, logprobs=True, top_logprobs=2)
+    scored = ask("Say yes or no.", 4, temperature=0, logprobs=True, top_logprobs=2)
     shaped = ask("Write a line about the sea.", 96, temperature=0, response_format=SCHEMA)
     dice = "Write down ten random words."
     first, again, other = (
@@ -82,22 +85,15 @@ def probe(endpoint: str = "local", **options) -> Capabilities:
     return Capabilities(
         usage=plain.completion_tokens is not None,
         stream_usage=streamed.completion_tokens is not None,
-        logprobs=_has_logprobs(told),
+        logprobs=bool(scored.log_probabilities),
         json_schema=_keeps_to_schema(shaped),
         seed=bool(first) and first == again != other,
     )
 
 
-def _has_logprobs(answer: Answer) -> bool:
-    if answer.response is None:
-        return False
-    found = answer.response["choices"][0].get("logprobs") or {}
-    return bool(found.get("content"))
-
-
 def _keeps_to_schema(answer: Answer) -> bool:
     try:
-        found = json.loads(answer.text or "")
+        value = json.loads(answer.text or "")
     except ValueError:
         return False
-    return isinstance(found, dict) and found.get("verdict") in ("yes", "no")
+    return isinstance(value, dict) and value.get("verdict") in ("yes", "no")

@@ -7,19 +7,20 @@ Nygard, "Release It!", 2007). Callers may have an allowance of tokens a day.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.ask import Answer, as_row, ask_many
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.providers import EndpointError, provider
-from diptych.llmops.client.request import make_plan, opened
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.providers import EndpointError
+from diptych.llmops.client.request import opened, prepare
+from diptych.llmops.client.target import Target
+from diptych.llmops.server import process
 
 
 class AllowanceError(BudgetError):
@@ -65,23 +66,16 @@ class Link:
 
     Attributes
     ----------
-    endpoint, model, parameters, server, key_env
-        As `diptych.llmops.client.ask.ask_many` takes them.
+    target : Target
     deadline_s : float
         Its latency budget: seconds until the whole answer must be there.
+    max_retries : int
+        How often it is tried again before the next link is asked.
     """
 
-    endpoint: str = "local"
-    model: str = ""
+    target: Target = Target()
     deadline_s: float = 10.0
-    parameters: Mapping = field(default_factory=dict)
-    server: Mapping = field(default_factory=dict)
-    key_env: str = ""
-
-    def options(self) -> dict:
-        """Return what `ask_many` takes of it."""
-        names = ("endpoint", "model", "parameters", "server", "key_env", "deadline_s")
-        return {name: getattr(self, name) for name in names}
+    max_retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,16 +103,15 @@ class Chain:
     Parameters
     ----------
     links : sequence of Link
+    options : CallOptions
+        How all of them are asked; its budget is what all callers together may spend. `Link` has
+        the deadline and the retries of each, `ask_many` the caller and the repeat.
     max_tokens : int, optional
         What each caller may use in a day (UTC), read and written.
-    budget : Budget, optional
-        What all callers together may spend.
     patience : int
         Failures in a row after which a link is left out.
     rest_s : float
         Seconds until it is tried again. The last link is never left out.
-    calls, run, prompt_version
-        See `ask_many`.
 
     Raises
     ------
@@ -129,37 +122,30 @@ class Chain:
     def __init__(
         self,
         links: Sequence[Link],
+        options: CallOptions = CallOptions(concurrency=16),
         *,
         max_tokens: int | None = None,
-        budget: Budget | None = None,
         patience: int = 3,
         rest_s: float = 30.0,
-        calls: Calls | str | Path | None = None,
-        run: str = "",
-        prompt_version: str = "",
     ):
         if not links:
             raise ValueError("links: there are none; give at least one")
         for link in links:
-            at = provider(link.endpoint, link.key_env)
-            at.key()
-            if at.name == "local":
-                endpoints.model_file(link.server.get("model"))
-        self.links, self.max_tokens, self.budget = tuple(links), max_tokens, budget
+            link.target.provider.key()
+            if link.target.is_local:
+                process.model_file(link.target.server.get("model"))
+        self.links, self.options, self.max_tokens = tuple(links), options, max_tokens
         self.patience, self.rest_s = patience, rest_s
-        self.calls, self.facts = calls, {"run": run, "prompt_version": prompt_version}
         self._failed = [0] * len(links)  # in a row
         self._until = [0.0] * len(links)  # when a link left out is tried again
         self._purses: dict[tuple[str, str], _Purse] = {}
 
-    def ask(self, request, caller: str = "", **options) -> Reply:
-        """Ask one question; takes what `ask_many` does."""
-        return self.ask_many([request], caller, **options)[0]
+    def ask(self, request, caller: str = "", repeat: int = 0) -> Reply:
+        """Ask one question, see `ask_many`."""
+        return self.ask_many([request], caller, repeat)[0]
 
-    def ask_many(
-        self, requests: Iterable, caller: str = "", *, concurrency: int = 16, **options
-    ) -> list[Reply]:
-        """Ask many questions, `concurrency` at once.
+    def ask_many(self, requests: Iterable, caller: str = "", repeat: int = 0) -> list[Reply]:
+        """Ask many questions, in lots of the options' ``concurrency``.
 
         Parameters
         ----------
@@ -167,8 +153,8 @@ class Chain:
             As `ask_many` takes them; each must limit its answer where callers have an allowance.
         caller : str
             Who asks; "" has an allowance too.
-        **options
-            ``repeat``, ``stream`` and ``max_retries`` (here 0 by default) of `ask_many`.
+        repeat : int
+            See `CallOptions`.
 
         Raises
         ------
@@ -176,17 +162,18 @@ class Chain:
             If the caller's allowance, or the budget of all, does not hold another request. What
             was answered before is in the ledger.
         """
-        requests = list(requests)
-        options = {"max_retries": 0, "caller": caller, **self.facts, **options}
+        requests, at_once = list(requests), self.options.concurrency
         replies: list[Reply] = []
-        with opened(self.calls) as book:
-            options |= {"calls": book, "budget": self._purse(caller, book)}
-            for start in range(0, len(requests), concurrency):  # a breaker acts between two lots
-                lot = requests[start : start + concurrency]
-                replies += self._answer(lot, concurrency=concurrency, **options)
+        with opened(self.options.calls) as calls:
+            budget = self._purse(caller, calls)
+            options = replace(
+                self.options, caller=caller, repeat=repeat, calls=calls, budget=budget
+            )
+            for start in range(0, len(requests), at_once):  # a breaker acts between two lots
+                replies += self._answer(requests[start : start + at_once], options)
         return replies
 
-    def _answer(self, requests: list, **options) -> list[Reply]:
+    def _answer(self, requests: list, options: CallOptions) -> list[Reply]:
         """Ask each link what those before it did not answer."""
         replies: dict[int, Reply] = {}
         errors: list[tuple] = [()] * len(requests)
@@ -194,32 +181,33 @@ class Chain:
             todo = [i for i in range(len(requests)) if i not in replies]
             if not todo:
                 break
-            last = step == len(self.links) - 1
+            name, last = link.target.endpoint, step == len(self.links) - 1
             if not last and time.monotonic() < self._until[step]:
                 for i in todo:
-                    errors[i] += ((link.endpoint, "left out after failures"),)
+                    errors[i] += ((name, "left out after failures"),)
                 continue
-            answers = self._asked(step, link, [requests[i] for i in todo], options)
+            answers = self._ask_link(step, [requests[i] for i in todo], options)
             self._note(step, answers)
             for i, answer in zip(todo, answers, strict=True):
                 if answer.error:
-                    errors[i] += ((link.endpoint, answer.error),)
+                    errors[i] += ((name, answer.error),)
                 if not answer.error or last:
                     replies[i] = Reply(answer, None if answer.error else step, errors[i])
         return [replies[i] for i in range(len(requests))]
 
-    def _asked(self, step: int, link: Link, requests: list, options: dict) -> list[Answer]:
+    def _ask_link(self, step: int, requests: list, options: CallOptions) -> list[Answer]:
         """Ask one link; a server that cannot be started is a failure of each request."""
+        link = self.links[step]
+        options = replace(
+            options, step=step, deadline_s=link.deadline_s, max_retries=link.max_retries
+        )
         try:
-            return ask_many(requests, step=step, **link.options(), **options)
+            return ask_many(requests, link.target, options)
         except EndpointError as error:
-            names = ("endpoint", "model", "parameters", "server", "key_env")
-            plan = make_plan(requests, **{name: getattr(link, name) for name in names})
             failed = Answer(None, str(error))
-            facts = {"endpoint": link.endpoint, "step": step, **self.facts}
-            facts |= {"caller": options["caller"], "repeat": options.get("repeat", 0)}
-            rows = [facts | as_row(name, body, failed) for name, body in plan.named().items()]
-            options["calls"].log(rows)
+            facts = {"endpoint": link.target.endpoint, **options.facts()}
+            bodies = prepare(requests, link.target).by_hash()
+            options.calls.log(facts | as_row(name, body, failed) for name, body in bodies.items())
             return [failed] * len(requests)
 
     def _note(self, step: int, answers: Sequence[Answer]) -> None:
@@ -230,17 +218,17 @@ class Chain:
             self._until[step] = time.monotonic() + self.rest_s
             self._failed[step] = self.patience - 1  # one more failure after its rest is enough
 
-    def _purse(self, caller: str, book: Calls) -> Budget | None:
-        """Return what a caller has left of today, as the ledger tells."""
+    def _purse(self, caller: str, calls: Calls) -> Budget | None:
+        """Return what a caller has left of today, by the ledger."""
         if self.max_tokens is None:
-            return self.budget
+            return self.options.budget
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         if (caller, today) not in self._purses:
-            spent = book.spent(caller=caller, since=today)
+            spent = calls.spent(caller=caller, since=today)
             used = spent["prompt_tokens"] + spent["completion_tokens"]
             self._purses = {key: x for key, x in self._purses.items() if key[1] == today}
             self._purses[caller, today] = _Purse(
-                max_tokens=self.max_tokens, tokens=used, caller=caller, whole=self.budget
+                max_tokens=self.max_tokens, tokens=used, caller=caller, whole=self.options.budget
             )
         return self._purses[caller, today]
 
@@ -252,5 +240,5 @@ def summary(replies: Sequence[Reply], links: Sequence[Link]) -> pd.DataFrame:
         answered = sum(reply.step == step for reply in replies)
         reasons = [reply.errors[step][1] for reply in replies if len(reply.errors) > step]
         common = pd.Series(reasons, dtype="str").mode()
-        lines.append((step, link.endpoint, answered, len(reasons), common.get(0, "")))
+        lines.append((step, link.target.endpoint, answered, len(reasons), common.get(0, "")))
     return pd.DataFrame(lines, columns=["step", "endpoint", "answered", "failed", "most often"])

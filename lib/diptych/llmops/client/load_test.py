@@ -3,18 +3,21 @@
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.batch import BatchError, ask_batch
+from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.batch import POLL_S, BatchError, ask_batch
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 
 LEVELS = (1, 8, 32)  # requests under way at once
 
 
-def fresh(purpose: str) -> int:
-    """Return a repeat number of a purpose's own: what is timed is asked now, not read from records.
+def unused_repeat(purpose: str) -> int:
+    """Return a repeat number of a purpose's own, so that what is timed is asked anew.
 
     Name the run and what it asks for. The number fits the 31 bits that a database has for it.
     """
@@ -22,12 +25,7 @@ def fresh(purpose: str) -> int:
 
 
 def drive(
-    requests: Sequence,
-    levels: Sequence[int] = LEVELS,
-    *,
-    run: str,
-    progress: bool = False,
-    **options,
+    requests: Sequence, levels: Sequence[int], target: Target, options: CallOptions
 ) -> pd.DataFrame:
     """Stream the answers to all requests once at each level of concurrency.
 
@@ -36,25 +34,28 @@ def drive(
     requests : sequence
         As `diptych.llmops.client.ask.ask_many` takes them.
     levels : sequence of int
-        Requests under way at once.
-    run : str
-        The run that asks; each run measures anew.
-    **options
-        As `ask_many` takes them.
+        Requests under way at once, such as `LEVELS`.
+    target : Target
+    options : CallOptions
+        With ``run``: each run measures anew. Concurrency, stream and repeat are set here.
 
     Returns
     -------
     DataFrame
         One line per request and level: ``concurrency``, ``first_token_ms``, ``latency_ms``,
         ``prompt_tokens``, ``completion_tokens``, ``usd``, ``error``, and ``wall_s`` of its level.
+
+    Raises
+    ------
+    ValueError
+        If the options name no run.
     """
-    frames = []
+    run, frames = options.required_run(), []
     for number, level in enumerate(levels):
         began = time.perf_counter()
-        answers = ask_many(
-            requests, concurrency=level, stream=True, run=run, progress=progress,
-            repeat=fresh(f"{run} load {number}"), **options,
-        )  # fmt: skip
+        repeat = unused_repeat(f"{run} load {number}")
+        level_options = replace(options, concurrency=level, stream=True, repeat=repeat)
+        answers = ask_many(requests, target, level_options)
         names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
         lines = [[getattr(answer, name) for name in names] for answer in answers]
         frame = pd.DataFrame(lines, columns=list(names), dtype="float64")
@@ -91,7 +92,14 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
+def beside_batch(
+    requests: Sequence,
+    target: Target,
+    options: CallOptions,
+    *,
+    poll_s: float = POLL_S,
+    wait_s: float | None = None,
+) -> pd.DataFrame:
     """Ask the same in real time and in a batch.
 
     A remote batch is the same in every run: one that is still worked through, or was paid for
@@ -101,9 +109,11 @@ def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
     ----------
     requests : sequence
         As `diptych.llmops.client.ask.ask_many` takes them.
-    **options
-        What `ask_many` and `diptych.llmops.client.batch.ask_batch` both take, and ``poll_s`` and
-        ``wait_s`` of the second.
+    target : Target
+    options : CallOptions
+        With ``run``; the repeat is set here.
+    poll_s, wait_s
+        See `diptych.llmops.client.batch.ask_batch`.
 
     Returns
     -------
@@ -111,31 +121,43 @@ def beside_batch(requests: Sequence, *, run: str, **options) -> pd.DataFrame:
         ``name``, ``ok``, ``failed``, ``cached``, ``tokens in``, ``tokens out``, ``usd`` (NaN where
         not known), ``wall_s`` and ``note``: why there is no batch, of an endpoint without batches
         or of one that is still worked through.
+
+    Raises
+    ------
+    ValueError
+        If the options name no run.
     """
-    patience = {name: options.pop(name) for name in ("poll_s", "wait_s") if name in options}
-    made_here = options.get("endpoint", "local") == "local"
-    lines = []
-    for name, ask, more in (("real time", ask_many, {}), ("batch", ask_batch, patience)):
-        own = run if made_here or name == "real time" else ""
-        began, note = time.perf_counter(), ""
-        try:
-            answers = ask(requests, run=run, repeat=fresh(f"{own} {name}"), **options, **more)
-        except BatchError as error:
-            answers, note = [], str(error)
-        failed = sum(bool(answer.error) for answer in answers)
-        usd = [np.nan if x.usd is None else x.usd for x in answers if not x.error]
-        lines.append({
-            "name": name,
-            "ok": len(answers) - failed,
-            "failed": failed,
-            "cached": sum(answer.cached for answer in answers),
-            "tokens in": sum(answer.prompt_tokens or 0 for answer in answers),
-            "tokens out": sum(answer.completion_tokens or 0 for answer in answers),
-            "usd": sum(usd) if usd else np.nan,
-            "wall_s": time.perf_counter() - began,
-            "note": note,
-        })  # fmt: skip
+    run = options.required_run()
+    began = time.perf_counter()
+    now = replace(options, repeat=unused_repeat(f"{run} real time"))
+    lines = [_line("real time", ask_many(requests, target, now), began)]
+    began, note = time.perf_counter(), ""
+    # a remote batch is nobody's own: the next run takes it up
+    later = replace(options, repeat=unused_repeat(f"{run if target.is_local else ''} batch"))
+    try:
+        answers = ask_batch(requests, target, later, poll_s=poll_s, wait_s=wait_s)
+    except BatchError as error:
+        answers, note = [], str(error)
+    lines.append(_line("batch", answers, began, note))
     return pd.DataFrame(lines)
+
+
+def _line(name: str, answers: Sequence[Answer], began: float, note: str = "") -> dict:
+    """Return the line of one way to ask."""
+    wall_s = time.perf_counter() - began
+    failed = sum(bool(answer.error) for answer in answers)
+    usd = [np.nan if answer.usd is None else answer.usd for answer in answers if not answer.error]
+    return {
+        "name": name,
+        "ok": len(answers) - failed,
+        "failed": failed,
+        "cached": sum(answer.cached for answer in answers),
+        "tokens in": sum(answer.prompt_tokens or 0 for answer in answers),
+        "tokens out": sum(answer.completion_tokens or 0 for answer in answers),
+        "usd": sum(usd) if usd else np.nan,
+        "wall_s": wall_s,
+        "note": note,
+    }
 
 
 def _percentiles(values: pd.Series) -> np.ndarray:

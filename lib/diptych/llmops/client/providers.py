@@ -7,15 +7,17 @@ from pathlib import Path
 
 from diptych.base import workspace
 from diptych.execution.notebooks import nearest
+from diptych.llmops.client.formats import Format
+from diptych.llmops.server.process import EndpointError
 
+__all__ = ["FORMATS", "LOCAL", "EndpointError", "Provider", "provider"]
 
-class EndpointError(RuntimeError):
-    """An endpoint cannot be used; the message says what to do."""
+FORMATS = ("chat_completions",)  # modules of `diptych.llmops.client.formats`
 
 
 @dataclass(frozen=True)
 class Provider:
-    """One endpoint that speaks the OpenAI API.
+    """One endpoint.
 
     Attributes
     ----------
@@ -26,6 +28,8 @@ class Provider:
         Environment variable with the key; "" where none is needed.
     prices : str
         Provider in genai-prices; "free" costs nothing, "" is unknown.
+    format : str
+        The wire format that it speaks, one of `FORMATS`.
     """
 
     name: str
@@ -33,6 +37,14 @@ class Provider:
     model: str = ""
     key_env: str = ""
     prices: str = ""
+    format: str = FORMATS[0]
+
+    @property
+    def wire(self) -> Format:
+        """Its wire format; the import takes half a second, so it is made where one is asked."""
+        from diptych.llmops.client.formats import chat_completions
+
+        return {"chat_completions": chat_completions}[self.format]
 
     def key(self) -> str:
         """Return the key, "" if none is needed.
@@ -66,7 +78,7 @@ def provider(name: str, key_env: str = "") -> Provider:
         return LOCAL
     if name.startswith(("http://", "https://")):
         return Provider(name, name, key_env=key_env)
-    known = _read(workspace.repo_root() / "params" / "endpoints.yaml")
+    known = _from_file(workspace.repo_root() / "params" / "endpoints.yaml")
     if name not in known:
         raise EndpointError(
             f"endpoint: {name!r} is not known. {nearest(name, known)}There are local, "
@@ -76,7 +88,7 @@ def provider(name: str, key_env: str = "") -> Provider:
 
 
 @cache
-def _read(path: Path) -> dict[str, Provider]:
+def _from_file(path: Path) -> dict[str, Provider]:
     import yaml
 
     shown = workspace.shown(path)
@@ -85,10 +97,13 @@ def _read(path: Path) -> dict[str, Provider]:
     except (OSError, yaml.YAMLError) as error:
         raise EndpointError(f"{shown}: cannot be read ({error})") from error
     known = {field.name for field in fields(Provider)} - {"name"}
-    for name, given in content.items():
-        if not isinstance(given, dict) or "base_url" not in given:
+    for name, entry in content.items():
+        if not isinstance(entry, dict) or "base_url" not in entry:
             raise EndpointError(f"{shown}: {name}: needs a base_url")
-        if wrong := given.keys() - known:
-            told = f"{', '.join(sorted(wrong))} is not known; it takes {', '.join(sorted(known))}"
-            raise EndpointError(f"{shown}: {name}: {told}")
-    return {name: Provider(name, **given) for name, given in content.items()}
+        if unknown := entry.keys() - known:
+            fault = f"{', '.join(sorted(unknown))} is not known"
+            raise EndpointError(f"{shown}: {name}: {fault}; it takes {', '.join(sorted(known))}")
+        if (wire := entry.get("format", FORMATS[0])) not in FORMATS:
+            fault = f"format: {wire!r} is not known; there is {', '.join(FORMATS)}"
+            raise EndpointError(f"{shown}: {name}: {fault}")
+    return {name: Provider(name, **entry) for name, entry in content.items()}

@@ -1,11 +1,11 @@
-"""What will be asked: whole requests, what identifies each, what it may cost, and by which client.
+"""Requests as they will be sent: what identifies each, and what they may cost.
 
 Nothing here needs a key or a running server, so a report is replayed from the ledger without them.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.base import hashing, process_environment, workspace
@@ -13,71 +13,67 @@ from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, prompt_bytes
-from diptych.llmops.client.providers import Provider, provider
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.providers import Provider
+from diptych.llmops.client.target import Target
+from diptych.llmops.server import process
 
 ANSWER = 256  # tokens assumed of an answer that no request limits, in an estimate
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparedRequests:
     """Requests as they will be sent, with what identifies and prices them."""
 
-    at: Provider
-    server: Mapping
+    target: Target
+    provider: Provider
     bodies: list[dict]
     hashes: list[str]
 
-    def named(self) -> dict[str, dict]:
+    def by_hash(self) -> dict[str, dict]:
         """Return the requests by hash; equal ones are one."""
         return dict(zip(self.hashes, self.bodies, strict=True))
 
-    def price(self, body: Mapping) -> Price:
+    def price(self, body: Mapping, batch: bool = False) -> Price:
         """Return the price of a request."""
-        return Price(self.at.prices, body["model"])
+        return Price(self.provider.prices, body["model"], batch)
 
-    def client(self, timeout_s: float, max_retries: int):
-        """Return a client of the endpoint."""
-        options = {"timeout": timeout_s, "max_retries": max_retries}
-        if self.at.name == "local":
-            return endpoints.async_client("local", **self.server, **options)
-        return endpoints.async_client(self.at, **options)
+    def client(self, options: CallOptions):
+        """Return an asynchronous client of the target."""
+        return endpoints.async_client(
+            self.target, timeout=options.timeout_s, max_retries=options.max_retries
+        )
 
 
-def make_plan(
-    requests: Iterable,
-    endpoint: str = "local",
-    model: str = "",
-    parameters: Mapping | None = None,
-    server: Mapping | None = None,
-    key_env: str = "",
-) -> Plan:
-    """Check every request; takes what `diptych.llmops.client.ask.ask_many` takes.
+def prepare(requests: Iterable, target: Target) -> PreparedRequests:
+    """Check every request and complete it; takes what `diptych.llmops.client.ask.ask_many` takes.
 
     Raises
     ------
     ValueError, EndpointError
         If a request is wrong, or the endpoint is unknown.
     """
-    at = provider(endpoint, key_env)
-    common = {"model": model or at.model} | dict(parameters or {})
+    provider = target.provider
+    parameters = {name: value for name, value in target.parameters.items() if value is not None}
+    common = {"model": target.model or provider.model} | parameters
     bodies = [_body(i, request, common) for i, request in enumerate(requests)]
-    server = dict(server or {})
-    if at.name == "local":
-        server["model"] = file = endpoints.model_file(server.get("model"))
-        whose = {name: Path(path) for name, path in (server.get("adapters") or {}).items()}
-        where = {name: f"{_digest(file)} {_digest(path)}" for name, path in whose.items()}
-        hashes = [request_hash(where.get(b["model"], _digest(file)), b) for b in bodies]
-    else:
-        hashes = [request_hash(at.base_url, body) for body in bodies]
-    return Plan(at, server, bodies, hashes)
+    if not target.is_local:
+        hashes = [request_hash(provider.base_url, body) for body in bodies]
+        return PreparedRequests(target, provider, bodies, hashes)
+    file = process.model_file(target.server.get("model"))
+    adapters = (target.server.get("adapters") or {}).items()
+    models = {name: f"{_digest(file)} {_digest(Path(path))}" for name, path in adapters}
+    hashes = [request_hash(models.get(body["model"], _digest(file)), body) for body in bodies]
+    target = replace(target, server={**target.server, "model": file})
+    return PreparedRequests(target, provider, bodies, hashes)
 
 
 def _body(i: int, request, common: Mapping) -> dict:
     """Return a whole request from a text, a list of messages or a mapping."""
     if isinstance(request, str):
         request = [{"role": "user", "content": request}]
-    given = dict(request) if isinstance(request, Mapping) else {"messages": list(request)}
-    body = {**common, **given}
+    fields = dict(request) if isinstance(request, Mapping) else {"messages": list(request)}
+    body = {**common, **fields}
     if not body.get("messages"):
         raise ValueError(f"request {i}: messages: there are none")
     if not body.get("model"):
@@ -111,29 +107,22 @@ class Estimate:
 
 
 def estimate(
-    requests: Iterable,
-    *,
-    endpoint: str = "local",
-    model: str = "",
-    parameters: Mapping | None = None,
-    server: Mapping | None = None,
-    repeat: int = 0,
-    calls: Calls | str | Path | None = None,
+    requests: Iterable, target: Target = Target(), options: CallOptions = CallOptions()
 ) -> Estimate:
     """Return what `ask_many` would take, without asking; no key is needed."""
-    plan = make_plan(requests, endpoint, model, parameters, server, "")
-    with opened(calls) as book:
-        known = book.answered(plan.hashes, repeat)
-    todo = {h: b for h, b in zip(plan.hashes, plan.bodies, strict=True) if h not in known}
-    read = written = 0
+    prepared = prepare(requests, target)
+    with opened(options.calls) as ledger:
+        known = ledger.answered(prepared.hashes, options.repeat)
+    todo = {name: body for name, body in prepared.by_hash().items() if name not in known}
+    prompts = answers = 0
     usd: float | None = 0.0
     for body in todo.values():
         prompt = prompt_bytes(body) // 4
         answer = next((int(body[name]) for name in LIMITS if body.get(name)), ANSWER)
-        price = plan.price(body).usd(prompt, answer)
+        price = prepared.price(body).usd(prompt, answer)
         usd = None if usd is None or price is None else usd + price
-        read, written = read + prompt, written + answer
-    return Estimate(len(todo), len(known), read, written, usd)
+        prompts, answers = prompts + prompt, answers + answer
+    return Estimate(len(todo), len(known), prompts, answers, usd)
 
 
 def opened(calls: Calls | str | Path | None):

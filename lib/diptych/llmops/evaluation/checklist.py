@@ -17,6 +17,7 @@ import yaml
 
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.evaluation import stats
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.variant import Variant
 
@@ -87,15 +88,16 @@ def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0)
     return made
 
 
-def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
+def run(
+    variant: Variant, cases: Sequence[Case], options: CallOptions = CallOptions()
+) -> pd.DataFrame:
     """Ask a prompt about every text of the tests.
 
     Parameters
     ----------
     variant : Variant
         Its prompt must need no examples from a pool, and read ``text``.
-    **options
-        As `evaluate.evaluate` takes them.
+    options : CallOptions
 
     Returns
     -------
@@ -108,7 +110,7 @@ def run(variant: Variant, cases: Sequence[Case], **options) -> pd.DataFrame:
         return pd.DataFrame(columns=names).astype({"passed": bool})
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
-    found = evaluate.evaluate([variant], rows, **options)
+    found = evaluate.evaluate([variant], rows, options)
     answers = dict(zip(texts, found["predicted"].where(found["predicted"].notna(), None),
                        strict=True))  # fmt: skip
     sure = dict(zip(texts, found["confidence"], strict=True))

@@ -3,15 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.core.evaluation.leaderboard import compare, shown
-from diptych.core.store.calls import Calls
 from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.request import opened
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.variant import Variant
@@ -38,13 +38,11 @@ COLUMNS = (
 def evaluate(
     variants: Sequence[Variant],
     rows: pd.DataFrame,
+    options: CallOptions = CallOptions(),
     *,
     pool: Sequence[tuple[Mapping, str]] = (),
     repeats: int = 1,
     scorer: scorers.Scorer = scorers.by_prompt,
-    calls: Calls | str | Path | None = None,
-    progress=False,
-    **options,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
@@ -58,15 +56,14 @@ def evaluate(
     variants : sequence of Variant
     rows : DataFrame, shape (n, ...)
         With ``id``, ``label`` and what the prompts read.
+    options : CallOptions
+        Repeat and prompt version are set here.
     pool : sequence of (dict, str)
         Examples, see `diptych.llmops.data.pool`.
     repeats : int
         How often each question is asked; a repeat is not answered from an earlier one.
     scorer : callable
         See `diptych.llmops.evaluation.scorers`.
-    calls, progress, **options
-        See `diptych.llmops.client.ask.ask_many`: ``run``, ``budget``, ``concurrency``, ``stream``,
-        ``key_env``, ``timeout_s``, ``max_retries``.
 
     Returns
     -------
@@ -84,19 +81,18 @@ def evaluate(
     _check(variants, rows, pool, repeats)
     frames = []
     with (
-        opened(calls) as book,
-        bars.within(progress, len(variants) * len(rows) * repeats, "call") as bar,
+        opened(options.calls) as calls,
+        bars.within(options.progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
         done = bar.n
+        options = replace(options, calls=calls, progress=bar, give_up=True)
         for variant in variants:
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):
                     some = rows.iloc[start : start + CHUNK].to_dict("records")
                     said = ask_many(
-                        variant.requests(some, pool), endpoint=variant.endpoint,
-                        model=variant.model, server=variant.server, repeat=repeat, calls=book,
-                        prompt_version=variant.prompt.version, progress=bar, give_up=True,
-                        **options,
+                        variant.requests(some, pool), variant.target,
+                        replace(options, repeat=repeat, prompt_version=variant.prompt.version),
                     )  # fmt: skip
                     frames.append(_graded(variant, repeat, some, said, scorer))
                     done += len(some)
@@ -140,10 +136,7 @@ def _graded(variant, repeat: int, rows: list, said: list[Answer], scorer) -> pd.
 
 def confidence(answer: Answer) -> float:
     """Return the probability that the model gave to its answer, NaN if the endpoint told none."""
-    if answer.response is None:
-        return math.nan
-    told = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
-    known = [token["logprob"] for token in told if token.get("logprob") is not None]
+    known = answer.log_probabilities
     return math.exp(min(sum(known), 0.0)) if known else math.nan
 
 

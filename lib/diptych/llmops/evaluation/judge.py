@@ -8,12 +8,14 @@ the two agree.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import SLOT, Prompt
 
@@ -39,16 +41,14 @@ class Judge:
     ----------
     question : str
         With ``{question}``, ``{a}`` and ``{b}``; the model is to reply A or B.
-    endpoint, model : str
+    target : Target
         Who judges.
-    options : dict
-        Further options of `diptych.llmops.client.ask.ask_many`, such as ``calls`` and ``budget``.
+    options : CallOptions
     """
 
     question: str = QUESTION
-    endpoint: str = "local"
-    model: str = ""
-    options: dict = field(default_factory=dict, hash=False)
+    target: Target = Target()
+    options: CallOptions = field(default=CallOptions(), hash=False)
 
     def compare(self, questions: Sequence[str], a: Sequence[str], b: Sequence[str]) -> pd.DataFrame:
         """Judge pairs of answers; equal answers are undecided and cost nothing.
@@ -66,8 +66,9 @@ class Judge:
         prompts = [self._filled(*pairs[i]) for i in asked]
         prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in asked)]
         common = {"temperature": 0.0, "max_tokens": 8}
-        options = {"parameters": common, "prompt_version": "judge"} | self.options
-        answers = ask_many(prompts, endpoint=self.endpoint, model=self.model, **options)
+        target = replace(self.target, parameters=common | self.target.parameters)
+        version = self.options.prompt_version or "judge"
+        answers = ask_many(prompts, target, replace(self.options, prompt_version=version))
         found = pd.DataFrame({"first": "", "second": "", "verdict": "undecided"}, range(len(pairs)))
         found = found.assign(calls=0, tokens=0.0, usd=0.0, ms=0.0)
         for i, one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):

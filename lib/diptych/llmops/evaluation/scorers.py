@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from diptych.core.data.schema import REFERENCE
 from diptych.core.evaluation import text_metrics
@@ -25,7 +26,13 @@ class Grade:
     score: float
 
 
-Scorer = Callable[[Prompt, Sequence[Mapping], Sequence[str | None]], list[Grade]]
+class Scorer(Protocol):
+    """What grades answers: a function such as `by_label`, or an object such as a judge."""
+
+    def __call__(
+        self, prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]
+    ) -> list[Grade]:
+        """Return a grade for each row's answer, None where the call failed."""
 
 
 def label(text: str | None, labels: Sequence[str]) -> str | None:

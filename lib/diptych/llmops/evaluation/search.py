@@ -9,7 +9,8 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.core.evaluation import stats
-from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.budget import BudgetError
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -127,9 +128,7 @@ def optimise(
     rows: pd.DataFrame,
     budget: int,
     seed: int = 0,
-    money: Budget | None = None,
-    progress: bool = False,
-    **options,
+    options: CallOptions = CallOptions(),
 ) -> tuple[Prompt, Search]:
     """Search among prompts for the one that answers best, with the champion's model.
 
@@ -143,12 +142,8 @@ def optimise(
         Labelled rows; neither the prompts' gain nor the gate is judged on them.
     budget : int
         Questions in all.
-    money : Budget, optional
-        Of dollars or tokens; where it ends, so does the search.
-    progress : bool
-        Show a bar.
-    **options
-        See `evaluate.evaluate`.
+    options : CallOptions
+        Where its budget of dollars or tokens ends, so does the search.
 
     Returns
     -------
@@ -162,12 +157,12 @@ def optimise(
     def pull(names: list[str], start: int, stop: int) -> dict[str, np.ndarray]:
         chosen = {name: replace(champion, prompt=asked[name]) for name in names}
         found = evaluate.evaluate(
-            list(chosen.values()), ordered.iloc[start:stop], budget=money, progress=bar, **options
+            list(chosen.values()), ordered.iloc[start:stop], replace(options, progress=bar)
         )
         right = found.groupby("variant")["correct"]
         return {name: right.get_group(way.name).to_numpy() for name, way in chosen.items()}
 
-    with bars.bar(total, "call", progress) as bar:
+    with bars.bar(total, "call", options.progress) as bar:
         search = successive_halving(list(asked), pull, budget, len(ordered))
     winner = asked[search.winner]
     if winner.version == champion.prompt.version:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.options import CallOptions
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -83,15 +84,16 @@ def chosen(prompts: Sequence[Prompt]) -> Prompt:
     raise SchemaError("prompts: none answers with an object; add one with output: type: object")
 
 
-def compare(variant: Variant, rows: pd.DataFrame, **options) -> pd.DataFrame:
+def compare(
+    variant: Variant, rows: pd.DataFrame, options: CallOptions = CallOptions()
+) -> pd.DataFrame:
     """Ask about rows with the schema sent along and without, and check every answer.
 
     Parameters
     ----------
     variant : Variant
         Its prompt's answer is an object.
-    **options
-        As `diptych.llmops.client.ask.ask_many` takes them.
+    options : CallOptions
 
     Returns
     -------
@@ -106,13 +108,12 @@ def compare(variant: Variant, rows: pd.DataFrame, **options) -> pd.DataFrame:
         If the prompt has no schema of an object.
     """
     read = _checker(chosen([variant.prompt]).output)
-    free = replace(variant, parameters=variant.parameters | {"response_format": None})
+    options = replace(options, prompt_version=variant.prompt.version)
+    parameters = {**variant.target.parameters, "response_format": None}
+    free = replace(variant, target=replace(variant.target, parameters=parameters))
     lines = []
     for name, asked in ((SENT, variant), (NOT_SENT, free)):
-        answers = ask_many(
-            asked.requests(rows.to_dict("records")), endpoint=asked.endpoint, model=asked.model,
-            server=asked.server, prompt_version=asked.prompt.version, **options,
-        )  # fmt: skip
+        answers = ask_many(asked.requests(rows.to_dict("records")), asked.target, options)
         problems = pd.Series([answer.error or read(answer.text).problem for answer in answers])
         share = stats.wilson(int((problems == "").sum()), len(problems))
         common = problems[problems != ""].mode().get(0, "")

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.llmops.client import endpoint
 from diptych.llmops.client.budget import Budget
+from diptych.llmops.client.target import Target
 from diptych.llmops.finetuning import examples, jobs, lora, soft_prompt, weights
 from diptych.llmops.finetuning.fitting import Schedule
 from diptych.llmops.finetuning.weights import TuningError
-from diptych.llmops.prompts.variant import Variant, asked_at
+from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.server import process
 
 __all__ = ["METHODS", "Schedule", "Tuned", "TuningError", "check", "tune"]
 
@@ -57,7 +58,7 @@ class Tuned:
         return f"{summary}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
-def check(method: str, variant: Variant, remote: str = "openai") -> None:
+def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
     """Refuse what `tune` cannot do, before any call is made or paid.
 
     Raises
@@ -67,12 +68,12 @@ def check(method: str, variant: Variant, remote: str = "openai") -> None:
     """
     if method not in METHODS:
         raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
-    if method == "api" and "endpoint" not in asked_at(remote):
-        raise ValueError(f"remote: {remote!r} is the local model; take the method lora for it")
-    if method != "api" and variant.endpoint != "local":
+    if method == "api" and remote.is_local:
+        raise ValueError("remote: 'local' is the local model; take the method lora for it")
+    if method != "api" and not variant.target.is_local:
         raise ValueError(
-            f"method: {method} tunes the local model, but {variant.name} calls {variant.endpoint}; "
-            "take the method api"
+            f"method: {method} tunes the local model, but {variant.name} calls "
+            f"{variant.target.endpoint}; take the method api"
         )
 
 
@@ -84,7 +85,7 @@ def tune(
     *,
     seed: int = 0,
     epochs: float | None = None,
-    remote: str = "openai",
+    remote: Target = jobs.REMOTE,
     job: str = "",
     budget: Budget | None = None,
     usd_per_million: float | None = None,
@@ -106,8 +107,8 @@ def tune(
     seed : int
     epochs : float, optional
         Passes over the rows; by default the method's own.
-    remote : str
-        For ``"api"``: endpoint/model to tune, see `diptych.llmops.prompts.variant.asked_at`.
+    remote : Target
+        For ``"api"``: the endpoint and the model to tune.
     job, budget, usd_per_million, poll_s
         For ``"api"``: see `diptych.llmops.finetuning.jobs.tune`.
     progress : bool
@@ -124,24 +125,24 @@ def tune(
         raise ValueError("rows: there are none to train on; label some first")
     began, records = time.monotonic(), rows.to_dict("records")
     if method == "api":
-        where = asked_at(remote)
         conversations = jobs.conversations(variant.prompt, records)
         done = jobs.tune(
-            conversations, **where, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
+            conversations, remote, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
             usd_per_million=usd_per_million, poll_s=poll_s, progress=progress,
         )  # fmt: skip
-        tuned = replace(variant, endpoint=where["endpoint"], model=done.model, server={})
+        there = replace(remote, model=done.model, parameters=variant.target.parameters)
+        tuned = replace(variant, target=there)
         facts = {"job": done.job, "trained_tokens": done.tokens}
         return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
-    file = endpoint.model_file(variant.server.get("model"))
+    file = process.model_file(variant.target.server.get("model"))
     base = weights.load(file)
     longest = min(LONGEST, base.model.config.max_position_embeddings)
     end = base.model.config.eos_token_id
     encoded, left_out = examples.encode(variant.prompt, records, file, end, longest)
     make = _lora if method == "lora" else _soft_prompt
     server, model, losses = make(base, encoded, folder, seed, epochs, progress)
-    options = {k: v for k, v in variant.server.items() if k != "adapters"}
-    tuned = replace(variant, model=model, server=options | server)
+    server = {k: v for k, v in variant.target.server.items() if k != "adapters"} | server
+    tuned = replace(variant, target=replace(variant.target, model=model, server=server))
     return Tuned(tuned, losses, len(encoded), left_out, time.monotonic() - began, {})
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from diptych.llmops.client import endpoint
 from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.server import process
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def encode(
         If all rows are too long, or there are none.
     """
     encoded, left_out = [], 0
-    with Tokens(endpoint.start(file).url) as tokens:
+    with Tokens(process.start(file).url) as tokens:
         for row in rows:
             answer = [*tokens.answer(prompt.answer(row["label"])), end]
             ids = tokens.prompt(prompt.messages(row)) + answer

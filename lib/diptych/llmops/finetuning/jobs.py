@@ -16,14 +16,14 @@ from tqdm import tqdm
 from diptych.base import notebook_progress as bars
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import Budget, prompt_bytes
-from diptych.llmops.client.formats import chat_completions
-from diptych.llmops.client.providers import Provider, provider
+from diptych.llmops.client.target import Target
 from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
 
 MARK = "diptych"  # the key of the hash in a job's metadata
 FEWEST = 10  # examples that the API takes
 POLL_S, WAIT_S = 10.0, 24 * 3600.0
+REMOTE = Target("openai")
 PATIENCE = 30  # polls in a row without an answer
 
 
@@ -62,8 +62,7 @@ def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
 
 def tune(
     examples: Sequence[Mapping],
-    endpoint: str | Provider = "openai",
-    model: str = "",
+    target: Target = REMOTE,
     *,
     epochs: int = 3,
     seed: int = 0,
@@ -80,10 +79,8 @@ def tune(
     ----------
     examples : sequence of mappings
         From `conversations`.
-    endpoint : str or Provider
-        Name or base URL, see `diptych.llmops.client.endpoint.client`.
-    model : str
-        The model to tune; by default the endpoint's.
+    target : Target
+        The endpoint, and its model to tune.
     epochs, seed : int
     job : str
         Id of a job to wait for; "" finds the job of this request, or starts it.
@@ -106,16 +103,15 @@ def tune(
     EndpointError, BudgetError
         See `diptych.llmops.client.ask.ask_many`.
     """
-    at = _at(endpoint)
-    model = model or at.model
+    model = target.model_name
     if not job and len(examples) < FEWEST:
         raise ValueError(f"rows: {len(examples)}; a job needs at least {FEWEST}")
-    client = endpoints.client(at, max_retries=4)
-    watch = _Watch(client, at.name, progress)
+    client = endpoints.client(target, max_retries=4)
+    watch = _Watch(client, target, progress)
     if job:
         return watch.until_done(job, poll_s, wait_s)
     content = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in examples)
-    facts = [at.base_url, model, epochs, seed, content]
+    facts = [target.provider.base_url, model, epochs, seed, content]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     known = watch.ask(_find, client, key)
     if known is not None:
@@ -134,15 +130,10 @@ def tune(
             budget.settle(cost, trained * (usd_per_million or 0.0) / 1e6, trained)
 
 
-def cancel(job: str, endpoint: str | Provider = "openai") -> str:
+def cancel(job: str, target: Target = REMOTE) -> str:
     """Cancel a job and return its status; tokens trained so far may be billed."""
-    at = _at(endpoint)
-    client = endpoints.client(at)
-    return _Watch(client, at.name, False).ask(client.fine_tuning.jobs.cancel, job).status
-
-
-def _at(endpoint: str | Provider) -> Provider:
-    return endpoint if isinstance(endpoint, Provider) else provider(endpoint)
+    client = endpoints.client(target)
+    return _Watch(client, target, False).ask(client.fine_tuning.jobs.cancel, job).status
 
 
 def _cost(examples, epochs, model, budget, usd_per_million) -> tuple[float, int]:
@@ -182,8 +173,9 @@ def _begin(client, content: bytes, key: str, model: str, epochs: int, seed: int)
 class _Watch:
     """Polls a job until it is done."""
 
-    def __init__(self, client, name: str, progress: bool):
-        self.client, self.name, self.progress = client, name, progress
+    def __init__(self, client, target: Target, progress: bool):
+        self.client, self.progress = client, progress
+        self.name, self.wire = target.provider.name, target.provider.wire
         self.seen: set[str] = set()
         self.losses: dict[int, float] = {}
 
@@ -191,8 +183,8 @@ class _Watch:
         """Make a call; turn an error into one sentence."""
         try:
             return call(*arguments)
-        except chat_completions.FAILURES as error:
-            raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
+        except self.wire.FAILURES as error:
+            raise TuningError(f"{self.name}: {self.wire.explain(error)}") from error
 
     def until_done(self, job: str, poll_s: float, wait_s: float) -> Tuned:
         """Poll until the job ends, and return its model."""
@@ -227,8 +219,8 @@ class _Watch:
                 self.show(event, bar)
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
             return None
-        except chat_completions.FAILURES as error:
-            raise TuningError(f"{self.name}: {chat_completions.explain(error)}") from error
+        except self.wire.FAILURES as error:
+            raise TuningError(f"{self.name}: {self.wire.explain(error)}") from error
         return state
 
     def events(self, job: str) -> Iterator:

@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import numpy as np
@@ -19,6 +19,8 @@ import yaml
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import Answer, ask_many
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.judge import Judge
 from diptych.llmops.hallucination.detector import Detector, threshold
 from diptych.llmops.pretrain.corpus import cards
@@ -111,20 +113,18 @@ def entropy(answers: Sequence[str]) -> float:
 
 def surprisal(answer: Answer) -> float:
     """Return the mean of -log p over the answer's tokens, NaN without log-probabilities."""
-    if answer.response is None:
-        return math.nan
-    tokens = (answer.response["choices"][0].get("logprobs") or {}).get("content") or []
-    known = [token["logprob"] for token in tokens if token.get("logprob") is not None]
+    known = answer.log_probabilities
     return -float(np.mean(known)) if known else math.nan
 
 
 def collect(
     questions: Sequence[Row],
     detector: Detector,
+    target: Target = Target(),
+    options: CallOptions = CallOptions(),
     *,
     samples: int = 5,
     temperature: float = 1.0,
-    **options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Ask, then score each answer by four methods; a higher score means less trust.
 
@@ -133,10 +133,12 @@ def collect(
     asked : sequence of Row
     detector : Detector
         Scores support by the card.
+    target : Target
+        Who answers, and who judges.
+    options : CallOptions
+        The repeat is set here.
     samples, temperature : int, float
         Repeated answers a question for the entropy, and their temperature.
-    **options
-        As `diptych.llmops.client.ask.ask_many` takes them.
 
     Returns
     -------
@@ -153,7 +155,7 @@ def collect(
         raise ValueError(f"samples: {samples}; their entropy needs at least two")
     messages = [row.message for row in questions]
     cold = {"temperature": 0.0, "max_tokens": TOKENS, "logprobs": True}
-    first = ask_many(messages, **options | {"parameters": cold})
+    first = ask_many(messages, _with(target, cold), options)
     answered = [i for i, answer in enumerate(first) if answer.text is not None]
     if not answered:
         reason = next((answer.error for answer in first), "there are no rows")
@@ -176,23 +178,28 @@ def collect(
     warm = {"temperature": temperature, "max_tokens": TOKENS}
     messages = [row.message for row in rows]
     repeats = [
-        ask_many(messages, **options | {"parameters": warm, "repeat": repeat})
+        ask_many(messages, _with(target, warm), replace(options, repeat=repeat))
         for repeat in range(1, samples + 1)
     ]
     drawn = [list(draws) for draws in zip(*repeats, strict=True)]
     texts = [[answer.text for answer in group if answer.text is not None] for group in drawn]
     answers["entropy"] = [entropy(group) if len(group) > 1 else math.nan for group in texts]
     costs.append(("entropy", *_cost(drawn)))
-    judged = _judged(rows, replies, **options)
+    judged = _judged(rows, replies, target, options)
     answers["judge"] = judged["score"]
     costs.append(("judge", *judged[["calls", "tokens", "usd", "ms"]].mean()))
     return answers, pd.DataFrame(costs, columns=["method", "calls", "tokens", "usd", "ms"])
 
 
-def _judged(rows: Sequence[Row], replies: Sequence[str], **options) -> pd.DataFrame:
+def _with(target: Target, parameters: dict) -> Target:
+    return replace(target, parameters={**target.parameters, **parameters})
+
+
+def _judged(
+    rows: Sequence[Row], replies: Sequence[str], target: Target, options: CallOptions
+) -> pd.DataFrame:
     """Let a judge choose, in both orders, between the answer and "Not stated."."""
-    place = {key: options.pop(key) for key in ("endpoint", "model") if key in options}
-    judge = Judge(JUDGED, options=options, **place)
+    judge = Judge(JUDGED, target, options)
     judged = judge.compare([row.message for row in rows], replies, [cards.ABSENT] * len(replies))
     scores = judged["verdict"].map({"a": 0.0, "b": 1.0}).fillna(0.5)
     return judged.assign(score=scores.where([bool(meaning(text)) for text in replies], 0.0))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from diptych.base import hashing
 from diptych.base.workspace import write_atomic
-from diptych.llmops.client import endpoint
-from diptych.llmops.client.providers import provider
+from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.server import process
 
 PROMPT, SETTINGS = "prompt.md", "settings.json"
 SHOWN = 12  # hex digits of a model file's digest
@@ -25,21 +25,21 @@ class VariantError(ValueError):
 def freeze(variant: Variant, pool: Sequence[tuple[Mapping, str]] = ()) -> Variant:
     """Write its examples from the pool into the prompt, so that it needs nothing else to run."""
     prompt = variant.prompt
-    given = tuple(
+    shots = tuple(
         ({name: str(inputs[name]) for name in prompt.inputs}, prompt.answer(label))
         for inputs, label in pool[: variant.shots]
     )
-    return replace(variant, prompt=replace(prompt, examples=prompt.examples + given), shots=0)
+    return replace(variant, prompt=replace(prompt, examples=prompt.examples + shots), shots=0)
 
 
 def settings(variant: Variant) -> dict:
     """Return what a prompt runs with, as plain JSON in MLflow's words for it."""
-    at = provider(variant.endpoint)
-    found = {"provider": at.name, "model_name": variant.model or at.model}
-    if at.name == "local":
-        file = endpoint.model_file(variant.server.get("model"))
-        found |= {"file": file.name, "digest": hashing.of_file(file)[:SHOWN]}
-    return found | variant.fields()
+    target = variant.target
+    model = {"provider": target.provider.name, "model_name": target.model_name}
+    if target.is_local:
+        file = process.model_file(target.server.get("model"))
+        model |= {"file": file.name, "digest": hashing.of_file(file)[:SHOWN]}
+    return model | variant.fields()
 
 
 def save(variant: Variant, folder: Path) -> Path:
@@ -54,15 +54,17 @@ def save(variant: Variant, folder: Path) -> Path:
         raise VariantError(f"shots: {variant.name} takes examples from a pool; freeze it first")
     folder.mkdir(parents=True, exist_ok=True)
     prompts.write(variant.prompt, folder / PROMPT)
-    kept = {
+    target = variant.target
+    content = {
         "name": variant.prompt.name,
-        "endpoint": variant.endpoint,
-        "model": variant.model,
+        "endpoint": target.endpoint,
+        "model": target.model,
         "temperature": variant.temperature,
-        "parameters": variant.parameters,
-        "server": _with_files(variant.server, lambda given: _copied(given, folder)),
+        "parameters": target.parameters,
+        "server": _with_files(target.server, lambda file: _copied(file, folder)),
     }
-    write_atomic(folder / SETTINGS, json.dumps(kept, indent=1))
+    content |= {"key_env": target.key_env} if target.key_env else {}
+    write_atomic(folder / SETTINGS, json.dumps(content, indent=1))
     return folder
 
 
@@ -75,34 +77,37 @@ def load(folder: Path) -> Variant:
         If the folder holds none.
     """
     try:
-        kept = json.loads((folder / SETTINGS).read_text("utf-8"))
+        content = json.loads((folder / SETTINGS).read_text("utf-8"))
         prompt = prompts.parse((folder / PROMPT).read_text("utf-8"), folder / PROMPT)
-        kept["server"] = _with_files(kept["server"], lambda given: _found(given, folder))
-        return Variant(replace(prompt, name=kept.pop("name")), **kept)
+        content["server"] = _with_files(content["server"], lambda file: _inside(file, folder))
+        prompt = replace(prompt, name=content.pop("name"))
+        temperature = content.pop("temperature")
+        return Variant(prompt, Target(**content), temperature=temperature)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VariantError(f"prompt: {folder} holds no saved prompt ({error})") from error
 
 
 def _with_files(server: Mapping, change) -> dict:
     """Return a server's settings with `change` made to the model's and the adapters' files."""
-    made = dict(server)
-    if made.get("model"):
-        made["model"] = change(made["model"])
-    if made.get("adapters"):
-        made["adapters"] = {name: change(file) for name, file in made["adapters"].items()}
-    return made
+    changed = dict(server)
+    if changed.get("model"):
+        changed["model"] = change(changed["model"])
+    if changed.get("adapters"):
+        changed["adapters"] = {name: change(file) for name, file in changed["adapters"].items()}
+    return changed
 
 
-def _copied(given: str | Path, folder: Path) -> str:
+def _copied(file: str | Path, folder: Path) -> str:
     """Copy a file into the folder and return its name; leave a large one, or the hub's, there."""
-    path = Path(given).expanduser()
-    if str(given).startswith("hf:") or path.stat().st_size > LARGEST:
-        return str(given)
+    path = Path(file).expanduser()
+    if str(file).startswith("hf:") or path.stat().st_size > LARGEST:
+        return str(file)
     name = f"{hashing.of_file(path)[:SHOWN]}-{path.name}"  # two adapters may have files of one name
     if path.resolve() != (folder / name).resolve():
         shutil.copyfile(path, folder / name)
     return name
 
 
-def _found(given: str, folder: Path) -> str:
-    return str(folder / given) if (folder / given).is_file() else given
+def _inside(file: str, folder: Path) -> str:
+    """Return the path of a file that lies in the folder, else what is given."""
+    return str(folder / file) if (folder / file).is_file() else file

@@ -1,6 +1,6 @@
-"""Other ways to put a prompt: instructions and layouts of our own, of a model's, and examples.
+"""Candidate prompts: other instructions and layouts, ours or a model's, and other examples.
 
-A wording changes what the model reads and nothing else: inputs, labels and schema stay.
+A candidate changes what the model reads and nothing else: inputs, labels and schema stay.
 """
 
 import functools
@@ -13,10 +13,11 @@ from importlib import resources
 import yaml
 
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.target import Target
 from diptych.llmops.pretrain.corpus import sentiment
 from diptych.llmops.pretrain.corpus.words import POLARITIES
 from diptych.llmops.prompts.prompt import SLOT, Prompt, PromptError, parse, to_text
-from diptych.llmops.prompts.variant import asked_at
 
 LONGEST = 600  # characters of an instruction that a model wrote
 WRITTEN_TOKENS = 120
@@ -30,22 +31,22 @@ def assets() -> dict:
 
 
 def ours(prompt: Prompt, n: int, seed: int) -> list[Prompt]:
-    """Return `n` other wordings of a prompt from our own pool, without its examples; all if fewer.
+    """Return `n` candidates from our own pool, without examples; all if there are fewer.
 
-    For positive and negative every second one is of the kinds the embedded model has read.
+    For positive and negative every second one is worded as in the embedded model's training text.
     """
     rng = random.Random(f"wordings {seed}")
-    made = [
+    candidates = [
         _put(prompt, layout, instruction.replace("{labels}", labels))
         for instruction, layout, labels in itertools.product(
             assets()["instructions"], assets()["layouts"], _orders(prompt.labels)
         )
     ]
-    rng.shuffle(made)
+    rng.shuffle(candidates)
     if set(prompt.labels) == set(POLARITIES) and prompt.inputs == ("text",):
-        read = [replace(prompt, user=_trained(rng), system="") for _ in range(2 * n)]
-        made = [one for pair in zip(read, made, strict=False) for one in pair]
-    return _different(prompt, made)[:n]
+        known = [replace(prompt, user=_trained(rng), system="") for _ in range(2 * n)]
+        candidates = [one for pair in zip(known, candidates, strict=False) for one in pair]
+    return _different(prompt, candidates)[:n]
 
 
 def _orders(labels: Sequence[str]) -> list[str]:
@@ -71,40 +72,35 @@ def _trained(rng: random.Random) -> str:
     return sentiment.fill(rng, wording, "{text}")
 
 
-def _different(prompt: Prompt, made: Sequence[Prompt]) -> list[Prompt]:
-    """Return the wordings that differ from the prompt and each other, named by their content."""
-    found = {}
-    for one in made:
-        bare = replace(one, examples=(), parent=prompt.name, note="", path=None)
-        found.setdefault(bare.version, bare)
-    found.pop(replace(prompt, examples=()).version, None)
-    return [replace(one, name=f"{prompt.name}-{version[:6]}") for version, one in found.items()]
+def _different(prompt: Prompt, candidates: Sequence[Prompt]) -> list[Prompt]:
+    """Return the candidates that differ from the prompt and each other, named by their content."""
+    different = {}
+    for candidate in candidates:
+        bare = replace(candidate, examples=(), parent=prompt.name, note="", path=None)
+        different.setdefault(bare.version, bare)
+    different.pop(replace(prompt, examples=()).version, None)
+    return [replace(one, name=f"{prompt.name}-{version[:6]}") for version, one in different.items()]
 
 
-def written(prompt: Prompt, model: str, n: int, **options) -> list[Prompt]:
-    """Ask a model for `n` other wordings of a prompt, and return those that can be used.
+def written(
+    prompt: Prompt, n: int, target: Target, options: CallOptions = CallOptions()
+) -> list[Prompt]:
+    """Ask a model for `n` candidates, and return those that can be used.
 
-    A wording must keep the inputs and name every label. A small model writes none, which costs
+    A candidate must keep the inputs and name every label. A small model writes none, which costs
     as many calls.
-
-    Parameters
-    ----------
-    model : str
-        See `diptych.llmops.prompts.variant.asked_at`.
-    **options
-        ``calls``, ``run``, ``budget``: see `diptych.llmops.client.ask.ask_many`.
     """
     slots = ", ".join(f"{{{name}}}" for name in prompt.inputs)
-    asking = assets()["rewrite"]
+    text = assets()["rewrite"]
     for name, value in (("slots", slots), ("labels", ", ".join(prompt.labels))):
-        asking = asking.replace(f"{{{name}}}", value)
-    message = {"role": "user", "content": asking.replace("{user}", prompt.user)}
+        text = text.replace(f"{{{name}}}", value)
+    message = {"role": "user", "content": text.replace("{user}", prompt.user)}
     fields = {"temperature": 1.0, "max_tokens": WRITTEN_TOKENS}
     requests = [{"messages": [message], "seed": i, **fields} for i in range(n)]
     # an endpoint may ignore the seed, and equal requests would be one
-    answers = ask_many(requests, **asked_at(model), prompt_version="rewrite", **options)
-    told = [_usable(prompt, answer.text) for answer in answers if answer.text]
-    return _different(prompt, [one for one in told if one is not None])
+    answers = ask_many(requests, target, replace(options, prompt_version="rewrite"))
+    candidates = [_usable(prompt, answer.text) for answer in answers if answer.text]
+    return _different(prompt, [one for one in candidates if one is not None])
 
 
 def _usable(prompt: Prompt, text: str) -> Prompt | None:
@@ -112,9 +108,9 @@ def _usable(prompt: Prompt, text: str) -> Prompt | None:
     named = all(label.lower() in user.lower() for label in prompt.labels)
     if not named or len(user) > LONGEST:
         return None
-    made = replace(prompt, user=user, examples=(), path=None)
+    candidate = replace(prompt, user=user, examples=(), path=None)
     try:
-        return replace(parse(to_text(made)), name=prompt.name)  # as a file would be checked
+        return replace(parse(to_text(candidate)), name=prompt.name)  # as a file would be checked
     except PromptError:
         return None
 
@@ -134,7 +130,7 @@ def with_examples(
     shots : sequence of int
         Such as ``(0, 2, 4)``; 0 leaves the prompt without examples.
     """
-    rng, made = random.Random(f"examples {seed}"), []
+    rng, candidates = random.Random(f"examples {seed}"), []
     for prompt, k in zip(prompts, itertools.cycle(shots), strict=False):
         drawn = []
         for i in range(k):
@@ -142,10 +138,10 @@ def with_examples(
             left = [one for one in pool if one[1] == label and one not in drawn]
             drawn += [rng.choice(left)] if left else []
         rng.shuffle(drawn)
-        given = tuple(
+        examples = tuple(
             ({name: str(inputs[name]) for name in prompt.inputs}, prompt.answer(label))
             for inputs, label in drawn
         )
-        name = f"{prompt.name}+{len(given)}" if given else prompt.name
-        made.append(replace(prompt, examples=given, name=name))
-    return made
+        name = f"{prompt.name}+{len(examples)}" if examples else prompt.name
+        candidates.append(replace(prompt, examples=examples, name=name))
+    return candidates

@@ -23,7 +23,7 @@ from diptych.execution.notebooks import nearest
 ANY = "any"  # the folder of prompts for tasks that have none of their own
 FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note")
 LABEL = "label"  # how answers are graded, where not against a reference
-TURNS = ("all", "last")  # of a dialogue, told to the model as a chat
+TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
 LABELS = "labels"
@@ -37,7 +37,7 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is told, with places for the inputs of a row.
+    """The messages to a model, with places for the inputs of a row.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Prompt:
         `diptych.core.evaluation.text_metrics.GRADES`.
     turns : str
         ``"all"`` where the text is a dialogue whose turns become messages of their own, ``"last"``
-        where only its last turn is told, "" where the text is told as it is.
+        where only its last turn is sent, "" where the text is sent as it is.
     parent : str
         Name of the prompt that this one was made from, "" if none.
     note : str
@@ -79,7 +79,7 @@ class Prompt:
 
     @property
     def version(self) -> str:
-        """The first 12 hex digits of the SHA-256 of what the model meets."""
+        """The first 12 hex digits of the SHA-256 of what the model reads."""
         content = [self.system, self.user, self.examples, self.output, self.inputs]
         content += [self.turns] if self.turns else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -97,22 +97,22 @@ class Prompt:
         PromptError
             If the row or a shot lacks an input.
         """
-        made = [{"role": "system", "content": self.system}] if self.system else []
-        given = [(inputs, self.answer(label)) for inputs, label in shots]
-        for inputs, answer in (*self.examples, *given):
-            made += [*self._asked(inputs), {"role": "assistant", "content": answer}]
-        return [*made, *self._asked(row)]
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        pairs = [(inputs, self.answer(label)) for inputs, label in shots]
+        for inputs, answer in (*self.examples, *pairs):
+            messages += [*self._question(inputs), {"role": "assistant", "content": answer}]
+        return [*messages, *self._question(row)]
 
-    def _asked(self, row: Mapping) -> list[dict]:
+    def _question(self, row: Mapping) -> list[dict]:
         """Return the filled user text as one message, or the turns of a dialogue as theirs."""
         text = self._fill(row)
         if not self.turns:
             return [{"role": "user", "content": text}]
         parts = re.split(rf"^({CUSTOMER}|{AGENT})", text, flags=re.MULTILINE)
         roles = ["assistant" if mark == AGENT else "user" for mark in parts[1::2]] or ["user"]
-        said = [turn.removesuffix("\n") for turn in parts[2::2]] or [text]
-        made = [{"role": r, "content": turn} for r, turn in zip(roles, said, strict=True)]
-        return made if self.turns == "all" else made[-1:]
+        turns = [turn.removesuffix("\n") for turn in parts[2::2]] or [text]
+        messages = [{"role": r, "content": turn} for r, turn in zip(roles, turns, strict=True)]
+        return messages if self.turns == "all" else messages[-1:]
 
     def answer(self, label: str) -> str:
         """Return the answer that gives a label, as JSON where the schema wants an object."""
@@ -135,7 +135,7 @@ def _enum(schema: Mapping) -> list[str]:
     return schema.get("enum") or next((x["enum"] for x in inside.values() if "enum" in x), [])
 
 
-def read(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
+def read_prompt(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
     """Return a prompt by name, or by the path of its file.
 
     Parameters
@@ -173,7 +173,7 @@ def read(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
 
 def every(task: str, labels: Sequence[str] = ()) -> list[Prompt]:
     """Return all prompts of a task, or the generic ones if it has none, in order of their names."""
-    return [read(task, path.stem, labels) for path in _files(task) or _files(ANY)]
+    return [read_prompt(task, path.stem, labels) for path in _files(task) or _files(ANY)]
 
 
 def folder(task: str) -> Path:
@@ -216,8 +216,8 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
     """
     path = Path(path)
 
-    def wrong(told: str) -> PromptError:
-        return PromptError(f"{workspace.shown(path)}: {told}")
+    def wrong(fault: str) -> PromptError:
+        return PromptError(f"{workspace.shown(path)}: {fault}")
 
     front, body = _front_matter(text, wrong)
     inputs, output = front.get("inputs"), front.get("output") or {}
@@ -270,8 +270,8 @@ def _sections(body: str, inputs: list[str], wrong) -> tuple[str, str, tuple]:
         if name == "example":
             examples.append(_example(content, inputs, wrong))
         elif name not in SECTIONS:
-            told = f"{nearest(name, SECTIONS)}There are {', '.join(SECTIONS)}"
-            raise wrong(f"## {name}: is no section. {told}; a heading in a text begins with ###")
+            hint = f"{nearest(name, SECTIONS)}There are {', '.join(SECTIONS)}"
+            raise wrong(f"## {name}: is no section. {hint}; a heading in a text begins with ###")
         elif texts[name]:
             raise wrong(f"## {name}: is there twice; keep one")
         else:
@@ -285,8 +285,8 @@ def _check_slots(system: str, user: str, inputs: list[str], task: str, wrong) ->
     filled = {LABELS} if task == ANY else set()
     slots = set(SLOT.findall(user))
     for name in sorted(slots - {*inputs, *filled}):
-        told = f"{nearest(name, inputs)}Add it to inputs: [{', '.join(inputs)}], or take it out"
-        raise wrong(f"{{{name}}}: is not among the inputs. {told}")
+        hint = f"{nearest(name, inputs)}Add it to inputs: [{', '.join(inputs)}], or take it out"
+        raise wrong(f"{{{name}}}: is not among the inputs. {hint}")
     for name in inputs:
         if name not in slots:
             raise wrong(f"inputs: {{{name}}} is not in ## user; write it where the input belongs")
@@ -296,15 +296,15 @@ def _check_slots(system: str, user: str, inputs: list[str], task: str, wrong) ->
 
 def _example(content: str, inputs: list[str], wrong) -> tuple[dict, str]:
     try:
-        given = yaml.load(content, yaml.BaseLoader)  # all texts: yes is no truth value here
+        example = yaml.load(content, yaml.BaseLoader)  # all texts: yes is no truth value here
     except yaml.YAMLError as error:
         raise wrong(f"## example: {' '.join(str(error).split())}; quote the text") from error
     wanted = {*inputs, ANSWER}
-    if not isinstance(given, dict) or given.keys() != wanted:
+    if not isinstance(example, dict) or example.keys() != wanted:
         raise wrong(f"## example: needs {', '.join((*inputs, ANSWER))}, and nothing else")
-    if not all(isinstance(value, str) for value in given.values()):
+    if not all(isinstance(value, str) for value in example.values()):
         raise wrong("## example: holds a value that is no text; quote it")
-    return {name: given[name] for name in inputs}, given[ANSWER]
+    return {name: example[name] for name in inputs}, example[ANSWER]
 
 
 def write(prompt: Prompt, path: str | Path | None = None) -> Path:
@@ -318,8 +318,8 @@ def write(prompt: Prompt, path: str | Path | None = None) -> Path:
     path = Path(path or prompt.path or folder(prompt.task) / f"{prompt.name}.md")
     text = to_text(prompt)
     if parse(text, path).version != prompt.version:
-        told = "begins or ends with an empty line, or a line of it begins with ##"
-        raise PromptError(f"{prompt.name}: cannot be written: a text {told}")
+        fault = "begins or ends with an empty line, or a line of it begins with ##"
+        raise PromptError(f"{prompt.name}: cannot be written: a text {fault}")
     path.parent.mkdir(parents=True, exist_ok=True)
     workspace.write_atomic(path, text)
     return path
@@ -339,8 +339,8 @@ def to_text(prompt: Prompt) -> str:
 
 
 def _yaml(content: dict) -> str:
-    made = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000)
-    return made.rstrip("\n")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000)
+    return text.rstrip("\n")
 
 
 def difference(a: Prompt, b: Prompt) -> str:

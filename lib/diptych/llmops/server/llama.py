@@ -2,7 +2,7 @@
 
 It speaks the OpenAI API, shows a chat page, and ends when nobody has asked for a while. While it
 serves a model on loopback it holds a lock in the workspace and keeps a small file beside it, by
-which `diptych.llmops.client.endpoint` finds it; so one model has one server, however
+which `diptych.llmops.server.process` finds it; so one model has one server, however
 many ask for it.
 """
 

@@ -159,7 +159,7 @@ class Panel:
         if None in runs or not all("seconds" in run.manifest for run in runs):
             return None
         ids = tuple(run.id for run in reversed(runs))
-        replayed = sum(run.result.get("spared_seconds", 0.0) for run in runs)
+        replayed = sum(_replayed_seconds(run.result) for run in runs)
         note += f", {replayed:.0f} s of it replayed latency" if replayed >= 1 else ""
         return Figure(sum(run.manifest["seconds"] for run in runs) + replayed, ids, note=note)
 
@@ -201,6 +201,11 @@ class Panel:
 def sides(runs: Sequence[Run]) -> tuple[Panel, Panel]:
     """Return both panels of a scenario's runs, MLOps first."""
     return Panel(LEFT, runs), Panel(RIGHT, runs)
+
+
+def _replayed_seconds(result: dict) -> float:
+    """Return the replayed latency of a run; runs of older versions call it ``spared_seconds``."""
+    return result.get("replayed_seconds", result.get("spared_seconds", 0.0))
 
 
 def is_perturbed(ids: pd.Index | pd.Series):

@@ -1,1 +1,54 @@
-"""Wire formats, one module each."""
+"""Wire formats, one module each behind `Format`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import openai
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An endpoint's whole answer as JSON, and how it came."""
+
+    response: dict
+    retries: int = 0
+    first_token_ms: float | None = None
+
+
+@runtime_checkable
+class Format(Protocol):
+    """What a module of this wing offers.
+
+    Attributes
+    ----------
+    FAILURES : tuple of exception types
+        What `complete` and `stream` raise where there is no answer.
+    """
+
+    FAILURES: tuple[type[Exception], ...]
+
+    async def complete(self, client: "openai.AsyncOpenAI", body: Mapping) -> Reply:
+        """Ask for a whole answer."""
+
+    async def stream(self, client: "openai.AsyncOpenAI", body: Mapping) -> Reply:
+        """Ask for an answer in pieces and put them together, as `complete` would have answered."""
+
+    def text(self, response: Mapping) -> str:
+        """Return the text of an answer, "" if it has none."""
+
+    def tokens(self, response: Mapping) -> tuple[int | None, int | None]:
+        """Return the tokens read and written, None where the endpoint does not tell."""
+
+    def log_probabilities(self, response: Mapping) -> tuple[float, ...]:
+        """Return those of the answer's tokens, () where the endpoint does not tell."""
+
+    def is_free(self, error: Exception) -> bool:
+        """Say whether a failed call cannot have been paid."""
+
+    def remedy(self, error: Exception) -> str:
+        """Return what to do about a failure that every call will meet, "" where not every one."""
+
+    def explain(self, error: Exception) -> str:
+        """Return why there is no answer, in one line."""

@@ -1,26 +1,18 @@
-"""One call over the wire: the answer as JSON, its time to the first token, and errors in words."""
+"""OpenAI's Chat Completions: the answer as JSON, its time to the first token, errors in words."""
 
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httpx2
 import openai
+
+from diptych.llmops.client.formats import Reply
 
 PATH = "/chat/completions"
 UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)  # aiohttp's refusal is the second
 NOT_STREAMED = "the endpoint's answer has no choices, or is no stream"
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A chat completion, and how it came."""
-
-    response: dict
-    retries: int = 0
-    first_token_ms: float | None = None
 
 
 async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
@@ -55,7 +47,7 @@ async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
 
 async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
-    began, first, whole, said, logprobs = time.perf_counter(), None, {}, [], []
+    began, first, whole, texts, logprobs = time.perf_counter(), None, {}, [], []
     came = False
     pieces = await client.post(
         PATH,
@@ -75,13 +67,13 @@ async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
                 text = choice.get("delta", {}).get("content")
                 if text:
                     first = first or time.perf_counter()
-                    said.append(text)
+                    texts.append(text)
                 logprobs += (choice.get("logprobs") or {}).get("content") or ()
                 whole["finish_reason"] = choice.get("finish_reason") or whole.get("finish_reason")
     if not came:  # a proxy's page, for example
         raise ValueError(NOT_STREAMED)
     retries = _retries(pieces.response.request)
-    message = {"role": "assistant", "content": "".join(said)}
+    message = {"role": "assistant", "content": "".join(texts)}
     choice = {"index": 0, "message": message, "finish_reason": whole.pop("finish_reason", None)}
     if logprobs:
         choice["logprobs"] = {"content": logprobs}
@@ -114,6 +106,12 @@ def tokens(response: Mapping) -> tuple[int | None, int | None]:
     return usage.get("prompt_tokens"), usage.get("completion_tokens")
 
 
+def log_probabilities(response: Mapping) -> tuple[float, ...]:
+    """Return those of the answer's tokens, () where the endpoint does not tell."""
+    tokens = (response["choices"][0].get("logprobs") or {}).get("content") or ()
+    return tuple(token["logprob"] for token in tokens if token.get("logprob") is not None)
+
+
 def is_free(error: Exception) -> bool:
     """Say whether a failed call cannot have been paid: the endpoint refused it."""
     return isinstance(error, openai.APIStatusError)
@@ -133,8 +131,8 @@ def remedy(error: Exception) -> str:
 def explain(error: Exception) -> str:
     """Return why there is no answer, in one line."""
     if isinstance(error, openai.APIStatusError):
-        told = error.body.get("message") if isinstance(error.body, dict) else None
-        return f"HTTP {error.status_code}: {_line(told or error.message)}"
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        return f"HTTP {error.status_code}: {_line(message or error.message)}"
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED):
         return f"no connection: {_line(error.__cause__)}"
     if isinstance(error, openai.APITimeoutError):

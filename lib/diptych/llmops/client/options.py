@@ -1,0 +1,96 @@
+"""How requests are asked: how many at once, within which budget, recorded as whose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diptych.core.store.calls import Calls
+from diptych.llmops.client.budget import Budget
+
+if TYPE_CHECKING:
+    from diptych.core.store.records import Recorder, ReplayedLatency
+
+TIMEOUT_S = 120.0
+RETRIES = 4  # with growing pauses and jitter, or after what Retry-After says
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How requests are asked.
+
+    Attributes
+    ----------
+    run, prompt_version, caller : str
+        Recorded with each call.
+    step : int
+        Recorded with each call: the endpoint's place in a fallback chain.
+    repeat : int
+        Answers are cached by request and this number: another number asks again.
+    concurrency : int
+        Calls under way at once.
+    stream : bool
+        Stream the answers, to measure the time to the first token.
+    calls : Calls, str or Path, optional
+        The ledger: open, or its path or URL; by default ``DIPTYCH_LEDGER`` or the workspace's.
+    budget : Budget, optional
+        Stops before the call that could exceed it.
+    progress : bool or bar
+        Show a bar, or move this one (`diptych.base.notebook_progress.bar`).
+    timeout_s : float
+        For one try of one call.
+    max_retries : int
+        After 408, 409, 429 and 5xx, a refused connection or a timeout.
+    deadline_s : float, optional
+        For one call with all its tries; by default none.
+    give_up : bool
+        Raise at the first failure that every call will meet: a wrong key, an unknown model, nobody
+        there. By default it is an answer with an error as others are.
+    replayed : ReplayedLatency, optional
+        Where the waiting is counted that answers from the ledger saved this run; see `of`.
+
+    Raises
+    ------
+    ValueError
+        If `concurrency` is below 1.
+    """
+
+    run: str = ""
+    prompt_version: str = ""
+    caller: str = ""
+    step: int = 0
+    repeat: int = 0
+    concurrency: int = 64
+    stream: bool = False
+    calls: Calls | str | Path | None = None
+    budget: Budget | None = None
+    progress: object = False
+    timeout_s: float = TIMEOUT_S
+    max_retries: int = RETRIES
+    deadline_s: float | None = None
+    give_up: bool = False
+    replayed: "ReplayedLatency | None" = None
+
+    def __post_init__(self):
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency: {self.concurrency}; at least 1")
+
+    @classmethod
+    def of(cls, run: "Recorder", **fields) -> "CallOptions":
+        """Return the options of a notebook's run: calls bear its id, and it has their latency."""
+        return cls(run=run.id, replayed=run.replayed, **fields)
+
+    def required_run(self) -> str:
+        """Return the run, where something is named by it; ValueError if none is given."""
+        if not self.run:
+            raise ValueError("run: is not given; name it, as in CallOptions(run=...)")
+        return self.run
+
+    def facts(self) -> dict:
+        """Return what is recorded with each call, by column of the ledger."""
+        return {
+            "run": self.run,
+            "prompt_version": self.prompt_version,
+            "caller": self.caller,
+            "step": self.step,
+            "repeat": self.repeat,
+        }

@@ -1,0 +1,86 @@
+"""Who is asked: an endpoint, its model, and what goes with every request to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diptych.llmops.client.providers import Provider, provider
+from diptych.llmops.server.process import SETTINGS
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who is asked.
+
+    Attributes
+    ----------
+    endpoint : str
+        ``"local"``, a name in ``params/endpoints.yaml``, or a base URL.
+    model : str
+        Where a request names none; "" is the endpoint's own model.
+    parameters : mapping
+        Fields of every request that does not set them itself, such as ``max_tokens``; a field
+        that is None is left out, such as ``{"logprobs": None}``.
+    server : mapping
+        For ``"local"``: what `diptych.llmops.server.process.start` takes, such as ``model``.
+    key_env : str
+        For a base URL: the environment variable with its key.
+
+    Raises
+    ------
+    ValueError
+        If `server` holds what its start does not take.
+    """
+
+    endpoint: str = "local"
+    model: str = ""
+    parameters: Mapping = field(default_factory=dict, hash=False)
+    server: Mapping = field(default_factory=dict, hash=False)
+    key_env: str = ""
+
+    def __post_init__(self):
+        if unknown := self.server.keys() - set(SETTINGS):
+            fault = f"{', '.join(sorted(unknown))} is not known"
+            raise ValueError(f"server: {fault}; it takes {', '.join(SETTINGS)}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Return the target of a text: an endpoint, or one with its model after a slash.
+
+        Such as ``"local"``, ``"openai/gpt-4o"``, ``"vllm/Qwen/Qwen2.5-0.5B-Instruct"``,
+        ``"local/hf:OWNER/REPO/FILE.gguf"``, ``"local//home/me/model.gguf"`` or
+        ``"http://127.0.0.1:8080/v1#model"``.
+
+        Raises
+        ------
+        EndpointError
+            If the endpoint is not known.
+        """
+        url = text.startswith(("http://", "https://"))
+        name, _, model = text.partition("#" if url else "/")
+        provider(name)
+        if name == "local":
+            return cls(server={"model": model} if model else {})
+        return cls(name, model)
+
+    @property
+    def provider(self) -> Provider:
+        """Where the endpoint is; EndpointError if it is not known."""
+        return provider(self.endpoint, self.key_env)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine serves the model."""
+        return self.endpoint == "local"
+
+    @property
+    def model_name(self) -> str:
+        """The model that answers: its own, else the endpoint's."""
+        return self.model or self.provider.model
+
+    @property
+    def name(self) -> str:
+        """Readable: what differs from the local endpoint and its model."""
+        file = self.server.get("model")
+        model = self.model or (Path(str(file)).stem if file else "")
+        return " · ".join(filter(None, ("" if self.is_local else self.endpoint, model)))

@@ -1,0 +1,210 @@
+"""The local model's server as a process: find it, start it, stop it.
+
+It is a process of its own that outlives its starter, is shared by all notebooks of a workspace,
+ends when idle and is started anew by the next request (`diptych.llmops.client.transport`).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from diptych.llmops.server.llama import CONTEXT, SHIPPED, Served, Server, folder, open_lock
+
+__all__ = ["DIRECT", "SETTINGS", "EndpointError", "find", "model_file", "start", "stop"]
+
+_STARTED: list[subprocess.Popen] = []  # kept, to take note of their end; they outlive this process
+START_S = 120.0  # a large model takes a while to read from disk
+IDLE_S = 900.0
+SLOTS = 8
+SETTINGS = ("model", "adapters", "slots", "context", "idle_s", "wait_s")  # what `start` takes
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy to oneself
+
+
+class EndpointError(RuntimeError):
+    """An endpoint cannot be used; the message says what to do."""
+
+
+def model_file(model: str | Path | None = None) -> Path:
+    """Return the path of a model: the shipped one, a file, or ``hf:OWNER/REPO/FILE``, downloaded.
+
+    Raises
+    ------
+    EndpointError
+        If there is no such file, or it cannot be had from the hub.
+    """
+    text = str(model or SHIPPED)
+    if text.startswith("hf:"):
+        return _download(text)
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        remedy = "run `make model`" if path == SHIPPED else "give a GGUF file or hf:OWNER/REPO/FILE"
+        raise EndpointError(f"model: {path} is not there; {remedy}")
+    return path
+
+
+def _download(text: str) -> Path:
+    owner, _, rest = text.removeprefix("hf:").partition("/")
+    repository, _, file = rest.partition("/")
+    if not (owner and repository and file):
+        raise EndpointError(f"model: {text!r} is not of the form hf:OWNER/REPO/FILE")
+    from huggingface_hub import constants, errors, hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(f"{owner}/{repository}", file, constants.HF_HUB_CACHE)
+    if isinstance(cached, str):  # else it is not known, or known not to exist
+        return Path(cached)  # as it was: a model must not change between two runs
+    try:
+        return Path(
+            hf_hub_download(
+                f"{owner}/{repository}", file,
+                # read now: the library reads it when it is imported
+                endpoint=os.environ.get("HF_ENDPOINT") or constants.ENDPOINT,
+            )
+        )  # fmt: skip
+    except errors.RepositoryNotFoundError as error:
+        reason = f"there is no {owner}/{repository}, or it needs a token in HF_TOKEN"
+        raise EndpointError(f"model: {text}: {reason}") from error
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            reason = "the hub cannot be reached and the file was not downloaded before"
+            remedy = "connect to the network, or give a GGUF file"
+            raise EndpointError(f"model: {text}: {reason}; {remedy}") from error
+        reason = f"{owner}/{repository} has no file {file}"
+        raise EndpointError(f"model: {text}: {reason}") from error
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EndpointError(f"model: {text} could not be downloaded ({reason})") from error
+
+
+def start(
+    model: str | Path | None = None,
+    *,
+    adapters: Mapping[str, str | Path] | None = None,
+    slots: int = SLOTS,
+    context: int = CONTEXT,
+    idle_s: float = IDLE_S,
+    wait_s: float = START_S,
+) -> Server:
+    """Return the server of a model, started if none runs; however many processes ask.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        See `model_file`.
+    adapters : mapping, optional
+        LoRA adapters (GGUF files) by name; a request chooses one by giving it as ``model``.
+    slots, context : int
+        See `Served`.
+    idle_s : float
+        Seconds without a request after which the server ends; only a server started here takes it.
+    wait_s : float
+        Seconds it may take.
+
+    Raises
+    ------
+    EndpointError
+        If it cannot be started; the message holds what it said.
+    """
+    served = _served(model, adapters, slots, context)
+    key, until = served.key(), time.monotonic() + wait_s
+    while True:
+        if server := _answering(key):
+            return server
+        lock = open_lock(key)
+        if lock is not None:
+            try:
+                return _launch(served, key, idle_s, lock, until)
+            finally:
+                os.close(lock)
+        if time.monotonic() > until:
+            raise EndpointError(
+                f"endpoint: another process has been starting {served.model.name} for {wait_s:g} s "
+                f"and it does not answer; see {folder() / f'{key}.log'}"
+            )
+        time.sleep(0.02)
+
+
+def find(
+    model: str | Path | None = None,
+    *,
+    adapters: Mapping[str, str | Path] | None = None,
+    slots: int = SLOTS,
+    context: int = CONTEXT,
+) -> Server | None:
+    """Return the running server of a model with these settings, or None; see `start`."""
+    return _answering(_served(model, adapters, slots, context).key())
+
+
+def stop(
+    model: str | Path | None = None,
+    *,
+    adapters: Mapping[str, str | Path] | None = None,
+    slots: int = SLOTS,
+    context: int = CONTEXT,
+    wait_s: float = 15.0,
+) -> bool:
+    """End a model's server once its answers are out; False if there was none."""
+    key = _served(model, adapters, slots, context).key()
+    server = _answering(key)
+    if server is None:
+        return False
+    os.kill(server.pid, signal.SIGTERM)
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        # its lock is free only when the process is gone, whoever's child it is
+        if (lock := open_lock(key)) is not None:
+            os.close(lock)
+            return True
+        time.sleep(0.02)
+    os.kill(server.pid, signal.SIGKILL)
+    return True
+
+
+def _served(model, adapters, slots: int, context: int) -> Served:
+    files = {name: Path(path).absolute() for name, path in (adapters or {}).items()}
+    for name, path in files.items():
+        if not path.is_file():
+            raise EndpointError(f"adapters: {name}: {path} is not there; give a GGUF file")
+    return Served(model_file(model), files, slots, context)
+
+
+def _answering(key: str) -> Server | None:
+    """Return the server whose file lies in the workspace, if it answers."""
+    try:
+        facts = json.loads((folder() / f"{key}.json").read_text())
+        with DIRECT.open(f"{facts['url']}/health", timeout=5):
+            return Server(**facts)
+    except (OSError, ValueError):
+        return None
+
+
+def _launch(served: Served, key: str, idle_s: float, lock: int, until: float) -> Server:
+    """Start the server, which takes over the lock, and wait until it answers."""
+    command = [sys.executable, "-m", "diptych.llmops.server.llama", "--model", str(served.model)]
+    command += ["--slots", str(served.slots), "--context", str(served.context)]
+    command += [f"--lora={name}={path}" for name, path in served.adapters.items()]
+    command += ["--idle", str(idle_s), "--lock", str(lock)]
+    (folder() / f"{key}.json").unlink(missing_ok=True)  # of a server that was killed
+    log = folder() / f"{key}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, pass_fds=[lock], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # it must outlive a notebook's kernel and its signals
+        )  # fmt: skip
+    _STARTED[:] = [*(p for p in _STARTED if p.poll() is None), process]
+    while process.poll() is None and time.monotonic() < until:
+        if server := _answering(key):
+            return server
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    # llama.cpp writes its own lines from a thread, so they may come after the error
+    raise EndpointError(f"endpoint: the model's server did not start: {(errors or lines)[-1]}")
