@@ -79,10 +79,10 @@ def diptych(url, rows, concurrency):
         options = CallOptions(calls=calls, concurrency=concurrency)
         prompt, first = as_rows(WARM, "warm")
         variants = [Variant(prompt, Target(url, "mock"))]
-        evaluate.evaluate(variants, first, options)
+        evaluate.evaluate(variants, first, "label", options)
         _, frame = as_rows(rows)
         with measure:
-            graded = evaluate.evaluate(variants, frame, options)
+            graded = evaluate.evaluate(variants, frame, "label", options)
         recorded = calls.spent()["calls"]
     if recorded != rows + WARM:
         raise SystemExit(f"diptych: {recorded} calls are on record, and {rows + WARM} were made")

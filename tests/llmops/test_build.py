@@ -25,7 +25,7 @@ from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.evaluation.scorers import by_prompt, exact
+from diptych.llmops.evaluation.scorers import exact
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -54,11 +54,9 @@ def variant(fake, prompt=PLAIN, **more):
     return Variant(prompt, Target(fake.url, "m", key_env="TEST_KEY"), **more)
 
 
-def asked(fake, variants, rows, calls, pool=(), repeats=1, scorer=by_prompt, **options):
-    return evaluate.evaluate(
-        variants, rows, CallOptions(calls=calls, **options),
-        pool=pool, repeats=repeats, scorer=scorer,
-    )  # fmt: skip
+def asked(fake, variants, rows, calls, grader="label", pool=(), repeats=1, **options):
+    options = CallOptions(calls=calls, **options)
+    return evaluate.evaluate(variants, rows, grader, options, pool=pool, repeats=repeats)
 
 
 def steady(results):
@@ -106,7 +104,8 @@ def test_chunks_change_nothing(fake, calls, monkeypatch):
 
 
 def test_a_scorer_of_ones_own(fake, calls):
-    found = asked(fake, [variant(fake)], films(6), calls, scorer=exact)
+    found = asked(fake, [variant(fake)], films(6), calls, grader=exact)
+    assert set(found["grader"]) == {"exact"}
     assert not found["correct"].any()  # the fakes say more than the label
     assert found["predicted"].str.contains("<b>").all()
 
@@ -124,7 +123,7 @@ def test_a_scorer_of_ones_own(fake, calls):
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_asked(calls, options, told):
-    given = {"variants": [Variant(PLAIN)], "rows": films(2)} | options
+    given = {"variants": [Variant(PLAIN)], "rows": films(2), "grader": "label"} | options
     with pytest.raises(ValueError, match=told):
         evaluate.evaluate(**given, options=CallOptions(calls=calls))
     assert calls.table().empty
@@ -202,7 +201,7 @@ from llmops.test_build import CallOptions, PLAIN, SHOUT, Target, Variant, films
 url, ledger, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 target = Target(url, "m", key_env="TEST_KEY")
 asked = [Variant(prompt, target) for prompt in (PLAIN, SHOUT)]
-evaluate.evaluate(asked, films(n), CallOptions(calls=ledger, concurrency=16))
+evaluate.evaluate(asked, films(n), "label", CallOptions(calls=ledger, concurrency=16))
 """
 
 
@@ -269,8 +268,8 @@ def test_the_leaderboard_compares_and_prices():
     assert found["usd per 1,000"].tolist() == pytest.approx([2, 1])
     assert found["usd per correct"].tolist() == pytest.approx([0.002 / 0.9, 0.002])
     assert found["p50 ms"].tolist() == [30, 10]
-    assert found["first token ms"].tolist()[0] == 5
-    assert math.isnan(found["first token ms"].iloc[1])
+    assert found["TTFT ms"].tolist()[0] == 5
+    assert math.isnan(found["TTFT ms"].iloc[1])
     assert evaluate.leaderboard(results(("a", 0, {})), 0, 0)["usd per correct"].isna().all()
     assert evaluate.leaderboard(pd.DataFrame(columns=list(evaluate.COLUMNS)), 0, 0).empty
 
@@ -280,7 +279,7 @@ def test_failures_are_counted_apart_from_answers_that_name_no_label():
     found.loc[0, ["error", "predicted", "latency_ms"]] = ["HTTP 500", None, 9999.0]
     found.loc[1:2, "predicted"] = None
     line = evaluate.costs(found).iloc[0]
-    assert (line["failed"], line["unread"], line["p95 ms"]) == (1, 2, 1.0)
+    assert (line["failed"], line["unreadable"], line["p95 ms"]) == (1, 2, 1.0)
 
 
 def test_variants_on_other_rows_are_not_compared():
@@ -305,8 +304,8 @@ def test_the_choice_is_made_on_the_rows_tried_and_of_equals_the_shorter_is_kept(
     )
     kept, table = build.pick(tried, made)
     assert [v.name for v in kept] == ["shout", "plain · k=2"]
-    assert table["kept"].tolist() == [False, True, False, True, False]
-    assert table["valid"].tolist() == pytest.approx(shares)
+    assert table["selected"].tolist() == [False, True, False, True, False]
+    assert table["validation"].tolist() == pytest.approx(shares)
 
 
 def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
@@ -323,7 +322,7 @@ def test_disagreements_are_rows_with_two_labels_the_most_divided_first():
 
 def left(folder, ids, families):
     said = pd.DataFrame({"id": ids, "predicted": "yes", "confidence": 0.9, "correct": True})
-    said = said.assign(output=said["predicted"], score=1.0)
+    said = said.assign(output=said["predicted"], score=1.0, grader="label")
     both = pd.concat([said.assign(family=name) for name in families])
     both.to_parquet(folder / "test_predictions.parquet")
     return Record(folder, "mlops/2_build", {})
@@ -332,19 +331,19 @@ def left(folder, ids, families):
 def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
     rows = pd.DataFrame({"id": ["r001", "r000"], "text": "x", "label": ["yes", "yes"]})
     record = left(tmp_path, ["r000", "r001", "r002"], ("xgboost", "logistic"))
-    found = build.from_left(record, rows)
+    found = build.from_mlops(record, rows, "label")
     assert list(found) == list(evaluate.COLUMNS)
     assert found["variant"].unique().tolist() == ["logistic (MLOps)", "xgboost (MLOps)"]
     assert found["id"].tolist() == ["r000", "r001"] * 2
-    assert len(build.from_left(record, rows, ["xgboost"])) == 2
+    assert len(build.from_mlops(record, rows, "label", ["xgboost"])) == 2
     board = evaluate.leaderboard(
         pd.concat([results(("a", 0.5, {"usd": 0.1}), rows=2), found]), margin=0, seed=0
     )
     assert set(board["name"]) == {"a", "xgboost (MLOps)", "logistic (MLOps)"}
     strange = pd.DataFrame({"id": ["r000", "r999"], "label": "yes"})
     with pytest.raises(RecordError, match="no predictions for these rows; run mlops/2_build"):
-        build.from_left(record, strange)
-    assert build.beside([], rows.head(0), record).empty
+        build.from_mlops(record, strange, "label")
+    assert build.beside([], rows.head(0), "label", record).empty
 
 
 def test_confidence_is_the_probability_of_the_answer(fake, calls):

@@ -90,14 +90,14 @@ def test_an_example_of_a_row_with_a_reference_answers_with_it():
 
 
 def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
-    names = [prompt.name for prompt in data.choose("reviews", [], LABELS)]
+    names = [prompt.name for prompt in data.choose(tasks.get("reviews"), [], LABELS)]
     assert {"plain", "careful", "json", "vague"} <= set(names)
-    (one,) = data.choose("reviews", ["careful"], LABELS)
+    (one,) = data.choose(tasks.get("reviews"), ["careful"], LABELS)
     assert one.name == "careful"
     with pytest.raises(PromptError, match="plain: output: allows negative, positive, the data "):
-        data.choose("reviews", ["plain"], [*LABELS, "mixed"])
+        data.choose(tasks.get("reviews"), ["plain"], [*LABELS, "mixed"])
     with pytest.raises(PromptError, match="two are called plain"):
-        data.choose("reviews", ["plain", "plain"], LABELS)
+        data.choose(tasks.get("reviews"), ["plain", "plain"], LABELS)
 
 
 def test_numbers_are_told_as_text():
@@ -110,7 +110,7 @@ def test_numbers_are_told_as_text():
 
 
 def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
-    (prompt,) = data.choose("reviews", ["few_shot"], LABELS)
+    (prompt,) = data.choose(tasks.get("reviews"), ["few_shot"], LABELS)
     messages = prompt.messages({"text": "Great soup, and it's <b>hot</b>."})
     given = {"model": gguf, "slots": 2, "idle_s": 60}
     answer = ask(messages, Target(server=given, parameters={"max_tokens": 1, "temperature": 0}))
@@ -121,7 +121,7 @@ def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
 def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
     monkeypatch.setattr("diptych.llmops.server.llama.SHIPPED", gguf)
     monkeypatch.setattr("diptych.llmops.server.process.SHIPPED", gguf)
-    found = data.inventory(data.choose("reviews", [], LABELS), {"text": "Great soup."})
+    found = data.inventory(data.choose(tasks.get("reviews"), [], LABELS), {"text": "Great soup."})
     found = found.set_index("prompt")
     assert found.loc["few_shot", ["parent", "examples", "answers"]].tolist() == [
         "plain",

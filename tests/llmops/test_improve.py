@@ -149,18 +149,18 @@ def test_which_of_some_prompts_lasted_longest():
 
 
 def test_the_best_challenger_is_chosen_and_the_first_of_equals(ways, lessons):
-    found = improve.compare(ways, lessons.choose)
+    found = improve.evaluate_each(ways, lessons.choose, "label")
     assert list(found["variant"].unique()) == list(ways)
     assert found.groupby("variant")["id"].nunique().eq(len(lessons.choose)).all()
     assert improve.best(found) == "better"
     two = dict.fromkeys(("champion", "one", "two"), ways["better"])
-    assert improve.best(improve.compare(two, lessons.choose)) == "one"
+    assert improve.best(improve.evaluate_each(two, lessons.choose, "label")) == "one"
 
 
 def test_gains_are_told_by_ground_with_their_intervals(ways):
     judged = improve.in_windows(ROWS, WINDOWS, PLAN.decide)
-    later = improve.compare(ways, judged)
-    old = improve.compare(ways, ROWS[ROWS["split"] == "test"])
+    later = improve.evaluate_each(ways, judged, "label")
+    old = improve.evaluate_each(ways, ROWS[ROWS["split"] == "test"], "label")
     new = improve.new_ground(later, ROWS)
     assert set(new["id"]) == set(judged.loc[judged["slice"] == "game", "id"])
     found = improve.gains({"later": later, "new": new, "old": old}, seed=0).set_index("name")
@@ -180,8 +180,8 @@ def test_gains_are_told_by_ground_with_their_intervals(ways):
 )
 def test_the_gate_promotes_what_gains_and_refuses_what_forgets(ways, name, promoted, why):
     judged = improve.in_windows(ROWS, WINDOWS, PLAN.decide)
-    later = improve.compare(ways, judged)
-    old = improve.compare(ways, ROWS[ROWS["split"] == "test"])
+    later = improve.evaluate_each(ways, judged, "label")
+    old = improve.evaluate_each(ways, ROWS[ROWS["split"] == "test"], "label")
     lost = {improve.LOST: improve.lost(old, name)}
     challenger = improve.measure(later, name, judged, **lost)
     assert set(challenger.slices) == {"book", "game"}
@@ -193,7 +193,7 @@ def test_the_gate_promotes_what_gains_and_refuses_what_forgets(ways, name, promo
 
 def test_scores_by_window_and_what_came_back(ways):
     both = {"champion": ways["champion"], "challenger": ways["better"]}
-    found = improve.by_window(both, ROWS, WINDOWS, MONTHS)
+    found = improve.by_window(both, ROWS, WINDOWS, MONTHS, "label")
     champion = found[found["model"] == "champion"].set_index("window")["value"]
     assert champion["2025-03"] == 1.0
     assert champion["2025-04"] == pytest.approx(30 / 80)

@@ -66,8 +66,8 @@ def log():
     with fakes.serving(Moody("openai")) as fake, Calls(workspace.ledger_path()) as calls:
         target = Target(fake.url, "m", key_env="TEST_KEY")
         options = CallOptions(run="r1", calls=calls, concurrency=8)
-        tied = serve.serve(Variant(PROMPT, target), rows, [Link(target, 20.0)], options)
-        windows.add_labels("r1", rows, rows.set_index("id")["window"], 1)
+        tied = serve.serve(Variant(PROMPT, target), rows, [Link(target, 20.0)], "label", options)
+        windows.add_labels("r1", rows, rows.set_index("id")["window"], 1, "label")
         yield serve.log("r1", tied, calls=calls)
 
 
@@ -89,7 +89,7 @@ def test_failures_and_refusals_are_counted_apart(log):
 
 
 def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
-    found = monitor.accuracy(log).set_index(["window", "kind"])
+    found = monitor.accuracy(log, "label").set_index(["window", "kind"])
     assert ("2025-02", "true") not in found.index
     assert tuple(found.loc[("2025-01", "true"), ["value", "n"]]) == (1.0, 20)
     # the fake tells log p = -0.5 of each word, and half the answers of one window have no label
@@ -99,10 +99,10 @@ def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
 
 def test_no_answer_is_a_wrong_answer(log):
     late = log.assign(label="positive")
-    right = monitor.graded(late)
+    right = monitor.graded(late, "label")
     assert right.index.tolist() == log["id"].tolist()
     assert right.sum() == 18 + 8
-    assert len(monitor.graded(log)) == 20
+    assert len(monitor.graded(log, "label")) == 20
 
 
 def frame(window, prediction, label, text="x", **more) -> pd.DataFrame:
@@ -119,18 +119,18 @@ def test_a_planted_fall_is_told_with_its_window():
     right = rng.random(600) < np.where(np.arange(600) < 300, 0.92, 0.6)
     log = frame(names, np.where(right, "a", "b"), "a")
     test = cusum.detector(276, 300, 0.1, 600)
-    path, alarm = monitor.change(log, test)
+    path, alarm = monitor.change(log, "label", test)
     assert path["window"][alarm.row] in ("2025-06", "2025-07")
     assert path["sum"][alarm.row] > 1 >= path["sum"][: alarm.row].max()
-    assert monitor.change(log.head(300), test)[1] is None
+    assert monitor.change(log.head(300), "label", test)[1] is None
 
 
 def test_without_labels_nothing_rings():
     log = frame(["w"] * 5, ["a"] * 5, None)
-    path, alarm = monitor.change(log, cusum.detector(9, 10, 0.1, 5))
+    path, alarm = monitor.change(log, "label", cusum.detector(9, 10, 0.1, 5))
     assert path.empty
     assert alarm is None
-    assert monitor.accuracy(log)["kind"].tolist() == ["estimated"]
+    assert monitor.accuracy(log, "label")["kind"].tolist() == ["estimated"]
 
 
 def texts(n: int, words: list[str], seed: int) -> list[str]:
@@ -193,4 +193,4 @@ def test_what_is_no_log_is_refused():
     with pytest.raises(ValueError, match="no column latency_ms"):
         monitor.health(frame(["1"], "a", "a").drop(columns="latency_ms"))
     with pytest.raises(ValueError, match="run llmops/4_serve"):
-        monitor.accuracy(frame(["1"], "a", "a").head(0))
+        monitor.accuracy(frame(["1"], "a", "a").head(0), "label")

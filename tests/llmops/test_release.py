@@ -71,7 +71,7 @@ def free(reader, tmp_path, monkeypatch):
 
 def measured(variant, calls, rows=ROWS, tests=TESTS, **options):
     given = {"calls": calls, "run": "r", "concurrency": 16} | options
-    return release.measure("new", variant, rows, CallOptions(**given), tests)
+    return release.measure("new", variant, rows, "label", CallOptions(**given), tests)
 
 
 def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
@@ -81,7 +81,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
     assert found.score == stats.accuracy(np.arange(80) >= 4, np.ones(80, bool))
     assert {part: own.n for part, own in found.slices.items()} == {"long": 60, "short": 20}
     assert found.slices["long"].value == 56 / 60
-    said = evaluate.evaluate([free], ROWS, CallOptions(calls=calls))
+    said = evaluate.evaluate([free], ROWS, "label", CallOptions(calls=calls))
     error = stats.calibration_error(said["confidence"], said["correct"])
     assert found.calibration_error == error
     assert found.latency_p95_ms > 0
@@ -95,7 +95,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
 
 
 def test_of_a_champion_only_the_rows_are_asked(reader, free, calls):
-    found = release.measure("old", free, ROWS, CallOptions(calls=calls, run="r"))
+    found = release.measure("old", free, ROWS, "label", CallOptions(calls=calls, run="r"))
     assert len(reader.seen) == len(ROWS)
     assert (found.calibration_error, found.latency_p95_ms, found.extra) == (None, None, {})
     assert decide(measured(free, calls), found, NOTHING).promoted
@@ -172,7 +172,7 @@ def test_a_family_that_was_not_tested_does_not_pass(free, calls):
 
 
 def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
-    old = release.measure("old", free, ROWS, CallOptions(calls=calls))
+    old = release.measure("old", free, ROWS, "label", CallOptions(calls=calls))
     reader.wrong = tuple(ROWS["text"][60:70])
     other = Variant(replace(PLAIN, name="other"), replace(free.target, parameters={"top_p": 1}))
     limits = replace(ALL, floor=None, margin=1.0, max_calibration_error=None)
@@ -182,7 +182,7 @@ def test_what_lost_a_slice_is_refused_and_the_slice_named(reader, free, calls):
 
 
 def test_what_is_worse_than_the_champion_is_refused(reader, free, calls):
-    old = release.measure("old", free, ROWS, CallOptions(calls=calls))
+    old = release.measure("old", free, ROWS, "label", CallOptions(calls=calls))
     reader.wrong = tuple(ROWS["text"][::8])
     other = replace(free, target=replace(free.target, parameters={"top_p": 1}))
     limits = replace(ALL, floor=None, slice_margin=None, max_calibration_error=None)

@@ -71,7 +71,7 @@ def links(pair):
 def served(pair, stream, path, **more):
     options = CallOptions(**{"run": "r", "calls": path, "concurrency": 8} | more)
     variant = Variant(PLAIN, Target(pair[0].url, "m"))
-    return serve.serve(variant, stream, links(pair), options, name="films/3", ledger=path)
+    return serve.serve(variant, stream, links(pair), "label", options, name="films/3", ledger=path)
 
 
 def read(tied, path, run="r"):
@@ -185,7 +185,7 @@ from diptych.llmops import serve
 from llmops.test_serve import CallOptions, Link, PLAIN, Target, Variant, films
 variant = Variant(PLAIN, Target(sys.argv[1], "m", key_env="TEST_KEY"))
 options = CallOptions(run="r", concurrency=2, calls=sys.argv[2])
-serve.serve(variant, films(10), [Link(variant.target, 20.0)], options, ledger=sys.argv[2])
+serve.serve(variant, films(10), [Link(variant.target, 20.0)], "label", options, ledger=sys.argv[2])
 """
 
 
@@ -214,7 +214,7 @@ def test_the_local_model_serves(shared, gguf, path):
     variant = Variant(PLAIN, Target(server={"model": str(gguf)}))
     stream = films(2)
     options = CallOptions(run="r", calls=path)
-    tied = serve.serve(variant, stream, [Link(variant.target, 60)], options, ledger=path)
+    tied = serve.serve(variant, stream, [Link(variant.target, 60)], "label", options, ledger=path)
     found = read(tied, path)
     assert found["status"].eq("ok").all()
     assert found["usd"].eq(0).all()

@@ -29,7 +29,8 @@ def scored():
     """The test rows of `reviews` and two models' scores on them."""
     rows = build.part(sample("reviews"), "test")
     return rows, {
-        name: build.evaluate(fitted("text", name), rows) for name in ("logistic", "xgboost")
+        name: build.evaluate(fitted("text", name), rows, "label")
+        for name in ("logistic", "xgboost")
     }
 
 
@@ -78,8 +79,8 @@ def test_tuning_keeps_the_setting_that_does_best_on_the_valid_rows(tumours):
     model, tried = build.tune(data, task, "logistic", trials=5, seed=0)
     assert len(tried) == 5
     valid = build.part(data, "valid")
-    assert build.evaluate(model, valid).accuracy.value == tried["valid"].max()
-    best = tried.loc[tried["valid"].idxmax(), "setting"]
+    assert build.evaluate(model, valid, "label").accuracy.value == tried["validation"].max()
+    best = tried.loc[tried["validation"].idxmax(), "setting"]
     assert best == f"strength {model.parameters['strength']}"
 
 
@@ -102,7 +103,7 @@ def test_a_valid_row_of_an_unknown_class_does_not_stop_tuning(tumours):
     assert model.classes == ["benign", "malignant"]
 
 
-def test_no_valid_rows_are_said(tumours):
+def test_an_empty_validation_set_is_refused(tumours):
     task, data = tumours
     with pytest.raises(ModelError, match="validation set is empty"):
         build.tune(data[data["split"] != "valid"], task, "logistic", 1, 0)
@@ -119,7 +120,7 @@ def test_scores_are_those_of_the_rows(tumours):
     task, data = tumours
     test = build.part(data, "test")
     model = fitted("table", "logistic")
-    found = build.evaluate(model, test)
+    found = build.evaluate(model, test, "label")
     shares = model.predict_proba(build.task_rows(test, task))
     right = model.predict(build.task_rows(test, task)) == test["label"].to_numpy()
     np.testing.assert_array_equal(found.correct, right)
@@ -132,7 +133,7 @@ def test_scores_are_those_of_the_rows(tumours):
 def test_a_label_the_model_never_saw_is_an_error(tumours):
     test = build.part(tumours[1], "test")
     strange = test.assign(label="unheard of")
-    assert build.evaluate(fitted("table", "logistic"), strange).accuracy.value == 0
+    assert build.evaluate(fitted("table", "logistic"), strange, "label").accuracy.value == 0
 
 
 def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
@@ -148,7 +149,7 @@ def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
 
 def test_what_each_model_says_of_every_row_is_told_for_the_other_panel(scored):
     rows, scores = scored
-    found = build.predictions({name: fitted("text", name) for name in scores}, rows)
+    found = build.predictions({name: fitted("text", name) for name in scores}, rows, "label")
     assert set(found["family"]) == set(scores)
     for name, own in found.groupby("family"):
         assert own["id"].tolist() == rows["id"].tolist()
@@ -174,7 +175,7 @@ def test_the_learning_curve_ends_at_the_model_itself_and_climbs():
     model = fitted("text", "logistic")
     curve = build.learning_curve(data, task, model, [0.05, 0.3, 1.0], seed=0)
     assert curve["rows"].tolist() == [75, 450, 1_500]
-    whole = build.evaluate(model, build.part(data, "test")).accuracy
+    whole = build.evaluate(model, build.part(data, "test"), "label").accuracy
     assert curve.iloc[-1][["value", "low", "high"]].tolist() == [whole.value, whole.low, whole.high]
     assert curve["value"].iloc[0] < curve["value"].iloc[-1]
     again = build.learning_curve(data, task, model, [0.05, 0.3, 1.0], seed=0)
@@ -205,7 +206,7 @@ def test_slices_add_up_to_all_rows(scored):
 
 def test_rows_without_slices_are_shown_by_class():
     rows = build.part(sample("digits"), "test")
-    found = build.slices(rows, build.evaluate(fitted("image", "logistic"), rows))
+    found = build.slices(rows, build.evaluate(fitted("image", "logistic"), rows, "label"))
     assert set(found["name"]) == {f"class {digit}" for digit in range(10)}
     assert found["n"].sum() == len(rows)
 
@@ -213,12 +214,13 @@ def test_rows_without_slices_are_shown_by_class():
 def test_estimates_are_the_lines_of_the_table(scored):
     rows, _ = scored
     tuned = {name: fitted("text", name) for name in ("baseline", "logistic")}
-    table = build.by_model(tuned, rows)
+    table = build.by_model(tuned, rows, "label")
     found = leaderboard.estimates(table, "here, ")
     assert found == {
-        f"here, {name}": build.evaluate(model, rows).accuracy for name, model in tuned.items()
+        f"here, {name}": build.evaluate(model, rows, "label").accuracy
+        for name, model in tuned.items()
     }
-    assert leaderboard.estimates(build.by_model(tuned, rows.head(0)), "here, ") == {}
+    assert leaderboard.estimates(build.by_model(tuned, rows.head(0), "label"), "here, ") == {}
 
 
 def test_what_is_saved_is_told(tmp_path):
@@ -232,7 +234,9 @@ def test_tumours_reach_95_percent(tumours):
     task, data = tumours
     test = build.part(data, "test")
     tuned = {name: build.tune(data, task, name, 2, 0)[0] for name in build.families("auto", task)}
-    found = {name: build.evaluate(model, test).accuracy.value for name, model in tuned.items()}
+    found = {
+        name: build.evaluate(model, test, "label").accuracy.value for name, model in tuned.items()
+    }
     assert max(found.values()) >= 0.95, found
 
 
@@ -240,7 +244,9 @@ def test_boosted_trees_reach_90_percent_on_the_generated_reviews_and_far_less_on
     task = tasks.get("reviews")
     data = task.load()
     model, _ = build.tune(data, task, "xgboost", 1, 0)
-    found = {name: build.evaluate(model, build.part(data, name)).accuracy for name in SHOWN}
+    found = {
+        name: build.evaluate(model, build.part(data, name), "label").accuracy for name in SHOWN
+    }
     assert found["test"].value >= 0.90, found
     # the datasheet warns of it, and the notebook shows both
     assert found["handwritten"].high < found["test"].low, found
@@ -249,7 +255,7 @@ def test_boosted_trees_reach_90_percent_on_the_generated_reviews_and_far_less_on
 @pytest.mark.skipif(not UCI.exists(), reason="the UCI sentences are not beside this repository")
 def test_on_real_sentences_linear_models_beat_trees():
     """Five folds, each fitted on the other four: short texts, few rows, many rare words."""
-    rows = schema.interpret(sources.read(str(UCI)), "text", "label", "").frame
+    rows = schema.interpret(sources.read_table(str(UCI)), "text", "label", "").frame
     task = dataclasses.replace(tasks.get("reviews"), labels=())
     right = {"logistic": [], "xgboost": []}
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -263,7 +269,7 @@ def test_on_real_sentences_linear_models_beat_trees():
                 features=task.features,
                 parameters=build.settings(family, 1, 0)[0],
             )
-            found.extend(build.evaluate(model, rows.iloc[test]).correct)
+            found.extend(build.evaluate(model, rows.iloc[test], "label").correct)
     shown = {family: round(float(np.mean(found)), 3) for family, found in right.items()}
     assert len(right["logistic"]) == len(rows)
     assert shown["logistic"] >= 0.83, shown

@@ -76,9 +76,9 @@ def test_nothing_later_is_learnt(windows, plan):
 
 def test_scores_by_window_are_those_of_its_rows(windows):
     data, model = sample("reviews"), fitted("text", "logistic")
-    found = improve.by_window({"champion": model}, data, windows, ["2025-02", "2025-08"])
+    found = improve.by_window({"champion": model}, data, windows, ["2025-02", "2025-08"], "label")
     assert found["window"].tolist() == ["2025-02", "2025-08"]
-    own = build.evaluate(model, improve.in_windows(data, windows, ["2025-08"])).accuracy
+    own = build.evaluate(model, improve.in_windows(data, windows, ["2025-08"]), "label").accuracy
     assert found.iloc[1][["value", "low", "high", "n"]].tolist() == [
         own.value, own.low, own.high, own.n,
     ]  # fmt: skip
@@ -87,12 +87,14 @@ def test_scores_by_window_are_those_of_its_rows(windows):
 def test_retraining_recovers_from_the_shift(windows, plan, challenger, tmp_path):
     data, champion = sample("reviews"), fitted("text", "logistic")
     rows = improve.in_windows(data, windows, plan.decide)
-    old = release.measure("champion", champion, champion.save(tmp_path / "old"), rows)
-    new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), rows)
+    old = release.measure("champion", champion, champion.save(tmp_path / "old"), rows, "label")
+    new = release.measure(
+        "challenger", challenger, challenger.save(tmp_path / "new"), rows, "label"
+    )
     decision = decide(new, old, LIMITS)
     assert decision.promoted, decision.reason
     both = {"champion": champion, "challenger": challenger}
-    found = improve.outcome(improve.by_window(both, data, windows, MONTHS), plan)
+    found = improve.outcome(improve.by_window(both, data, windows, MONTHS, "label"), plan)
     assert found["challenger afterwards"] > found["champion afterwards"] + 0.05
     assert found["recovered"] > 0.3
 
@@ -106,8 +108,10 @@ def test_a_worse_challenger_is_refused(windows, plan, tmp_path):
     rows = rows.assign(label=rows["label"].mask(wrong, turned))
     challenger = build.refit(champion, rows, tasks.get("reviews"), 0)
     judged = improve.in_windows(data, windows, plan.decide)
-    old = release.measure("champion", champion, champion.save(tmp_path / "old"), judged)
-    new = release.measure("challenger", challenger, challenger.save(tmp_path / "new"), judged)
+    old = release.measure("champion", champion, champion.save(tmp_path / "old"), judged, "label")
+    new = release.measure(
+        "challenger", challenger, challenger.save(tmp_path / "new"), judged, "label"
+    )
     decision = decide(new, old, Limits(**{**vars(LIMITS), "floor": None}))
     assert not decision.promoted
     assert "challenger minus champion is -" in decision.reason

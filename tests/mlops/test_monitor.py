@@ -70,7 +70,7 @@ def answer(model, rows: pd.DataFrame, endpoint: str) -> None:
 
 def served(released, stream, windows, delay: int = 0) -> pd.DataFrame:
     answer(released[0], stream, "serve")
-    monitor.add_labels("serve", sample("reviews"), windows, delay)
+    monitor.add_labels("serve", sample("reviews"), windows, delay, "label")
     return serve.log("serve")
 
 
@@ -127,7 +127,7 @@ def test_no_column_of_a_table_is_hidden_by_what_is_added():
 
 def test_the_alarm_rings_in_the_shifted_months_and_not_before(released, stream, windows):
     log = served(released, stream, windows)
-    seen = monitor.watch(*released, log, windows)
+    seen = monitor.watch(*released, log, windows, "label")
     months = sorted(set(windows))
     assert seen.drift["window"].tolist() == months
     assert seen.alarmed == [month for month in months if month >= SHIFT]
@@ -140,11 +140,11 @@ def test_the_alarm_rings_in_the_shifted_months_and_not_before(released, stream, 
 
 def test_true_accuracy_is_that_of_the_labels(released, stream, windows):
     log = served(released, stream, windows)
-    accuracy = monitor.watch(*released, log, windows).accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").accuracy
     for month in ("2025-02", "2025-09"):
         rows = stream[stream["window"] == month]
         own = accuracy[accuracy["window"] == month].set_index("kind")
-        scores = build.evaluate(released[0], rows)
+        scores = build.evaluate(released[0], rows, "label")
         true = scores.accuracy
         assert own.loc["true", ["value", "low", "high", "n"]].tolist() == [
             true.value, true.low, true.high, true.n,
@@ -154,7 +154,9 @@ def test_true_accuracy_is_that_of_the_labels(released, stream, windows):
 
 def test_the_estimate_holds_before_the_shift_and_misleads_after(released, stream, windows):
     log = served(released, stream, windows)
-    found = monitor.before_and_since(monitor.watch(*released, log, windows).accuracy, SHIFT)
+    found = monitor.before_and_since(
+        monitor.watch(*released, log, windows, "label").accuracy, SHIFT
+    )
     for when, holds in (("before alarm", True), ("since alarm", False)):
         estimated, true = found[f"estimated accuracy {when}"], found[f"true accuracy {when}"]
         assert (true.low <= estimated.value <= true.high) == holds, found
@@ -163,7 +165,7 @@ def test_the_estimate_holds_before_the_shift_and_misleads_after(released, stream
 
 def test_late_labels_leave_the_last_windows_without_truth(released, stream, windows):
     log = served(released, stream, windows, delay=3)
-    accuracy = monitor.watch(*released, log, windows).accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").accuracy
     months = sorted(set(windows))
     by_kind = accuracy.groupby("kind")["window"].agg(list)
     assert by_kind["estimated"] == months
@@ -174,7 +176,7 @@ def test_late_labels_leave_the_last_windows_without_truth(released, stream, wind
 def test_a_delay_as_long_as_the_stream_leaves_no_truth(released, stream, windows, delay):
     log = served(released, stream, windows, delay)
     assert log["label"].isna().all()
-    seen = monitor.watch(*released, log, windows)
+    seen = monitor.watch(*released, log, windows, "label")
     assert set(seen.accuracy["kind"]) == {"estimated"}
     assert seen.first_alarm == SHIFT
 
@@ -182,7 +184,7 @@ def test_a_delay_as_long_as_the_stream_leaves_no_truth(released, stream, windows
 def test_labels_that_come_later_are_joined(released, stream, windows):
     log = served(released, stream, windows, delay=3)
     before = log["label"].notna().sum()
-    monitor.add_labels("serve", sample("reviews"), windows, 0)
+    monitor.add_labels("serve", sample("reviews"), windows, 0, "label")
     after = serve.log("serve")["label"]
     assert before < after.notna().sum() == len(stream)
 
@@ -191,7 +193,7 @@ def test_a_row_without_a_label_gets_none(stream, windows):
     data = sample("reviews")
     missing = stream["id"].iloc[0]
     answer(fitted("text", "baseline"), stream.head(3), "serve")
-    monitor.add_labels("serve", data[data["id"] != missing], windows, 0)
+    monitor.add_labels("serve", data[data["id"] != missing], windows, 0, "label")
     log = serve.log("serve").set_index("row_id")
     assert log["label"].isna().tolist() == [row == missing for row in log.index]
 
@@ -204,19 +206,19 @@ def test_strangers_and_failures_in_the_log_are_left_out(released, stream, window
         ledger.log([{"endpoint": "serve", "model": "reviews/1", **failed}])
     log = serve.log("serve")
     assert len(log) == len(stream) + 6
-    seen = monitor.watch(*released, log, windows)
+    seen = monitor.watch(*released, log, windows, "label")
     assert seen.drift["n"].sum() == len(stream)
 
 
 def test_an_empty_log_is_said(released, windows):
     with pytest.raises(ValueError, match="run mlops/4_serve"):
-        monitor.watch(*released, serve.log("nobody"), windows)
+        monitor.watch(*released, serve.log("nobody"), windows, "label")
 
 
 def test_a_window_of_one_row_is_watched(released, stream, windows):
     few = pd.concat([stream.head(30), stream.tail(1)])
     log = served(released, few, windows)
-    accuracy = monitor.watch(*released, log, windows).accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").accuracy
     last = accuracy[accuracy["window"] == few["window"].iloc[-1]]
     assert last["kind"].tolist() == ["true"]
     assert last["n"].tolist() == [1]
@@ -232,7 +234,7 @@ def test_tables_are_watched_by_their_own_columns(tmp_path):
     stream.loc[moved, "mean_texture"] += 40
     answer(model, stream, "serve")
     windows = stream.set_index("id")["window"]
-    seen = monitor.watch(model, monitor.reference(folder), serve.log("serve"), windows)
+    seen = monitor.watch(model, monitor.reference(folder), serve.log("serve"), windows, "label")
     assert seen.alarmed == ["batch 02"]
     assert seen.drift.set_index("window").loc["batch 02", "worst"] == "mean_texture"
 

@@ -45,8 +45,8 @@ def spoilt(slice_: str):
 
 def test_a_candidate_is_measured_on_the_rows(champion, test_rows):
     model, folder = champion
-    found = release.measure("new", model, folder, test_rows)
-    scores = build.evaluate(model, test_rows)
+    found = release.measure("new", model, folder, test_rows, "label")
+    scores = build.evaluate(model, test_rows, "label")
     assert found.name == "new"
     assert found.score == scores.accuracy
     assert found.calibration_error == scores.calibration_error
@@ -57,12 +57,12 @@ def test_a_candidate_is_measured_on_the_rows(champion, test_rows):
 
 
 def test_rows_of_one_slice_have_no_slices(champion, test_rows):
-    found = release.measure("new", *champion, test_rows.assign(slice="all"))
+    found = release.measure("new", *champion, test_rows.assign(slice="all"), "label")
     assert found.slices == {}
 
 
 def test_a_model_may_follow_itself(champion, test_rows):
-    measured = release.measure("new", *champion, test_rows)
+    measured = release.measure("new", *champion, test_rows, "label")
     decision = decide(measured, measured, LOOSE)
     assert decision.promoted, decision.reason
 
@@ -71,8 +71,8 @@ def test_a_candidate_that_lost_a_slice_is_refused_and_the_slice_named(
     champion, test_rows, tmp_path
 ):
     model = spoilt("small")
-    new = release.measure("new", model, model.save(tmp_path), test_rows)
-    old = release.measure("old", *champion, test_rows)
+    new = release.measure("new", model, model.save(tmp_path), test_rows, "label")
+    old = release.measure("old", *champion, test_rows, "label")
     # the overall loss is waived, so that only the slice can speak
     limits = Limits(
         floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=None, margin=1.0
@@ -86,13 +86,13 @@ def test_a_candidate_that_lost_a_slice_is_refused_and_the_slice_named(
 
 def test_a_candidate_below_the_floor_is_refused(test_rows, tmp_path):
     model = fitted("table", "baseline")
-    measured = release.measure("new", model, model.save(tmp_path), test_rows)
+    measured = release.measure("new", model, model.save(tmp_path), test_rows, "label")
     limits = Limits(floor=0.85, max_calibration_error=1, max_latency_ms=None, max_size_mb=None)
     assert "below the floor of 0.85" in decide(measured, None, limits).reason
 
 
 def test_a_model_too_large_is_refused(champion, test_rows):
-    measured = release.measure("new", *champion, test_rows)
+    measured = release.measure("new", *champion, test_rows, "label")
     limits = Limits(floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=0.0001)
     assert decide(measured, None, limits).reason.startswith("new is refused. The size is")
 
@@ -121,7 +121,7 @@ def test_the_reference_goes_with_the_model_and_rows_like_it_do_not_alarm(kind, t
 
 def test_the_card_says_what_a_reader_must_know(champion, test_rows):
     model, folder = champion
-    decision = decide(release.measure("new", model, folder, test_rows), None, LOOSE)
+    decision = decide(release.measure("new", model, folder, test_rows, "label"), None, LOOSE)
     card = release.card(model, decision, {"data": "tumours, version 0"})
     for words in ("logistic", "benign, malignant", "tumours, version 0", decision.reason):
         assert words in card

@@ -275,11 +275,12 @@ PARAMETERS = Fact("parameters", "the notebook's parameters", dict)  # every note
 ANSWERS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
     "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
+    "grader",
 )  # fmt: skip
 PREDICTIONS = Table(
     "test_predictions",
     "predictions of every model on test rows, perturbed and hand-written ones too",
-    ("family", "id", "predicted", "output", "confidence", "correct", "score"),
+    ("family", "id", "predicted", "output", "confidence", "correct", "score", "grader"),
 )
 LEARNING_CURVE = Table(
     "learning_curve",

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import pandas as pd
 
 from diptych.core.evaluation import stats, text_metrics
+from diptych.core.evaluation.graders import ROUGE_L
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate
 from diptych.llmops.prompts.variant import Variant
 
-MLOPS = " (MLOps)"  # after the names of models of the other panel
+MLOPS = " (MLOps)"  # after the name of a model of that panel
 
 
 def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
-    """Choose shots and temperature for each prompt and model, by the rows not used to judge.
+    """Choose shots and temperature for each prompt and model, on the validation rows.
 
     Of equals the one with fewer tokens is taken.
 
@@ -29,44 +30,51 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
     variants : list of Variant
         The best of each prompt and model, the best of all first.
     trials : DataFrame
-        ``name``, ``prompt``, ``valid`` (score), ``tokens in`` and ``kept``.
+        ``name``, ``prompt``, ``validation`` (score), ``tokens in`` and ``selected``.
     """
     groups = tried.groupby("variant")
     table = pd.DataFrame({"name": [variant.name for variant in variants]})
     table["prompt"] = [variant.prompt.name for variant in variants]
-    table["valid"] = table["name"].map(groups["score"].mean())
+    table["validation"] = table["name"].map(groups["score"].mean())
     table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
     whose = [
         (v.prompt.name, v.target.endpoint, v.target.model, str(v.target.server)) for v in variants
     ]
     order = table.assign(whose=whose).sort_values(
-        ["valid", "tokens in"], ascending=[False, True], kind="stable"
+        ["validation", "tokens in"], ascending=[False, True], kind="stable"
     )
     first = order[~order["whose"].duplicated()].index
-    table["kept"] = table.index.isin(first)
+    table["selected"] = table.index.isin(first)
     return [variants[i] for i in first], table
 
 
 def beside(
     variants: Sequence[Variant],
     rows: pd.DataFrame,
-    left: Record,
+    grader: str | scorers.Scorer,
+    record: Record,
     options: CallOptions = CallOptions(),
     *,
     pool: Sequence[tuple] = (),
 ) -> pd.DataFrame:
-    """Ask variants about rows and put what the left panel's models said of them below.
+    """Ask variants about rows, and append the predictions of the MLOps models for these rows.
 
-    Without rows it has no lines; takes what `evaluate` and `from_left` take.
+    Without rows it has no lines; takes what `evaluate` and `from_mlops` take.
     """
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    asked = evaluate(variants, rows, options, pool=pool)
-    return pd.concat([asked, from_left(left, rows)], ignore_index=True)
+    predictions = from_mlops(record, rows, grader)  # refused before anything is asked
+    results = evaluate(variants, rows, grader, options, pool=pool)
+    return pd.concat([results, predictions], ignore_index=True)
 
 
-def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) -> pd.DataFrame:
-    """Return what the left panel's models said of the same rows, as `evaluate` returns it.
+def from_mlops(
+    record: Record,
+    rows: pd.DataFrame,
+    grader: str | scorers.Scorer,
+    families: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the predictions of the MLOps models for the same rows, as `evaluate` returns results.
 
     Parameters
     ----------
@@ -74,39 +82,48 @@ def from_left(record: Record, rows: pd.DataFrame, families: Sequence[str] = ()) 
         A run of ``mlops/2_build``.
     rows : DataFrame
         With ``id``.
+    grader : str or callable
+        How the results are graded that these stand beside.
     families : sequence of str
         Only these; all by default.
 
     Raises
     ------
     RecordError
-        If that run judged other rows, or none of these families.
+        If that run has no predictions for these rows or of these families, or they were graded
+        by another grader.
     """
-    said = record.table("test_predictions")
+    predictions = record.table("test_predictions")
     if families:
-        said = said[said["family"].isin(families)]
-    right = pd.Series([scorers.wanted(row) for row in rows.to_dict("records")], dtype="str")
-    found = rows[["id"]].assign(expected=right.to_numpy())
-    found = found.merge(said, on="id", validate="one_to_many")
-    sizes = found.groupby("family").size()
-    if found.empty or "score" not in found or sizes.ne(len(rows)).any():
+        predictions = predictions[predictions["family"].isin(families)]
+    expected = [scorers.expected(row, grader) for row in rows.to_dict("records")]
+    results = rows[["id"]].assign(expected=pd.Series(expected, dtype="str").to_numpy())
+    results = results.merge(predictions, on="id", validate="one_to_many")
+    sizes = results.groupby("family").size()
+    complete = {"score", "grader"} <= set(results) and sizes.eq(len(rows)).all()
+    if results.empty or not complete:
         raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
-    found["variant"] = found["family"] + MLOPS
-    found = found.assign(repeat=0, error="", usd=0.0, cached=True)
-    return found.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
+    if other := set(results["grader"]) - {scorers.name_of(grader)}:
+        raise RecordError(
+            f"{record.id} was graded by {', '.join(sorted(other))}, and these answers are graded "
+            f"by {scorers.name_of(grader)}; run {record.notebook} again with the task as it is now"
+        )
+    results["variant"] = results["family"] + MLOPS
+    results = results.assign(repeat=0, error="", usd=0.0, cached=True)
+    return results.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 
 
-def faithful(results: pd.DataFrame, rows: pd.DataFrame, graded: str) -> dict[str, stats.Estimate]:
-    """Return of each variant the share of summaries whose every content word is in the text.
+def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str, stats.Estimate]:
+    """Return the share of each variant's summaries whose every content word is in the text.
 
-    Empty where answers are not graded by ``"rouge_l"``; see
+    Empty where the task's grader is not ``"rouge_l"``; see
     `diptych.core.evaluation.text_metrics.faithful`.
     """
-    if graded != "rouge_l":
+    if grader != ROUGE_L:
         return {}
     source = results["id"].map(rows.set_index("id")["text"])
     pairs = zip(results["output"].fillna(""), source, strict=True)
-    kept = pd.Series([text_metrics.faithful(*pair) for pair in pairs]).groupby(
+    groups = pd.Series([text_metrics.faithful(*pair) for pair in pairs]).groupby(
         results["variant"].array
     )
-    return {f"faithful, {name}": stats.wilson(int(k.sum()), len(k)) for name, k in kept}
+    return {f"faithful, {name}": stats.wilson(int(x.sum()), len(x)) for name, x in groups}

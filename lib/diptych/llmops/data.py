@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from diptych.core.data import splits
-from diptych.core.data.schema import FRAME, REFERENCE
+from diptych.core.data.schema import FRAME, REFERENCE, right_answer
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation.graders import LABEL
 from diptych.llmops.client.budget import prompt_bytes
+from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import (
-    LABEL,
     Prompt,
     PromptError,
     difference,
@@ -29,39 +31,43 @@ __all__ = [
 ]  # fmt: skip
 
 
-def choose(task: str, names: Sequence[str], labels: Sequence[str]) -> list[Prompt]:
+def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prompt]:
     """Return a task's prompts by their names or paths, all if none is named.
 
     Raises
     ------
     PromptError
-        If one is not there, two have one name, or one may not answer with a label of the data.
+        If one is not there, two have one name, one is for another grader than the task's, or one
+        may not answer with a label of the data.
     """
-    found = [read_prompt(task, name, labels) for name in names] or every(task, labels)
-    seen = [prompt.name for prompt in found]
-    for prompt in found:
-        if seen.count(prompt.name) > 1:
+    prompts = [read_prompt(task.base, name, labels) for name in names] or every(task.base, labels)
+    all_names = [prompt.name for prompt in prompts]
+    for prompt in prompts:
+        if all_names.count(prompt.name) > 1:
             raise PromptError(f"prompts: two are called {prompt.name}; rename one")
-        if prompt.graded == LABEL and (lost := set(labels) - set(prompt.labels)):
-            told = f"the data also have {', '.join(sorted(lost))}; add them to its enum"
-            raise PromptError(f"{prompt.name}: output: allows {', '.join(prompt.labels)}, {told}")
-    return found
+        scorers.check_prompt(prompt, task.grader)
+        if task.grader == LABEL and (missing := set(labels) - set(prompt.labels)):
+            raise PromptError(
+                f"{prompt.name}: output: allows {', '.join(prompt.labels)}, the data also have "
+                f"{', '.join(sorted(missing))}; add them to its enum"
+            )
+    return prompts
 
 
 def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return rows with their features as one text, for a model that reads nothing else.
 
-    Rows of a text task stay as they are; of others ``text`` reads ``width 1.5, height 2``, and
-    says nothing of a missing value.
+    Rows of a text task stay as they are. For others ``text`` reads ``width 1.5, height 2``; a
+    missing value is left out.
     """
     if list(features) == ["text"]:
         return data
     names = [name.replace("_", " ") for name in features]
     rows = data[list(features)].itertuples(index=False, name=None)
-    said = [
+    texts = [
         ", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True) if v == v) for row in rows
     ]
-    return data.drop(columns=list(features)).assign(text=said)
+    return data.drop(columns=list(features)).assign(text=texts)
 
 
 def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[tuple[dict, str]]:
@@ -80,12 +86,15 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
     each = -(-k // len(labels)) if labels else 0
     short = [f"{x} {len(g)}" for x, g in zip(labels, groups, strict=True) if len(g) < each]
     if short or (k and not labels):
-        told = ", ".join(short) or "no labels"
-        raise PromptError(f"shots: {k} need {each} train rows of each label; there are {told}")
-    inputs = [name for name in data if name not in (*FRAME, REFERENCE)]
-    chosen = [group.iloc[i] for i in range(each) for group in groups][:k]
-    answer = REFERENCE if REFERENCE in data else "label"
-    return [(row[inputs].to_dict(), row[answer].split("\n")[0]) for row in chosen]
+        counts = ", ".join(short) or "no labels"
+        raise PromptError(f"shots: {k} need {each} train rows of each label; there are {counts}")
+    return examples(pd.DataFrame([group.iloc[i] for i in range(each) for group in groups][:k]))
+
+
+def examples(rows: pd.DataFrame) -> list[tuple[dict, str]]:
+    """Return rows as examples: what a prompt may read of each, and its right answer."""
+    inputs = [name for name in rows if name not in (*FRAME, REFERENCE)]
+    return [(row[inputs].to_dict(), right_answer(row)) for _, row in rows.iterrows()]
 
 
 def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
@@ -119,12 +128,12 @@ def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:
     if not inputs or rows.empty:
         return 0
     both = pd.concat([shown[inputs], rows[inputs]], ignore_index=True)
-    given = both.index < len(shown)
-    found = pd.Series(splits.content_hash(both, inputs))
-    same = found.isin(found[given]).to_numpy()
+    is_example = both.index < len(shown)
+    hashes = pd.Series(splits.content_hash(both, inputs))
+    same = hashes.isin(hashes[is_example]).to_numpy()
     if inputs == ["text"] and _numbers(both["text"]) < NUMBERS:
-        same = same | splits.near_copies(both["text"], given)
-    return int(same[~given].sum())
+        same = same | splits.near_copies(both["text"], is_example)
+    return int(same[~is_example].sum())
 
 
 def _numbers(texts: pd.Series) -> float:
@@ -135,8 +144,10 @@ def _numbers(texts: pd.Series) -> float:
 def raise_if_leaked(count: int) -> None:
     """Raise `PromptError` if rows repeat examples; takes what `leaks` counts."""
     if count:
-        told = "take another seed, or other examples in the prompt's file"
-        raise PromptError(f"examples: {count} evaluation rows repeat one; {told}")
+        raise PromptError(
+            f"examples: {count} evaluation rows repeat one; take another seed, or other examples "
+            "in the prompt's file"
+        )
 
 
 def shown(examples: Sequence[tuple[Mapping, str]]) -> pd.DataFrame:

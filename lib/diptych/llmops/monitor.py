@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import graders, stats
 from diptych.core.monitoring.cusum import Alarm, Detector
 from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
@@ -96,18 +96,22 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     return watch_inputs(profile, described, log["window"].to_numpy())
 
 
-def graded(log: pd.DataFrame) -> pd.Series:
+def graded(log: pd.DataFrame, grader: str) -> pd.Series:
     """Return whether the answer to each labelled row is right, by id, in the order of the log.
 
-    A failed call and an answer without a label are wrong: the user got no answer.
+    The task's `grader` decides. A failed call and an answer without a label are wrong: the user
+    got no answer.
     """
     _check(log)
-    known = log[log["label"].notna()]
-    right = known["prediction"].fillna("").astype("str") == known["label"].astype("str")
-    return pd.Series(right.to_numpy(), known["id"].to_numpy(), dtype=bool)
+    labelled = log[log["label"].notna()]
+    answers = labelled["prediction"].where(labelled["prediction"].notna(), "").astype("str")
+    score = graders.get(grader).score
+    pairs = zip(answers, labelled["label"].astype("str"), strict=True)
+    right = [score(*pair) >= graders.RIGHT for pair in pairs]
+    return pd.Series(right, labelled["id"].to_numpy(), dtype=bool)
 
 
-def accuracy(log: pd.DataFrame) -> pd.DataFrame:
+def accuracy(log: pd.DataFrame, grader: str) -> pd.DataFrame:
     """Return the accuracy by window, estimated from the model's confidence and true.
 
     An answer without a label counts as a confidence of 0, unless none of its window has any: the
@@ -120,13 +124,13 @@ def accuracy(log: pd.DataFrame) -> pd.DataFrame:
     """
     _check(log)
     right = pd.Series(np.nan, log.index)
-    right[log["label"].notna()] = graded(log).to_numpy(float)
+    right[log["label"].notna()] = graded(log, grader).to_numpy(float)
     measured = log.groupby("window")["probability"].transform("count") > 0
     sure = log["probability"].where(log["prediction"].notna(), 0.0).where(measured)
     return accuracy_by_window(log["window"], sure, right)
 
 
-def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
+def change(log: pd.DataFrame, grader: str, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
     """Run the change detector over the labelled rows in order.
 
     Returns
@@ -135,7 +139,7 @@ def change(log: pd.DataFrame, test: Detector) -> tuple[pd.DataFrame, Alarm | Non
         ``row`` (1 is the first), ``window``, ``sum`` in units of the limit.
     alarm : Alarm or None
     """
-    right = graded(log)
+    right = graded(log, grader)
     windows = log.set_index("id")["window"].reindex(right.index)
     path = pd.DataFrame({
         "row": np.arange(1, len(right) + 1), "window": windows.to_numpy(), "sum": test.path(right),

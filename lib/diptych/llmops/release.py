@@ -12,7 +12,7 @@ from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.load_test import unused_repeat
 from diptych.llmops.client.options import CallOptions
-from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -26,6 +26,7 @@ def measure(
     name: str,
     variant: Variant,
     rows: pd.DataFrame,
+    grader: str | scorers.Scorer,
     options: CallOptions = CallOptions(),
     behaviour: pd.DataFrame | None = None,
 ) -> Candidate:
@@ -37,40 +38,42 @@ def measure(
         How reports call it.
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
+    grader : str or callable
+        See `evaluate.evaluate`.
     options : CallOptions
     behaviour : DataFrame, optional
-        From `diptych.llmops.evaluation.checklist.summary`; its failure rates go to the
-        gate. Without it only the rows are asked: of a champion the gate wants no more.
+        From `diptych.llmops.evaluation.checklist.summary`; the gate checks its failure rates.
+        Without it only the rows are asked, which is all that the gate needs of a champion.
     """
-    found = evaluate.evaluate([variant], rows, options)
+    results = evaluate.evaluate([variant], rows, grader, options)
     slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
-        return Candidate.from_rows(name, found["correct"], slice_of=slices)
+        return Candidate.from_rows(name, results["correct"], slice_of=slices)
     extra = {
-        UNREADABLE: float(found["predicted"].isna().mean()),
-        COST: 1000 * float(found.loc[found["error"] == "", "usd"].mean(skipna=False)),
+        UNREADABLE: float(results["predicted"].isna().mean()),
+        COST: 1000 * float(results.loc[results["error"] == "", "usd"].mean(skipna=False)),
     }
     return Candidate.from_rows(
         name,
-        found["correct"],
+        results["correct"],
         slice_of=slices,
-        calibration_error=calibration_error(found),
+        calibration_error=calibration_error(results),
         latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
 
 
-def calibration_error(found: pd.DataFrame) -> float | None:
+def calibration_error(results: pd.DataFrame) -> float | None:
     """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs."""
-    said = found[found["error"] == ""]
-    if said.empty or said["confidence"].isna().any():
+    answered = results[results["error"] == ""]
+    if answered.empty or answered["confidence"].isna().any():
         return None
-    return stats.calibration_error(said["confidence"], said["correct"])
+    return stats.calibration_error(answered["confidence"], answered["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
-    """Return what the gate calls the failure rates of the families of a summary."""
+    """Return the gate's names for the failure rates of a summary's families."""
     return [f"share failing {name}" for name in behaviour["name"]]
 
 
@@ -80,14 +83,14 @@ def limits(behaviour: pd.DataFrame, unreadable: float, usd: float, fails: float)
 
 
 def figures(measured: Candidate) -> dict[str, float]:
-    """Return what was measured, as MLflow keeps it beside a version."""
-    found = {
+    """Return the measured figures, as MLflow keeps them beside a version."""
+    values = {
         "accuracy": measured.score.value,
         "calibration error": measured.calibration_error,
         "latency p95 ms": measured.latency_p95_ms,
         **measured.extra,
     }
-    return {k.replace(",", ""): v for k, v in found.items() if v is not None and np.isfinite(v)}
+    return {k.replace(",", ""): v for k, v in values.items() if v is not None and np.isfinite(v)}
 
 
 def latency_p95(
@@ -95,8 +98,8 @@ def latency_p95(
 ) -> float:
     """Return the 95th percentile in milliseconds of one request after the other, over the wire.
 
-    They are asked afresh in every run: an answer from the ledger has the latency of another day.
-    NaN where none was answered.
+    Every run sends them again: an answer from the ledger has the latency of another day. NaN where
+    none was answered.
     """
     one_by_one = replace(
         options, concurrency=1, stream=False, prompt_version=variant.prompt.version,
@@ -109,21 +112,21 @@ def latency_p95(
 
 
 def size_mb(variant: Variant) -> float | None:
-    """Return the size of the model's file where it is served here, else None."""
+    """Return the size of the model's file in MB where it is served here, else None."""
     if not variant.target.is_local:
         return None
     return process.model_file(variant.target.server.get("model")).stat().st_size / 1e6
 
 
 def memory_mb(variant: Variant) -> float | None:
-    """Return the memory that the model's server holds where it runs here, else None."""
+    """Return the memory of the model's server in MB where it runs here, else None."""
     return usage(_server(variant).pid)["memory_mb"] if variant.target.is_local else None
 
 
 def cpu_ms(
     variant: Variant, rows: pd.DataFrame, options: CallOptions = CallOptions(), most: int = 40
 ) -> float | None:
-    """Return the CPU milliseconds an answer takes of the server where it runs here, else None."""
+    """Return the server's CPU time per answer in milliseconds where it runs here, else None."""
     if not variant.target.is_local:
         return None
     requests = variant.requests(rows.head(most).to_dict("records"))
@@ -157,8 +160,10 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
         f"**Gate** {decision.reason}",
         "**Not for** texts unlike those it was tested on: watch the reports of stage 5.",
     ]
-    said = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in prompt.messages(_slots(prompt)))
-    quoted = "\n".join(f"    {line}" for line in said.splitlines())  # indented, it cannot end early
+    messages = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in prompt.messages(_slots(prompt)))
+    quoted = "\n".join(
+        f"    {line}" for line in messages.splitlines()
+    )  # indented, it cannot end early
     return "\n\n".join([
         "\n".join(f"- {line}" for line in lines),
         _markdown(decision.checks[["rule", "measured", "limit", "status"]]),

@@ -1,8 +1,7 @@
-"""The live rows through a chain of endpoints, window by window, and what the ledger tells of them.
+"""Stage 4, serve: send the live rows through a chain of endpoints, and read back the record.
 
-Of each row there is a prediction (the label that was read, under the row's id, to which a late
-label is joined) and of each call a row of the ledger of calls (text, tokens, cost, times, errors).
-What was asked, a request's hash, ties the two.
+Each row has a prediction: what was read of the answer, under the row's id, to which a late label is
+joined. Each call has a record: text, tokens, cost, times, errors. The request's hash joins the two.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.variant import Variant
 
 CALLER = "live"
-TIED = ["id", "window", "request", "step"]  # what `log` needs of each row
+TIED = ["id", "window", "request", "step"]  # what `log` needs for each row
 OF_CALL = ["request", "time", "endpoint", "model", "prompt_version", "step", "output", "status",
            "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms",
            "retries"]  # fmt: skip
@@ -33,25 +32,28 @@ def serve(
     variant: Variant,
     stream: pd.DataFrame,
     links: Sequence[Link],
+    grader: str,
     options: CallOptions,
     *,
     name: str = "",
     ledger: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Ask about the live rows in the order of their windows; every answer is put on record.
+    """Ask about the live rows in the order of their windows, and record every answer.
 
-    Rows are asked afresh in every run: what is served now is not read from the ledger.
+    Every run asks about all rows: no answer of an earlier run is read from the ledger.
 
     Parameters
     ----------
     variant : Variant
-        What was released; all links are asked its messages.
+        What was released; its messages are sent to all links.
     stream : DataFrame
         As `diptych.core.data.splits.stream` returns it.
     links : sequence of Link
-        Who is asked, in turn.
+        The endpoints, in the order in which they are tried.
+    grader : str
+        The task's grader: whether a prediction is a label or the whole text.
     options : CallOptions
-        With ``run``: the serving run, by which the ledger knows its answers.
+        With ``run``: the serving run, under which its answers are recorded.
     name : str
         The released version, recorded with each prediction.
     ledger : str or Path, optional
@@ -66,9 +68,12 @@ def serve(
     ------
     ValueError
         If the options name no run.
+    PromptError
+        If the prompt cannot be graded as the task is; no request is sent then.
     BudgetError, LedgerError
-        What was answered before is on record.
+        The answers until then are on record.
     """
+    scorers.check_prompt(variant.prompt, grader)
     lines, run = [], options.required_run()
     chain = Chain(
         links,
@@ -81,7 +86,7 @@ def serve(
         for window, rows in stream.groupby("window", sort=True):
             requests = variant.requests(rows.to_dict("records"))
             replies = chain.ask_many(requests, CALLER, unused_repeat(f"{run} {CALLER}"))
-            book.log(_predictions(variant, rows, replies, run, name))
+            book.log(_predictions(variant, rows, replies, grader, run, name))
             hashes = _hashes(requests, chain.links)
             for i, (row, reply) in enumerate(zip(rows["id"], replies, strict=True)):
                 step = -1 if reply.step is None else reply.step
@@ -96,24 +101,24 @@ def _hashes(requests: list, links: Sequence[Link]) -> list[list[str]]:
 
 
 def _predictions(
-    variant: Variant, rows: pd.DataFrame, replies: Sequence[Reply], run: str, name: str
+    variant: Variant, rows: pd.DataFrame, replies: Sequence[Reply], grader: str, run: str, name: str
 ) -> list[dict]:
-    """Return the rows of the ledger of predictions."""
-    found = []
+    """Return the predictions to record."""
+    lines = []
     for row, reply in zip(rows.to_dict("records"), replies, strict=True):
-        said = reply.answer
-        sure = evaluate.confidence(said)
-        found.append({
+        answer = reply.answer
+        confidence = evaluate.confidence(answer)
+        lines.append({
             "endpoint": run,
             "model": name or variant.name,
             "row_id": row["id"],
             "input": {key: row[key] for key in variant.prompt.inputs},
-            "prediction": scorers.read(variant.prompt, said.text),
-            "probability": None if pd.isna(sure) else sure,
-            "latency_ms": said.latency_ms,
-            "status": "failed" if said.error else "ok",
+            "prediction": scorers.read_answer(variant.prompt, answer.text, grader),
+            "probability": None if pd.isna(confidence) else confidence,
+            "latency_ms": answer.latency_ms,
+            "status": "failed" if answer.error else "ok",
         })  # fmt: skip
-    return found
+    return lines
 
 
 def log(
@@ -123,7 +128,7 @@ def log(
     calls: Calls | str | Path | None = None,
     ledger: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Read from the ledger what a serving run answered, with the labels that have come.
+    """Return the record of a serving run, with the labels that have arrived.
 
     Parameters
     ----------
@@ -132,20 +137,21 @@ def log(
     tied : DataFrame
         What `serve` returned.
     calls, ledger
-        Where the calls and the predictions are; by default where `serve` put them.
+        Where the calls and the predictions are; by default where `serve` records them.
 
     Returns
     -------
     DataFrame
-        One line per row that is on record: ``id``, ``window``, ``prediction`` (None: no label
-        could be read, or the call failed), ``probability`` (NaN where none was told), ``label``
-        (null until it came) and, of the call that answered, or of the last that failed, `OF_CALL`.
+        One line per recorded row: ``id``, ``window``, ``prediction`` (None: no label could be
+        read, or the call failed), ``probability`` (NaN where the endpoint gave none), ``label``
+        (null until it arrives), and `OF_CALL` of the call that answered or of the last that failed.
     """
     with Predictions(ledger or workspace.ledger_path()) as book:
-        said = book.table(endpoint=run)
-    with opened(calls) as made:
-        called = made.table(run=run).query("caller == @CALLER")
-    called = called[OF_CALL].drop_duplicates("request", keep="last")
-    own = said[["row_id", "prediction", "probability", "label"]].rename(columns={"row_id": "id"})
-    found = tied.drop(columns="step").merge(own, on="id", validate="one_to_one")
-    return found.merge(called, on="request", how="left", validate="many_to_one")
+        predictions = book.table(endpoint=run)
+    with opened(calls) as calls_book:
+        calls_made = calls_book.table(run=run).query("caller == @CALLER")
+    calls_made = calls_made[OF_CALL].drop_duplicates("request", keep="last")
+    columns = ["row_id", "prediction", "probability", "label"]
+    predictions = predictions[columns].rename(columns={"row_id": "id"})
+    joined = tied.drop(columns="step").merge(predictions, on="id", validate="one_to_one")
+    return joined.merge(calls_made, on="request", how="left", validate="many_to_one")

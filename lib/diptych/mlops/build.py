@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.core.data.schema import REFERENCE
 from diptych.core.data.tasks import Task
+from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
-from diptych.core.evaluation import stats, text_metrics
+from diptych.core.evaluation.graders import LABEL, RIGHT
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ESTIMATORS, Model
 
@@ -33,7 +33,6 @@ SPACE = {
 }
 
 SLOW = ("xgboost_linear",)  # compared only when asked for
-RIGHT = 0.5  # the least grade of an answer that counts as right
 
 
 @dataclass
@@ -49,8 +48,9 @@ class Scores:
     output : list of str, length n
         What is answered: the label, or the text that stands for it.
     grade : ndarray of float, shape (n,)
-        From 0 to 1: of a label whether it is right, of a text see
-        `diptych.core.evaluation.text_metrics`; a text is right from 0.5 on.
+        From 0 to 1, as the task's grader gives it; an answer is right from 0.5 on.
+    grader : str
+        Name of the grader.
     """
 
     accuracy: stats.Estimate
@@ -59,6 +59,7 @@ class Scores:
     predicted: np.ndarray = field(repr=False)
     output: list[str] = field(repr=False)
     grade: np.ndarray = field(repr=False)
+    grader: str = LABEL
 
     @property
     def calibration_error(self) -> float:
@@ -72,15 +73,39 @@ def families(choice: str, task: Task) -> list[str]:
     Raises
     ------
     ModelError
-        If `choice` does not suit the task's kind of data.
+        If `choice` does not suit the task's kind of data, or a family cannot be graded as the
+        task is.
     """
     suitable = task.families or models.FAMILIES[task.kind]
-    if choice == "auto":
-        return [name for name in suitable if name not in SLOW]
-    if choice not in suitable:
+    if choice not in ("auto", *suitable):
         known = ", ".join(("auto", *suitable))
         raise models.ModelError(f"family: {choice!r} does not suit {task.kind} data; take {known}")
-    return list(dict.fromkeys((suitable[0], choice)))
+    if choice == "auto":
+        names = [name for name in suitable if name not in SLOW]
+    else:
+        names = list(dict.fromkeys((suitable[0], choice)))
+    for name in names:
+        check_family(name, task.grader)
+    return names
+
+
+def check_family(family: str, grader: str) -> None:
+    """Refuse a family whose answers the task's grader cannot grade.
+
+    Raises
+    ------
+    ModelError
+        If the family summarizes and labels are graded.
+    GraderError
+        If there is no such grader.
+    """
+    if graders.get(grader).needs_reference or family not in models.SUMMARY:
+        return
+    others = [name for name, other in graders.GRADERS.items() if other.needs_reference]
+    raise models.ModelError(
+        f"family: {family!r} answers with a sentence, which is graded by {' or '.join(others)}, "
+        f"and the task is graded by {grader}; take another family, or give the task that grader"
+    )
 
 
 def settings(family: str, trials: int, seed: int) -> list[dict]:
@@ -100,21 +125,24 @@ def tune(
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and select the best on the validation set.
 
-    The validation set also sets the selected model's temperature. Its rows of a class that no
-    train row has are left out, because every setting gets them wrong. The family ``xgboost`` is
+    The task's grader grades the answers. The validation set also sets the selected model's
+    temperature. Its rows of a class that no train row has are left out, because no setting can
+    predict it. The family ``xgboost`` is
     fitted on the Dask cluster at the address `dask`, if one is given.
 
     Returns
     -------
     model : Model
     trials : DataFrame
-        ``family``, ``setting`` and ``valid`` (accuracy), in the order tried.
+        ``family``, ``setting`` and ``validation`` (mean grade), in the order tried.
 
     Raises
     ------
     ModelError
-        If the train rows hold fewer than two classes, or the validation set is empty.
+        If the train rows hold fewer than two classes, the validation set is empty, or the family
+        cannot be graded as the task is.
     """
+    check_family(family, task.grader)
     train, valid = part(data, "train"), part(data, "valid")
     classes = models.classes_of(train["label"])
     valid = valid[valid["label"].isin(classes)]
@@ -125,42 +153,77 @@ def tune(
     encoder = models.new_encoder(family, task.kind)
     matrix = models.fit_encoder(encoder, task_rows(train, task))
     codes = models.encode(train["label"], classes)
-    held_out = encoder.transform(task_rows(valid, task))
-    truth = models.encode(valid["label"], classes)
+    inputs = task_rows(valid, task)
+    held_out = encoder.transform(inputs)
     tried, best = [], None
     for setting in settings(family, trials, seed):
         where = {"dask": dask} if dask and family == "xgboost" else {}
         estimator = ESTIMATORS[family](**setting, **where, seed=seed)
         estimator.fit(matrix, codes, len(classes))
-        score = float((estimator.predict_proba(held_out).argmax(axis=1) == truth).mean())
-        tried.append({"family": family, "setting": _compact(setting), "valid": score})
+        model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
+        model.replies = task.replies
+        predicted = predicted_labels(model, estimator.predict_proba(held_out))
+        expected = graders.get(task.grader).expected(valid)
+        score = float(grades(model, inputs, predicted, expected, task.grader).mean())
+        tried.append({"family": family, "setting": _compact(setting), "validation": score})
         if best is None or score > best[0]:
-            best = (score, setting, estimator)
-    _, setting, estimator = best
-    model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
-    model.replies = task.replies
-    model.calibrate(task_rows(valid, task), valid["label"])
+            best = (score, model)
+    _, model = best
+    model.calibrate(inputs, valid["label"])
     return model, pd.DataFrame(tried)
 
 
-def evaluate(model: Model, rows: pd.DataFrame) -> Scores:
+def evaluate(model: Model, rows: pd.DataFrame, grader: str) -> Scores:
     """Score a model on labelled rows.
 
-    A label the model has never seen counts as an error, as it would in service. Where the rows
-    have a reference, the text that stands for the label is graded by it.
+    A label the model has never seen counts as an error, as it would in service.
+
+    Parameters
+    ----------
+    grader : str
+        The task's grader. It grades the predicted label, or the text that stands for it, against
+        the row's label or reference; see `diptych.core.evaluation.graders`.
+
+    Raises
+    ------
+    ModelError
+        If the model's family cannot be graded so.
+    GraderError
+        If there is no such grader, or the rows lack what it compares with.
     """
+    check_family(model.family, grader)
     inputs = models.rows_of(rows, model.kind, model.features)
     probabilities = model.predict_proba(inputs)
-    predicted = np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
-    output = model.answers(inputs, predicted)
-    if REFERENCE in rows:
-        metric = text_metrics.rouge if model.family in models.SUMMARY else text_metrics.contains
-        grade = np.array([metric(*x) for x in zip(output, rows[REFERENCE], strict=True)], float)
-    else:
-        grade = (predicted == rows["label"].to_numpy(dtype=object)).astype(float)
+    predicted = predicted_labels(model, probabilities)
+    grade = grades(model, inputs, predicted, graders.get(grader).expected(rows), grader)
     correct = grade >= RIGHT
     accuracy = stats.wilson(correct.sum(), len(correct))
-    return Scores(accuracy, correct, probabilities.max(axis=1), predicted, output, grade)
+    confidence = probabilities.max(axis=1)
+    output = model.answers(inputs, predicted)
+    return Scores(accuracy, correct, confidence, predicted, output, grade, grader)
+
+
+def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:
+    """Return the most probable label of each row, shape (n,)."""
+    return np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
+
+
+def grades(model: Model, inputs, predicted, expected, grader: str) -> np.ndarray:
+    """Return the grade of each predicted label, or of the text that stands for it, shape (n,).
+
+    Parameters
+    ----------
+    inputs, predicted : sequence, length n
+        What the model read, and the labels that it predicted.
+    expected : sequence of str, length n
+        The rows' labels or references, whichever the grader compares with.
+    grader : str
+        The task's grader.
+    """
+    known = graders.get(grader)
+    answers = model.answers(inputs, predicted) if known.needs_reference else predicted
+    pairs = zip(answers, expected, strict=True)
+    return np.array([known.score(*pair) for pair in pairs], dtype=float)
 
 
 def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataFrame:
@@ -186,21 +249,22 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     return table
 
 
-def predictions(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
+def predictions(tuned: dict[str, Model], rows: pd.DataFrame, grader: str) -> pd.DataFrame:
     """Return what every model predicts for some rows; LLMOps shows it beside its own answers.
 
     Returns
     -------
     DataFrame
-        ``family``, ``id``, ``predicted``, ``output``, ``confidence``, ``correct``, ``score``.
+        ``family``, ``id``, ``predicted``, ``output``, ``confidence``, ``correct``, ``score``,
+        ``grader``.
     """
     frames = []
     for name, model in tuned.items():
-        scores = evaluate(model, rows)
+        scores = evaluate(model, rows, grader)
         columns = {"family": name, "id": rows["id"].to_numpy(), "predicted": scores.predicted,
                    "output": scores.output, "confidence": scores.confidence,
                    "correct": scores.correct, "score": scores.grade}  # fmt: skip
-        frames.append(pd.DataFrame(columns))
+        frames.append(pd.DataFrame(columns).assign(grader=grader))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -224,7 +288,7 @@ def learning_curve(
             smaller = refit(model, sample, task, seed) if share < 1 else model
         except models.ModelError:
             continue
-        accuracy = evaluate(smaller, test).accuracy
+        accuracy = evaluate(smaller, test, task.grader).accuracy
         curve.append({"rows": len(sample)} | asdict(accuracy))
     return pd.DataFrame(curve, columns=["rows", "value", "low", "high"])
 
@@ -269,9 +333,10 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values("value", ignore_index=True)
 
 
-def by_model(tuned: dict[str, Model], rows: pd.DataFrame) -> pd.DataFrame:
+def by_model(tuned: dict[str, Model], rows: pd.DataFrame, grader: str) -> pd.DataFrame:
     """Return the accuracy of every model on some rows; no rows, no lines."""
-    accuracies = {n: evaluate(m, rows).accuracy for n, m in tuned.items()} if len(rows) else {}
+    models_here = tuned.items() if len(rows) else ()
+    accuracies = {name: evaluate(model, rows, grader).accuracy for name, model in models_here}
     lines = [{"name": name} | asdict(accuracy) for name, accuracy in accuracies.items()]
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 

@@ -20,12 +20,16 @@ __all__ = [
 
 
 def by_window(
-    models: dict[str, Model], data: pd.DataFrame, windows: pd.Series, names: list[str]
+    models: dict[str, Model],
+    data: pd.DataFrame,
+    windows: pd.Series,
+    names: list[str],
+    grader: str,
 ) -> pd.DataFrame:
     """Score models on each window, see `diptych.core.monitoring.windows.by_window`."""
     rows = in_windows(data, windows, names)
     correct = {
-        name: pd.Series(build.evaluate(model, rows).correct, index=rows["id"])
+        name: pd.Series(build.evaluate(model, rows, grader).correct, index=rows["id"])
         for name, model in models.items()
     }
     return timeline.by_window(correct, windows, names)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diptych.core.evaluation.graders import RIGHT
 from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
@@ -16,6 +17,7 @@ from diptych.core.monitoring.windows import (
     before_and_since,
     watch_inputs,
 )
+from diptych.mlops import build
 from diptych.mlops.models.model import Model
 
 __all__ = [
@@ -66,7 +68,9 @@ def reference(folder: Path) -> Profile:
     return Profile.from_dict(json.loads((folder / "reference.json").read_text()))
 
 
-def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series) -> Watch:
+def watch(
+    model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series, grader: str
+) -> Watch:
     """Look at the prediction log window by window.
 
     Parameters
@@ -76,6 +80,8 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
         rows that have no window, are left out.
     windows : Series
         Window of each ``row_id``.
+    grader : str
+        The task's grader.
 
     Raises
     ------
@@ -90,6 +96,8 @@ def watch(model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series)
     described = describe(model, rows, np.array(log["probabilities"].tolist()))
     named = log["row_id"].map(windows).to_numpy()
     seen = watch_inputs(profile, described, named)
-    right = (log["prediction"] == log["label"]).astype(float).where(log["label"].notna())
+    expected = log["label"].fillna("")
+    grade = build.grades(model, inputs, log["prediction"], expected, grader)
+    right = pd.Series(grade >= RIGHT, log.index, dtype=float).where(log["label"].notna())
     accuracy = accuracy_by_window(named, log["probability"], right)
     return Watch(seen.drift, seen.scores, accuracy)

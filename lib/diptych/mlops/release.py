@@ -15,7 +15,7 @@ from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
 
 
-def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame) -> Candidate:
+def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: str) -> Candidate:
     """Measure what the gate asks of a model.
 
     Parameters
@@ -26,8 +26,10 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame) -> Candid
         Where the model is saved; its size is that of the files.
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
+    grader : str
+        The task's grader.
     """
-    scores = build.evaluate(model, rows)
+    scores = build.evaluate(model, rows, grader)
     return Candidate.from_rows(
         name,
         scores.correct,

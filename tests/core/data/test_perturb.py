@@ -151,7 +151,7 @@ def test_harm_compares_each_row_with_itself():
         {"family": "x", "id": ["a", "b", "c", "a~typos", "b~typos"],
          "correct": [True, True, False, False, True]}
     )  # fmt: skip
-    (lost,) = perturb.harm(said, "family", 0).itertuples()
+    (lost,) = perturb.accuracy_drop(said, "family", 0).itertuples()
     assert (lost.name, lost.value, lost.n) == ("typos, x", 0.5, 2)
     assert lost.low < 0.5 < lost.high
-    assert perturb.harm(said.head(3), "family", 0).empty
+    assert perturb.accuracy_drop(said.head(3), "family", 0).empty

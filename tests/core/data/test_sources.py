@@ -53,7 +53,7 @@ def place(tmp_path):
 
 
 def rows(location):
-    return sources.read(sources.resolve(location)).to_dict("records")
+    return sources.read_table(sources.resolve(location)).to_dict("records")
 
 
 FILM = [{"text": "good film", "label": "1"}, {"text": "bad film", "label": "0"}]
@@ -78,7 +78,7 @@ def test_every_form_of_a_csv_gives_the_same_rows(place, name, content):
 
 
 def test_fields_are_text_and_an_empty_one_is_null(place):
-    found = sources.read(place("a.csv", 'a,b,c\n1,"x, ""y""\nz",\nNA,007,"é, 日本"\n'))
+    found = sources.read_table(place("a.csv", 'a,b,c\n1,"x, ""y""\nz",\nNA,007,"é, 日本"\n'))
     assert found.values.tolist()[1] == ["NA", "007", "é, 日本"]
     assert found.loc[0, "b"] == 'x, "y"\nz'
     assert found["c"].isna().tolist() == [True, False]
@@ -86,7 +86,7 @@ def test_fields_are_text_and_an_empty_one_is_null(place):
 
 def test_a_row_longer_than_a_megabyte_is_read_whole(place):
     long = "word " * 300_000
-    assert sources.read(place("a.csv", f'text,label\n"{long}",1\n'))["text"][0] == long
+    assert sources.read_table(place("a.csv", f'text,label\n"{long}",1\n'))["text"][0] == long
 
 
 def test_parquet_and_delta_keep_their_types_and_drop_an_unnamed_index(tmp_path):
@@ -94,7 +94,7 @@ def test_parquet_and_delta_keep_their_types_and_drop_an_unnamed_index(tmp_path):
     frame.to_parquet(tmp_path / "a.parquet")
     write_deltalake(str(tmp_path / "my table é"), frame.reset_index(drop=True))
     for name in ("a.parquet", "my table é"):
-        found = sources.read(str(tmp_path / name))
+        found = sources.read_table(str(tmp_path / name))
         pd.testing.assert_frame_equal(found, frame.reset_index(drop=True))
 
 
@@ -156,26 +156,26 @@ def test_stem(location, stem):
 )
 def test_a_damaged_file_is_refused(place, name, content, message):
     with pytest.raises(DataError, match=f"(?s)^task: .*{message}"):
-        sources.read(place(name, content))
+        sources.read_table(place(name, content))
 
 
 def test_a_missing_file_is_refused_with_the_nearest_name(place, tmp_path):
     place("reviews.csv", CSV)
     with pytest.raises(DataError, match=r"no file .*revews\.csv\. Did you mean 'reviews\.csv'"):
-        sources.read(str(tmp_path / "revews.csv"))
+        sources.read_table(str(tmp_path / "revews.csv"))
     with pytest.raises(DataError, match="no file"):
-        sources.read(str(tmp_path / "no folder" / "a.csv"))
+        sources.read_table(str(tmp_path / "no folder" / "a.csv"))
 
 
 def test_a_folder_that_is_no_delta_table_is_refused(tmp_path):
     with pytest.raises(DataError, match="no supported format"):
-        sources.read(str(tmp_path))
+        sources.read_table(str(tmp_path))
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(DataError, match="cannot be read as a Delta table"):
-        sources.read(str(tmp_path))
+        sources.read_table(str(tmp_path))
     (tmp_path / "[a]" / "_delta_log").mkdir(parents=True)
     with pytest.raises(DataError, match="use a folder without"):
-        sources.read(str(tmp_path / "[a]"))
+        sources.read_table(str(tmp_path / "[a]"))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_folder_that_is_no_delta_table_is_refused(tmp_path):
 )
 def test_a_failed_download_is_refused_and_shows_no_secret(web, path, message):
     with pytest.raises(DataError, match=message) as caught:
-        sources.read(web + path)
+        sources.read_table(web + path)
     assert "secret" not in str(caught.value)
 
 
@@ -197,7 +197,7 @@ def test_an_unreachable_server_is_refused():
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as closed:
         port = closed.server_port
     with pytest.raises(DataError, match=r"cannot be downloaded \(.*refused"):
-        sources.read(f"http://127.0.0.1:{port}/a.csv")
+        sources.read_table(f"http://127.0.0.1:{port}/a.csv")
 
 
 def test_an_unknown_scheme_is_refused():
@@ -209,7 +209,7 @@ def test_size_is_bounded_after_unpacking_too(place, web, monkeypatch):
     monkeypatch.setattr(sources, "MAX_BYTES", 2**20)
     bomb = place("bomb.csv.gz", gzip.compress(b"a,b\n" * 2**20, mtime=0))
     with pytest.raises(DataError, match="larger than 1 MB"):
-        sources.read(bomb)
+        sources.read_table(bomb)
     place("big.csv", b"a,b\n" * 2**19)
     with pytest.raises(DataError, match="larger than 1 MB"):
-        sources.read(f"{web}/big.csv")
+        sources.read_table(f"{web}/big.csv")

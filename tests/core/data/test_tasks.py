@@ -140,7 +140,7 @@ def loaded_from_every_format(frame, **chosen):
 def test_your_texts_are_the_same_rows_in_every_format(rows, names):
     frame = pd.DataFrame(rows, columns=names)
     task, loaded = loaded_from_every_format(frame, text_column=names[0], label_column=names[1])
-    assert (task.kind, task.own) == ("text", True)
+    assert (task.kind, task.from_user) == ("text", True)
     assert sorted(zip(loaded["text"], loaded["label"], strict=True)) == sorted(rows)
     assert loaded["id"].is_unique
 

@@ -49,7 +49,7 @@ def at(fake):
 def judged(kind, options):
     with fakes.serving(kind("openai")) as fake:
         asked = Judge(SHORT, at(fake), options)
-        found = asked.compare(list("wxyz"), *PAIRS)
+        found = asked.prefer(list("wxyz"), *PAIRS)
         return found, len(fake.seen)
 
 
@@ -83,8 +83,8 @@ def test_a_reply_that_names_both_or_a_call_that_failed_is_no_verdict(options):
     with fakes.serving(fakes.make("openai")) as fake:
         fake.troubles = ["overloaded"] * 9
         asked = Judge(SHORT, at(fake), replace(options, max_retries=0))
-        assert asked.compare(["q"], ["x"], ["y"])["verdict"].tolist() == ["failed"]
-        assert asked.compare([], [], []).empty
+        assert asked.prefer(["q"], ["x"], ["y"])["verdict"].tolist() == ["failed"]
+        assert asked.prefer([], [], []).empty
 
 
 def test_as_a_scorer_it_compares_with_the_reference(options):

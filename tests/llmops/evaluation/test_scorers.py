@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diptych.core.evaluation import graders
 from diptych.llmops.evaluation import scorers
-from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.evaluation.judge import Judge
+from diptych.llmops.prompts.prompt import Prompt, PromptError
 
 LABELS = ("negative", "positive")
 PROMPT = Prompt("p", "reviews", ("text",), "", "{text}", output={"enum": list(LABELS)})
@@ -37,19 +39,22 @@ PROMPT = Prompt("p", "reviews", ("text",), "", "{text}", output={"enum": list(LA
     ],
 )
 def test_an_answer_names_a_label_or_none(text, found):
-    assert scorers.label(text, LABELS) == found
+    assert scorers.read_label(text, LABELS) == found
 
 
 def test_labels_that_hold_each_other_are_told_apart():
     labels = ("worth it", "not worth it", "C++", "Ünder")
     for name in labels:
-        assert scorers.label(f"I say: {name.upper()}!", labels) == name
-    assert scorers.label("not not worth it", ("worth it", "not worth it")) in (None, "not worth it")
+        assert scorers.read_label(f"I say: {name.upper()}!", labels) == name
+    assert scorers.read_label("not not worth it", ("worth it", "not worth it")) in (
+        None,
+        "not worth it",
+    )
 
 
 @given(st.text(), st.lists(st.text(min_size=1), min_size=1, max_size=4))
 def test_any_answer_is_read_without_an_error(text, labels):
-    assert scorers.label(text, labels) in (None, *labels)
+    assert scorers.read_label(text, labels) in (None, *labels)
 
 
 def test_by_label_grades_each_row():
@@ -87,12 +92,39 @@ def test_json_keeps_to_its_schema_or_not():
 
 
 @pytest.mark.parametrize(
-    ("graded", "text", "score"),
+    ("grader", "text", "score"),
     [("label", "positive", 1), ("label", "so good", 0), ("contains", "It is So Good.", 1),
      ("contains", "positive", 0), ("contains", None, 0), ("rouge_l", "good", 2 / 3),
      ("rouge_l", None, 0)],
 )  # fmt: skip
-def test_a_prompt_says_how_its_answers_are_graded(graded, text, score):
+def test_a_grader_grades_answers_to_a_prompt(grader, text, score):
     rows = [{"label": "positive", "reference": "so good\nso bad"}]
-    (grade,) = scorers.by_prompt(replace(PROMPT, graded=graded), rows, [text])
+    (grade,) = scorers.scorer_of(grader)(PROMPT, rows, [text])
     assert grade.score == pytest.approx(score)
+
+
+def test_labels_that_differ_in_case_only_are_read_to_the_letter():
+    assert [scorers.read_label(text, ("A", "a")) for text in ("A", "a")] == ["A", "a"]
+
+
+@pytest.mark.parametrize("stated", ["", "contains"])
+def test_a_prompt_may_state_its_tasks_grader_or_none(stated):
+    scorers.check_prompt(replace(PROMPT, graded=stated), "contains")
+
+
+def test_a_prompt_for_another_grader_is_refused_with_its_file_and_both_names(tmp_path):
+    path = tmp_path / "short.md"
+    prompt = replace(PROMPT, graded="contains", path=path)
+    with pytest.raises(PromptError, match=r"short\.md: graded: is contains, .* by rouge_l; take"):
+        scorers.check_prompt(prompt, "rouge_l")
+    with pytest.raises(PromptError, match="p: output: names no labels"):
+        scorers.check_prompt(replace(PROMPT, output={}), "label")
+    with pytest.raises(graders.GraderError, match=r"'rouge' is no grader\. Did you mean 'rouge_l'"):
+        scorers.check_prompt(PROMPT, "rouge")
+
+
+def test_results_name_a_scorer_of_ones_own():
+    names = [scorers.exact, scorers.matches("x+"), scorers.valid_json({}), Judge(), "contains"]
+    assert [scorers.name_of(one) for one in names] == [
+        "exact", "matches x+", "valid JSON", "Judge", "contains",
+    ]  # fmt: skip

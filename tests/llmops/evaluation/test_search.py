@@ -55,10 +55,10 @@ def test_each_round_asks_the_better_half_about_rows_not_met_before():
     for number in range(1, 4):
         table = found.rounds[found.rounds["round"] == number]
         assert table["value"].is_monotonic_decreasing
-        assert set(pulled[number][0]) == set(table["name"][table["kept"]])
-        assert table["kept"].sum() == len(table) / 2
+        assert set(pulled[number][0]) == set(table["name"][table["selected"]])
+        assert table["selected"].sum() == len(table) / 2
     last = found.rounds[found.rounds["round"] == 4]
-    assert last["name"][last["kept"]].tolist() == [found.winner]
+    assert last["name"][last["selected"]].tolist() == [found.winner]
 
 
 def test_a_tie_goes_to_the_one_named_first():
@@ -173,7 +173,7 @@ def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
         *candidates.written(PLAIN, 10, Target(writer.url, "m")),
     ]
     others = [one for one in others if "Decide" not in one.user[1:]]
-    winner, found = search.optimise(champion, others, ROWS, budget=200)
+    winner, found = search.optimise(champion, others, ROWS, "label", budget=200)
     assert winner.user.startswith("Decide")
     assert winner.parent == "plain"
     assert str(found.pulls) in winner.note
@@ -185,7 +185,7 @@ def test_the_best_prompt_is_found_written_and_read_again(writer, tmp_path):
 def test_a_champion_that_none_beats_stays_as_it_is(writer):
     best = Prompt("best", "reviews", ("text",), "", "Decide.\n{text}", output=PLAIN.output)
     champion = build.Variant(best, Target(writer.url, "m"))
-    winner, _ = search.optimise(champion, candidates.ours(PLAIN, 3, 0), ROWS, budget=100)
+    winner, _ = search.optimise(champion, candidates.ours(PLAIN, 3, 0), ROWS, "label", budget=100)
     assert winner == best
     assert not winner.parent
 
@@ -195,12 +195,12 @@ def test_the_search_keeps_to_the_budget_of_tokens(writer, tmp_path):
     others, whole = candidates.ours(PLAIN, 3, 0), Budget(max_tokens=10**9)
     rows = ROWS.assign(text=ROWS["id"] + ROWS["text"])  # equal questions are asked once
     options = CallOptions(calls=tmp_path / "one", budget=whole)
-    _, found = search.optimise(champion, others, rows, 300, options=options)
+    _, found = search.optimise(champion, others, rows, "label", 300, options=options)
     assert not found.stopped
     most = whole.tokens * 2 // 3  # the first of two rounds takes half
     money = Budget(max_tokens=most)
     options = CallOptions(calls=tmp_path / "two", budget=money)
-    _, poor = search.optimise(champion, others, rows, 300, options=options)
+    _, poor = search.optimise(champion, others, rows, "label", 300, options=options)
     assert f"max_tokens is {most:,}" in poor.stopped
     assert poor.pulls < found.pulls
     assert money.tokens <= most

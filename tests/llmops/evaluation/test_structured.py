@@ -53,15 +53,15 @@ def test_a_schema_that_is_none_is_refused():
     with pytest.raises(SchemaError, match="schema: 'text' is not valid"):
         structured.check("{}", {"type": "text"})
     with pytest.raises(SchemaError, match="none answers with an object; add one"):
-        structured.chosen([PLAIN])
+        structured.first_with_schema([PLAIN])
     with pytest.raises(SchemaError, match="none answers with an object"):
-        structured.compare(Variant(PLAIN), ROWS)
-    assert structured.chosen([PLAIN, ASK]) == ASK
+        structured.compare_formats(Variant(PLAIN), ROWS)
+    assert structured.first_with_schema([PLAIN, ASK]) == ASK
 
 
 def test_who_enforces_it_is_seen_by_the_answers(fake, calls):
     variant = Variant(ASK, Target(fake.url, "m", key_env="TEST_KEY"))
-    found = structured.compare(variant, ROWS, CallOptions(calls=calls)).set_index("name")
+    found = structured.compare_formats(variant, ROWS, CallOptions(calls=calls)).set_index("name")
     enforces = "response_format" in fake.honours  # Anthropic takes the field and ignores it
     assert found["value"].to_dict() == {structured.SENT: float(enforces), structured.NOT_SENT: 0}
     assert found["n"].tolist() == [5, 5]
@@ -82,7 +82,7 @@ def test_json_of_another_shape_and_failed_calls_are_told_apart(calls):
     with fakes.serving(Loose("vllm", needs_key=False)) as fake:
         variant = Variant(ASK, Target(fake.url, "m"))
         fake.troubles = ["html"] * 3
-        found = structured.compare(variant, ROWS, CallOptions(calls=calls, concurrency=1))
+        found = structured.compare_formats(variant, ROWS, CallOptions(calls=calls, concurrency=1))
     assert found["value"].tolist() == [0, 0]
     assert found["most often"].tolist() == [
         "the endpoint's answer is not JSON",
@@ -93,6 +93,8 @@ def test_json_of_another_shape_and_failed_calls_are_told_apart(calls):
 def test_the_local_server_enforces_it(shared, gguf, calls):
     target = Target(server={"model": str(gguf)})
     variant = Variant(replace(ASK, user="Tell a story of {text}"), target)
-    found = structured.compare(variant, ROWS.head(3), CallOptions(calls=calls)).set_index("name")
+    found = structured.compare_formats(variant, ROWS.head(3), CallOptions(calls=calls)).set_index(
+        "name"
+    )
     assert found.loc[structured.SENT, "value"] == 1
     assert found.loc[structured.NOT_SENT, "value"] == 0

@@ -193,7 +193,7 @@ def test_lora_learns_and_is_evaluated_by_its_name(trained, home, tmp_path):
     server = {"model": base.path, "adapters": {"toy": lora.to_gguf(tuned, tmp_path / "toy.gguf")}}
     plain = build.Variant(PROMPT, Target(server=server))
     toy_model = build.Variant(PROMPT, Target(model="toy", server=server))
-    found = evaluate.evaluate([plain, toy_model], rows)
+    found = evaluate.evaluate([plain, toy_model], rows, "label")
     right = found.groupby("variant")["correct"].mean()
     assert right["asked · toy"] > 0.8 > right["asked · f16"]
 
@@ -213,9 +213,9 @@ def test_a_tuned_way_to_ask_is_saved_and_asked_again_from_its_files(
     kept = bundle.load(tmp_path / "kept")
     assert kept.target.server["slots"] == 2
     texts = toy(8)
-    found = evaluate.evaluate([kept], texts)
+    found = evaluate.evaluate([kept], texts, "label")
     assert not found["error"].any()
-    plain = evaluate.evaluate([champion], texts)
+    plain = evaluate.evaluate([champion], texts, "label")
     assert not np.allclose(found["confidence"], plain["confidence"])
 
 

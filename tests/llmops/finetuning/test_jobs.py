@@ -172,7 +172,7 @@ def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
         remote = Target(fake.url, "gpt-small")
         found = tune("api", champion, ROWS, tmp_path, remote=remote, poll_s=0.01)
         assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
-        results = evaluate.evaluate([found.variant], ROWS)
+        results = evaluate.evaluate([found.variant], ROWS, "label")
     assert results["correct"].all()
     assert {body["model"] for body in fake.seen} == {found.variant.target.model}
 

@@ -201,7 +201,7 @@ def test_a_dialogue_is_told_turn_by_turn(turns, said):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("graded: rouge", "graded: 'rouge' is no way to grade"),
+        ("graded: rouge", "graded: 'rouge' is no grader"),
         ("turns: some", "turns: 'some'; there are all, last"),
     ],
 )

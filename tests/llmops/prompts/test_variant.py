@@ -89,6 +89,6 @@ def test_the_forecast_is_an_upper_end_of_what_is_paid_then(tmp_path, monkeypatch
             assert math.isnan(before["usd"])
             assert fake.seen == []
             asked = grid([PROMPT], [Target(fake.url, "m", key_env="TEST_KEY")], [0, 2])
-            evaluate(asked, ROWS.head(1), options, pool=pool)
+            evaluate(asked, ROWS.head(1), "label", options, pool=pool)
         after = forecast([(variants, ROWS)], [model], pool, options=options).iloc[0]
         assert (after["calls"], after["cached"]) == (2, 2)

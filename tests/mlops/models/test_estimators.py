@@ -106,7 +106,7 @@ def test_the_network_reads_digits():
         features=task.features,
         parameters={},
     )
-    assert build.evaluate(model, test).accuracy.value >= 0.98
+    assert build.evaluate(model, test, "label").accuracy.value >= 0.98
 
 
 def test_the_network_sees_neighbours():

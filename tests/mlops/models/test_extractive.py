@@ -49,7 +49,7 @@ def test_the_ranker_beats_the_first_sentence_and_stays_the_same_on_disk(task, ro
     assert build.families("ranker", task) == ["lead", "ranker"]
     tuned = {name: build.tune(rows, task, name, 1, 0)[0] for name in ("lead", "ranker")}
     test = build.part(rows, "test")
-    scores = {name: build.evaluate(model, test) for name, model in tuned.items()}
+    scores = {name: build.evaluate(model, test, task.grader) for name, model in tuned.items()}
     assert scores["ranker"].grade.mean() > scores["lead"].grade.mean() + 0.2
     assert scores["lead"].output == [sentences(text)[0] for text in test["text"]]
     assert all(one in text for one, text in zip(scores["ranker"].output, test["text"], strict=True))
@@ -72,7 +72,7 @@ def test_canned_answers_are_graded_by_what_they_say_and_kept_with_the_model(tmp_
     support = tasks.get("support")
     rows = support.load().groupby("split").head(500)
     model, _ = build.tune(rows, support, "logistic", 1, 0)
-    found = build.evaluate(model, build.part(rows, "test"))
+    found = build.evaluate(model, build.part(rows, "test"), support.grader)
     own = build.part(rows, "test")["slice"].eq("own fact").to_numpy()
     assert not found.correct[own].any()
     assert found.correct[~own].mean() > 0.8

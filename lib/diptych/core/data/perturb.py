@@ -1,7 +1,7 @@
-"""Test rows made harder: the same for both panels, their labels known by construction.
+"""Perturbed test rows: the same for both panels, their labels known by construction.
 
-Texts get typing errors and, where that turns the label for certain, *not*; tables noise and
-missing values; images noise and a shift. What is done to a row depends on its id and the seed.
+Texts get typing errors and, where that surely turns the label, *not*; tables get noise and missing
+values; images get noise and a shift. How a row is perturbed depends on its id and the seed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from diptych.core.data.generators import grammar, lexicon
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats
 
-MARK = "~"  # between a row's id and what was done to it
+MARK = "~"  # between a row's id and the way it was perturbed
 EVERY = 4  # words to a typing error
 TABLE_NOISE = 0.5  # of a column's deviation among the train rows
 MISSING = 0.2  # share of the values
@@ -33,37 +33,36 @@ TURNING = {"not", "no", "never", "nothing", "none", "hardly", "far", "anything",
 
 
 def rows(data: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
-    """Return test rows as they are and made harder, in every way that suits the task.
+    """Return test rows unperturbed and perturbed, in every way that suits the task.
 
     Parameters
     ----------
     data : DataFrame
         Canonical rows; columns are scaled by the train rows.
     most : int
-        Test rows made harder in each way, at most. Fewer where a way suits few rows: a text is
-        negated only where its label turns for certain.
+        The most test rows to perturb in each way. There are fewer where a way suits few rows: a
+        text is negated only where its label surely turns.
 
     Returns
     -------
     DataFrame
-        Each chosen row once as it is, and once for each way it was made harder, then with the id
-        ``<id>~<way>``.
+        Each chosen row once as it is, and once perturbed in each way, with the id ``<id>~<way>``.
     """
     test = data[data["split"] == "test"]
     order = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in test["id"]]
     test = test.iloc[sorted(range(len(test)), key=order.__getitem__)]
-    found = {way: make(data, test, task, most, seed) for way, make in _ways(task).items()}
-    named = [own.assign(id=own["id"] + MARK + way) for way, own in found.items()]
-    whole = test[test["id"].isin({name for own in found.values() for name in own["id"]})]
+    frames = {way: make(data, test, task, most, seed) for way, make in _ways(task).items()}
+    named = [frame.assign(id=frame["id"] + MARK + way) for way, frame in frames.items()]
+    whole = test[test["id"].isin({name for frame in frames.values() for name in frame["id"]})]
     return pd.concat([whole, *named], ignore_index=True)
 
 
-def harm(said: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
-    """Return what models lost on rows made harder, against the same rows as they were.
+def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
+    """Return how much accuracy models lose on perturbed rows, against the same rows unperturbed.
 
     Parameters
     ----------
-    said : DataFrame
+    predictions : DataFrame
         ``id`` as `rows` gives it, `model` and ``correct``.
     model : str
         The column that names the model.
@@ -74,15 +73,15 @@ def harm(said: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
         ``name`` (``typos, xgboost``), ``value`` (accuracy before less after, paired), ``low``,
         ``high``, ``n``.
     """
-    base = said["id"].str.split(MARK, n=1)
-    own = said.assign(base=base.str[0], way=base.str[1])
-    before = own[own["way"].isna()].set_index([model, "base"])["correct"]
+    base = predictions["id"].str.split(MARK, n=1)
+    marked = predictions.assign(base=base.str[0], way=base.str[1])
+    before = marked[marked["way"].isna()].set_index([model, "base"])["correct"]
     lines = []
-    for (way, name), after in own.dropna(subset="way").groupby(["way", model], sort=False):
+    for (way, name), after in marked.dropna(subset="way").groupby(["way", model], sort=False):
         if len(after) < 2:
             continue
-        as_it_was = before.loc[name].reindex(after["base"]).to_numpy(float)
-        lost = stats.paired_difference(as_it_was, after["correct"].to_numpy(float), seed=seed)
+        unperturbed = before.loc[name].reindex(after["base"]).to_numpy(float)
+        lost = stats.paired_difference(unperturbed, after["correct"].to_numpy(float), seed=seed)
         lines.append((f"{way}, {name}", lost.value, lost.low, lost.high, lost.n))
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
@@ -99,8 +98,8 @@ def _ways(task: Task) -> dict[str, Callable]:
 
 def _typos(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     chosen = test.head(most)
-    made = [mistyped(_rng("typos", seed, row.id), row.text) for row in chosen.itertuples()]
-    return chosen.assign(text=made)
+    texts = [mistyped(_rng("typos", seed, row.id), row.text) for row in chosen.itertuples()]
+    return chosen.assign(text=texts)
 
 
 def mistyped(rng: random.Random, text: str) -> str:
@@ -123,8 +122,8 @@ def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, see
 def negated(text: str, known: set[str]) -> str | None:
     """Return a review that says the opposite, None where that is not certain.
 
-    Certain is a review whose opinions all read "... is great" or "... was very poor", with nothing
-    in it that turns, compares or asks; each then reads "... is not great at all".
+    It is certain if all opinions of the review read like "... is great" or "... was very poor", and
+    no word turns, compares or asks; each opinion then reads "... is not great at all".
 
     Parameters
     ----------
@@ -169,13 +168,13 @@ def _lexicon() -> tuple[set, set, set, int]:
     def split(entries) -> set[tuple[str, ...]]:
         return {tuple(_words(entry)) for entry in entries}
 
-    files = [lexicon.read(name) for name in ("general", *lexicon.STABLE, lexicon.NEW)]
+    files = [lexicon.read_lexicon(name) for name in ("general", *lexicon.STABLE, lexicon.NEW)]
     sides = [words for file in files for words in file.get("adjectives", {}).values()]
     opinions = split(lexicon.opinions())
     return (
         opinions,
         split(word for words in sides for word in words.words),
-        split(lexicon.read("general")["intensifiers"].words),
+        split(lexicon.read_lexicon("general")["intensifiers"].words),
         max(map(len, opinions)),
     )
 
@@ -187,8 +186,8 @@ def _noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
     scale = (high - low) * IMAGE_NOISE if image else train.std().to_numpy() * TABLE_NOISE
 
     def change(values, rng):
-        made = np.clip(values + rng.normal(size=len(values)) * scale, low, high)
-        return made.round() if image else made
+        noisy = np.clip(values + rng.normal(size=len(values)) * scale, low, high)
+        return noisy.round() if image else noisy
 
     return _changed(test.head(most), task, "noise", seed, change)
 
@@ -206,10 +205,10 @@ def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
 
     def change(values, rng):
         axis, step = rng.integers(2), rng.choice((-1, 1))
-        made = np.roll(values.reshape(side, side), step, axis)
+        moved = np.roll(values.reshape(side, side), step, axis)
         edge = 0 if step == 1 else side - 1
-        made[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = task.bounds[0]
-        return made.ravel()
+        moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = task.bounds[0]
+        return moved.ravel()
 
     return _changed(test.head(most), task, "shift", seed, change)
 
@@ -217,12 +216,12 @@ def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
 def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change) -> pd.DataFrame:
     """Return rows with `change` made to the numbers of each, by its own random numbers."""
     values = chosen[task.features].to_numpy(np.float64)
-    made = [
+    changed = [
         change(row, np.random.default_rng(_rng(way, seed, name).getrandbits(64)))
         for row, name in zip(values, chosen["id"], strict=True)
     ]
-    made = np.asarray(made, dtype=np.float32).reshape(values.shape)
-    frame = pd.DataFrame(made, columns=task.features, index=chosen.index)
+    changed = np.asarray(changed, dtype=np.float32).reshape(values.shape)
+    frame = pd.DataFrame(changed, columns=task.features, index=chosen.index)
     return pd.concat([chosen.drop(columns=task.features), frame], axis=1)[chosen.columns]
 
 

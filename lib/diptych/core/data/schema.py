@@ -6,6 +6,7 @@ Canonical rows are what every stage reads: ``id``, ``time`` (UTC or null), the f
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +16,9 @@ from pandas.tseries.api import guess_datetime_format
 
 from diptych.core.data import splits
 from diptych.core.data.sources import DataError
+from diptych.core.evaluation.graders import REFERENCE
 
 FRAME = ("id", "time", "label", "slice", "split")
-REFERENCE = "reference"  # of tasks whose answer is a text: what a right one holds
 MOST_CLASSES = 50
 TEXT_WORDS = 3  # a column of strings with so many words on average is taken for text
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?")
@@ -60,6 +61,14 @@ def schema(features: list[str], reference: bool = False) -> pa.Schema:
     )
 
 
+def right_answer(row: Mapping) -> str:
+    """Return the right answer to a row, as an example shows it.
+
+    It is the first line of the reference where the task's grader needs one, else the label.
+    """
+    return row[REFERENCE].split("\n")[0] if REFERENCE in row else row["label"]
+
+
 def no_times(index: pd.Index) -> pd.Series:
     """Return a time column of nulls."""
     return pd.Series(pd.NaT, index=index, dtype="datetime64[us, UTC]")
@@ -71,7 +80,7 @@ def interpret(raw: pd.DataFrame, text_column: str, label_column: str, time_colum
     Parameters
     ----------
     raw : DataFrame
-        As `sources.read` returns it.
+        As `sources.read_table` returns it.
     text_column : str
         "", or the default name ``text`` where no column holds text, makes every numeric column
         a feature.
@@ -183,7 +192,7 @@ def _times(raw: pd.DataFrame, name: str) -> pd.Series:
     formats = ["ISO8601"]
     if not re.match(r"\d{4}", strings.iloc[0]):
         dated = [guess_datetime_format(strings.iloc[0], dayfirst=x) for x in _days(strings.iloc[0])]
-        formats += [found for found in dated if found]
+        formats += [guess for guess in dated if guess]
     tried = [pd.to_datetime(strings, format=x, utc=True, errors="coerce") for x in formats]
     best = min(tried, key=lambda times: times.isna().sum())
     if (bad := best.isna()).any():
@@ -238,14 +247,14 @@ def _texts(raw: pd.DataFrame, name: str) -> pd.Series:
 
 def _numbers(raw: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return the numeric columns as float32 under their new names; note the others."""
-    found = {}
+    columns = {}
     for column in raw:
         numbers, reason = _number(raw[column])
         if reason:
             notes.append(f"column {column!r} was left out: {reason}")
         else:
-            found[_identifier(column, found)] = numbers
-    return pd.DataFrame(found, index=raw.index)
+            columns[_identifier(column, columns)] = numbers
+    return pd.DataFrame(columns, index=raw.index)
 
 
 def _number(column: pd.Series) -> tuple[pd.Series, str]:
@@ -281,19 +290,19 @@ def _identifier(name: str, taken) -> str:
 
 def _slices(raw: pd.DataFrame, notes: list[str]) -> pd.Series:
     if "slice" in raw:
-        given = _strings(raw["slice"]).fillna("")
-        if given.nunique() <= MOST_CLASSES:
-            return given
-        notes.append(f"column 'slice' was left out: it holds {given.nunique():,} different values")
+        names = _strings(raw["slice"]).fillna("")
+        if names.nunique() <= MOST_CLASSES:
+            return names
+        notes.append(f"column 'slice' was left out: it holds {names.nunique():,} different values")
     return pd.Series("", index=raw.index, dtype="str")
 
 
 def _ids(raw: pd.DataFrame, frame: pd.DataFrame, features: list[str], notes: list[str]):
-    """Return the ids given, else ids made of the content, which survive a change of order."""
+    """Return the column of ids, else hashes of the content, which survive a change of order."""
     if "id" in raw:
-        given = _strings(raw["id"])
-        if given.notna().all() and given.is_unique:
-            return given
+        ids = _strings(raw["id"])
+        if ids.notna().all() and ids.is_unique:
+            return ids
         notes.append("column 'id' was left out: its values repeat or are missing")
     content = splits.content_hash(frame, features)
     rest = pd.util.hash_pandas_object(frame[["time", "label"]], index=False).to_numpy()

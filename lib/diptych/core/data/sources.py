@@ -81,7 +81,7 @@ def stem(location: str) -> str:
     return last[: len(last) - len(_suffix(last))] or "data"
 
 
-def read(location: str) -> pd.DataFrame:
+def read_table(location: str) -> pd.DataFrame:
     """Read a table.
 
     Parameters

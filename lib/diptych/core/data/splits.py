@@ -1,4 +1,4 @@
-"""Which rows train, tune, test, and arrive after release: decided once, by content."""
+"""Split rows into train, validation, test and live rows: once, by content."""
 
 import numpy as np
 import pandas as pd
@@ -99,8 +99,8 @@ def near_copies(texts: pd.Series, of: np.ndarray) -> np.ndarray:
         keys = pd.util.hash_array(sum(minima[band + k] * np.uint64(2 * k + 1) for k in range(BAND)))
         known = pd.Series(np.flatnonzero(inside), index=keys[inside])
         match = known[~known.index.duplicated()].reindex(keys[~inside]).to_numpy()
-        found = np.flatnonzero(~np.isnan(match))
-        rows, others = np.flatnonzero(~inside)[found], match[found].astype(int)
+        hits = np.flatnonzero(~np.isnan(match))
+        rows, others = np.flatnonzero(~inside)[hits], match[hits].astype(int)
         alike = (minima[:, rows] == minima[:, others]).mean(axis=0) >= ALIKE
         near[long[rows[alike]]] = True
     return near

@@ -1,4 +1,4 @@
-"""Tasks: what is learnt, from which rows, split how, judged by what.
+"""Tasks: what is learnt, from which rows, how they are split, and how answers are graded.
 
 A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
 columns), ``label``, ``slice`` and ``split``; where the answer is a text, also the ``reference``
@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diptych.core.data import generators, sources, splits, versions
-from diptych.core.data import schema as columns
+from diptych.core.data import generators, schema, sources, splits, versions
 from diptych.core.data.generators import summaries, support
-from diptych.core.data.schema import FRAME
+from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
+from diptych.core.evaluation import graders
 
 RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
 
@@ -35,8 +35,8 @@ class Task:
     Attributes
     ----------
     name : str
-        Also names the data table and the registered model. Another seed than 0 splits the rows
-        otherwise, so it has a name of its own.
+        Also names the data table and the registered model. A seed other than 0 splits the rows
+        differently, so it has a name of its own.
     kind : str
         ``"text"``, ``"table"`` or ``"image"``.
     features : list of str
@@ -46,26 +46,23 @@ class Task:
     rows : callable
         Takes the seed and returns canonical rows; without ``split`` they are split by
         `splits.assign`.
-    metric : str
-        What models are judged by.
     labels : tuple of str
-        The classes; empty where they are those found.
+        The classes; empty where the rows decide.
     bounds : tuple of float, optional
         Least and largest value of every numeric feature.
     apart : tuple of str
         Splits besides train, valid, test and live.
-    graded : str
-        How an answer is compared with the rows' ``reference``
-        (`diptych.core.evaluation.text_metrics.GRADES`); ``"label"`` where the right
-        answer is the label and there is no reference.
+    grader : str
+        How answers are graded in both panels: a name in
+        `diptych.core.evaluation.graders.GRADERS`. Some compare with the rows' ``reference``.
     replies : dict of str to str
         The canned answer of each class, where answers are texts.
     families : tuple of str
         Model families that suit, where they are not those of the kind.
-    own : bool
+    from_user : bool
         Whether these are the user's own rows.
     notes : list of str
-        What loading left out; known once the rows are loaded.
+        What was left out on loading; known once the rows are loaded.
     """
 
     name: str
@@ -74,15 +71,22 @@ class Task:
     datasheet: str
     rows: Callable[[int], pd.DataFrame] = field(repr=False)
     seed: int = 0
-    metric: str = "accuracy"
     labels: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     apart: tuple[str, ...] = ()
-    graded: str = "label"
+    grader: str = graders.LABEL
     replies: dict[str, str] = field(default_factory=dict, repr=False)
     families: tuple[str, ...] = ()
-    own: bool = False
+    from_user: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        graders.get(self.grader)
+
+    @property
+    def metric(self) -> str:
+        """What reports call the mean grade."""
+        return graders.get(self.grader).metric
 
     @property
     def base(self) -> str:
@@ -92,7 +96,7 @@ class Task:
     @property
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
-        return columns.schema(self.features, reference=self.graded != "label")
+        return schema.schema(self.features, reference=graders.get(self.grader).needs_reference)
 
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
@@ -100,9 +104,15 @@ class Task:
         Raises
         ------
         DataError
-            If these are the user's own rows and cannot be read as the task needs.
+            If the rows lack the reference that the grader needs, or the user's own rows cannot
+            be read as the task needs.
         """
         frame = self.rows(self.seed)
+        if REFERENCE in self.schema.names and REFERENCE not in frame:
+            raise DataError(
+                f"task: {self.name} is graded by {self.grader}, which needs a column "
+                f"{REFERENCE!r}; add it, or take the grader {graders.LABEL}."
+            )
         if "split" not in frame:
             frame["split"] = splits.assign(frame, self.features, self.seed)
         return frame[self.schema.names].sort_values("id", ignore_index=True)
@@ -124,7 +134,7 @@ def get(
         A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table. A place whose
         rows were ingested before is not read again until the task's rows are loaded.
     text_column, label_column, time_column : str
-        Columns of your own rows, see `columns.interpret`.
+        Columns of your own rows, see `schema.interpret`.
     seed : int
         Of the split.
 
@@ -134,8 +144,8 @@ def get(
         If the name is unknown, the rows cannot be read, or a column is not as it must be.
     """
     if task in BUILT_IN:
-        found = BUILT_IN[task]()
-        return replace(found, seed=seed, name=_seeded(found.name, seed))
+        built_in = BUILT_IN[task]()
+        return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
     if sources.looks_like_location(task):
         return _own(sources.resolve(task), (text_column, label_column, time_column), seed)
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
@@ -157,7 +167,7 @@ def _reviews() -> Task:
         release += pd.DateOffset(months=RELEASE_MONTH - 1)
         stream["split"] = splits.assign(stream, ["text"], seed, release)
         by_hand = generators.handwritten().assign(split="handwritten")
-        by_hand["time"] = columns.no_times(by_hand.index)
+        by_hand["time"] = schema.no_times(by_hand.index)
         both = pd.concat([stream, by_hand], ignore_index=True)
         return both.rename(columns={"domain": "slice"})
 
@@ -169,12 +179,12 @@ def _reviews() -> Task:
 def _tumours() -> Task:
     from sklearn.datasets import load_breast_cancer
 
-    found = load_breast_cancer()
-    names = [re.sub(r"\W+", "_", str(name)) for name in found.feature_names]
-    classes = tuple(str(name) for name in found.target_names)
+    data = load_breast_cancer()
+    names = [re.sub(r"\W+", "_", str(name)) for name in data.feature_names]
+    classes = tuple(str(name) for name in data.target_names)
 
     def rows(_: int) -> pd.DataFrame:
-        frame = _table("tumour", found.data, names, np.asarray(classes)[found.target])
+        frame = _table("tumour", data.data, names, np.asarray(classes)[data.target])
         tertile = pd.qcut(frame["mean_radius"], 3, labels=["small", "medium", "large"])
         return frame.assign(slice=tertile.astype("str"))
 
@@ -188,8 +198,8 @@ def _digits() -> Task:
     names = [f"p{i:02d}" for i in range(64)]
 
     def rows(_: int) -> pd.DataFrame:
-        found = load_digits()
-        return _table("digit", found.data, names, found.target.astype(str))
+        data = load_digits()
+        return _table("digit", data.data, names, data.target.astype(str))
 
     sheet = _datasheet("digits")
     return Task("digits", "image", names, sheet, rows, labels=tuple("0123456789"), bounds=(0, 16))
@@ -198,27 +208,27 @@ def _digits() -> Task:
 def _support() -> Task:
     def rows(seed: int) -> pd.DataFrame:
         frame = support.support()
-        frame["time"] = columns.no_times(frame.index)
-        # the splits of rows without a time, and apart what is asked in other words
+        frame["time"] = schema.no_times(frame.index)
+        # split as rows without a time are; unseen wordings are a split of their own
         split = splits.assign(frame, ["text"], seed)
         return frame.assign(split=split.where(~frame["held"], "handwritten"))
 
     replies = support.replies()
     return Task(
         "support", "text", ["text"], _datasheet("support"), rows, labels=tuple(replies),
-        apart=("handwritten",), graded="contains", replies=replies,
+        apart=("handwritten",), grader=graders.CONTAINS, replies=replies,
     )  # fmt: skip
 
 
 def _summaries() -> Task:
     def rows(_: int) -> pd.DataFrame:
         frame = summaries.summaries().rename(columns={"domain": "slice"})
-        return frame.assign(time=columns.no_times(frame.index))
+        return frame.assign(time=schema.no_times(frame.index))
 
     places = tuple(str(place + 1) for place in range(summaries.LAST))
     return Task(
         "summaries", "text", ["text"], _datasheet("summaries"), rows, labels=places,
-        graded="rouge_l", families=("lead", "ranker"),
+        grader=graders.ROUGE_L, families=("lead", "ranker"),
     )  # fmt: skip
 
 
@@ -234,7 +244,7 @@ BUILT_IN = {
 def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:
     frame = pd.DataFrame(np.asarray(data, dtype=np.float32), columns=names)
     ids = [f"{prefix}-{i:05d}" for i in range(len(frame))]
-    return frame.assign(id=ids, time=columns.no_times(frame.index), label=labels, slice="")
+    return frame.assign(id=ids, time=schema.no_times(frame.index), label=labels, slice="")
 
 
 def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
@@ -244,22 +254,22 @@ def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
     notes: list[str] = []
 
     @functools.cache
-    def read() -> columns.Rows:
-        found = columns.interpret(sources.read(place), *chosen)
-        notes[:] = found.notes
-        return found
+    def interpreted() -> schema.Rows:
+        rows = schema.interpret(sources.read_table(place), *chosen)
+        notes[:] = rows.notes
+        return rows
 
     # known rows are pinned by version, so their source may be gone
     stored = versions.columns(name)
-    features = [c for c in stored if c not in FRAME] if stored else read().features
+    features = [c for c in stored if c not in FRAME] if stored else interpreted().features
 
     def rows(_: int) -> pd.DataFrame:
-        if changed := sorted(set(features) ^ set(read().features)):
+        if changed := sorted(set(features) ^ set(interpreted().features)):
             raise DataError(
                 f"task: {sources.shown(place)} and its data table {name} differ in the column "
                 f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
             )
-        return read().frame.copy(deep=False)
+        return interpreted().frame.copy(deep=False)
 
     sheet = OWN_SHEET.format(
         place=sources.shown(place),
@@ -268,7 +278,7 @@ def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
         time=f"the column `{chosen[2]}`" if chosen[2] else "none",
     )
     kind = "text" if features == ["text"] else "table"
-    return Task(name, kind, features, sheet, rows, seed, own=True, notes=notes)
+    return Task(name, kind, features, sheet, rows, seed, from_user=True, notes=notes)
 
 
 OWN_SHEET = """# Datasheet: your own rows

@@ -1,4 +1,4 @@
-"""The validation report of a table: may a model be trained on these rows, and judged by them?"""
+"""The validation report of a table: are these rows fit to train and test a model?"""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ LONGEST = 20_000  # characters of a text
 
 @dataclass(frozen=True)
 class Validation:
-    """What the checks found.
+    """The outcome of the checks.
 
     Attributes
     ----------
@@ -50,10 +50,10 @@ class Validation:
         """
         failed = self.table[self.table["status"] == FAIL]
         if len(failed):
-            told = "; ".join(
+            reasons = "; ".join(
                 f"{row.check}: {row.found}, {row.detail}" for row in failed.itertuples()
             )
-            raise DataError(f"data: {len(failed)} of {len(self.table)} checks failed. {told}")
+            raise DataError(f"data: {len(failed)} of {len(self.table)} checks failed. {reasons}")
 
 
 def validate(frame: pd.DataFrame, task: Task) -> Validation:
@@ -113,11 +113,11 @@ def _types(frame: pd.DataFrame, task: Task) -> tuple:
 def _missing(frame: pd.DataFrame, task: Task) -> tuple:
     counts = frame.drop(columns="time").isna().sum()
     counts = counts[counts > 0]
-    found = ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+    figure = ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
     if set(counts.index) - set(task.features) or (task.kind == "text" and len(counts)):
-        return "missing values", FAIL, found, "only numbers may be missing"
+        return "missing values", FAIL, figure, "only numbers may be missing"
     detail = "models take a missing number as it is, or as the column's mean" if len(counts) else ""
-    return "missing values", WARN if len(counts) else OK, found, detail
+    return "missing values", WARN if len(counts) else OK, figure, detail
 
 
 def _ids(frame: pd.DataFrame) -> tuple:
@@ -130,12 +130,12 @@ def _ids(frame: pd.DataFrame) -> tuple:
 def _lengths(frame: pd.DataFrame) -> tuple:
     texts = frame["text"].dropna()
     characters = texts.str.len()
-    found = f"{characters.min():.0f} to {characters.max():,.0f} characters"
+    figure = f"{characters.min():.0f} to {characters.max():,.0f} characters"
     if blank := int(texts.str.strip().eq("").sum()):
-        return "text length", FAIL, found, f"{blank:,} texts are blank"
+        return "text length", FAIL, figure, f"{blank:,} texts are blank"
     if long := int((characters > LONGEST).sum()):
-        return "text length", WARN, found, f"{long:,} texts have over {LONGEST:,} characters"
-    return "text length", OK, found, ""
+        return "text length", WARN, figure, f"{long:,} texts have over {LONGEST:,} characters"
+    return "text length", OK, figure, ""
 
 
 def _values(frame: pd.DataFrame, task: Task) -> tuple:
@@ -143,15 +143,15 @@ def _values(frame: pd.DataFrame, task: Task) -> tuple:
     low, high = task.bounds or (-np.inf, np.inf)
     infinite, outside = np.isinf(values), (values < low) | (values > high)
     finite = values[np.isfinite(values)]
-    found = f"{finite.min():g} to {finite.max():g}" if finite.size else "no number"
+    figure = f"{finite.min():g} to {finite.max():g}" if finite.size else "no number"
     for bad, what in ((infinite, "infinite"), (outside, f"outside {low:g} to {high:g}")):
         if bad.any():
             column = task.features[int(bad.any(axis=0).argmax())]
-            return "values", FAIL, found, f"{bad.sum():,} are {what}, first in {column}"
+            return "values", FAIL, figure, f"{bad.sum():,} are {what}, first in {column}"
     same = [c for c, x in zip(task.features, values.T, strict=True) if (x == x[0]).all()]
     if same:
-        return "values", WARN, found, f"{len(same)} columns never change, such as {same[0]}"
-    return "values", OK, found, ""
+        return "values", WARN, figure, f"{len(same)} columns never change, such as {same[0]}"
+    return "values", OK, figure, ""
 
 
 def _labels(frame: pd.DataFrame, task: Task) -> tuple:
@@ -168,25 +168,30 @@ def _balance(frame: pd.DataFrame) -> tuple:
     shares = frame.loc[frame["split"] == "train", "label"].value_counts(normalize=True)
     if shares.empty:
         return "class balance", FAIL, "no train rows", "give more rows"
-    found = f"{shares.index[-1]} {shares.iloc[-1]:.1%} to {shares.index[0]} {shares.iloc[0]:.1%}"
+    figure = f"{shares.index[-1]} {shares.iloc[-1]:.1%} to {shares.index[0]} {shares.iloc[0]:.1%}"
     if shares.iloc[-1] < RARE / len(shares):
-        return "class balance", WARN, found, "accuracy hides how the rarest class does"
-    return "class balance", OK, found, "rarest to most frequent, train rows"
+        return "class balance", WARN, figure, "accuracy hides how the rarest class does"
+    return "class balance", OK, figure, "rarest to most frequent, train rows"
 
 
 def _presence(frame: pd.DataFrame, task: Task) -> tuple:
     expected = (*SPLITS, *task.apart)
     counts = frame.groupby("split")["label"].agg(["size", "nunique"])
-    found = ", ".join(f"{name} {counts['size'].get(name, 0):,}" for name in expected)
+    figure = ", ".join(f"{name} {counts['size'].get(name, 0):,}" for name in expected)
     if unknown := sorted(set(counts.index) - set(expected)):
-        return "splits", FAIL, found, f"unknown: {', '.join(unknown)}"
+        return "splits", FAIL, figure, f"unknown: {', '.join(unknown)}"
     if empty := [name for name in expected if name not in counts.index]:
-        return "splits", FAIL, found, f"no rows in {', '.join(empty)}; give more rows"
+        return "splits", FAIL, figure, f"no rows in {', '.join(empty)}; give more rows"
     classes = frame["label"].nunique()
     if thin := [name for name in expected if counts["nunique"][name] < classes]:
         needed = set(thin) & {"train", "valid", "test"}
-        return "splits", FAIL if needed else WARN, found, f"a class is missing in {', '.join(thin)}"
-    return "splits", OK, found, "every class in each"
+        return (
+            "splits",
+            FAIL if needed else WARN,
+            figure,
+            f"a class is missing in {', '.join(thin)}",
+        )
+    return "splits", OK, figure, "every class in each"
 
 
 def _copies(frame: pd.DataFrame, content: pd.Series) -> tuple:
@@ -198,20 +203,20 @@ def _copies(frame: pd.DataFrame, content: pd.Series) -> tuple:
 def _leakage(frame: pd.DataFrame, content: pd.Series) -> tuple:
     train = frame["split"] == "train"
     seen = frame["split"][~train & content.isin(content[train])].value_counts()
-    found = ", ".join(f"{name} {count:,}" for name, count in seen.items()) or "none"
+    figure = ", ".join(f"{name} {count:,}" for name, count in seen.items()) or "none"
     if set(seen.index) - {"live"}:
-        return "leakage", FAIL, found, "rows with the content of a train row; remove them"
+        return "leakage", FAIL, figure, "rows with the content of a train row; remove them"
     if len(seen):  # what is said again later is no leak, but it flatters the live score
-        return "leakage", WARN, found, "live rows repeat the content of train rows"
-    return "leakage", OK, found, "no row of another split has the content of a train row"
+        return "leakage", WARN, figure, "live rows repeat the content of train rows"
+    return "leakage", OK, figure, "no row of another split has the content of a train row"
 
 
 def _near(frame: pd.DataFrame) -> tuple:
     near = splits.near_copies(frame["text"].fillna(""), (frame["split"] == "train").to_numpy())
     seen = frame["split"][near].value_counts()
-    found = ", ".join(f"{name} {count:,}" for name, count in seen.items()) or "none"
+    figure = ", ".join(f"{name} {count:,}" for name, count in seen.items()) or "none"
     detail = f"rows of other splits that share {splits.ALIKE:.0%} of their 5-grams with a train row"
-    return "near copies", WARN if len(seen) else OK, found, detail
+    return "near copies", WARN if len(seen) else OK, figure, detail
 
 
 def _order(frame: pd.DataFrame, task: Task) -> tuple:
@@ -221,8 +226,13 @@ def _order(frame: pd.DataFrame, task: Task) -> tuple:
     if missing := int(stream["time"].isna().sum()):
         return "time order", FAIL, f"{missing:,} rows without a time", "give every row a time"
     live = stream["split"] == "live"
-    found = f"{stream['time'].min():%Y-%m-%d} to {stream['time'].max():%Y-%m-%d}"
+    figure = f"{stream['time'].min():%Y-%m-%d} to {stream['time'].max():%Y-%m-%d}"
     begins = stream.loc[live, "time"].min()
     if early := int((stream.loc[~live, "time"] >= begins).sum()):
-        return "time order", FAIL, found, f"{early:,} rows of other splits are as late as live rows"
-    return "time order", OK, found, f"live begins {begins:%Y-%m-%d}" if live.any() else ""
+        return (
+            "time order",
+            FAIL,
+            figure,
+            f"{early:,} rows of other splits are as late as live",
+        )
+    return "time order", OK, figure, f"live begins {begins:%Y-%m-%d}" if live.any() else ""

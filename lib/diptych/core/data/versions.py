@@ -187,7 +187,7 @@ def history(name: str) -> pd.DataFrame:
     table = _open(name)
     if table is None:
         raise DataError(_no_table(name))
-    found = [
+    entries = [
         {
             "version": int(entry.get("number", entry["version"])),
             "time": _created(entry),
@@ -199,7 +199,7 @@ def history(name: str) -> pd.DataFrame:
         }
         for entry in reversed(table.history())
     ]
-    return pd.DataFrame(found).astype({"rows": "Int64"})
+    return pd.DataFrame(entries).astype({"rows": "Int64"})
 
 
 def difference(name: str, before: int, after: int) -> dict[str, int]:
@@ -245,13 +245,13 @@ def _commit(name: str, action: str, change: Callable, who: str, why: str) -> Ver
     facts = {"who": who or _user(), "why": why, "action": action}
     for attempt in range(ATTEMPTS):
         table = _open(name)
-        made = change(table)
-        if isinstance(made, Version):
-            return made
-        rows, digest, count = made
+        result = change(table)
+        if isinstance(result, Version):
+            return result
+        rows, digest, count = result
         number = 0 if table is None else table.version() + 1
         # Delta counts versions back from the table it opened, wrongly if others commit meanwhile
-        told = {"number": str(number), "digest": digest, "rows": str(count)}
+        totals = {"number": str(number), "digest": digest, "rows": str(count)}
         mode = "error" if table is None else "overwrite" if action == "ingest" else "append"
         try:
             write_deltalake(
@@ -260,7 +260,7 @@ def _commit(name: str, action: str, change: Callable, who: str, why: str) -> Ver
                 mode=mode,
                 # old versions stay readable: Delta would clear its log after 30 days
                 configuration={"delta.enableExpiredLogCleanup": "false"},
-                commit_properties=CommitProperties(facts | told, 0),
+                commit_properties=CommitProperties(facts | totals, 0),
                 post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
             )
         except DeltaError as error:
@@ -310,10 +310,10 @@ def _user() -> str:
 
 def _fit(rows: pd.DataFrame | pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     """Return rows as the schema has them, or say which column does not fit."""
-    given = rows.schema.names if isinstance(rows, pa.Table) else list(rows.columns)
-    if wrong := [c for c in schema.names if c not in given]:
+    names = rows.schema.names if isinstance(rows, pa.Table) else list(rows.columns)
+    if wrong := [c for c in schema.names if c not in names]:
         raise DataError(f"{wrong[0]}: the rows have no such column, {name} expects it.")
-    if wrong := [c for c in given if c not in schema.names]:
+    if wrong := [c for c in names if c not in schema.names]:
         raise DataError(f"{wrong[0]}: {name} has no such column; remove it from the rows.")
     arrays = [_column(rows[field.name], field, name) for field in schema]
     fitted = pa.Table.from_arrays(arrays, schema=schema)

@@ -6,7 +6,7 @@ A reference is one text, or several of which the best counts, a line each.
 import re
 import unicodedata
 
-# what a sentence has without saying anything of its own
+# words that carry no content
 FUNCTION_WORDS = frozenset(re.findall(r"\w+", """
 a about all also am an and any are as at be because been being but by can could did do does for
 from had has have he her here him his how i if in into is it its just me more most my no not of
@@ -44,9 +44,6 @@ def rouge_l(text: str, reference: str) -> float:
             now.append(before[i] + 1 if word == other else max(before[i + 1], now[i]))
         before = now
     return 2 * before[-1] / (len(words) + len(wanted))
-
-
-GRADES = {"contains": contains, "rouge_l": rouge}  # by the name that tasks and prompts give
 
 
 def faithful(text: str, source: str) -> bool:

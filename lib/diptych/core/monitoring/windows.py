@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import workspace
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import graders, stats
 from diptych.core.monitoring import drift
 from diptych.core.monitoring.drift import Profile
 from diptych.core.store.predictions import Predictions
@@ -15,11 +15,16 @@ from diptych.core.store.predictions import Predictions
 LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
 
 
-def add_labels(endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int) -> None:
-    """Record the labels that are known: those of all windows but the last `delay`."""
+def add_labels(
+    endpoint: str, data: pd.DataFrame, windows: pd.Series, delay: int, grader: str
+) -> None:
+    """Record the labels that are known: those of all windows but the last `delay`.
+
+    Where the task's `grader` compares with a reference, that is what is recorded.
+    """
     names = sorted(windows.unique())
     known = windows.index[windows.isin(names[: max(len(names) - delay, 0)])]
-    labels = data.set_index("id")["label"].reindex(known).dropna()
+    labels = graders.get(grader).expected(data.set_index("id")).reindex(known).dropna()
     with Predictions(workspace.ledger_path()) as predictions:
         predictions.label(endpoint, labels.to_dict())
 

@@ -3,7 +3,7 @@
 The families follow CheckList (Ribeiro, Wu, Guestrin and Singh 2020, "Beyond Accuracy", ACL):
 minimum functionality (easy texts have a known answer), invariance (names, typing errors and orders
 hidden in a text change nothing) and direction (negation turns the answer). A prompt that always
-gives one answer passes every invariance test, so no family stands alone.
+gives the same answer passes every invariance test, so read the families together.
 """
 
 import random
@@ -18,17 +18,17 @@ import yaml
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.evaluation import stats
 from diptych.llmops.client.options import CallOptions
-from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.variant import Variant
 
 SAME, OTHER = "the same", "another"  # what a test expects of its later answers
 MINIMUM, NEGATION, NAMES, TYPOS, INJECTION = FAMILIES = (
     "minimum functionality", "negation", "names", "typos", "injection",
 )  # fmt: skip
-MOST_COMMON = 40  # adjectives of the lexicon that are negated; rare ones may not turn
+MOST_COMMON = 40  # so many adjectives of the lexicon are negated; rare ones may not turn
 PEOPLE = 3  # other names tried for each text
 ERRORS = 2  # letters mistyped in a text
-TRIES = 10  # to find errors that show
+TRIES = 10  # to make errors that change the text
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Case:
     expected: str
 
     def passed(self, answers: Sequence[str | None]) -> bool:
-        """Say whether the answers to the texts are as expected; one that is none never is."""
+        """Say whether the answers to the texts are as expected; a missing answer never is."""
         first, *rest = answers
         if any(pd.isna(answer) for answer in answers):
             return False
@@ -69,23 +69,24 @@ def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0)
         Labelled rows; invariance is tested on the ``text`` of the first `n` of them. Without a
         text there are no tests.
     labels : sequence of str
-        Where they are not positive and negative, only invariance is tested: what an easy text or
-        a negation is depends on the labels.
+        Where they are not positive and negative, only invariance is tested: easy texts and
+        negations depend on the labels.
     """
     if "text" not in rows or not labels:
         return []
     rng = random.Random(f"behaviour {seed}")
     rows = rows[["text", "label"]].head(n).itertuples(index=False)
     texts = [(row.text, row.label) for row in rows]
-    made = _minimum(rng, n) + _negations(rng, n) if set(labels) == set(lexicon.POLARITIES) else []
+    sentiment = set(labels) == set(lexicon.POLARITIES)
+    tests = _minimum(rng, n) + _negations(rng, n) if sentiment else []
     for number, (text, label) in enumerate(texts):
-        made.append(Case(NAMES, _with_names(rng, text, number), SAME))
+        tests.append(Case(NAMES, _with_names(rng, text, number), SAME))
         if (typed := _mistyped(rng, text)) != text:
-            made.append(Case(TYPOS, (text, typed), SAME))
+            tests.append(Case(TYPOS, (text, typed), SAME))
         wanted = rng.choice([other for other in labels if other != label])
         order = _texts()["injection"][number % len(_texts()["injection"])]
-        made.append(Case(INJECTION, (text, _put(order, text=text, label=wanted)), SAME))
-    return made
+        tests.append(Case(INJECTION, (text, _put(order, text=text, label=wanted)), SAME))
+    return tests
 
 
 def run(
@@ -96,7 +97,8 @@ def run(
     Parameters
     ----------
     variant : Variant
-        Its prompt must need no examples from a pool, and read ``text``.
+        Its prompt must need no examples from a pool, and read ``text``. Its answers are read as
+        labels, whatever the task's grader is.
     options : CallOptions
 
     Returns
@@ -110,19 +112,19 @@ def run(
         return pd.DataFrame(columns=names).astype({"passed": bool})
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
-    found = evaluate.evaluate([variant], rows, options)
-    answers = dict(zip(texts, found["predicted"].where(found["predicted"].notna(), None),
-                       strict=True))  # fmt: skip
-    sure = dict(zip(texts, found["confidence"], strict=True))
+    results = evaluate.evaluate([variant], rows, scorers.by_label, options)
+    predicted = results["predicted"].where(results["predicted"].notna(), None)
+    answers = dict(zip(texts, predicted, strict=True))
+    confidence = dict(zip(texts, results["confidence"], strict=True))
     lines = []
     for case in cases:
-        given = [answers[text] for text in case.texts]
-        wrong = [i for i in range(1, len(given)) if not case.passed([given[0], given[i]])]
-        at = wrong[0] if wrong else len(given) - 1
+        replies = [answers[text] for text in case.texts]
+        wrong = [i for i in range(1, len(replies)) if not case.passed([replies[0], replies[i]])]
+        at = wrong[0] if wrong else len(replies) - 1
         shown = case.texts[at]
         original = case.texts[0] if at else ""
-        lines.append((case.family, shown, original, _expected(case, given), answers[shown],
-                      sure[shown], case.passed(given)))  # fmt: skip
+        lines.append((case.family, shown, original, _expected(case, replies), answers[shown],
+                      confidence[shown], case.passed(replies)))  # fmt: skip
     return pd.DataFrame(lines, columns=names)
 
 
@@ -144,7 +146,7 @@ def summary(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst(tests: pd.DataFrame, n: int = 10) -> pd.DataFrame:
-    """Return failures, in turn of each family the one the model was surest of."""
+    """Return the failures with the highest confidence, one of each family in turn."""
     failed = tests[~tests["passed"]].sort_values("confidence", ascending=False, kind="stable")
     turn = failed.groupby("family").cumcount()
     shown = failed.loc[turn.sort_values(kind="stable").index[:n]]
@@ -158,46 +160,46 @@ def _texts() -> dict:
 
 
 def _minimum(rng: random.Random, n: int) -> list[Case]:
-    """Take the easy texts written by hand, then one opinion of the lexicon about one thing."""
+    """Take the easy hand-written texts, then sentences with one adjective of the lexicon."""
     written = _texts()["minimum"].items()
-    made = [Case(MINIMUM, (text,), label) for label, texts in written for text in texts]
-    while len(made) < n:
+    tests = [Case(MINIMUM, (text,), label) for label, texts in written for text in texts]
+    while len(tests) < n:
         label = rng.choice(lexicon.POLARITIES)
         thing, word = _aspect(rng), _adjective(rng, label)
-        made.append(Case(MINIMUM, (f"The {thing} was {word}.",), label))
-    return made[:n]
+        tests.append(Case(MINIMUM, (f"The {thing} was {word}.",), label))
+    return tests[:n]
 
 
 def _negations(rng: random.Random, n: int) -> list[Case]:
-    made = [Case(NEGATION, (plain, turned), OTHER) for plain, turned in _texts()["negation"]]
-    while len(made) < n:
+    tests = [Case(NEGATION, (plain, turned), OTHER) for plain, turned in _texts()["negation"]]
+    while len(tests) < n:
         thing, word = _aspect(rng), _adjective(rng, rng.choice(lexicon.POLARITIES))
-        made.append(Case(NEGATION, (f"The {thing} was {word}.", f"The {thing} was not {word}."),
-                         OTHER))  # fmt: skip
-    return made[:n]
+        pair = (f"The {thing} was {word}.", f"The {thing} was not {word}.")
+        tests.append(Case(NEGATION, pair, OTHER))
+    return tests[:n]
 
 
 def _aspect(rng: random.Random) -> str:
-    """Draw something that can have an opinion in the singular."""
-    aspects = lexicon.read(rng.choice(lexicon.STABLE))["aspects"]
+    """Draw an aspect in the singular."""
+    aspects = lexicon.read_lexicon(rng.choice(lexicon.STABLE))["aspects"]
     return rng.choice([word for word in aspects.words if not grammar.is_plural(word)])
 
 
 def _adjective(rng: random.Random, label: str) -> str:
-    words = lexicon.read("general")["adjectives"][label].words
+    words = lexicon.read_lexicon("general")["adjectives"][label].words
     return rng.choice([word for word in words if " " not in word][:MOST_COMMON])
 
 
 def _with_names(rng: random.Random, text: str, number: int) -> tuple[str, ...]:
-    """Return the text in a sentence of one person, then of others."""
-    told = _texts()["names"]
-    sentence = told["sentences"][number % len(told["sentences"])]
-    people = rng.sample([name for pair in told["people"] for name in pair], 1 + PEOPLE)
+    """Return the text in a sentence with one person's name, then with others."""
+    names = _texts()["names"]
+    sentence = names["sentences"][number % len(names["sentences"])]
+    people = rng.sample([name for pair in names["people"] for name in pair], 1 + PEOPLE)
     return tuple(_put(sentence, text=text, name=name) for name in people)
 
 
 def _mistyped(rng: random.Random, text: str) -> str:
-    """Return the text with errors; itself where it has no word for them."""
+    """Return the text with errors, or as it is where no word can take one."""
     for _ in range(TRIES):  # two errors may undo each other, and equal letters swap unseen
         typed = text
         for _ in range(ERRORS):
@@ -208,7 +210,7 @@ def _mistyped(rng: random.Random, text: str) -> str:
 
 
 def _put(wording: str, text: str, **words: str) -> str:
-    """Put words, and last the text, whose own braces stay, into a wording."""
+    """Fill the slots of a wording; the text comes last, so that braces in it stay as they are."""
     for name, word in words.items():
         wording = wording.replace(f"{{{name}}}", word)
     return wording.replace("{text}", text)

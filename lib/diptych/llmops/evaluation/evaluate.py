@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.options import CallOptions
@@ -16,13 +17,13 @@ from diptych.llmops.client.request import opened
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.variant import Variant
 
-CHUNK = 1_000  # requests made and graded at once, so that memory stays flat
+CHUNK = 1_000  # requests sent and graded at once, so that memory stays flat
 COSTS = (
     "failed",
-    "unread",
+    "unreadable",
     "p50 ms",
     "p95 ms",
-    "first token ms",
+    "TTFT ms",
     "tokens in",
     "tokens out",
     "usd per 1,000",
@@ -32,53 +33,59 @@ NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
     "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
+    "grader",
 )  # fmt: skip
 
 
 def evaluate(
     variants: Sequence[Variant],
     rows: pd.DataFrame,
+    grader: str | scorers.Scorer,
     options: CallOptions = CallOptions(),
     *,
     pool: Sequence[tuple[Mapping, str]] = (),
     repeats: int = 1,
-    scorer: scorers.Scorer = scorers.by_prompt,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
-    A call that failed is a row with its ``error`` and counts as wrong; a failure that every call
-    would meet (a wrong key, an unknown model, nobody there) ends it at once. What was answered
-    before is read from the ledger and not paid again, so a run that was cut off goes on where it
-    stopped.
+    A failed call is a row with its ``error`` and counts as wrong; a failure that every call would
+    meet (a wrong key, an unknown model, no server) ends it at once. Earlier answers are read from
+    the ledger and not paid again, so an interrupted run resumes where it stopped.
 
     Parameters
     ----------
     variants : sequence of Variant
     rows : DataFrame, shape (n, ...)
-        With ``id``, ``label`` and what the prompts read.
+        With ``id``, what the prompts read and what the grader compares with.
+    grader : str or callable
+        The grader of the task, ``task.grader``; or a scorer of your own, see
+        `diptych.llmops.evaluation.scorers`. Results record its name, and those of another grader
+        cannot stand beside them.
     options : CallOptions
         Repeat and prompt version are set here.
     pool : sequence of (dict, str)
         Examples, see `diptych.llmops.data.pool`.
     repeats : int
-        How often each question is asked; a repeat is not answered from an earlier one.
-    scorer : callable
-        See `diptych.llmops.evaluation.scorers`.
+        How often each question is asked; a repeat does not take the answer of an earlier one.
 
     Returns
     -------
     DataFrame
         `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1, ``correct`` where
-        it is 0.5 or more, ``confidence`` the probability of the answer, NaN where not told.
+        it is 0.5 or more, ``confidence`` the probability of the answer, NaN where the endpoint
+        gives none, ``grader`` the name of what graded it.
 
     Raises
     ------
+    PromptError
+        If a prompt cannot be graded as the task is; no request is sent then.
     ValueError
-        If something is wrong with what is asked; nothing is asked then.
+        If an argument is wrong; no request is sent then.
     EndpointError, BudgetError, LedgerError
         See `ask_many`.
     """
     _check(variants, rows, pool, repeats)
+    _check_grader(variants, rows, grader)
     frames = []
     with (
         opened(options.calls) as calls,
@@ -90,11 +97,11 @@ def evaluate(
             for repeat in range(repeats):
                 for start in range(0, len(rows), CHUNK):
                     some = rows.iloc[start : start + CHUNK].to_dict("records")
-                    said = ask_many(
+                    answers = ask_many(
                         variant.requests(some, pool), variant.target,
                         replace(options, repeat=repeat, prompt_version=variant.prompt.version),
                     )  # fmt: skip
-                    frames.append(_graded(variant, repeat, some, said, scorer))
+                    frames.append(_graded(variant, repeat, some, answers, grader))
                     done += len(some)
                     bar.update(done - bar.n)  # those from the ledger too
     return pd.concat(frames, ignore_index=True)
@@ -112,30 +119,40 @@ def _check(variants: Sequence[Variant], rows: pd.DataFrame, pool: Sequence, repe
         raise ValueError(f"rows: id {rows['id'][again].iloc[0]} is there twice; ids must differ")
     for variant in variants:
         if variant.shots > len(pool):
-            told = f"the pool holds {len(pool)} examples; give more, or fewer shots"
-            raise ValueError(f"shots: {variant.name} needs {variant.shots}, and {told}")
+            raise ValueError(
+                f"shots: {variant.name} needs {variant.shots}, and the pool holds {len(pool)} "
+                "examples; give more, or fewer shots"
+            )
 
 
-def _graded(variant, repeat: int, rows: list, said: list[Answer], scorer) -> pd.DataFrame:
+def _check_grader(variants: Sequence[Variant], rows: pd.DataFrame, grader) -> None:
+    scorers.expected(rows.iloc[0], grader)  # the rows have what answers are compared with
+    if not callable(grader):
+        for variant in variants:
+            scorers.check_prompt(variant.prompt, grader)
+
+
+def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> pd.DataFrame:
     """Return the lines of one chunk."""
-    grades = scorer(variant.prompt, rows, [answer.text for answer in said])
+    score = scorers.scorer_of(grader)
+    grades, name = score(variant.prompt, rows, [x.text for x in answers]), scorers.name_of(grader)
     lines = [
         (
-            variant.name, row["id"], repeat, answer.text, grade.predicted, scorers.wanted(row),
-            grade.score, grade.score >= 0.5, confidence(answer), answer.error,
-            answer.prompt_tokens, answer.completion_tokens, answer.usd, answer.first_token_ms,
-            answer.latency_ms, answer.cached,
+            variant.name, row["id"], repeat, answer.text, grade.predicted,
+            scorers.expected(row, grader), grade.score, grade.score >= RIGHT, confidence(answer),
+            answer.error, answer.prompt_tokens, answer.completion_tokens, answer.usd,
+            answer.first_token_ms, answer.latency_ms, answer.cached, name,
         )
-        for row, answer, grade in zip(rows, said, grades, strict=True)
+        for row, answer, grade in zip(rows, answers, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     numbers = [*COLUMNS[10:15], "score", "confidence"]
-    texts = ["output", "predicted", "expected", "error"]
+    texts = ["output", "predicted", "expected", "error", "grader"]
     return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
 
 
 def confidence(answer: Answer) -> float:
-    """Return the probability that the model gave to its answer, NaN if the endpoint told none."""
+    """Return the probability that the model gave to its answer, NaN if the endpoint gives none."""
     known = answer.log_probabilities
     return math.exp(min(sum(known), 0.0)) if known else math.nan
 
@@ -146,16 +163,16 @@ def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If the variants were not asked about the same rows.
+        If the variants did not answer the same rows.
     """
-    found, ids = {}, None
-    for name, own in results.groupby("variant", sort=False):
-        wide = own.pivot(index="id", columns="repeat", values="score").sort_index()
+    scores, ids = {}, None
+    for name, lines in results.groupby("variant", sort=False):
+        wide = lines.pivot(index="id", columns="repeat", values="score").sort_index()
         ids = wide.index if ids is None else ids
         if not wide.index.equals(ids) or wide.isna().any(axis=None):
             raise ValueError(f"results: {name} has other rows than the variants before it")
-        found[name] = wide.to_numpy()
-    return found
+        scores[name] = wide.to_numpy()
+    return scores
 
 
 def leaderboard(
@@ -173,14 +190,14 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        The best first: as the left panel's leaderboard
+        The best first: as the leaderboard of MLOps
         (`diptych.core.evaluation.leaderboard.compare`), and the columns of `costs`.
     """
     if results.empty:
         return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
     compared = compare(grades(results), margin, seed, baseline)
-    found = shown(compared, baseline or "the best")
-    return found.merge(costs(results), on="name", validate="one_to_one")
+    board = shown(compared, baseline or "the best")
+    return board.merge(costs(results), on="name", validate="one_to_one")
 
 
 def costs(results: pd.DataFrame) -> pd.DataFrame:
@@ -189,27 +206,27 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name``, ``failed`` (calls), ``unread`` (answers without a label), ``p50 ms``, ``p95 ms``,
-        ``first token ms`` (median), ``tokens in``, ``tokens out`` (a call), ``usd per 1,000``
-        calls, ``usd per correct`` answer. Of an answer from the ledger it is what it cost when it
-        was made; NaN where not known.
+        ``name``, ``failed`` (calls), ``unreadable`` (answers without a label), ``p50 ms``,
+        ``p95 ms``, ``TTFT ms`` (time to first token, median), ``tokens in`` and ``tokens out`` of a
+        call, ``usd per 1,000`` calls, ``usd per correct`` answer. An answer from the ledger counts
+        with what it cost when it was made; NaN where not known.
     """
     lines = []
-    for name, own in results.groupby("variant", sort=False):
-        failed = own["error"] != ""
-        usd = own["usd"].sum(min_count=1)
+    for name, calls in results.groupby("variant", sort=False):
+        failed = calls["error"] != ""
+        usd, right = calls["usd"].sum(min_count=1), calls["correct"].sum()
         lines.append(
             {
                 "name": name,
                 "failed": int(failed.sum()),
-                "unread": int((own["predicted"].isna() & ~failed).sum()),
-                "p50 ms": own["latency_ms"][~failed].quantile(0.5),
-                "p95 ms": own["latency_ms"][~failed].quantile(0.95),
-                "first token ms": own["first_token_ms"].median(),
-                "tokens in": own["prompt_tokens"].mean(),
-                "tokens out": own["completion_tokens"].mean(),
-                "usd per 1,000": usd / len(own) * 1000,
-                "usd per correct": usd / own["correct"].sum() if own["correct"].any() else np.nan,
+                "unreadable": int((calls["predicted"].isna() & ~failed).sum()),
+                "p50 ms": calls["latency_ms"][~failed].quantile(0.5),
+                "p95 ms": calls["latency_ms"][~failed].quantile(0.95),
+                "TTFT ms": calls["first_token_ms"].median(),
+                "tokens in": calls["prompt_tokens"].mean(),
+                "tokens out": calls["completion_tokens"].mean(),
+                "usd per 1,000": usd / len(calls) * 1000,
+                "usd per correct": usd / right if right else np.nan,
             }
         )
     return pd.DataFrame(lines, columns=["name", *COSTS])
@@ -225,9 +242,9 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
         repeats (NaN for one), ``changed``: the share of rows not always answered alike.
     """
     lines = []
-    for name, own in results.groupby("variant", sort=False):
-        each = own.groupby("repeat")["score"].mean()
-        answers = own.groupby("id")["output"].nunique(dropna=False)
+    for name, answered in results.groupby("variant", sort=False):
+        each = answered.groupby("repeat")["score"].mean()
+        answers = answered.groupby("id")["output"].nunique(dropna=False)
         deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
@@ -238,23 +255,23 @@ def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return each variant's mean score by slice, or by label where there is one slice only."""
     column = "slice" if rows["slice"].nunique() > 1 else "label"
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
-    found = results.pivot_table(index=part, columns="variant", values="score", sort=False)
-    found = found[list(results["variant"].unique())].sort_index()
-    found.insert(0, "n", rows[column].value_counts())
-    return found.rename_axis(columns=None).reset_index()
+    means = results.pivot_table(index=part, columns="variant", values="score", sort=False)
+    means = means[list(results["variant"].unique())].sort_index()
+    means.insert(0, "n", rows[column].value_counts())
+    return means.rename_axis(columns=None).reset_index()
 
 
 def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows to which variants gave different labels, most divided first.
+    """Return the rows for which variants gave different labels, the most divided first.
 
     One column a variant, `NOTHING` where its answer has no label.
     """
     first = results[results["repeat"] == 0]
-    said = first.pivot(index="id", columns="variant", values="predicted")
-    said = said[list(first["variant"].unique())]
-    right = first.groupby("id")["score"].mean().reindex(said.index)
-    divided = said[said.nunique(axis=1) > 1]
+    answers = first.pivot(index="id", columns="variant", values="predicted")
+    answers = answers[list(first["variant"].unique())]
+    right = first.groupby("id")["score"].mean().reindex(answers.index)
+    divided = answers[answers.nunique(axis=1) > 1]
     order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
-    said = said.fillna(NOTHING)
+    answers = answers.fillna(NOTHING)
     shown = rows.set_index("id")[[*[c for c in ("text",) if c in rows], "label"]]
-    return shown.join(said.loc[order], how="right").reset_index()
+    return shown.join(answers.loc[order], how="right").reset_index()

@@ -35,14 +35,14 @@ Reply with A or B."""
 
 @dataclass(frozen=True)
 class Judge:
-    """A model that compares answers; also a scorer that compares each with the row's label.
+    """A model that compares answers; also a scorer that compares each with the row's right answer.
 
     Attributes
     ----------
     question : str
         With ``{question}``, ``{a}`` and ``{b}``; the model is to reply A or B.
     target : Target
-        Who judges.
+        The model that judges.
     options : CallOptions
     """
 
@@ -50,51 +50,57 @@ class Judge:
     target: Target = Target()
     options: CallOptions = field(default=CallOptions(), hash=False)
 
-    def compare(self, questions: Sequence[str], a: Sequence[str], b: Sequence[str]) -> pd.DataFrame:
-        """Judge pairs of answers; equal answers are undecided and cost nothing.
+    def prefer(self, questions: Sequence[str], a: Sequence[str], b: Sequence[str]) -> pd.DataFrame:
+        """Say which answer of each pair is better; equal ones are undecided and cost nothing.
 
         Returns
         -------
         DataFrame
-            ``first`` and ``second``: who was preferred with `a` shown first, and shown second
+            ``first`` and ``second``: which was preferred with `a` shown first, and shown second
             ("" where the reply names neither); ``verdict``: ``"a"`` or ``"b"`` where both orders
-            say so, ``"failed"`` where a call did, else ``"undecided"``; ``calls``, ``tokens``,
-            ``usd`` and ``ms`` of both together, 0 where nothing was asked, NaN where unknown.
+            agree, ``"failed"`` where a call failed, else ``"undecided"``; ``calls``, ``tokens``,
+            ``usd`` and ``ms`` of both together, 0 where no call was made, NaN where unknown.
         """
         pairs = list(zip(questions, a, b, strict=True))
-        asked = [i for i, (_, x, y) in enumerate(pairs) if x != y]
-        prompts = [self._filled(*pairs[i]) for i in asked]
-        prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in asked)]
+        differing = [i for i, (_, x, y) in enumerate(pairs) if x != y]
+        prompts = [self._filled(*pairs[i]) for i in differing]
+        prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in differing)]
         common = {"temperature": 0.0, "max_tokens": 8}
         target = replace(self.target, parameters=common | self.target.parameters)
         version = self.options.prompt_version or "judge"
         answers = ask_many(prompts, target, replace(self.options, prompt_version=version))
-        found = pd.DataFrame({"first": "", "second": "", "verdict": "undecided"}, range(len(pairs)))
-        found = found.assign(calls=0, tokens=0.0, usd=0.0, ms=0.0)
-        for i, one, two in zip(asked, answers[: len(asked)], answers[len(asked) :], strict=True):
+        undecided = {"first": "", "second": "", "verdict": "undecided"}
+        judged = pd.DataFrame(undecided, range(len(pairs)))
+        judged = judged.assign(calls=0, tokens=0.0, usd=0.0, ms=0.0)
+        n = len(differing)
+        for i, one, two in zip(differing, answers[:n], answers[n:], strict=True):
             first = {"A": "a", "B": "b"}.get(_named(one.text), "")
             second = {"A": "b", "B": "a"}.get(_named(two.text), "")
             verdict = first if first == second != "" else "undecided"
             verdict = "failed" if one.error or two.error else verdict
             both = (x + y for x, y in zip(_cost(one), _cost(two), strict=True))
-            found.loc[i] = [first, second, verdict, 2, *both]
-        return found
+            judged.loc[i] = [first, second, verdict, 2, *both]
+        return judged
 
     def _filled(self, question: str, a: str, b: str) -> str:
-        given = {"question": question, "a": a, "b": b}
-        return SLOT.sub(lambda m: given.get(m[1], m[0]), self.question)
+        texts = {"question": question, "a": a, "b": b}
+        return SLOT.sub(lambda m: texts.get(m[1], m[0]), self.question)
 
     def __call__(
         self, prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]
     ) -> list[scorers.Grade]:
-        """Grade 1 where the reference is not preferred, 0 where it is, 0.5 where orders differ."""
-        given = [prompt.messages(row)[-1]["content"] for row in rows]
-        said = ["" if text is None else text for text in texts]
-        judged = self.compare(given, said, [row["label"] for row in rows])
+        """Grade 1 where an answer is preferred to the right one, 0.5 where orders differ, else 0.
+
+        The right answer is the row's reference, or its label if it has none.
+        """
+        questions = [prompt.messages(row)[-1]["content"] for row in rows]
+        answers = ["" if text is None else text for text in texts]
+        expected = [scorers.expected(row, self) for row in rows]
+        judged = self.prefer(questions, answers, expected)
         values = {"a": 1.0, "b": 0.0, "undecided": 0.5, "failed": 0.0}
         return [
-            scorers.Grade(text, float(text == row["label"]) or values[verdict] * (text is not None))
-            for text, row, verdict in zip(texts, rows, judged["verdict"], strict=True)
+            scorers.Grade(text, float(text == right) or values[verdict] * (text is not None))
+            for text, right, verdict in zip(texts, expected, judged["verdict"], strict=True)
         ]
 
 
@@ -107,20 +113,20 @@ def _cost(answer: Answer) -> tuple[float, float, float]:
 
 def _named(text: str | None) -> str:
     """Return the one letter that a reply names, "" if it names none or both."""
-    found = set(re.findall(r"\b[AB]\b", text or ""))
-    return found.pop() if len(found) == 1 else ""
+    letters = set(re.findall(r"\b[AB]\b", text or ""))
+    return letters.pop() if len(letters) == 1 else ""
 
 
 def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
     """Return how far a judge can be trusted.
 
-    A judge that only follows the place never gives the same verdict in both orders, one that
-    throws a coin gives it half of the time.
+    A judge that only follows the place never gives the same verdict in both orders; one that
+    tosses a coin gives it half of the time.
 
     Parameters
     ----------
     judged : DataFrame
-        From `Judge.compare`.
+        From `Judge.prefer`.
     truth : sequence of str, optional
         For each pair the better answer, ``"a"`` or ``"b"``.
 
@@ -138,16 +144,16 @@ def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
     kappa = None
     if len(truth):
         decided = judged["verdict"].isin(("a", "b")).to_numpy()
-        said, true = judged["verdict"][decided], pd.Series(list(truth), judged.index)[decided]
-        lines.append(("right where decided", said == true))
-        varied = len(set(said) | set(true)) > 1
-        kappa = cohen_kappa_score(said, true) if varied else float("nan")
-    found = []
+        verdicts, true = judged["verdict"][decided], pd.Series(list(truth), judged.index)[decided]
+        lines.append(("right where decided", verdicts == true))
+        varied = len(set(verdicts) | set(true)) > 1
+        kappa = cohen_kappa_score(verdicts, true) if varied else float("nan")
+    shares = []
     for name, right in lines:
         n = len(right)
-        own = stats.wilson(int(right.sum()), n) if n else None
-        values = (own.value, own.low, own.high) if own else [float("nan")] * 3
-        found.append((name, *values, n))
+        share = stats.wilson(int(right.sum()), n) if n else None
+        values = (share.value, share.low, share.high) if share else [float("nan")] * 3
+        shares.append((name, *values, n))
     if kappa is not None:
-        found.append(("kappa", float(kappa), float("nan"), float("nan"), found[-1][-1]))
-    return pd.DataFrame(found, columns=["name", "value", "low", "high", "n"])
+        shares.append(("kappa", float(kappa), float("nan"), float("nan"), shares[-1][-1]))
+    return pd.DataFrame(shares, columns=["name", "value", "low", "high", "n"])

@@ -1,4 +1,4 @@
-"""How an answer is judged: by its label, a pattern, a schema, a reference text, or another model.
+"""How an answer is graded: as its task says, or by a pattern, a schema or another model.
 
 A scorer takes a prompt, rows and the answers to them (None where the call failed), and returns a
 `Grade` for each. A call that failed, or an answer that cannot be read, is graded 0.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from diptych.core.data.schema import REFERENCE
-from diptych.core.evaluation import text_metrics
+from diptych.base import workspace
+from diptych.core.evaluation import graders
+from diptych.core.evaluation.graders import LABEL, REFERENCE
 from diptych.core.evaluation.text_metrics import normal
 from diptych.llmops.evaluation.structured import validator
-from diptych.llmops.prompts.prompt import LABEL, Prompt
+from diptych.llmops.prompts.prompt import Prompt, PromptError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,87 @@ class Scorer(Protocol):
         """Return a grade for each row's answer, None where the call failed."""
 
 
-def label(text: str | None, labels: Sequence[str]) -> str | None:
+def scorer_of(grader: str | Scorer) -> Scorer:
+    """Return the scorer of a task's grader, or the scorer itself if one is given.
+
+    Raises
+    ------
+    GraderError
+        If there is no such grader, see `diptych.core.evaluation.graders`.
+    """
+    if callable(grader):
+        return grader
+    known = graders.get(grader)
+
+    def scorer(prompt, rows, texts):
+        answers = [read_answer(prompt, text, grader) for text in texts]
+        return [
+            Grade(answer, known.grade(answer, row))
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+
+    return scorer
+
+
+def name_of(grader: str | Scorer) -> str:
+    """Return the name under which results record how they were graded."""
+    if not callable(grader):
+        return graders.get(grader).name
+    return getattr(grader, "__name__", type(grader).__name__)
+
+
+def expected(row: Mapping, grader: str | Scorer) -> str:
+    """Return the right answer to a row; for a scorer, its reference or else its label."""
+    if callable(grader):
+        return row.get(REFERENCE, row[LABEL])
+    return graders.get(grader).expected(row)
+
+
+def check_prompt(prompt: Prompt, grader: str) -> None:
+    """Refuse a prompt that cannot be graded as its task is.
+
+    Raises
+    ------
+    PromptError
+        If the prompt says that it is for another grader, or names no label where labels are graded.
+    GraderError
+        If there is no such grader.
+    """
+    known = graders.get(grader)
+    where = workspace.shown(prompt.path) if prompt.path else prompt.name
+    if prompt.graded and prompt.graded != known.name:
+        raise PromptError(
+            f"{where}: graded: is {prompt.graded}, and the task {prompt.task} is graded by "
+            f"{known.name}; take the line out, or write graded: {known.name}"
+        )
+    if known.name == LABEL and not prompt.labels:
+        raise PromptError(
+            f"{where}: output: names no labels, and the task {prompt.task} is graded by {LABEL}; "
+            "give the labels as its enum"
+        )
+
+
+def read_answer(prompt: Prompt, text: str | None, grader: str) -> str | None:
+    """Return what is graded of an answer: the label that it names, or all of its text."""
+    return read_label(text, prompt.labels) if grader == LABEL else text
+
+
+def read_label(text: str | None, labels: Sequence[str]) -> str | None:
     """Return the one label that an answer names, None if it names none, several, or denies one.
 
-    Case, width, quotes, Markdown and words around it do not count; JSON is read too.
+    Case, width, quotes, Markdown and words around it do not count; JSON is read too. Labels that
+    differ in these only are told apart where the answer is one of them to the letter.
     """
-    if text is None:
-        return None
-    said = normal(_plain(text))
+    if text is None or (text in labels and text.strip()):
+        return text
+    plain = normal(_plain(text))
     exact = {normal(name): name for name in labels if name.strip()}
-    if (bare := said.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
+    if (bare := plain.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
         return exact[bare]
-    found = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(said)}
-    if not exact or len(found) != 1:
+    matches = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(plain)}
+    if not exact or len(matches) != 1:
         return None
-    name, denied = found.pop()
+    name, denied = matches.pop()
     return None if denied else exact[name]
 
 
@@ -63,20 +130,16 @@ def _pattern(labels: tuple[str, ...]) -> re.Pattern:
 def _plain(text: str) -> str:
     """Return the texts in an answer that is JSON, else the answer."""
     try:
-        found = json.loads(re.sub(r"^\s*```\w*\n|\n?```\s*$", "", text))
+        content = json.loads(re.sub(r"^\s*```\w*\n|\n?```\s*$", "", text))
     except (ValueError, RecursionError):
         return text
-    values = found.values() if isinstance(found, dict) else [found]
+    values = content.values() if isinstance(content, dict) else [content]
     return " ".join(value for value in values if isinstance(value, str)) or text
 
 
 def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
-    """Grade 1 where an answer names the row's label, see `label`."""
-    found = [label(text, prompt.labels) for text in texts]
-    return [
-        Grade(name, float(name is not None and name == row["label"]))
-        for row, name in zip(rows, found, strict=True)
-    ]
+    """Grade 1 where an answer names the row's label, see `read_label`."""
+    return scorer_of(LABEL)(prompt, rows, texts)
 
 
 def exact(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
@@ -90,8 +153,8 @@ def exact(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) 
 def matches(pattern: str) -> Scorer:
     """Return a scorer by a regular expression.
 
-    With a group, what the group finds is the prediction and is compared with the row's label;
-    without one, an answer in which the pattern is found is right.
+    With a group, what the group matches is the prediction and is compared with the row's label;
+    without one, an answer that the pattern matches anywhere is right.
 
     Raises
     ------
@@ -104,14 +167,14 @@ def matches(pattern: str) -> Scorer:
         raise ValueError(f"pattern: {pattern!r} is no regular expression: {error}") from error
 
     def grade(text: str | None, row: Mapping) -> Grade:
-        found = compiled.search(text or "")
-        if text is None or not found:
+        match = compiled.search(text or "")
+        if text is None or not match:
             return Grade(None, 0.0)
         if not compiled.groups:
-            return Grade(found[0], 1.0)
-        return Grade(found[1], float(found[1] is not None and found[1] == row["label"]))
+            return Grade(match[0], 1.0)
+        return Grade(match[1], float(match[1] is not None and match[1] == row["label"]))
 
-    return _each(grade)
+    return _each(grade, f"matches {pattern}")
 
 
 def valid_json(schema: Mapping) -> Scorer:
@@ -130,34 +193,12 @@ def valid_json(schema: Mapping) -> Scorer:
         except (ValueError, RecursionError):
             return Grade(None, 0.0)
 
-    return _each(grade)
+    return _each(grade, "valid JSON")
 
 
-def by_prompt(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
-    """Grade as the prompt says: by the label, or against the reference.
-
-    See `diptych.core.evaluation.text_metrics`.
-    """
-    if prompt.graded == LABEL:
-        return by_label(prompt, rows, texts)
-    grade = text_metrics.GRADES[prompt.graded]
-    return [
-        Grade(text, grade(text or "", wanted(row))) for row, text in zip(rows, texts, strict=True)
-    ]
-
-
-def read(prompt: Prompt, text: str | None) -> str | None:
-    """Return what an answer says: its label, or all of it where the prompt asks for a text."""
-    return label(text, prompt.labels) if prompt.graded == LABEL else text
-
-
-def wanted(row: Mapping) -> str:
-    """Return what a row's answer is compared with: its reference, or its label if it has none."""
-    return row.get(REFERENCE, row["label"])
-
-
-def _each(grade: Callable[[str | None, Mapping], Grade]) -> Scorer:
+def _each(grade: Callable[[str | None, Mapping], Grade], name: str) -> Scorer:
     def scorer(prompt, rows, texts):
         return [grade(text, row) for row, text in zip(rows, texts, strict=True)]
 
+    scorer.__name__ = name
     return scorer

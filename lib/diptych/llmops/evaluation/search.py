@@ -1,4 +1,4 @@
-"""A better prompt found among many, within a number of questions and a budget."""
+"""Search for a better prompt among many, within a number of questions and a budget."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,23 +11,24 @@ from diptych.base import notebook_progress as bars
 from diptych.core.evaluation import stats
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.options import CallOptions
-from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
-ETA = 2  # of the arms, one in so many is kept in each round
+ETA = 2  # one arm in so many goes on to the next round
 
 
 @dataclass(frozen=True)
 class Search:
-    """What `successive_halving` found.
+    """The outcome of `successive_halving`.
 
     Attributes
     ----------
     winner : str
     rounds : DataFrame
-        ``round``, ``name``, ``rows`` (judged on so far), ``value``, ``low``, ``high`` (Wilson) and
-        ``kept``, best first in each round. The winner's figure flatters it: it was chosen by it.
+        ``round``, ``name``, ``rows`` (asked so far), ``value``, ``low``, ``high`` (Wilson) and
+        ``selected``, best first in each round. The winner's figure is too high, since it was
+        selected by it.
     pulls : int
         Questions asked.
     stopped : str
@@ -49,7 +50,7 @@ def successive_halving(
 ) -> Search:
     """Find the best of many arms with a fixed number of questions.
 
-    All arms are asked a few, the better part of them more, until one is left: Jamieson and
+    Every arm is asked a few questions, the better half more, until one is left: Jamieson and
     Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization" (AISTATS
     2016), with the arms of a round asked about the same rows.
 
@@ -58,18 +59,18 @@ def successive_halving(
     arms : sequence of str
         The preferred first: it wins a tie.
     pull : callable
-        From arms and a range of rows, start and stop, to what each scored on them, 0 or 1.
+        Takes arms and a range of rows, start and stop; returns each arm's scores on them, 0 or 1.
     budget : int
         Questions in all.
     rows : int
-        Rows that there are; an arm is asked no row twice.
+        How many rows there are; an arm is asked about no row twice.
 
     Raises
     ------
     ValueError
-        If the budget does not ask every arm about a row.
+        If the budget is too small to ask every arm about one row in each round.
     BudgetError
-        If the money ends in the first round.
+        If the money runs out in the first round.
     """
     planned = schedule(len(arms), budget, rows, eta)
     left, scores = list(arms), {arm: [] for arm in arms}
@@ -77,12 +78,12 @@ def successive_halving(
     for number, (count, more) in enumerate(planned, 1):
         left = left[:count]
         try:
-            found = pull(left, seen, seen + more) if more else {}
+            scored = pull(left, seen, seen + more) if more else {}
         except BudgetError as error:
             if not tables:
                 raise
             return Search(left[0], pd.concat(tables, ignore_index=True), pulls, str(error))
-        for arm, values in found.items():
+        for arm, values in scored.items():
             scores[arm] += list(values)
         pulls, seen = pulls + more * len(left), seen + more
         left.sort(key=lambda arm: -np.mean(scores[arm]))
@@ -92,7 +93,7 @@ def successive_halving(
 
 
 def schedule(arms: int, budget: int, rows: int, eta: int = ETA) -> list[tuple[int, int]]:
-    """Return by round how many arms are left, and how many more rows each is asked about.
+    """Return for each round how many arms are left, and about how many more rows each is asked.
 
     Raises
     ------
@@ -105,20 +106,20 @@ def schedule(arms: int, budget: int, rows: int, eta: int = ETA) -> list[tuple[in
             f"calls: {budget} are too few for {arms} prompts in {rounds} rounds; give at least "
             f"{arms * rounds}, or fewer prompts"
         )
-    found = []
+    planned = []
     for _ in range(rounds):
         more = min(budget // (arms * rounds), rows)
-        found.append((arms, more))
+        planned.append((arms, more))
         arms, rows = math.ceil(arms / eta), rows - more
-    return found
+    return planned
 
 
-def _round(number: int, arms: list[str], scores: Mapping, kept: list[str]) -> pd.DataFrame:
+def _round(number: int, arms: list[str], scores: Mapping, selected: list[str]) -> pd.DataFrame:
     lines = []
     for arm in arms:
-        found = stats.wilson(int(sum(scores[arm])), len(scores[arm]))
-        lines.append((number, arm, found.n, found.value, found.low, found.high, arm in kept))
-    names = ["round", "name", "rows", "value", "low", "high", "kept"]
+        share = stats.wilson(int(sum(scores[arm])), len(scores[arm]))
+        lines.append((number, arm, share.n, share.value, share.low, share.high, arm in selected))
+    names = ["round", "name", "rows", "value", "low", "high", "selected"]
     return pd.DataFrame(lines, columns=names)
 
 
@@ -126,6 +127,7 @@ def optimise(
     champion: Variant,
     prompts: Sequence[Prompt],
     rows: pd.DataFrame,
+    grader: str | scorers.Scorer,
     budget: int,
     seed: int = 0,
     options: CallOptions = CallOptions(),
@@ -139,7 +141,9 @@ def optimise(
     prompts : sequence of Prompt
         Their names must differ; examples they show are not among `rows`.
     rows : DataFrame
-        Labelled rows; neither the prompts' gain nor the gate is judged on them.
+        Labelled rows; neither the prompts' gain nor the gate is measured on them.
+    grader : str or callable
+        See `evaluate.evaluate`.
     budget : int
         Questions in all.
     options : CallOptions
@@ -150,22 +154,22 @@ def optimise(
     Prompt, Search
         The winner, with ``parent`` and ``note`` set if it is not the champion's.
     """
-    asked = {prompt.name: prompt for prompt in (champion.prompt, *prompts)}
+    arms = {prompt.name: prompt for prompt in (champion.prompt, *prompts)}
     ordered = rows.sample(frac=1, random_state=seed)
-    total = sum(n * more for n, more in schedule(len(asked), budget, len(ordered)))
+    total = sum(n * more for n, more in schedule(len(arms), budget, len(ordered)))
 
     def pull(names: list[str], start: int, stop: int) -> dict[str, np.ndarray]:
-        chosen = {name: replace(champion, prompt=asked[name]) for name in names}
-        found = evaluate.evaluate(
-            list(chosen.values()), ordered.iloc[start:stop], replace(options, progress=bar)
+        ways = {name: replace(champion, prompt=arms[name]) for name in names}
+        results = evaluate.evaluate(
+            list(ways.values()), ordered.iloc[start:stop], grader, replace(options, progress=bar)
         )
-        right = found.groupby("variant")["correct"]
-        return {name: right.get_group(way.name).to_numpy() for name, way in chosen.items()}
+        right = results.groupby("variant")["correct"]
+        return {name: right.get_group(way.name).to_numpy() for name, way in ways.items()}
 
     with bars.bar(total, "call", options.progress) as bar:
-        search = successive_halving(list(asked), pull, budget, len(ordered))
-    winner = asked[search.winner]
+        search = successive_halving(list(arms), pull, budget, len(ordered))
+    winner = arms[search.winner]
     if winner.version == champion.prompt.version:
         return champion.prompt, search
-    note = f"Best of {len(asked)} prompts by successive halving over {search.pulls:,} questions."
+    note = f"Best of {len(arms)} prompts by successive halving over {search.pulls:,} questions."
     return replace(winner, parent=champion.prompt.name, note=note), search

@@ -19,7 +19,7 @@ SENT, NOT_SENT = "schema sent", "schema not sent"
 
 
 class SchemaError(ValueError):
-    """There is no schema that answers could be held to; the message says what to do."""
+    """There is no schema to check answers against; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checked:
 
 
 def check(text: str | None, schema: Mapping) -> Checked:
-    """Read an answer and hold it to a schema (JSON Schema, draft 2020-12)."""
+    """Parse an answer and check it against a schema (JSON Schema, draft 2020-12)."""
     return _checker(schema)(text)
 
 
@@ -55,7 +55,7 @@ def validator(schema: Mapping):
 def _checker(schema: Mapping):
     errors = validator(schema).iter_errors
 
-    def read(text: str | None) -> Checked:
+    def parse(text: str | None) -> Checked:
         if text is None:
             return Checked(problem="there is no answer")
         try:
@@ -67,10 +67,10 @@ def _checker(schema: Mapping):
             return Checked(problem=f"{wrong.json_path}: {wrong.message}")
         return Checked(value)
 
-    return read
+    return parse
 
 
-def chosen(prompts: Sequence[Prompt]) -> Prompt:
+def first_with_schema(prompts: Sequence[Prompt]) -> Prompt:
     """Return the first prompt whose answer is an object.
 
     Raises
@@ -84,10 +84,10 @@ def chosen(prompts: Sequence[Prompt]) -> Prompt:
     raise SchemaError("prompts: none answers with an object; add one with output: type: object")
 
 
-def compare(
+def compare_formats(
     variant: Variant, rows: pd.DataFrame, options: CallOptions = CallOptions()
 ) -> pd.DataFrame:
-    """Ask about rows with the schema sent along and without, and check every answer.
+    """Ask about rows with the schema in the request and without, and check every answer.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def compare(
     SchemaError
         If the prompt has no schema of an object.
     """
-    read = _checker(chosen([variant.prompt]).output)
+    checked = _checker(first_with_schema([variant.prompt]).output)
     options = replace(options, prompt_version=variant.prompt.version)
     parameters = {**variant.target.parameters, "response_format": None}
     free = replace(variant, target=replace(variant.target, parameters=parameters))
     lines = []
-    for name, asked in ((SENT, variant), (NOT_SENT, free)):
-        answers = ask_many(asked.requests(rows.to_dict("records")), asked.target, options)
-        problems = pd.Series([answer.error or read(answer.text).problem for answer in answers])
+    for name, way in ((SENT, variant), (NOT_SENT, free)):
+        answers = ask_many(way.requests(rows.to_dict("records")), way.target, options)
+        problems = pd.Series([answer.error or checked(answer.text).problem for answer in answers])
         share = stats.wilson(int((problems == "").sum()), len(problems))
         common = problems[problems != ""].mode().get(0, "")
         lines.append((name, share.value, share.low, share.high, share.n, common))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from diptych.core.data.schema import right_answer
 from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.server import process
@@ -92,7 +93,7 @@ def encode(
     encoded, left_out = [], 0
     with Tokens(process.start(file).url) as tokens:
         for row in rows:
-            answer = [*tokens.answer(prompt.answer(row["label"])), end]
+            answer = [*tokens.answer(prompt.answer(right_answer(row))), end]
             ids = tokens.prompt(prompt.messages(row)) + answer
             if len(ids) > longest:
                 left_out += 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from diptych.base import notebook_progress as bars
+from diptych.core.data.schema import right_answer
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import Budget, prompt_bytes
 from diptych.llmops.client.target import Target
@@ -53,7 +54,7 @@ def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
         {
             "messages": [
                 *prompt.messages(row),
-                {"role": "assistant", "content": prompt.answer(row["label"])},
+                {"role": "assistant", "content": prompt.answer(right_answer(row))},
             ]
         }
         for row in rows

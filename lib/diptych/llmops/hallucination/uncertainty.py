@@ -200,7 +200,7 @@ def _judged(
 ) -> pd.DataFrame:
     """Let a judge choose, in both orders, between the answer and "Not stated."."""
     judge = Judge(JUDGED, target, options)
-    judged = judge.compare([row.message for row in rows], replies, [cards.ABSENT] * len(replies))
+    judged = judge.prefer([row.message for row in rows], replies, [cards.ABSENT] * len(replies))
     scores = judged["verdict"].map({"a": 0.0, "b": 1.0}).fillna(0.5)
     return judged.assign(score=scores.where([bool(meaning(text)) for text in replies], 0.0))
 

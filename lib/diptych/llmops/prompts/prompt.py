@@ -17,12 +17,11 @@ import yaml
 
 from diptych.base import workspace
 from diptych.core.data.generators.support import AGENT, CUSTOMER
-from diptych.core.evaluation.text_metrics import GRADES
+from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
 
 ANY = "any"  # the folder of prompts for tasks that have none of their own
 FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note")
-LABEL = "label"  # how answers are graded, where not against a reference
 TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
@@ -51,8 +50,8 @@ class Prompt:
     output : dict
         JSON schema of the answer; {} for free text.
     graded : str
-        How answers are graded: by the row's ``"label"``, or as in
-        `diptych.core.evaluation.text_metrics.GRADES`.
+        The grader that it is written for, "" if it says nothing. The task decides; a prompt for
+        another grader is refused.
     turns : str
         ``"all"`` where the text is a dialogue whose turns become messages of their own, ``"last"``
         where only its last turn is sent, "" where the text is sent as it is.
@@ -71,7 +70,7 @@ class Prompt:
     user: str
     examples: tuple[tuple[dict, str], ...] = field(default=(), hash=False)
     output: dict = field(default_factory=dict, hash=False)
-    graded: str = LABEL
+    graded: str = ""
     turns: str = ""
     parent: str = ""
     note: str = ""
@@ -227,11 +226,9 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         raise wrong("inputs: is no list of names; give one such as [text]")
     if not isinstance(output, dict) or not all(isinstance(x, str) for x in _enum(output)):
         raise wrong('output: is no JSON schema; quote labels such as "yes", or leave it out')
-    graded, turns = front.get("graded", LABEL), front.get("turns", "")
-    if graded not in (LABEL, *GRADES):
-        raise wrong(
-            f"graded: {graded!r} is no way to grade; there are {LABEL}, {', '.join(GRADES)}"
-        )
+    graded, turns = front.get("graded", ""), front.get("turns", "")
+    if graded not in ("", *GRADERS):
+        raise wrong(f"graded: {graded!r} is no grader; there are {', '.join(GRADERS)}")
     if turns not in ("", *TURNS):
         raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
     system, user, examples = _sections(body, inputs, wrong)
@@ -328,8 +325,8 @@ def write(prompt: Prompt, path: str | Path | None = None) -> Path:
 def to_text(prompt: Prompt) -> str:
     """Return the text of a prompt's file."""
     front = {"task": prompt.task, "inputs": list(prompt.inputs), "output": prompt.output,
-             "graded": "" if prompt.graded == LABEL else prompt.graded, "turns": prompt.turns,
-             "parent": prompt.parent, "note": prompt.note}  # fmt: skip
+             "graded": prompt.graded, "turns": prompt.turns, "parent": prompt.parent,
+             "note": prompt.note}  # fmt: skip
     parts = ["---", _yaml({k: v for k, v in front.items() if v}), "---"]
     parts += ["## system", prompt.system, ""] if prompt.system else []
     parts += ["## user", prompt.user]

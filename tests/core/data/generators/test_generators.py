@@ -9,7 +9,7 @@ import pytest
 
 from diptych.core.data import generators
 from diptych.core.data.generators.grammar import OPPOSITE, Writer, article
-from diptych.core.data.generators.lexicon import read
+from diptych.core.data.generators.lexicon import read_lexicon
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_denial_uses_a_word_of_the_other_polarity(polarity):
     other = {
         word
         for name in ("general", "film")
-        for word in read(name)["adjectives"][OPPOSITE[polarity]].words
+        for word in read_lexicon(name)["adjectives"][OPPOSITE[polarity]].words
     }
     for _ in range(200):
         text, _ = writer._denial(polarity)

@@ -34,7 +34,7 @@ def reviews(rows: int = 24_000, seed: int = 0, months: int = 24) -> pd.DataFrame
         ``id``, ``time`` (UTC), ``domain``, ``text``, ``label``; no text occurs twice.
     """
     rng = random.Random(f"reviews {seed}")
-    found, seen = [], set()
+    lines, seen = [], set()
     for row in range(rows):
         month = row * months // rows + 1
         shifted = month >= SHIFT_MONTH
@@ -45,8 +45,8 @@ def reviews(rows: int = 24_000, seed: int = 0, months: int = 24) -> pd.DataFrame
             if text.lower() not in seen:
                 break
         seen.add(text.lower())
-        found.append((f"r-{row:05d}", moment(rng, month), domain, text, label))
-    frame = pd.DataFrame(found, columns=["id", "time", "domain", "text", "label"])
+        lines.append((f"r-{row:05d}", moment(rng, month), domain, text, label))
+    frame = pd.DataFrame(lines, columns=["id", "time", "domain", "text", "label"])
     return frame.astype({"time": "datetime64[us, UTC]"})
 
 
@@ -60,7 +60,7 @@ def moment(rng: random.Random, month: int) -> datetime:
 
 
 def handwritten() -> pd.DataFrame:
-    """Return the reviews written by hand: ``id``, ``domain``, ``text``, ``label``."""
+    """Return the hand-written test set: ``id``, ``domain``, ``text``, ``label``."""
     path = resources.files("diptych") / "assets" / "reviews_handwritten.csv"
     with path.open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype=str)

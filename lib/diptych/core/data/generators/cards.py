@@ -1,4 +1,4 @@
-"""Product cards and questions to them: the answer is copied from the card, or is not stated."""
+"""Product cards and questions about them; the answer stands on the card, or is not stated."""
 
 import random
 import re
@@ -18,7 +18,7 @@ def cards() -> dict:
 
 @dataclass(frozen=True)
 class Question:
-    """A question to a card; `value` is None where the card does not say."""
+    """A question about a card; `value` is None where the card does not state it."""
 
     text: str
     key: str
@@ -48,11 +48,11 @@ def code(rng: random.Random) -> str:
 
 def value(rng: random.Random, pattern: str) -> str:
     """Fill ``{lo-hi}``, ``{name}`` and ``{code}``."""
-    made = {"{name}": name, "{code}": code}
-    if pattern in made:
-        return made[pattern](rng)
+    inventors = {"{name}": name, "{code}": code}
+    if pattern in inventors:
+        return inventors[pattern](rng)
     span = r"\{(\d+)-(\d+)\}"
-    return re.sub(span, lambda found: str(rng.randint(int(found[1]), int(found[2]))), pattern)
+    return re.sub(span, lambda match: str(rng.randint(int(match[1]), int(match[2]))), pattern)
 
 
 def product(rng: random.Random) -> str:
@@ -70,13 +70,13 @@ def make(rng: random.Random) -> tuple[str, str, dict[str, str]]:
         for key in rng.sample(list(known), rng.randint(2, 6))
     }
     for key in rng.sample(cards()["other_keys"], rng.choice((0, 0, 1, 2, 3))):
-        made = (
+        values = (
             str(rng.randrange(1, 1000)),
             name(rng),
             code(rng),
             rng.choice(string.ascii_uppercase),
         )
-        facts[key] = rng.choice(made)
+        facts[key] = rng.choice(values)
     called = product(rng)
     return lay_out(rng, called, rng.choice(cards()["kinds"]), facts), called, facts
 
@@ -94,8 +94,8 @@ def lay_out(rng: random.Random, called: str, kind: str, facts: dict[str, str]) -
     if form < 0.85:
         rows = "\n".join(f"| {key} | {value} |" for key, value in items)
         return f"| field | value |\n| name | {called} |\n{rows}"
-    told = (Question("", key, value).answer() for key, value in items)
-    return f"The {called} is a {kind}. " + " ".join(told)
+    sentences = (Question("", key, value).answer() for key, value in items)
+    return f"The {called} is a {kind}. " + " ".join(sentences)
 
 
 def question(rng: random.Random, facts: dict[str, str], called: str, absent: bool) -> Question:
@@ -103,11 +103,11 @@ def question(rng: random.Random, facts: dict[str, str], called: str, absent: boo
     known = cards()["facts"]
     keys = [*known, *cards()["other_keys"][:8]] if absent else list(facts)
     key = rng.choice([key for key in keys if (key not in facts) == absent])
-    asked = known.get(key)
-    if asked and rng.random() < 0.6:
-        text = rng.choice(asked["questions"])
+    wordings = known.get(key)
+    if wordings and rng.random() < 0.6:
+        text = rng.choice(wordings["questions"])
     else:
-        noun = rng.choice(asked["nouns"]) if asked else key
+        noun = rng.choice(wordings["nouns"]) if wordings else key
         text = rng.choice(cards()["frames"]).replace("{k}", noun).replace("{K}", noun.capitalize())
     text = text.replace("{n}", called)
     if rng.random() < 0.1:

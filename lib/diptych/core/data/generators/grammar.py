@@ -1,14 +1,14 @@
 """Clauses and reviews, put together word by word.
 
-A clause carries one opinion and its polarity; a review is a few clauses and facts whose verdict
-is the majority, or what follows "but". Every sentence pattern is written for this project.
+A clause carries one opinion and its polarity. A review is a few clauses and facts; its verdict is
+that of the majority, or of what follows "but". Every sentence pattern is written for this project.
 """
 
 import random
 import re
 from dataclasses import dataclass
 
-from diptych.core.data.generators.lexicon import NEW, Words, read
+from diptych.core.data.generators.lexicon import NEW, Words, read_lexicon
 
 OPPOSITE = {"positive": "negative", "negative": "positive"}
 SLANG = 0.9  # share of the new domain's opinions that use its own words
@@ -71,7 +71,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Review:
-    """A labelled review with the clauses it was made of (facts carry no opinion)."""
+    """A labelled review with its clauses; its facts, which carry no opinion, are left out."""
 
     text: str
     label: str
@@ -85,7 +85,7 @@ class Writer:
 
     def __init__(self, rng: random.Random, domain: str, item: str | None = None):
         self.rng, self.domain = rng, domain
-        self.general, self.own = read("general"), read(domain)
+        self.general, self.own = read_lexicon("general"), read_lexicon(domain)
         self.item = item or self.own["items"].draw(rng)
 
     def clause(self, polarity: str) -> Clause:
@@ -127,9 +127,9 @@ class Writer:
 
     def words(self, role: str, polarity: str) -> Words:
         """Choose the general or the domain's own list of a role."""
-        own = self.own.get(role, {}).get(polarity)
+        slang = self.own.get(role, {}).get(polarity)
         share = SLANG if self.domain == NEW else OWN
-        return own if own and self.rng.random() < share else self.general[role][polarity]
+        return slang if slang and self.rng.random() < share else self.general[role][polarity]
 
     def adjective(self, polarity: str, short: bool = False) -> str:
         """Draw an adjective, of one word if it is to stand before a noun."""
@@ -246,19 +246,19 @@ def review(rng: random.Random, domain: str, label: str, clauses: int | None = No
     """
     writer = Writer(rng, domain)
     count = clauses or rng.choices((1, 2, 3, 4, 5), (18, 30, 26, 16, 10))[0]
-    made = [
+    written = [
         writer.contrast(label) if rng.random() < 0.08 else writer.clause(label)
         for _ in range(count)
     ]
     if count >= 3 and rng.random() < 0.1:  # a dissenting voice; the majority stays
-        made[rng.randrange(count - 1)] = writer.clause(OPPOSITE[label])
-    parts = [clause.text for clause in made]
+        written[rng.randrange(count - 1)] = writer.clause(OPPOSITE[label])
+    parts = [clause.text for clause in written]
     for _ in range(rng.choices((0, 1, 2, 3), (50, 32, 13, 5))[0]):
         if (fact := writer.fact()) not in parts:
             parts.insert(rng.randrange(len(parts) + 1), fact)
     while len(" ".join(parts).split()) < 4:
         parts.insert(0, writer.fact())
-    return Review(dress(rng, join(rng, parts)), label, domain, writer.item, tuple(made))
+    return Review(dress(rng, join(rng, parts)), label, domain, writer.item, tuple(written))
 
 
 def join(rng: random.Random, parts: list[str]) -> str:
@@ -285,7 +285,7 @@ def dress(rng: random.Random, text: str) -> str:
 
 def sentence_case(text: str) -> str:
     """Give sentences and the word "i" their capitals."""
-    text = re.sub(r"(^|[.!?] )([a-z])", lambda found: found[1] + found[2].upper(), text)
+    text = re.sub(r"(^|[.!?] )([a-z])", lambda match: match[1] + match[2].upper(), text)
     return re.sub(r"\bi\b(?=[ '])", "I", text)
 
 

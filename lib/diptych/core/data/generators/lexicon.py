@@ -17,7 +17,7 @@ ROLES = ("adjectives", "verbs", "feelings", "nouns", "adverbs", "idioms")
 
 @dataclass(frozen=True)
 class Words:
-    """A list drawn from by rank as in real language: word r with weight 1 / (r + 2) (Zipf)."""
+    """Words to draw from by rank as in real language: word r has weight 1 / (r + 2) (Zipf)."""
 
     words: tuple[str, ...]
     weights: tuple[float, ...]
@@ -38,34 +38,34 @@ class Words:
 
 
 @functools.cache
-def read(name: str) -> dict:
+def read_lexicon(name: str) -> dict:
     """Return one file of the lexicon with every list as `Words`."""
     text = (resources.files("diptych") / "assets" / "lexicon" / f"{name}.yaml").read_text("utf-8")
     return {
-        role: {polarity: Words.of(words) for polarity, words in found.items()}
-        if isinstance(found, dict)
-        else Words.of(found)
-        for role, found in yaml.safe_load(text).items()
+        role: {polarity: Words.of(words) for polarity, words in entry.items()}
+        if isinstance(entry, dict)
+        else Words.of(entry)
+        for role, entry in yaml.safe_load(text).items()
     }
 
 
 @functools.cache
 def asset(name: str) -> dict:
-    """Return one YAML file of ``assets/lexicon/llm``: what both panels say, and what is asked."""
+    """Return one YAML file of ``assets/lexicon/llm``: wordings of statements and questions."""
     path = resources.files("diptych") / "assets" / "lexicon" / "llm" / f"{name}.yaml"
     return yaml.safe_load(path.read_text("utf-8"))
 
 
 @functools.cache
 def script() -> dict:
-    """Return ``assets/lexicon/support.yaml``: intents, canned answers and what is recalled."""
+    """Return ``assets/lexicon/support.yaml``: intents, canned answers and facts to recall."""
     path = resources.files("diptych") / "assets" / "lexicon" / "support.yaml"
     return yaml.safe_load(path.read_text("utf-8"))
 
 
 def opinions() -> set[str]:
     """Return every distinct opinion word and phrase of the lexicon."""
-    files = [read(name) for name in ("general", *STABLE, NEW)]
+    files = [read_lexicon(name) for name in ("general", *STABLE, NEW)]
     return {
         word
         for content in files

@@ -1,4 +1,4 @@
-"""Reviews of several sentences, and of each the sentences that carry its verdict."""
+"""Reviews of several sentences, with the sentences that carry the verdict."""
 
 import random
 
@@ -8,7 +8,7 @@ from diptych.core.data.generators.grammar import OPPOSITE, TURNS, Writer, senten
 from diptych.core.data.generators.lexicon import POLARITIES, STABLE
 
 LONGEST = 8  # sentences
-LAST = 4  # place of the first sentence that carries the verdict, at most
+LAST = 4  # the first sentence that carries the verdict is at this place or before
 
 
 def summaries(rows: int = 3_000, seed: int = 0) -> pd.DataFrame:
@@ -21,24 +21,24 @@ def summaries(rows: int = 3_000, seed: int = 0) -> pd.DataFrame:
         sentence that carries the verdict, from 1), ``reference`` (those sentences, a line each).
     """
     rng = random.Random(f"summaries {seed}")
-    found, seen = [], set()
-    while len(found) < rows:
+    lines, seen = [], set()
+    while len(lines) < rows:
         domain = rng.choice(STABLE)
-        said, verdicts = _review(rng, domain)
-        text = " ".join(said)
+        sentences, verdicts = _review(rng, domain)
+        text = " ".join(sentences)
         if text.lower() in seen:
             continue
         seen.add(text.lower())
-        reference = "\n".join(said[place] for place in verdicts)
-        found.append((f"s-{len(found):05d}", domain, text, str(verdicts[0] + 1), reference))
-    return pd.DataFrame(found, columns=["id", "domain", "text", "label", "reference"])
+        reference = "\n".join(sentences[place] for place in verdicts)
+        lines.append((f"s-{len(lines):05d}", domain, text, str(verdicts[0] + 1), reference))
+    return pd.DataFrame(lines, columns=["id", "domain", "text", "label", "reference"])
 
 
 def _review(rng: random.Random, domain: str) -> tuple[list[str], list[int]]:
-    """Return sentences and the places of those that carry the verdict, the majority.
+    """Return sentences and the places of those that carry the verdict.
 
-    One to three opinions of the verdict's polarity; against two or more at times one of the other;
-    one to four facts between.
+    There are one to three opinions of the verdict's polarity, sometimes one of the other polarity
+    if there are two or more, and one to four facts between them.
     """
     writer, polarity = Writer(rng, domain), rng.choice(POLARITIES)
     parts = {}
@@ -51,13 +51,13 @@ def _review(rng: random.Random, domain: str) -> tuple[list[str], list[int]]:
         parts.setdefault(_sentence(writer.fact()), False)
     while True:
         order = rng.sample(list(parts), len(parts))
-        places = [place for place, said in enumerate(order) if parts[said]]
+        places = [place for place, sentence in enumerate(order) if parts[sentence]]
         if places[0] < LAST:
             return order, places
 
 
 def _clause(writer: Writer, polarity: str) -> str:
-    """Write one opinion that is one sentence and is not set against another."""
+    """Write one opinion in one sentence, without a contrast."""
     while True:
         text = writer.clause(polarity).text
         if len(text.split()) > 2 and not any(x in text for x in (*TURNS, ". ", "! ", "? ")):

@@ -1,8 +1,8 @@
 """Scripted dialogues between a customer and the support of a shop, each ending in a question.
 
-Every dialogue is a text with a turn to a line, which begins with `CUSTOMER` or `AGENT`. What a
-right answer must hold is known by construction: of an intent, what its canned answer says; of a
-fact, what this dialogue told before.
+Every dialogue is a text with one turn a line; the line begins with `CUSTOMER` or `AGENT`. What a
+right answer must hold is known by construction: for an intent what its canned answer says, for a
+fact what the customer said earlier in the dialogue.
 """
 
 import random
@@ -14,15 +14,15 @@ from diptych.core.data.generators.lexicon import asset, script
 
 CUSTOMER, AGENT = "Customer: ", "Agent: "
 SLICES = ("first turn", "follow-up", "own fact")
-CARD = "card"  # the intent of a question to a product card
-LEAD = 0.5  # share of intents that are asked for with a few words before
-HELD = 240  # dialogues that end in wordings no model is trained on, a third for each slice
+CARD = "card"  # the intent of a question about a product card
+LEAD = 0.5  # share of intents whose question has a few words before it
+HELD = 240  # dialogues whose last turn has a wording no model is trained on, a third a slice
 
 
 def replies() -> dict[str, str]:
-    """Return the canned answer of every intent; one that needs a dialogue's facts says so."""
-    found = {name: intent["reply"] for name, intent in script()["intents"].items()}
-    return found | dict.fromkeys([*script()["recalls"], CARD], script()["unknown"])
+    """Return every intent's canned answer; it says so if it would need the dialogue's facts."""
+    canned = {name: intent["reply"] for name, intent in script()["intents"].items()}
+    return canned | dict.fromkeys([*script()["recalls"], CARD], script()["unknown"])
 
 
 def support(rows: int = 2_400, seed: int = 0) -> pd.DataFrame:
@@ -32,25 +32,25 @@ def support(rows: int = 2_400, seed: int = 0) -> pd.DataFrame:
     -------
     DataFrame
         ``id``, ``text``, ``label`` (the intent of the last turn), ``reference`` (what a right
-        answer holds, a line each where several are right), ``slice`` (one of `SLICES`) and
-        ``held``: whether the last turn is a wording that no model is trained on. No text occurs
+        answer holds; several right ones have a line each), ``slice`` (one of `SLICES`) and
+        ``held``: whether no model is trained on the wording of the last turn. No text occurs
         twice.
     """
     rng = random.Random(f"support {seed}")
-    found, seen = [], set()
-    while len(found) < rows + HELD:
-        held = len(found) >= rows
-        part = SLICES[len(found) % len(SLICES)]
+    lines, seen = [], set()
+    while len(lines) < rows + HELD:
+        held = len(lines) >= rows
+        part = SLICES[len(lines) % len(SLICES)]
         turns, label, wanted = DIALOGUES[part](rng, held)
         text = transcript(turns)
         if text.lower() not in seen:
             seen.add(text.lower())
-            found.append((f"d-{len(found):05d}", text, label, "\n".join(wanted), part, held))
-    return pd.DataFrame(found, columns=["id", "text", "label", "reference", "slice", "held"])
+            lines.append((f"d-{len(lines):05d}", text, label, "\n".join(wanted), part, held))
+    return pd.DataFrame(lines, columns=["id", "text", "label", "reference", "slice", "held"])
 
 
 def transcript(turns: list[str]) -> str:
-    """Write turns down, the customer's first and the agent's in between."""
+    """Join turns to a text, the customer's and the agent's in turn, the customer's first."""
     return "\n".join((CUSTOMER, AGENT)[i % 2] + turn for i, turn in enumerate(turns))
 
 
@@ -59,13 +59,13 @@ def _first_turn(rng: random.Random, held: bool):
 
 
 def _follow_up(rng: random.Random, held: bool):
-    """Ask something that needs no fact of the dialogue, in the midst of it."""
+    """Ask a question in mid-dialogue that needs none of its facts."""
     before = _complaint(rng)[0] if rng.random() < 0.5 else _told(rng, rng.choice((1, 2)))[0]
     return _intent(rng, held, before)
 
 
 def _own_fact(rng: random.Random, held: bool):
-    """Ask for what only this dialogue tells."""
+    """Ask for a fact that stands in this dialogue only."""
     return rng.choice((_recall, _recall, _recall_case, _card))(rng, held)
 
 
@@ -74,9 +74,9 @@ DIALOGUES = dict(zip(SLICES, (_first_turn, _follow_up, _own_fact), strict=True))
 
 def _intent(rng: random.Random, held: bool, before: list[str]):
     name, intent = rng.choice(list(script()["intents"].items()))
-    said = intent["others"] if held else _group(intent["like"])
+    wordings = intent["others"] if held else _group(intent["like"])
     lead = rng.choice(script()["leads"]) if rng.random() < LEAD else ""
-    return [*before, say(rng, lead + rng.choice(said))], name, intent["must"]
+    return [*before, say(rng, lead + rng.choice(wordings))], name, intent["must"]
 
 
 def _recall(rng: random.Random, held: bool):
@@ -100,11 +100,11 @@ def _card(rng: random.Random, held: bool):
     others = asset("gates")["questions"]
     while True:
         text, called, facts = cards.make(rng)
-        asked = cards.question(rng, facts, called, absent=False)
-        if not held or asked.key in others:
+        question = cards.question(rng, facts, called, absent=False)
+        if not held or question.key in others:
             break
-    words = rng.choice(others[asked.key]) if held else asked.text
-    return [f"{text}\n{words}"], CARD, [asked.value]
+    words = rng.choice(others[question.key]) if held else question.text
+    return [f"{text}\n{words}"], CARD, [question.value]
 
 
 def _told(rng: random.Random, count: int) -> tuple[list[str], dict[str, str]]:

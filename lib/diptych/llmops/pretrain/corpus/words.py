@@ -58,7 +58,7 @@ def merge(*lists) -> Words:
 @functools.cache
 def wide_lexicon(name: str) -> dict:
     """Return the lexicon `name`; ``"general"`` also has the opinions of ``opinions.yaml``."""
-    lists = dict(lexicon.read(name))
+    lists = dict(lexicon.read_lexicon(name))
     extra = asset("opinions") if name == "general" else {}
     for role in ROLES:
         sides = lists.get(role, {})

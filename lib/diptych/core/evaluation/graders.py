@@ -1,0 +1,96 @@
+"""How an answer is graded: one registry for both panels; only a task names its grader.
+
+To add a grader, write a function of an answer and what it is compared with, and enter it here.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from diptych.core.evaluation import text_metrics
+
+LABEL = "label"  # the grader, and the column that it compares with
+REFERENCE = "reference"  # the column of tasks whose answer is a text
+CONTAINS, ROUGE_L = "contains", "rouge_l"
+RIGHT = 0.5  # the least grade of an answer that counts as right
+
+
+class GraderError(ValueError):
+    """Answers cannot be graded as the task says; the message names both graders and the remedy."""
+
+
+@dataclass(frozen=True)
+class Grader:
+    """One way to grade an answer.
+
+    Attributes
+    ----------
+    name : str
+        As tasks give it.
+    metric : str
+        What reports call the mean grade.
+    column : str
+        The column of the row that an answer is compared with: its label, or its reference.
+    score : callable
+        Takes an answer and what that column holds; returns a grade from 0 to 1.
+    """
+
+    name: str
+    metric: str
+    column: str
+    score: Callable[[str, str], float] = field(repr=False)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether rows need a ``reference``."""
+        return self.column == REFERENCE
+
+    def expected(self, row: Mapping) -> str:
+        """Return what an answer to a row is compared with.
+
+        Raises
+        ------
+        GraderError
+            If the row does not hold it.
+        """
+        try:
+            return row[self.column]
+        except KeyError:
+            raise GraderError(
+                f"grader: {self.name} compares with the column {self.column!r}, and the rows have "
+                f"none; add it, or name another grader in the task: {', '.join(GRADERS)}"
+            ) from None
+
+    def grade(self, answer: str | None, row: Mapping) -> float:
+        """Return the grade of an answer to a row, 0 where there is no answer."""
+        expected = self.expected(row)
+        return 0.0 if answer is None else float(self.score(answer, expected))
+
+
+def _same(answer: str, expected: str) -> float:
+    return float(answer == expected)
+
+
+GRADERS = {
+    grader.name: grader
+    for grader in (
+        Grader(LABEL, "accuracy", LABEL, _same),
+        Grader(CONTAINS, "share with the reference in it", REFERENCE, text_metrics.contains),
+        Grader(ROUGE_L, "ROUGE-L", REFERENCE, text_metrics.rouge),
+    )
+}
+
+
+def get(name: str) -> Grader:
+    """Return a grader by its name.
+
+    Raises
+    ------
+    GraderError
+        If there is none of this name.
+    """
+    if name in GRADERS:
+        return GRADERS[name]
+    near = difflib.get_close_matches(str(name), GRADERS, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise GraderError(f"grader: {name!r} is no grader. {hint}There are {', '.join(GRADERS)}")
