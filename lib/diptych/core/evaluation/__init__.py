@@ -1,1 +1,1 @@
-"""Is one model better than another: statistics, leaderboard, text metrics, gate."""
+"""Is one model better than another: graders, statistics, leaderboard, text metrics, gate."""

@@ -1,7 +1,7 @@
 """Ask many questions of an endpoint at once: cached, recorded, retried, within a budget.
 
 Every call becomes a row of the ledger (`diptych.core.store.calls`), failed ones too, and an equal
-request is answered from there, so a run that was cut off goes on where it stopped without paying
+request is answered from there, so a run that was cut off resumes where it stopped without paying
 twice.
 """
 

@@ -51,7 +51,7 @@ def ask_batch(
     Raises
     ------
     BatchError
-        If the endpoint has no batches or refuses this one, or `wait_s` is over; asked again, the
+        If the endpoint has no batches or refuses this one, or `wait_s` is over; called again, the
         same requests are not sent again.
     ValueError, EndpointError, BudgetError, LedgerError
         See `ask_many`.

@@ -147,7 +147,7 @@ class Remote(Side):
                 if time.monotonic() > until:
                     raise BatchError(
                         f"batch {job.id}: is {batch.status}, {done} of {len(job.bodies)} done "
-                        f"after {wait_s:g} s; ask the same again later, it goes on meanwhile"
+                        f"after {wait_s:g} s; ask the same again later, it continues meanwhile"
                     )
                 time.sleep(poll_s)
             bar.update(len(job.bodies) - bar.n)
