@@ -196,6 +196,14 @@ def test_a_page_that_would_be_too_heavy_leaves_out_its_largest_output():
     assert "img" not in page.names()
 
 
+def test_of_many_large_outputs_as_many_stay_as_a_page_holds():
+    row = "<td>0.12</td>" * 200
+    tables = [f"<table><tr>{row}</tr><tr><td>{i}</td></tr></table>" for i in range(400)]
+    page = notebook_to_html(notebook(code("many()", *map(shows, tables))), title="many")
+    assert 0.8 * export.LIMIT < len(page.encode()) <= export.LIMIT
+    assert page.count("<table") + page.count("was left out of the page") == 400
+
+
 def test_pictures_say_what_the_notebook_says_of_them():
     described = shows(image_png=PIXEL)
     described.metadata["image/png"] = {"alt": 'A "red" dot'}

@@ -23,6 +23,8 @@ from diptych.execution.pages.sanitize import Fitter, plain, terminal
 TEMPLATES = Path(__file__).with_name("templates")
 NOTHING = '""'  # how an empty text parameter is shown
 LIMIT = 400_000  # bytes of a page
+MOST_RAW = 4  # times as many characters of outputs are rendered to see what a page takes of them
+LEAST = 1_000  # characters of an output that is worth leaving out
 LINES = 80  # of one printed output; the middle of a longer one is left out
 FOLD = 25  # lines of code from which a cell starts folded
 LABELS = {
@@ -130,6 +132,7 @@ def notebook_to_html(
     name = str(manifest.get("notebook", "")).removeprefix("notebooks/")
     panel = {"mlops": "left", "llmops": "right"}.get(name.split("/")[0], "")
     nb = copy.deepcopy(nb)
+    drop_largest(nb, _size(nb) - MOST_RAW * LIMIT)
     while True:
         rendered = body(nb, resolve=resolve)
         page = render(
@@ -142,7 +145,9 @@ def notebook_to_html(
             failed=manifest.get("status", "ok") != "ok" or bool(rendered.failure),
             provenance=provenance(manifest),
         )
-        if len(page.encode()) <= LIMIT or not drop_largest(nb):
+        excess = len(page.encode()) - LIMIT
+        # a script or a style is taken out on a page, so an output is less there
+        if not drop_largest(nb, excess * max(1.0, _size(nb) / len(page.encode()))):
             return page
 
 
@@ -302,19 +307,38 @@ def _cut(text: str) -> str:
     return "\n".join([*lines[: LINES * 3 // 4], note, *lines[-LINES // 4 :]])
 
 
-def drop_largest(nb: Mapping) -> bool:
-    """Put a note in place of the largest output; False if none is left that is worth it."""
+def drop_largest(nb: Mapping, excess: float) -> bool:
+    """Put notes in place of the largest outputs until they are less by `excess` characters.
+
+    Returns
+    -------
+    bool
+        Whether any was large enough to be worth it.
+    """
+    if excess <= 0:
+        return False
     outputs = [
-        (sum(len(str(value)) for value in output.get("data", {}).values()), place, cell)
+        (_length(output), place, cell)
         for cell in nb["cells"]
         for place, output in enumerate(cell.get("outputs", ()))
     ]
-    size, place, cell = max(outputs, key=lambda item: item[0], default=(0, 0, None))
-    if size < 1000:
-        return False
-    note = f"An output of {size / 1000:,.0f} kB was left out of the page; the notebook has it.\n"
-    cell["outputs"][place] = {"output_type": "stream", "name": "stdout", "text": note}
-    return True
+    dropped = 0
+    for size, place, cell in sorted(outputs, key=lambda output: -output[0]):
+        if dropped >= excess or size < LEAST:
+            break
+        note = f"An output of {size / 1000:,.0f} kB was left out of the page; the notebook has it."
+        cell["outputs"][place] = {"output_type": "stream", "name": "stdout", "text": f"{note}\n"}
+        dropped += size
+    return dropped > 0
+
+
+def _size(nb: Mapping) -> int:
+    """Return the characters of all outputs."""
+    return sum(_length(output) for cell in nb["cells"] for output in cell.get("outputs", ()))
+
+
+def _length(output: Mapping) -> int:
+    return sum(len(str(value)) for value in output.get("data", {}).values())
 
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:

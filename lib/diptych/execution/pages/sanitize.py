@@ -7,7 +7,7 @@ page: ids are unique, headings keep their order, wide tables scroll inside their
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from bleach import Cleaner
 from bleach.css_sanitizer import CSSSanitizer
@@ -59,6 +59,7 @@ DRAWING = _words(
 )
 PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
 NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
+PLACED = re.compile(r"\bid\s*=|href|aria-|headers|url\(", re.IGNORECASE)  # it needs names in a page
 REFERENCES = {"aria-labelledby", "aria-describedby", "aria-controls", "headers"}
 
 
@@ -91,7 +92,9 @@ class Fitter:
     def output(self, html: str) -> str:
         """Fit what a cell displayed: its headings stay below the sections of the prose."""
         html = re.sub(r"<style\b.*?</style\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
-        return self._clean(html, _Output)
+        if PLACED.search(html):
+            return self._clean(html, _Output)
+        return _clean_anywhere(html)  # a page is rendered again when it was too large
 
     def name(self, wanted: str) -> str:
         """Return `wanted` as an id that the page does not have yet."""
@@ -112,6 +115,12 @@ class Fitter:
             filters=[partial(tidy, fitter=self)],
         )
         return cleaner.clean(html)
+
+
+@lru_cache(maxsize=512)
+def _clean_anywhere(html: str) -> str:
+    """Fit an output that is the same in any place of any page."""
+    return Fitter()._clean(html, _Output)
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:

@@ -159,7 +159,7 @@ def pair_to_html(
             rows=_rows(sides, left, right),
             hinge=hinge(left.run, right.run, verdicts),
         )  # fmt: skip
-        if len(page.encode()) <= LIMIT or not drop_largest({"cells": cells}):
+        if not drop_largest({"cells": cells}, len(page.encode()) - LIMIT):
             return page
 
 
