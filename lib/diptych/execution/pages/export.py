@@ -146,8 +146,8 @@ def notebook_to_html(
             provenance=provenance(manifest),
         )
         excess = len(page.encode()) - LIMIT
-        # a script or a style is taken out on a page, so an output is less there
-        if not drop_largest(nb, excess * max(1.0, _size(nb) / len(page.encode()))):
+        # a page takes more of an output than it has (classes of cells), or less (no script)
+        if not drop_largest(nb, excess * _size(nb) / len(page.encode())):
             return page
 
 
