@@ -104,7 +104,7 @@ def read_table(location: str) -> pd.DataFrame:
     if location.startswith(REMOTE):
         dependencies.never(f"{shown(location)} may change unseen")
     if suffix:
-        data = _bytes(location)
+        data = read_bytes(location)
         if suffix.endswith(".gz"):
             data = _unpacked(data, location)
         if not data:
@@ -116,6 +116,13 @@ def read_table(location: str) -> pd.DataFrame:
         raise DataError(f"task: {shown(location)} has columns but no rows; give a file with rows.")
     keep = [name for name in table.column_names if not name.startswith("__index_level_")]
     return table.select(keep).to_pandas(ignore_metadata=True)
+
+
+def file_name(location: str) -> str:
+    """Return the last part of a path or URL, without a query."""
+    if location.startswith(REMOTE):
+        location = urllib.parse.unquote(urllib.parse.urlsplit(location).path)
+    return Path(location).name
 
 
 def looks_like_location(task: str) -> bool:
@@ -143,29 +150,37 @@ def _suffix(location: str) -> str:
     return next((s for s in reversed(SUFFIXES) if path.lower().endswith(s)), "")
 
 
-def _bytes(location: str) -> bytes:
+def read_bytes(location: str) -> bytes:
+    """Return the bytes of a file or a download.
+
+    Raises
+    ------
+    DataError
+        If it is not there, cannot be reached, or a download is larger than `MAX_BYTES`.
+    """
     if location.startswith(WEB):
         return _download(location)
     if location.startswith(CLOUD):
         try:
             files, path = pa.fs.FileSystem.from_uri(location)
             with files.open_input_stream(path) as stream:
-                return _bounded(stream, location)
+                return bounded(stream, location)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"task: {shown(location)} cannot be read ({_first_line(error)}). "
+                f"task: {shown(location)} cannot be read ({first_line(error)}). "
                 "Check the address and your cloud credentials."
             ) from error
     path = Path(location)
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(_not_found(path)) from error
+        raise DataError(not_found(path)) from error
     except OSError as error:
         raise DataError(f"task: {path} cannot be read ({error.strerror}).") from error
 
 
-def _not_found(path: Path) -> str:
+def not_found(path: Path) -> str:
+    """Return the message for a path where there is nothing, with a name that is near."""
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "Check the path."
@@ -177,21 +192,28 @@ def _download(url: str) -> bytes:
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "diptych"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            return _bounded(answer, url, int(answer.headers.get("Content-Length") or 0))
+            return bounded(answer, url, int(answer.headers.get("Content-Length") or 0))
     except urllib.error.HTTPError as error:
         with error:
             reason = f"the server answered {error.code} {error.reason}"
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        reason = _first_line(getattr(error, "reason", None) or error)
+        reason = first_line(getattr(error, "reason", None) or error)
     raise DataError(
         f"task: {shown(url)} cannot be downloaded ({reason}). Check the address and the network, "
         "or save the file and give its path."
     )
 
 
-def _bounded(stream, location: str, announced: int = 0) -> bytes:
+def bounded(stream, location: str, announced: int = 0) -> bytes:
+    """Return what a stream holds.
+
+    Raises
+    ------
+    DataError
+        If it is more than `MAX_BYTES`, or less than was `announced`.
+    """
     data = b"" if announced > MAX_BYTES else stream.read(MAX_BYTES + 1)
     if max(announced, len(data)) > MAX_BYTES:
         raise DataError(
@@ -208,10 +230,10 @@ def _bounded(stream, location: str, announced: int = 0) -> bytes:
 def _unpacked(data: bytes, location: str) -> bytes:
     try:
         with gzip.open(io.BytesIO(data)) as stream:
-            return _bounded(stream, location)
+            return bounded(stream, location)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
-            f"task: {shown(location)} is not a whole gzip file ({_first_line(error)}). "
+            f"task: {shown(location)} is not a whole gzip file ({first_line(error)}). "
             "Fetch it again, or give the unpacked file."
         ) from error
 
@@ -248,7 +270,7 @@ def _csv(data: bytes, suffix: str, location: str) -> pa.Table:
         return pa.csv.read_csv(io.BytesIO(text.encode()), **options)
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"task: {name} is not a well-formed CSV ({_first_line(error)}). "
+            f"task: {name} is not a well-formed CSV ({first_line(error)}). "
             "Quote fields that hold the separator or a line break."
         ) from error
 
@@ -269,7 +291,7 @@ def _parquet(data: bytes, location: str) -> pa.Table:
         return pa.parquet.read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"task: {shown(location)} is not a whole Parquet file ({_first_line(error)})."
+            f"task: {shown(location)} is not a whole Parquet file ({first_line(error)})."
         ) from error
 
 
@@ -279,7 +301,7 @@ def _delta(location: str) -> pa.Table:
 
     path = Path(location)
     if not location.startswith(REMOTE) and not path.exists():
-        raise DataError(_not_found(path))
+        raise DataError(not_found(path))
     if not location.startswith(CLOUD) and not (path / "_delta_log").is_dir():
         raise DataError(
             f"task: {shown(location)} is of no supported format; give a file that ends in "
@@ -291,9 +313,10 @@ def _delta(location: str) -> pa.Table:
         return deltalake.DeltaTable(location).to_pyarrow_table()
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise DataError(
-            f"task: {shown(location)} cannot be read as a Delta table ({_first_line(error)})."
+            f"task: {shown(location)} cannot be read as a Delta table ({first_line(error)})."
         ) from error
 
 
-def _first_line(error) -> str:
+def first_line(error) -> str:
+    """Return the first line of an error's message, its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,19 @@
+"""Reading a table from a file of any kind: one module a format.
+
+`read_table` finds the format, reads, and says what it guessed; `parse_options` reads the string in
+which a user corrects a guess.
+"""
+
+from diptych.core.data.readers.options import OPTIONS, parse_options
+from diptych.core.data.readers.reading import SUFFIXES, read_table
+from diptych.core.data.readers.table import Conventions, Guess, RawTable
+
+__all__ = [
+    "OPTIONS",
+    "SUFFIXES",
+    "Conventions",
+    "Guess",
+    "RawTable",
+    "parse_options",
+    "read_table",
+]
