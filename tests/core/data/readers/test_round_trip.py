@@ -23,6 +23,7 @@ SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,
     derandomize=not LONG,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -52,8 +53,6 @@ def test_text_files_give_back_their_fields_and_numbers(data):
             assert "read_options" in str(error) or "empty" in str(error) or "no rows" in str(error)
             return
     expected = [row for row in fields if any(row)] if len(table.columns) > 1 else fields
-    if len(table.columns) == 1:
-        expected = [row for row in expected if any(row) or style.every_quote or row == [""]]
     frame = raw.frame
     assert list(frame.columns) == list(table.columns), raw.guesses
     assert frame.astype("object").where(frame.notna(), "").values.tolist() == expected, raw
@@ -75,12 +74,20 @@ def test_typed_files_give_back_their_values(data):
     table = data.draw(tables.tables())
     with tempfile.TemporaryDirectory() as folder:
         location = tables.write_typed(table, kind, Path(folder))
-        raw = readers.read_table(location, {"header": "yes"})
+        try:
+            raw = readers.read_table(location, {"header": "yes"})
+        except DataError as error:
+            assert "no rows" in str(error)
+            assert kind == "xlsx"
+            assert not any(value is not None for row in table.rows() for value in row)
+            return
     frame = raw.frame
     if kind == "xlsx":  # a sheet has no rows without a cell, and its floats hold 15 digits
         table = without_what_sheets_lack(table)
     assert list(frame.columns) == list(table.columns)
     for name, column in table.columns.items():
+        if any("sheet rounds" in note and repr(name) in note for note in raw.notes):
+            column = [None if v is None else float(v) for v in column]
         back = [None if pd.isna(v) else v for v in frame[name]]
         if any("read as text" in note and repr(name) in note for note in raw.notes):
             column = [None if v is None else str(v) for v in column]

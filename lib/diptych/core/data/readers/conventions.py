@@ -105,7 +105,7 @@ def _values(column: pd.Series) -> pa.ChunkedArray:
 
 def _numeric(values: pa.ChunkedArray) -> bool:
     step = max(1, len(values) // SAMPLE)
-    sample = values.take(pa.array(range(0, len(values), step)))
+    sample = values.take(pa.array(range(0, len(values), step), pa.int64()))
     known = pc.invert(pc.is_in(pc.utf8_trim_whitespace(sample), pa.array([*MISSING, *WORDS])))
     sample = sample.filter(known)
     if not len(sample):

@@ -29,6 +29,7 @@ from diptych.core.data.readers.tidy import named, refuse_repeated, tidied, witho
 from diptych.core.data.sources import DataError, first_line
 
 SEPARATORS = (",", ";", "\t", "|")
+NEVER = "\x1f\x1e\x1d\x1c"  # separators of ASCII, which no text holds
 SHOWN = {"\t": "tab", " ": "space"}
 HEAD = 2**18  # characters that are looked at for the separator
 RECORDS = 500  # of them, at most
@@ -123,6 +124,9 @@ def _layout(text: str, source: Source, options: Mapping[str, str], guesses: list
     separators = options.get("separator", SEPARATORS)
     cut = {s: _records(text, s, quote) for s in separators}
     separator = _separator(cut, source.name)
+    if not separator:  # one column: cut by what is in no field
+        separator = next(mark for mark in (*SEPARATORS, *NEVER) if mark not in text)
+        cut[separator] = _records(text, separator, quote)
     layout = Layout(separator, quote, cut[separator])
     if quote == '"' and "quote" not in options and not _well_quoted(text, separator):
         layout = _odd_quotes(text, separator, source.place, guesses)
@@ -191,7 +195,7 @@ def _records(text: str, separator: str, quote: str, escaped: bool = False) -> li
 
 
 def _separator(cut: dict[str, list[list[str]]], name: str) -> str:
-    """Return the separator that gives the most records as many fields."""
+    """Return the separator that gives the most records as many fields, "" if there is none."""
     usual = "\t" if ".tsv" in name or ".tab" in name else ","
     order = sorted(cut, key=lambda s: s != usual)
 
@@ -200,13 +204,23 @@ def _separator(cut: dict[str, list[list[str]]], name: str) -> str:
         if not widths:
             return (0, 0, 0)
         width, count = widths.most_common(1)[0]
-        if width == 1:
+        if width == 1 or (separator == "," and _one_column(cut[separator])):
             return (0, 0, 0)
         share = count / len(cut[separator])
         decimal = separator == "," and _decimal_commas(cut)
         return (round(share, 2), not decimal, width)
 
-    return max(order, key=worth)
+    best = max(order, key=worth)
+    return best if len(cut) == 1 or worth(best)[0] else ""
+
+
+def _one_column(records: list[list[str]]) -> bool:
+    """Whether below a single name every record is a number with a decimal comma, or a whole one."""
+    first, *rest = records
+    numbers = (
+        re.fullmatch(r"[-+]?\d+", r[0]) and re.fullmatch(r"\d*", "".join(r[1:])) for r in rest
+    )
+    return len(first) == 1 and max(map(len, rest)) == 2 and all(numbers)
 
 
 def _decimal_commas(cut: dict[str, list[list[str]]]) -> bool:

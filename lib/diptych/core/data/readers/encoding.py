@@ -105,9 +105,9 @@ def _legacy(data: bytes, line: int) -> tuple[str, list[Guess]]:
 def _of_lines(lines: bytes) -> str:
     latin = {name: _symbols_in_words(lines, name) for name in LATIN}
     best = min(latin, key=latin.get)  # the first of equals
-    words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii()]
+    words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii() and len(w) > 1]
     foreign = sum(not re.search("[A-Za-z]", word) for word in words)
-    if 2 * foreign < len(words) or (words and not foreign):
+    if not words or 2 * foreign < len(words):
         return best
     for match in charset_normalizer.from_bytes(lines):
         names = {name.replace("_", "-") for name in match.could_be_from_charset}

@@ -18,6 +18,7 @@ from diptych.core.data.readers.typed import columns_of, text_of
 from diptych.core.data.sources import DataError, first_line
 
 SAMPLE = 500  # rows looked at for the header
+EXACT = 2**53  # a sheet's numbers are floats: whole numbers from here on are rounded
 
 
 def read_spreadsheet(source: Source) -> RawTable:
@@ -84,7 +85,7 @@ def _cell(value):
     """Return a cell's value; an empty cell is null, a whole float a whole number."""
     if value == "" or value is None:
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         return int(value)
     return value
 
@@ -117,4 +118,10 @@ def _frame(rows: list[list], source: Source, guesses: list[Guess], notes: list[s
     if header and len(rows) == 1:
         raise DataError(f"task: {source.place} has columns but no rows; give a file with rows.")
     frame = columns_of(names, rows[header:], source.place, notes)
+    for name in frame.select_dtypes("float"):
+        if (frame[name].abs() >= EXACT).any():
+            notes.append(
+                f"the column {name!r} holds numbers with more than 15 digits, which a sheet rounds; "
+                "keep such ids as text"
+            )
     return without_unnamed(frame, unnamed, notes, guesses)

@@ -74,8 +74,8 @@ def tidied(
     What is left out is said in `notes`, and in `guesses` where an option decides it.
     """
     blank = frame.isna().all(axis=1)
-    if frame.shape[1] > 1 and blank.any():
-        notes.append(f"{blank.sum():,} row{'s' * (blank.sum() > 1)} without any value left out")
+    if frame.shape[1] > 1 and (count := int(blank.sum())):
+        notes.append(f"{count:,} row{'s' * (count > 1)} without any value left out")
         frame = frame[~blank]
     if frame.shape[1] > 1 and len(again := _header_again(frame)):
         notes.append(f"{len(again):,} of the rows repeat the header and are left out")
