@@ -126,7 +126,7 @@ def test_records_keep_every_value(tmp_path):
     [
         ('{"a": 1}\n{"a": ', "line 2"),
         ('{"a": 1, "a": 2}\n', "'a' stands twice"),
-        ('{"a": [1, 2]}\n{"a": []}', "not records"),
+        ('{"a": [1, 2]}\n{"a": []}', "lists in the column 'a'"),
         ('{"x": 1, "a": [1, 2]}\n', "lists in the column 'a'.*leave_out=a"),
         ('{"x": 1, "my tags": {"b": 1}}\n', 'records in the column .*leave_out="my tags"'),
         ("[1, 2]", "holds 1 as record 1"),

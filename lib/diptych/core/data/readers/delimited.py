@@ -217,10 +217,9 @@ def _separator(cut: dict[str, list[list[str]]], name: str) -> str:
 def _one_column(records: list[list[str]]) -> bool:
     """Whether below a single name every record is a number with a decimal comma, or a whole one."""
     first, *rest = records
-    numbers = (
-        re.fullmatch(r"[-+]?\d+", r[0]) and re.fullmatch(r"\d*", "".join(r[1:])) for r in rest
-    )
-    return len(first) == 1 and max(map(len, rest)) == 2 and all(numbers)
+    whole, part = re.compile(r"[-+]?[\d.' ]+"), re.compile(r"\d*")
+    numbers = (whole.fullmatch(r[0]) and part.fullmatch("".join(r[1:])) for r in rest)
+    return len(first) == 1 and max(map(len, rest), default=0) == 2 and all(numbers)
 
 
 def _decimal_commas(cut: dict[str, list[list[str]]]) -> bool:

@@ -27,10 +27,12 @@ MARKS = {
 LATIN = ("cp1252", "cp1250", "latin-1", "cp850")
 SAMPLE = 2**16  # bytes of lines with other than ASCII that are looked at
 WORD = re.compile(r"[^\W\d_]+")
-SYMBOLS = "\x80-\x9f\xa1-\xb6\xb8-\xbf\xd7\xf7"  # of cp1252, but for the point of Catalan
+# what stands in no word: marks of cp1252 but for dashes, apostrophes and the point of Catalan
+SYMBOLS = "\x80-\x9f\xa1-\xb6\xb8-\xbf\xd7\xf7\u2018\u201a-\u2022\u2026-\u203a\u02c6\u02dc"
 SYMBOL_IN_WORD = re.compile(
     rf"(?<=[^\W\d_])[{SYMBOLS}](?=[^\W\d_])|[\x80-\x9f\xa5\xa6\xac\xaf\xb3\xb6\xb9](?=[^\W\d_])"
 )
+CONTROL = re.compile("[\0-\x08]")
 
 
 def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Guess]]:
@@ -51,7 +53,7 @@ def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Gues
         return text, [_guess(MARKS[mark], "the file begins with its mark")]
     if b"\0" in data:
         wide = _without_mark(data)
-        if not wide:
+        if not wide or CONTROL.search(data[:SAMPLE].decode(wide, "replace")):
             raise DataError(
                 f"task: {place} holds zero bytes and is no text; give a text file, or name its "
                 "format by its suffix (.xlsx, .parquet, ...)."
@@ -107,7 +109,7 @@ def _of_lines(lines: bytes) -> str:
     best = min(latin, key=latin.get)  # the first of equals
     words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii() and len(w) > 1]
     foreign = sum(not re.search("[A-Za-z]", word) for word in words)
-    if not words or 2 * foreign < len(words):
+    if 10 * latin[best] <= len(words) and (not words or 2 * foreign < len(words)):
         return best
     for match in charset_normalizer.from_bytes(lines):
         names = {name.replace("_", "-") for name in match.could_be_from_charset}

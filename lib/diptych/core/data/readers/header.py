@@ -27,6 +27,7 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[boo
     rows : sequence of sequence of str
         The rows below, a sample.
     """
+    rows = _without_repeats(first, rows)
     if not rows:
         return True, "there is one row"
     if _numbered(first):
@@ -44,6 +45,13 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[boo
     if votes and votes[at] == 1:
         return True, f"{first[at].strip()[:40]!r} stands over numbers or dates"
     return True, "no value of the first row comes back below it"
+
+
+def _without_repeats(first: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence:
+    """Leave out the few rows that repeat the first, as where files with headers were joined."""
+    others = [row for row in rows if list(row) != list(first)]
+    few = len(rows) - len(others) <= len(rows) // 20
+    return others if few and len(first) > 1 else rows
 
 
 def _vote(name: str, values: list[str]) -> float:

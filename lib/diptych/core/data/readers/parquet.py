@@ -27,7 +27,7 @@ def read_parquet(source: Source) -> RawTable:
         If it is damaged or has nested columns.
     """
     try:
-        table = pa.parquet.read_table(pa.BufferReader(source.data))
+        table = pa.parquet.ParquetFile(pa.BufferReader(source.data)).read()
     except FAULTS as error:
         raise _damaged(source.place, "Parquet", error) from error
     return RawTable(frame_of(table, source.place, source.options.get("leave_out", "")))
