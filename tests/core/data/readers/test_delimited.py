@@ -59,6 +59,33 @@ def test_every_form_gives_the_same_rows(table, content):
     assert list(frame.iloc[-1]) == ["the soup number 19 was sad", "neg"]
 
 
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("x  y kind\n 1.5  2   a\n10.5 30   b\n", [["1.5", "2", "a"], ["10.5", "30", "b"]]),
+        ('"name", "says"\n"a", "b, c"\n"d", "e"\n', [["a", "b, c"], ["d", "e"]]),
+        ("a, b\nx, y\nz, w\n", [["x", " y"], ["z", " w"]]),
+        ("text\nhello, you\nbye\nso\n", [["hello, you"], ["bye"], ["so"]]),
+        ("id,tags\n1,a;b\n2,c;d\n", [["1", "a;b"], ["2", "c;d"]]),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", [["1,5", "2,5"], ["3,5", "4,5"]]),
+        ("price\n0,500\n1.200,250\n", [["0,500"], ["1.200,250"]]),
+        ("text,n\n" + "word " * 100_000 + ",1\n", [["word " * 100_000, "1"]]),
+    ],
+    ids=[
+        "aligned",
+        "space before quotes",
+        "space",
+        "one column",
+        "lists",
+        "decimal",
+        "one",
+        "long",
+    ],
+)
+def test_what_separates_fields(table, content, rows):
+    assert table(content).frame.values.tolist() == rows
+
+
 def test_a_file_without_header_gets_names(table):
     raw = table(TEXTS)
     assert list(raw.frame.columns) == ["column_1", "column_2"]
@@ -150,7 +177,7 @@ def test_currency_percent_and_words_for_missing_are_named(table):
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
-        ("cp1252", "the café – “nice”, 5 €"),
+        ("cp1252", "the café “nice”, 5 €"),
         ("latin-1", "Müller mag Straße à la carte"),
         ("latin-1", "¿Qué tal, niño?"),
         ("cp1250", "zażółć gęślą jaźń"),
@@ -192,9 +219,9 @@ def test_unnamed_columns_with_values_get_a_name(table):
     ("content", "rows"),
     [
         ('a,b\n5" nail,x\n6" nail,y\n', [['5" nail', "x"], ['6" nail', "y"]]),
-        ('a\tb\n"So what\tx\nhe said "no"\ty\nz\tz\n', [['"So what', "x"], ['he said "no"', "y"], ["z", "z"]]),
+        ('a\tb\n"So what\tx\nsaid "no"\ty\n', [['"So what', "x"], ['said "no"', "y"]]),
         ('a,b\n"say \\"hi\\", you",x\n"n",y\n', [['say "hi", you', "x"], ["n", "y"]]),
-        ('a,b\n"one ""two"", three",x\n"line\nbreak",y\n', [['one "two", three', "x"], ["line\nbreak", "y"]]),
+        ('a,b\n"a ""b"", c",x\n"line\nbreak",y\n', [['a "b", c', "x"], ["line\nbreak", "y"]]),
     ],
     ids=["within", "unpaired", "backslash", "doubled"],
 )  # fmt: skip
@@ -210,7 +237,8 @@ def test_quotation_marks_never_swallow_rows(table, content, rows):
         ("a,b\n", ["no rows"]),
         ("text,label,text\nx,y,z\n1,2,3\n", ["'text' twice", "column 1 and 3", "header=no"]),
         ("<!DOCTYPE html><html></html>", ["web page"]),
-        ("a,b\n1,2\n3,4,5\n6,7\n", ["Expected 2 columns, got 3", "read_options"]),
+        ("a,b\n1,2,3,4\n5,6,7,8\n", ["2 names", "4 fields", "skip_rows=1"]),
+        ("a,b\n1,2\n3,4,5\n6,7\n", ["row 2 has 3 fields, not 2: '3,4,5'", "read_options"]),
         ('a,b\n"x" y,1,2\n"z,2\n', ["quotation marks", "quote=none"]),
         (b"\0\1\2\3" * 100, ["no text"]),
     ],
@@ -226,13 +254,13 @@ def test_a_wrong_encoding_names_the_line(table):
         table("a,b\nü,1\n", options="encoding=ascii")
 
 
-def test_a_million_fields_take_linear_time(table):
+def test_ten_times_the_rows_take_ten_times_as_long(table):
     import time
 
     def seconds(rows):
-        start = time.perf_counter()
+        start = time.process_time()
         table("\n".join(["a,b,c", *(f"{i},word {i},{i}.5" for i in range(rows))]))
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(1000)
     assert seconds(200_000) < 30 * seconds(20_000) + 1

@@ -327,3 +327,11 @@ def test_where_there_is_no_table(tmp_path):
     assert "of no supported format" in refused(tmp_path / "notes.md")
     assert "holds neither" in refused(tmp_path)
     assert "Did you mean 'notes.md'" in refused(tmp_path / "notes.mdd")
+
+
+def test_the_rows_of_a_delta_table_come_in_the_same_order_each_time(tmp_path):
+    for part in range(8):
+        rows = pa.table({"x": range(part * 20_000, (part + 1) * 20_000)})
+        write_deltalake(str(tmp_path / "t"), rows, mode="append")
+    first = read(tmp_path / "t").frame
+    assert all(read(tmp_path / "t").frame.equals(first) for _ in range(5))

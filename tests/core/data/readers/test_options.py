@@ -13,7 +13,8 @@ from diptych.core.data.sources import DataError
         ('quote=" thousands=space', {"quote": '"', "thousands": " "}),
         ("quote=' thousands=none", {"quote": "'", "thousands": ""}),
         ("  sheet='My data'  skip_rows=3", {"sheet": "My data", "skip_rows": "3"}),
-        ("table=t query=select * from t where x = 1", {"table": "t", "query": "select * from t where x = 1"}),
+        ("table=t query=select a from t where x = 1",
+         {"table": "t", "query": "select a from t where x = 1"}),
         ('query="select 1" missing=-,k.A.', {"query": "select 1", "missing": "-,k.A."}),
     ],
 )  # fmt: skip

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +39,14 @@ def number(text: str, conventions: readers.Conventions) -> float | None:
     return float(f"{'-' * whole.startswith('-')}{''.join(digits)}.{part or 0}")
 
 
+def read(location: str, options: dict | None = None):
+    """Return a table, or the sentence with which it is refused."""
+    try:
+        return readers.read_table(location, options), ""
+    except DataError as error:
+        return None, str(error)
+
+
 @SETTINGS
 @given(st.data())
 def test_text_files_give_back_their_fields_and_numbers(data):
@@ -47,11 +54,10 @@ def test_text_files_give_back_their_fields_and_numbers(data):
     table = data.draw(tables.tables(free))
     with tempfile.TemporaryDirectory() as folder:
         path, fields = tables.write_text(table, style, Path(folder))
-        try:
-            raw = readers.read_table(path)
-        except DataError as error:
-            assert "read_options" in str(error) or "empty" in str(error) or "no rows" in str(error)
-            return
+        raw, refusal = read(path)
+    if refusal:
+        assert any(words in refusal for words in ("read_options", "empty", "no rows"))
+        return
     expected = [row for row in fields if any(row)] if len(table.columns) > 1 else fields
     frame = raw.frame
     assert list(frame.columns) == list(table.columns), raw.guesses
@@ -74,13 +80,11 @@ def test_typed_files_give_back_their_values(data):
     table = data.draw(tables.tables())
     with tempfile.TemporaryDirectory() as folder:
         location = tables.write_typed(table, kind, Path(folder))
-        try:
-            raw = readers.read_table(location, {"header": "yes"})
-        except DataError as error:
-            assert "no rows" in str(error)
-            assert kind == "xlsx"
-            assert not any(value is not None for row in table.rows() for value in row)
-            return
+        raw, refusal = read(location, {"header": "yes"})
+    if refusal:  # a sheet without a value below its names
+        assert "no rows" in refusal
+        assert (kind, {v for row in table.rows() for v in row}) == ("xlsx", {None})
+        return
     frame = raw.frame
     if kind == "xlsx":  # a sheet has no rows without a cell, and its floats hold 15 digits
         table = without_what_sheets_lack(table)

@@ -50,6 +50,7 @@ FORMS = {
     ("?", "."): r"[1-9][0-9]{0,2}[.][0-9]{3}",
     ("", ""): r"[0-9]{4,}",
 }
+OTHER_MARKS = "[0-9][,'\u2019 \u00a0\u202f\u2009][0-9]"
 EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 
 
@@ -104,8 +105,7 @@ def _values(column: pd.Series) -> pa.ChunkedArray:
 
 
 def _numeric(values: pa.ChunkedArray) -> bool:
-    step = max(1, len(values) // SAMPLE)
-    sample = values.take(pa.array(range(0, len(values), step), pa.int64()))
+    sample = _sample(values)
     known = pc.invert(pc.is_in(pc.utf8_trim_whitespace(sample), pa.array([*MISSING, *WORDS])))
     sample = sample.filter(known)
     if not len(sample):
@@ -113,21 +113,21 @@ def _numeric(values: pa.ChunkedArray) -> bool:
     return pc.mean(pc.match_substring_regex(sample, NUMBER)).as_py() >= LIKELY
 
 
+def _sample(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    step = max(1, len(values) // SAMPLE)
+    return values.take(pa.array(range(0, len(values), step), pa.int64()))
+
+
 def _evidence(name: str, values: pa.ChunkedArray) -> Evidence:
-    """Count the forms; a column of plain integers or with dots alone needs few looks."""
-    marks = {mark for mark in ",'\u2019 \u00a0\u202f\u2009" if _holds(values, mark)}
-    wanted = [form for form in FORMS if marks or form in ((".", ""), ("?", "."), (",", "."))]
-    if not marks and not _holds(values, "."):
-        wanted = []
-    forms = {}
-    for form in wanted:
+    """Count the forms: in all values if one has another mark than a point, else in a sample."""
+    forms = list(FORMS)
+    if not pc.any(pc.match_substring_regex(values, OTHER_MARKS)).as_py():
+        values, forms = _sample(values), [(".", ""), ("?", "."), (",", ".")]
+    counts = {}
+    for form in forms:
         pattern = f"{BEFORE}(?:{FORMS[form]}){EXPONENT}{AFTER}"
-        forms[form] = pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
-    return Evidence(name, len(values), forms)
-
-
-def _holds(values: pa.ChunkedArray, mark: str) -> bool:
-    return bool(pc.any(pc.match_substring(values, mark)).as_py())
+        counts[form] = pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
+    return Evidence(name, len(values), counts)
 
 
 def _marks(
@@ -222,18 +222,15 @@ def _missing(numeric, options: Mapping[str, str]) -> tuple[tuple[str, ...], list
     """Return the words for missing, with those that stand among the numbers of a column."""
     if "missing" in options:
         return ("", *(w.strip() for w in options["missing"].split(",") if w.strip())), []
-    words = {}
+    words: dict[str, str] = {}
     for name, values in numeric.items():
-        other = values.filter(pc.invert(pc.match_substring_regex(values, NUMBER)))
-        for entry in pc.value_counts(pc.utf8_trim_whitespace(other)).to_pylist()[:1000]:
-            if entry["values"] in WORDS and entry["values"] not in MISSING:
-                words.setdefault(
-                    entry["values"], f"{entry['counts']:,} times among numbers of {name!r}"
-                )
-    found = "; ".join(f"{word!r} {where}" for word, where in words.items())
-    guesses = (
-        [Guess("words for missing", ", ".join(words), found, "missing=NA,...")] if words else []
-    )
+        trimmed = pc.utf8_trim_whitespace(values)
+        present = trimmed.filter(pc.is_in(trimmed, pa.array(WORDS, trimmed.type)))
+        for entry in pc.value_counts(present).to_pylist():
+            where = f"{entry['counts']:,} times among numbers of {name!r}"
+            words.setdefault(entry["values"], where)
+    why = "; ".join(f"{word!r} {where}" for word, where in words.items())
+    guesses = [Guess("words for missing", ", ".join(words), why, "missing=NA,...")] if words else []
     return (*MISSING, *words), guesses
 
 

@@ -13,6 +13,9 @@ from diptych.core.data.readers.table import RawTable
 from diptych.core.data.readers.typed import frame_of
 from diptych.core.data.sources import CLOUD, DataError, first_line, refuse_odd_path
 
+# in parallel, each reading gives the rows in another order
+ONE_AFTER_ANOTHER = "set datafusion.execution.target_partitions = 1"
+
 
 def is_delta(folder: Path) -> bool:
     """Whether a folder holds a Delta table."""
@@ -34,8 +37,9 @@ def read_delta(location: str, place: str, options: Mapping[str, str]) -> RawTabl
         refuse_odd_path(location, "task")
     try:
         rows = deltalake.DeltaTable(location)
-        reader = deltalake.QueryBuilder().register("t", rows).execute("select * from t")
-        table = pa.table(reader)
+        engine = deltalake.QueryBuilder().register("t", rows)
+        engine.execute(ONE_AFTER_ANOTHER).read_all()
+        table = pa.table(engine.execute("select * from t"))
     except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
         raise DataError(
             f"task: {place} cannot be read as a Delta table ({first_line(error)})."

@@ -1,8 +1,8 @@
 """Sheets: xlsx, xlsm, xlsb, xls and ods, by python-calamine.
 
-Measured against openpyxl on 100,000 rows of 10 columns: 8 times as fast, and the only one of the
-light readers that also takes xls, xlsb and ods. A cell of a sheet has a type, so only text columns
-need conventions.
+Measured against openpyxl on 100,000 rows of 10 columns: nine times as fast (2.5 s, not 22.8), and
+it also takes xls, xlsb and ods. A cell of a sheet has a type, so only text columns need
+conventions. A cell with an error (#DIV/0!) is null.
 """
 
 import io
@@ -114,14 +114,14 @@ def _frame(rows: list[list], source: Source, guesses: list[Guess], notes: list[s
         value = "yes" if header else "no"
         guesses.append(Guess("header", value, why, f"header={'no' if header else 'yes'}"))
     first = texts[0] if header else [f"column_{at + 1}" for at in range(len(texts[0]))]
-    names, unnamed = named(first)
+    names, unnamed = named([name.strip() for name in first])
     if header and len(rows) == 1:
         raise DataError(f"task: {source.place} has columns but no rows; give a file with rows.")
     frame = columns_of(names, rows[header:], source.place, notes)
     for name in frame.select_dtypes("float"):
         if (frame[name].abs() >= EXACT).any():
             notes.append(
-                f"the column {name!r} holds numbers with more than 15 digits, which a sheet rounds; "
+                f"the column {name!r} holds numbers of more than 15 digits, which a sheet rounds; "
                 "keep such ids as text"
             )
     return without_unnamed(frame, unnamed, notes, guesses)
