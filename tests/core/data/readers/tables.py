@@ -29,7 +29,20 @@ NAMES = [
     "class",
     "Ärger",
 ]
-NAMES += ["is_new", "total", "UPPER", "note", "q1", "naïve"]
+NAMES += [
+    '5" disk',
+    "a;b",
+    "x, y",
+    "p|q",
+    "it's",
+    "n/a",
+    "is_new",
+    "total",
+    "UPPER",
+    "note",
+    "q1",
+    "naïve",
+]
 WORDS = ["café", "Müller", "naïve", "Straße", "niño", "lamp", "very good", "it's", "5 nails", "n/a"]
 PLAIN = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Co", "Cn", "Zl", "Zp"])
 

@@ -294,8 +294,12 @@ def test_a_database_by_table_and_query(tmp_path):
     assert "'id' twice" in refused(address, "query=select id, id from sales")
     assert "has no table nope" in refused(address, "table=nope")
     assert "no such column" in refused(address, "query=select nope from sales")
-    assert "gives no rows" in refused(address, "query=delete from sales")
+    assert "readonly" in refused(address, "query=delete from sales")
+    assert "gives no rows" in refused(address, "query=select 1 where 0")
+    assert "readonly" in refused(address, "query=drop table sales")
     assert len(read(address, "table=sales").frame) == 2
+    assert read(address + "?query=select id+1 as a from sales").frame.loc[0, "a"] == LARGE + 1
+    assert len(read(address + "?table=sales").frame) == 2
     assert "sqlite:///" in refused(path)
     assert "no file" in refused("sqlite:///" + str(tmp_path / "nope.db"))
     assert not (tmp_path / "nope.db").exists()
@@ -316,6 +320,34 @@ def test_a_dvc_pointer_stands_for_its_file(tmp_path):
     assert len(read(pointer).frame) == 2
     pointer.write_text("nothing: here")
     assert "no DVC pointer" in refused(pointer)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown", "stem"),
+    [
+        ("https://me:pw@host/a%20b.csv.gz?token=1", "https://host/a%20b.csv.gz", "a b"),
+        ("postgresql://me:pw@host/shop?table=sales", "postgresql://host/shop", "sales"),
+        ("sqlite:///dir/shop.db?query=select 1", "sqlite:///dir/shop.db", "shop"),
+        ("hf:acme/films:test", "hf:acme/films:test", "acme/films:test"),
+        ("/data/Films.CSV.dvc", "/data/Films.CSV.dvc", "Films"),
+        ("/data/folder", "/data/folder", "folder"),
+    ],
+)
+def test_what_a_location_is_called(location, shown, stem):
+    assert readers.resolve(location) == location
+    assert readers.shown(location) == shown
+    assert readers.stem(location) == stem
+
+
+def test_a_data_set_of_the_hub(tmp_path, monkeypatch):
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acme" / "films").mkdir(parents=True)
+    (tmp_path / "acme" / "films" / "train.csv").write_bytes(CSV)
+    (tmp_path / "acme" / "films" / "test.csv").write_bytes(CSV)
+    assert list(read("hf:acme/films").frame["split"]) == ["train"] * 2 + ["test"] * 2
+    assert len(read("hf:acme/films:test").frame) == 2
+    assert "cannot be loaded" in refused("hf:acme/films:nope")
 
 
 def test_an_address_of_the_hub_needs_its_package_and_form():

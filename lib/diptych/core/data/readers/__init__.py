@@ -5,7 +5,7 @@ which a user corrects a guess.
 """
 
 from diptych.core.data.readers.options import OPTIONS, parse_options
-from diptych.core.data.readers.reading import SUFFIXES, read_table
+from diptych.core.data.readers.reading import SUFFIXES, read_table, resolve, shown, stem
 from diptych.core.data.readers.table import Conventions, Guess, RawTable
 
 __all__ = [
@@ -16,4 +16,7 @@ __all__ = [
     "RawTable",
     "parse_options",
     "read_table",
+    "resolve",
+    "shown",
+    "stem",
 ]

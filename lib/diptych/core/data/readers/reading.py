@@ -59,14 +59,11 @@ def read_table(location: str, options: Mapping[str, str] | None = None) -> RawTa
         stands for two columns.
     """
     options = options or {}
-    if hub.is_hub(location):
-        dependencies.never(f"{location} may change unseen")
-        return _with_rows(hub.read_hub(location, options), location)
-    if sql.is_database(location):
-        place = sql.shown_database(location)
+    location, place = resolve(location), shown(location)
+    if hub.is_hub(location) or sql.is_database(location):
         dependencies.never(f"{place} may change unseen")
-        return _with_rows(sql.read_sql(location, options), place)
-    location = sources.resolve(location)
+        reader = hub.read_hub if hub.is_hub(location) else sql.read_sql
+        return _with_rows(reader(location, options), place)
     place = sources.shown(location)
     if location.startswith(REMOTE):
         dependencies.never(f"{place} may change unseen")
@@ -75,6 +72,35 @@ def read_table(location: str, options: Mapping[str, str] | None = None) -> RawTa
         place = location
     raw = _folder(location, place, options) or _file(location, place, options)
     return _with_rows(raw, place)
+
+
+def resolve(location: str) -> str:
+    """Return an address as it is, and a path as an absolute one; see `sources.resolve`.
+
+    Raises
+    ------
+    DataError
+        If it is an address of another kind than those that can be read.
+    """
+    if hub.is_hub(location) or sql.is_database(location):
+        return location
+    return sources.resolve(location)
+
+
+def shown(location: str) -> str:
+    """Return a location fit for a report: without user, password and query."""
+    return sql.shown_database(location) if sql.is_database(location) else sources.shown(location)
+
+
+def stem(location: str) -> str:
+    """Return what a location calls its table: a file's name without suffixes, a table's name."""
+    if sql.is_database(location):
+        return sql.table_name(location)
+    name = location.partition(":")[2] if hub.is_hub(location) else sources.file_name(location)
+    for suffix in (*PACKED, ".dvc", *SUFFIXES):
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+    return name or "data"
 
 
 def _folder(location: str, place: str, options: Mapping[str, str]) -> RawTable | None:

@@ -4,13 +4,15 @@ The query comes from `read_options` or from the URL itself (`sqlite:///sales.db?
 password is in no message.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from diptych.core.data.readers.conventions import conventions_of
 from diptych.core.data.readers.table import Guess, RawTable
 from diptych.core.data.readers.typed import columns_of
-from diptych.core.data.sources import DataError, first_line
+from diptych.core.data.sources import DataError, first_line, resolve
 
 SCHEMES = (
     "sqlite", "postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle", "duckdb",
@@ -31,6 +33,14 @@ def shown_database(location: str) -> str:
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
+def table_name(location: str) -> str:
+    """Return the table that a location names, else the database's name."""
+    address, chosen = _split(location)
+    if "table" in chosen:
+        return chosen["table"]
+    return Path(shown_database(address).partition("://")[2]).stem or "data"
+
+
 def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     """Read what a query gives, or a whole table.
 
@@ -44,21 +54,21 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     place = shown_database(location)
     guesses: list[Guess] = []
     notes: list[str] = []
+    address, chosen = _split(location)
+    chosen |= {key: options[key] for key in ("query", "table") if key in options}
     try:
-        url = sqlalchemy.make_url(location)
+        url = sqlalchemy.make_url(address)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise DataError(
             f"task: {place} is no address of a database; write dialect://user@host/name."
         ) from error
-    asked = {key: _one(url.query.get(key, "")) for key in ("query", "table")} | {
-        key: value for key, value in options.items() if key in ("query", "table")
-    }
-    url = url.difference_update_query(["query", "table"])
-    _refuse_missing_file(url, place)
+    url, settings = _for_reading(url, place)
     try:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, execution_options=settings)
         with engine.connect() as connection:
-            statement = asked["query"] or _whole_table(connection, asked["table"], place, guesses)
+            statement = chosen.get("query") or _whole_table(
+                connection, chosen.get("table", ""), place, guesses
+            )
             names, rows = _rows(connection, statement, place)
             connection.rollback()
         engine.dispose()
@@ -67,6 +77,8 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     if not rows:
         raise DataError(f"task: {place} gives no rows; change the query.")
     unwanted = {n.strip() for n in options.get("leave_out", "").split(",")}
+    if unknown := unwanted - {"", *names}:
+        raise DataError(f"read_options: leave_out={min(unknown)}: {place} gives no such column.")
     kept = [at for at, name in enumerate(names) if name not in unwanted]
     frame = columns_of(
         [names[at] for at in kept], [[row[at] for at in kept] for row in rows], place, notes
@@ -75,17 +87,33 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     return RawTable(frame, guesses + marks, notes, conventions)
 
 
-def _one(value) -> str:
-    return value if isinstance(value, str) else value[0]
+def _split(location: str) -> tuple[str, dict[str, str]]:
+    """Return the address of a database, and the query or table that it ends in.
+
+    A query is taken as it is written: in a URL a + would be a space.
+    """
+    part = re.search(r"[?&](query|table)=(.*)$", location, re.DOTALL)
+    if not part:
+        return location, {}
+    value = part[2] if " " in part[2] else unquote(part[2])
+    return location[: part.start()], {part[1]: value}
 
 
-def _refuse_missing_file(url, place: str) -> None:
-    """Refuse a SQLite file that is not there: connecting would make an empty one."""
+def _for_reading(url, place: str):
+    """Return an address and settings with which nothing can be written, where that can be had.
+
+    A SQLite file that is not there is refused: connecting would make an empty one.
+    """
     path = url.database or ""
+    if url.get_backend_name() == "postgresql":
+        return url, {"postgresql_readonly": True}
     if url.get_backend_name() != "sqlite" or path in ("", ":memory:") or path.startswith("file:"):
-        return
+        return url, {}
+    path = resolve(path)
     if not Path(path).is_file():
         raise DataError(f"task: there is no file {path}. Check the path in {place}.")
+    read_only = {"mode": "ro", "uri": "true"}
+    return url.set(database=f"file:{quote(path)}").update_query_dict(read_only), {}
 
 
 def _whole_table(connection, name: str, place: str, guesses: list[Guess]) -> str:
@@ -109,8 +137,8 @@ def _whole_table(connection, name: str, place: str, guesses: list[Guess]) -> str
         )
     if name in names:
         schema, table = "", name
-    quote = connection.dialect.identifier_preparer.quote
-    return f"SELECT * FROM {quote(schema) + '.' if schema else ''}{quote(table)}"
+    quoted = connection.dialect.identifier_preparer.quote
+    return f"SELECT * FROM {quoted(schema) + '.' if schema else ''}{quoted(table)}"
 
 
 def _rows(connection, statement: str, place: str) -> tuple[list[str], list]:

@@ -73,7 +73,7 @@ class RawTable:
     def guessed(self) -> pd.DataFrame:
         """Return the guesses as a table to show, one row each."""
         rows = [(g.what, g.value, g.why, g.override) for g in self.guesses]
-        return pd.DataFrame(rows, columns=["guessed", "value", "because", "read_options"])
+        return pd.DataFrame(rows, columns=["guessed", "value", "because", "to override"])
 
 
 @dataclass(frozen=True)
