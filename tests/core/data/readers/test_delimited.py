@@ -115,6 +115,13 @@ def test_whether_the_first_line_holds_names(table, content, header):
     assert guessed(table(content), "header").value == ("yes" if header else "no")
 
 
+def test_a_first_line_with_a_name_that_the_user_gave_is_the_header(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("0,00\n0,yes\n0,no\n")
+    assert list(readers.read_table(str(path)).frame.columns) == ["column_1", "column_2"]
+    assert list(readers.read_table(str(path), expected=["00", ""]).frame.columns) == ["0", "00"]
+
+
 @pytest.mark.parametrize("decimal", [".", ","])
 @pytest.mark.parametrize("thousands", ["", "other", " ", "'"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -1,4 +1,4 @@
-"""Reading a table from a file of any kind: one module a format.
+"""Read a table of any kind: one module a format, and what was guessed.
 
 `read_table` finds the format, reads, and says what it guessed; `parse_options` reads the string in
 which a user corrects a guess.

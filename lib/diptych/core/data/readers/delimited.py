@@ -6,7 +6,7 @@ see `layout`.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 import pyarrow as pa
@@ -46,7 +46,7 @@ def read_delimited(source: Source) -> RawTable:
     if not text.strip("\r\n \t,;|\ufeff"):
         raise DataError(f"task: {source.place} is empty; give a file with rows.")
     text, layout = layout_of(text, source, options, guesses)
-    header = _header(layout, options, guesses)
+    header = _header(layout, options, source.expected, guesses)
     names, unnamed = _names(layout, header, source.place, guesses, notes)
     frame = _parsed(text, layout, names, header, source.place)
     frame = without_unnamed(frame, unnamed, notes, guesses)
@@ -78,13 +78,15 @@ def _without_lines(text: str, options: Mapping[str, str]) -> str:
     return text[at:]
 
 
-def _header(layout: Layout, options: Mapping[str, str], guesses: list[Guess]) -> bool:
+def _header(
+    layout: Layout, options: Mapping[str, str], expected: Collection[str], guesses: list[Guess]
+) -> bool:
     if "header" in options:
         return options["header"] == "yes"
     first, *rest = layout.records
     if rest and len(first) == len(rest[0]) - 1 and len(first) > 1:
         return True
-    header, why = has_header(first, rest)
+    header, why = has_header(first, rest, expected)
     value = "yes" if header else "no"
     guesses.append(Guess("header", value, why, f"header={'no' if header else 'yes'}"))
     return header

@@ -8,7 +8,7 @@ number over numbers, a long text over texts and a word that comes back below are
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from diptych.core.data.readers.conventions import WORDS, is_number
 from diptych.core.data.readers.table import MISSING
@@ -18,7 +18,9 @@ LONG = 4  # words make a text rather than a name
 LONGEST_NAME = 120  # characters
 
 
-def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
+def has_header(
+    first: Sequence[str], rows: Sequence[Sequence[str]], expected: Collection[str] = ()
+) -> tuple[bool, str]:
     """Return whether the first row holds names, and why.
 
     Parameters
@@ -26,7 +28,11 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[boo
     first : sequence of str
     rows : sequence of sequence of str
         The rows below, a sample.
+    expected : collection of str
+        Names that the user gave.
     """
+    if known := [cell.strip() for cell in first if cell.strip() and cell.strip() in expected]:
+        return True, f"the first row holds the name {known[0]!r}"
     rows = _without_repeats(first, rows)
     if not rows:
         return True, "there is one row"

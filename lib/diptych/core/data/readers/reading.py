@@ -1,6 +1,7 @@
 """Which reader reads a location: by what it is and by how its bytes begin, then by its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from diptych.core.data import sources
@@ -36,7 +37,9 @@ BY_SUFFIX: dict[tuple[str, ...], Callable[[Source], RawTable]] = {
 }
 
 
-def read_table(location: str, options: Mapping[str, str] | None = None) -> RawTable:
+def read_table(
+    location: str, options: Mapping[str, str] | None = None, expected: Collection[str] = ()
+) -> RawTable:
     """Read a table from wherever it lies.
 
     Parameters
@@ -46,6 +49,8 @@ def read_table(location: str, options: Mapping[str, str] | None = None) -> RawTa
         ``hf:owner/name``, or a ``.dvc`` file.
     options : mapping, optional
         As `parse_options` returns it: what overrides the guesses.
+    expected : collection of str
+        Names of columns that the user gave: a first row that holds one of them is the header.
 
     Returns
     -------
@@ -70,7 +75,9 @@ def read_table(location: str, options: Mapping[str, str] | None = None) -> RawTa
     elif location.endswith(".dvc") and Path(location).is_file():
         location = str(dvc.target(Path(location)))
         place = location
-    raw = _folder(location, place, options) or _file(location, place, options)
+    raw = _folder(location, place, options) or _file(
+        Source(b"", _name(location), place, options, expected), location
+    )
     return _with_rows(raw, place)
 
 
@@ -121,11 +128,9 @@ def _folder(location: str, place: str, options: Mapping[str, str]) -> RawTable |
     )
 
 
-def _file(location: str, place: str, options: Mapping[str, str]) -> RawTable:
-    data = sources.read_bytes(location)
-    if not data:
-        raise DataError(f"task: {place} is empty; give a file with rows.")
-    source = unpacked(Source(data, _name(location), place, options))
+def _file(source: Source, location: str) -> RawTable:
+    place = source.place
+    source = unpacked(replace(source, data=sources.read_bytes(location)))
     if not source.data:
         raise DataError(f"task: {place} is empty; give a file with rows.")
     if source.data.startswith(b"SQLite format 3\0"):

@@ -110,7 +110,7 @@ def _frame(rows: list[list], source: Source, guesses: list[Guess], notes: list[s
     if "header" in source.options:
         header = source.options["header"] == "yes"
     else:
-        header, why = has_header(texts[0], texts[1:])
+        header, why = has_header(texts[0], texts[1:], source.expected)
         value = "yes" if header else "no"
         guesses.append(Guess("header", value, why, f"header={'no' if header else 'yes'}"))
     first = texts[0] if header else [f"column_{at + 1}" for at in range(len(texts[0]))]

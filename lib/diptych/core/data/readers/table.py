@@ -1,6 +1,6 @@
 """What every reader takes and gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -89,9 +89,12 @@ class Source:
         What messages call it: no password, no query.
     options : mapping
         As `parse_options` returns it.
+    expected : collection of str
+        Names of columns; a first row that holds one of them is the header.
     """
 
     data: bytes
     name: str
     place: str
     options: Mapping[str, str] = field(default_factory=dict)
+    expected: Collection[str] = ()

@@ -27,6 +27,8 @@ def unpacked(source: Source) -> Source:
     DataError
         If it is damaged, locked, larger than `sources.MAX_BYTES`, or holds several files.
     """
+    if not source.data:
+        return source
     for magic, (kind, opener) in OPENERS.items():
         if source.data.startswith(magic):
             try:
