@@ -68,6 +68,7 @@ def test_every_form_gives_the_same_rows(table, content):
         ("text\nhello, you\nbye\nso\n", [["hello, you"], ["bye"], ["so"]]),
         ("id,tags\n1,a;b\n2,c;d\n", [["1", "a;b"], ["2", "c;d"]]),
         ("a;b\n1,5;2,5\n3,5;4,5\n", [["1,5", "2,5"], ["3,5", "4,5"]]),
+        ("a;x, y\n0;0,5\n1;1,5\n", [["0", "0,5"], ["1", "1,5"]]),
         ("price\n0,500\n1.200,250\n", [["0,500"], ["1.200,250"]]),
         ("text,n\n" + "word " * 100_000 + ",1\n", [["word " * 100_000, "1"]]),
     ],

@@ -216,11 +216,11 @@ def _one_column(records: list[list[str]]) -> bool:
 
 
 def _decimal_commas(cut: dict[str, list[list[str]]]) -> bool:
-    """Whether another separator also cuts evenly and leaves every comma within a number."""
+    """Whether another separator cuts evenly too and leaves commas within numbers, names apart."""
     for separator in (";", "\t", "|"):
         records = cut.get(separator, [])
         if len({len(r) for r in records}) == 1 and len(records[0]) > 1:
-            fields = [field for record in records for field in record if "," in field]
+            fields = [field for record in records[1:] for field in record if "," in field]
             return all(re.fullmatch(r"\s*[-+]?[\d.]*,\d+\s*%?\s*", field) for field in fields)
     return False
 
