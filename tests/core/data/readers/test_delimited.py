@@ -79,6 +79,7 @@ def test_every_form_gives_the_same_rows(table, content):
         "one column",
         "lists",
         "decimal",
+        "comma in a name",
         "one",
         "long",
     ],

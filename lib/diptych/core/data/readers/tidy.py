@@ -78,7 +78,7 @@ def tidied(
         notes.append(f"{count:,} row{'s' * (count > 1)} without any value left out")
         frame = frame[~blank]
     if frame.shape[1] > 1 and len(again := _header_again(frame)):
-        notes.append(f"{len(again):,} of the rows repeat the header and are left out")
+        notes.append(f"the header, which stands again {len(again):,} times below, left out there")
         frame = frame.drop(index=again)
     if options.get("totals") != "keep" and _ends_in_totals(frame, options):
         word = _first_value(frame.iloc[-1])

@@ -48,9 +48,7 @@ def frame_of(table: pa.Table, place: str, leave_out: str = "") -> pd.DataFrame:
         columns.append(column)
         fields.append(pa.field(name, column.type))
     table = pa.table(columns, schema=pa.schema(fields))
-    frame = table.to_pandas(
-        ignore_metadata=True, date_as_object=False, types_mapper=lambda kind: None
-    )
+    frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     for at, column in enumerate(columns):
         kind = column.type
         if kind in NULLABLE and column.null_count:
