@@ -93,8 +93,8 @@ def test_a_file_without_header_gets_names(table):
     assert list(raw.frame.columns) == ["column_1", "column_2"]
     assert len(raw.frame) == 40
     assert guessed(raw, "header").value == "no"
-    told = table(TEXTS, options="header=yes")
-    assert list(told.frame.columns) == ["the lamp number 0 was nice", "pos"]
+    overridden = table(TEXTS, options="header=yes")
+    assert list(overridden.frame.columns) == ["the lamp number 0 was nice", "pos"]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_marks_are_decided_by_all_columns_and_can_be_overridden(table):
     raw = table(content)
     assert (raw.conventions.decimal, raw.conventions.thousands) == (",", "")
     assert "of 2 values of 'b'" in guessed(raw, "decimal mark").why
-    told = table(content, options="decimal=. thousands=,").conventions
-    assert (told.decimal, told.thousands) == (".", ",")
+    overridden = table(content, options="decimal=. thousands=,").conventions
+    assert (overridden.decimal, overridden.thousands) == (".", ",")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_encodings_are_guessed_and_shown(table, encoding, text):
     raw = table(content.encode(encoding))
     assert raw.frame["text"].iloc[-1] == text
     assert "UTF-8" in guessed(raw, "encoding").why
-    told = table(content.encode(encoding), options=f"encoding={encoding}")
-    assert told.frame["text"].iloc[0] == text
-    assert not guessed(told, "encoding")
+    overridden = table(content.encode(encoding), options=f"encoding={encoding}")
+    assert overridden.frame["text"].iloc[0] == text
+    assert not guessed(overridden, "encoding")
 
 
 def test_a_totals_row_is_left_out_with_a_word(table):

@@ -99,6 +99,6 @@ def test_typed_files_give_back_their_values(data):
 
 
 def without_what_sheets_lack(table: tables.Table) -> tables.Table:
-    kept = [row for row in table.rows() if any(value is not None for value in row)]
-    columns = {n: list(c) for n, c in zip(table.columns, zip(*kept, strict=True), strict=True)}
+    rows = [row for row in table.rows() if any(value is not None for value in row)]
+    columns = {n: list(c) for n, c in zip(table.columns, zip(*rows, strict=True), strict=True)}
     return tables.Table(table.kinds, columns)

@@ -1,11 +1,10 @@
 """In which encoding a text is written.
 
-UTF-8 is proved by reading it, UTF-16 and UTF-32 by their mark or by where their zero bytes are.
-For everything else `charset_normalizer` is asked, on the lines that hold other bytes than ASCII
-(given a whole file of English with one accented word it answers cp1250, as for every short text in
-the cases tried). Its answer is taken for other alphabets, where words are written in non-ASCII
-letters throughout. Between the Latin code pages it cannot decide (all fit); there cp1252, what
-Windows and web browsers take for the default, holds unless it puts symbols inside words.
+UTF-8 is tried by reading the text; UTF-16 and UTF-32 show by their mark or by their zero bytes. For
+any other text `charset_normalizer` decides between alphabets. It sees only the lines with non-ASCII
+bytes, because it calls a long English file with one accented word cp1250. It cannot choose between
+the Latin code pages, which all fit: of the cases tried it took every one for cp1250. There, cp1252
+holds, the default of Windows and of web browsers, unless it puts symbols inside words.
 """
 
 import codecs
@@ -45,7 +44,7 @@ def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Gues
     """
     mark = next((m for m in MARKS if data.startswith(m)), b"")
     if encoding:
-        return _as_told(data, place, encoding), []
+        return _as_chosen(data, place, encoding), []
     if mark:
         text = _strict(data, place, MARKS[mark]).removeprefix("\ufeff")
         if MARKS[mark] == "utf-8":
@@ -65,7 +64,7 @@ def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Gues
         return _legacy(data, data.count(b"\n", 0, error.start) + 1)
 
 
-def _as_told(data: bytes, place: str, encoding: str) -> str:
+def _as_chosen(data: bytes, place: str, encoding: str) -> str:
     return _strict(data, place, encoding).removeprefix("\ufeff")
 
 

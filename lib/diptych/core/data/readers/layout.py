@@ -63,8 +63,8 @@ def layout_of(
 ) -> tuple[str, Layout]:
     """Return the text to cut and how; what was decided is added to `guesses`.
 
-    The text is the one given, but where fields are aligned by spaces, or a space stands before
-    quotation marks.
+    The text changes only if spaces align its fields or stand before quotation marks: they are
+    replaced or left out.
 
     Raises
     ------

@@ -70,10 +70,10 @@ def read_parquet_folder(folder: Path, place: str, options: Mapping[str, str]) ->
             schemas[path] = pa.parquet.read_schema(path).remove_metadata()
         unified = pa.unify_schemas(schemas.values(), promote_options="permissive")
         texts = pa.schema([(key, pa.string()) for key in keys])
-        own = pa.schema([f for f in unified if f.name not in keys])
+        columns = pa.schema([f for f in unified if f.name not in keys])
         data = pa.dataset.dataset(
             [str(path) for path in files],
-            schema=pa.unify_schemas([own, texts]),
+            schema=pa.unify_schemas([columns, texts]),
             format="parquet",
             partitioning=pa.dataset.partitioning(texts, flavor="hive"),
             partition_base_dir=str(folder),

@@ -36,11 +36,11 @@ def read_records(source: Source) -> RawTable:
         names.update(dict.fromkeys(record))
     unwanted = {n.strip() for n in source.options.get("leave_out", "").split(",")} - {""}
     _refuse_unknown(unwanted - set(names), names, source.place)
-    kept = [name for name in names if name not in unwanted]
-    if not kept:
+    wanted = [name for name in names if name not in unwanted]
+    if not wanted:
         raise DataError(f"task: {source.place} has records without keys; give a file with columns.")
-    rows = [[record.get(name) for name in kept] for record in records]
-    frame = columns_of(kept, rows, source.place, notes)
+    rows = [[record.get(name) for name in wanted] for record in records]
+    frame = columns_of(wanted, rows, source.place, notes)
     conventions, marks = conventions_of(frame, "", source.options)
     return RawTable(frame, guesses + marks, notes, conventions)
 

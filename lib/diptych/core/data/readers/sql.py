@@ -79,9 +79,9 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     unwanted = {n.strip() for n in options.get("leave_out", "").split(",")}
     if unknown := unwanted - {"", *names}:
         raise DataError(f"read_options: leave_out={min(unknown)}: {place} gives no such column.")
-    kept = [at for at, name in enumerate(names) if name not in unwanted]
+    wanted = [at for at, name in enumerate(names) if name not in unwanted]
     frame = columns_of(
-        [names[at] for at in kept], [[row[at] for at in kept] for row in rows], place, notes
+        [names[at] for at in wanted], [[row[at] for at in wanted] for row in rows], place, notes
     )
     conventions, marks = conventions_of(frame, "", options)
     return RawTable(frame, guesses + marks, notes, conventions)
