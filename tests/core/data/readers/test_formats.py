@@ -157,7 +157,8 @@ def test_typed_columns_stay_exact(tmp_path):
             "u": pa.array([2**64 - 1, None], pa.uint64()),
             "b": pa.array([True, None]),
             "c": pa.array(["x", None]).dictionary_encode(),
-            "d": pa.array([decimal.Decimal("0.10"), None]),
+            "d": pa.array([decimal.Decimal("0.10"), None], pa.decimal128(38, 2)),
+            "e": pa.array([decimal.Decimal("12345678901234567890.12"), None]),
             "day": pa.array([day, None]),
             "t": pa.array(
                 [datetime.datetime(2023, 1, 1), None], pa.timestamp("ns", "Europe/Berlin")
@@ -170,7 +171,8 @@ def test_typed_columns_stay_exact(tmp_path):
     frame = read(tmp_path / "a.parquet").frame
     assert frame.loc[0, "id"] == LARGE
     assert frame.loc[0, "u"] == 2**64 - 1
-    assert frame.loc[0, "d"] == decimal.Decimal("0.10")
+    assert frame.loc[0, "d"] == 0.1
+    assert frame.loc[0, "e"] == decimal.Decimal("12345678901234567890.12")
     assert frame.loc[0, "day"] == pd.Timestamp(day)
     assert str(frame["c"].dtype) == "str"
     assert frame.loc[1].isna().all()

@@ -8,8 +8,6 @@ conventions. A cell with an error (#DIV/0!) is null.
 import io
 from collections.abc import Mapping
 
-import python_calamine
-
 from diptych.core.data.readers.conventions import conventions_of
 from diptych.core.data.readers.header import has_header
 from diptych.core.data.readers.table import Guess, RawTable, Source
@@ -29,6 +27,8 @@ def read_spreadsheet(source: Source) -> RawTable:
     DataError
         If it is damaged, locked or empty, or there is no such sheet.
     """
+    import python_calamine
+
     guesses: list[Guess] = []
     notes: list[str] = []
     options = source.options

@@ -30,6 +30,7 @@ def frame_of(table: pa.Table, place: str, leave_out: str = "") -> pd.DataFrame:
     Parameters
     ----------
     table : Table
+        Decimal numbers become floats where each comes back the same, else objects.
     place : str
         What messages call it.
     leave_out : str
@@ -53,8 +54,6 @@ def frame_of(table: pa.Table, place: str, leave_out: str = "") -> pd.DataFrame:
         kind = column.type
         if kind in NULLABLE and column.null_count:
             frame[table.column_names[at]] = column.to_pandas(types_mapper=NULLABLE.get)
-        elif pa.types.is_decimal(kind) or pa.types.is_time(kind):
-            frame[table.column_names[at]] = column.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 
 
@@ -110,7 +109,17 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(pa.large_string())
     if pa.types.is_float16(kind):
         column = column.cast(pa.float32())
+    if pa.types.is_decimal(kind) and _is_exact_as_float(column):
+        column = column.cast(pa.float64())
     return column
+
+
+def _is_exact_as_float(column: pa.ChunkedArray) -> bool:
+    """Whether decimal numbers come back from floats as they are; if not, they stay `Decimal`."""
+    try:
+        return column.cast(pa.float64()).cast(column.type).equals(column)
+    except pa.ArrowInvalid:
+        return False
 
 
 def _refuse_nested(name: str, column: pa.ChunkedArray, place: str) -> None:
