@@ -131,7 +131,7 @@ def get(
     Parameters
     ----------
     task : str
-        A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table. A place whose
+        A name in `BUILT_IN`, or a location that `readers.read_table` reads. A place whose
         rows were ingested before is not read again until the task's rows are loaded.
     text_column, label_column, time_column : str
         Columns of your own rows, see `schema.interpret`.

@@ -1,6 +1,6 @@
 """Whether the first row of a table holds its names.
 
-`csv.Sniffer.has_header` is wrong on nine of the tables in the cases (it knows no header over texts
+`csv.Sniffer.has_header` is wrong on eight of the tables in the cases (it knows no header over texts
 or categories of different length) and `duckdb`'s sniffer takes the first text of a file without a
 header for a name; so this is ours. Each column votes: a word over numbers or dates is a name; a
 number over numbers, a long text over texts and a word that comes back below are values.

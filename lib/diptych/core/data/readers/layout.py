@@ -1,10 +1,10 @@
 """How the text of a table is cut into fields: its separator, its quotation marks, its first line.
 
 Measured on the cases: `csv.Sniffer` and `duckdb`'s sniffer both find the separator in every file
-that they can read; `csv.Sniffer` finds none in a file with one column and may take a letter for
-one, and `duckdb` (66 MB) cannot read latin-1, takes a `sep=` line for the header and the first text
-of a headerless file for a name. Counting fields has none of these faults and gives the evidence to
-show, so neither is used. A separator is right if it gives every record as many fields.
+that they can read. `csv.Sniffer` finds none in a file with one column. `duckdb` (66 MB) cannot read
+latin-1, takes a `sep=` line for the header and the first text of a headerless file for a name.
+Counting fields has none of these faults and gives the evidence to show, so neither is used. A
+separator is right if it gives every record as many fields.
 """
 
 import csv
