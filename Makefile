@@ -19,7 +19,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup report model model-eval test lint format lab notebooks bench compat lock clean
+.PHONY: help setup report model model-eval test test-long lint format lab notebooks bench compat lock clean
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -49,6 +49,9 @@ model-eval: setup  ## measure the shipped language model and write its card
 # three at once keep two cores busy: tests often wait for a process that they started
 test: setup  ## run every test
 	@$(IN_ROOT) $(PY) -m pytest -n 3
+
+test-long: setup  ## the property tests of the readers on 10,000 tables (about 10 minutes)
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -9,7 +9,7 @@ from mlops.samples import TASKS, fitted, sample
 from sklearn.model_selection import StratifiedKFold
 
 from diptych.base.workspace import repo_root
-from diptych.core.data import schema, sources, tasks
+from diptych.core.data import readers, schema, tasks
 from diptych.core.evaluation import leaderboard
 from diptych.mlops import build
 from diptych.mlops.models import model as models
@@ -255,7 +255,7 @@ def test_boosted_trees_reach_90_percent_on_the_generated_reviews_and_far_less_on
 @pytest.mark.skipif(not UCI.exists(), reason="the UCI sentences are not beside this repository")
 def test_on_real_sentences_linear_models_beat_trees():
     """Five folds, each fitted on the other four: short texts, few rows, many rare words."""
-    rows = schema.interpret(sources.read_table(str(UCI)), "text", "label", "").frame
+    rows = schema.interpret(readers.read_table(str(UCI)).frame, "text", "label", "").frame
     task = dataclasses.replace(tasks.get("reviews"), labels=())
     right = {"logistic": [], "xgboost": []}
     folds = StratifiedKFold(5, shuffle=True, random_state=0)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from deltalake import write_deltalake
 
-from diptych.core.data import sources
+from diptych.core.data import readers, sources
 from diptych.core.data.sources import DataError
 
 CSV = "text,label\ngood film,1\nbad film,0\n"
@@ -52,8 +52,12 @@ def place(tmp_path):
     return write
 
 
+def read_frame(location):
+    return readers.read_table(location).frame
+
+
 def rows(location):
-    return sources.read_table(sources.resolve(location)).to_dict("records")
+    return read_frame(sources.resolve(location)).to_dict("records")
 
 
 FILM = [{"text": "good film", "label": "1"}, {"text": "bad film", "label": "0"}]
@@ -78,7 +82,7 @@ def test_every_form_of_a_csv_gives_the_same_rows(place, name, content):
 
 
 def test_fields_are_text_and_an_empty_one_is_null(place):
-    found = sources.read_table(place("a.csv", 'a,b,c\n1,"x, ""y""\nz",\nNA,007,"é, 日本"\n'))
+    found = read_frame(place("a.csv", 'a,b,c\n1,"x, ""y""\nz",\nNA,007,"é, 日本"\n'))
     assert found.values.tolist()[1] == ["NA", "007", "é, 日本"]
     assert found.loc[0, "b"] == 'x, "y"\nz'
     assert found["c"].isna().tolist() == [True, False]
@@ -86,7 +90,7 @@ def test_fields_are_text_and_an_empty_one_is_null(place):
 
 def test_a_row_longer_than_a_megabyte_is_read_whole(place):
     long = "word " * 300_000
-    assert sources.read_table(place("a.csv", f'text,label\n"{long}",1\n'))["text"][0] == long
+    assert read_frame(place("a.csv", f'text,label\n"{long}",1\n'))["text"][0] == long
 
 
 def test_parquet_and_delta_keep_their_types_and_drop_an_unnamed_index(tmp_path):
@@ -94,7 +98,7 @@ def test_parquet_and_delta_keep_their_types_and_drop_an_unnamed_index(tmp_path):
     frame.to_parquet(tmp_path / "a.parquet")
     write_deltalake(str(tmp_path / "my table é"), frame.reset_index(drop=True))
     for name in ("a.parquet", "my table é"):
-        found = sources.read_table(str(tmp_path / name))
+        found = read_frame(str(tmp_path / name))
         pd.testing.assert_frame_equal(found, frame.reset_index(drop=True))
 
 
@@ -133,7 +137,7 @@ def test_a_shown_url_has_no_secret():
     ],
 )
 def test_stem(location, stem):
-    assert sources.stem(location) == stem
+    assert readers.stem(location) == stem
 
 
 @pytest.mark.parametrize(
@@ -144,38 +148,37 @@ def test_stem(location, stem):
         ("a.csv", "text,label\n", "columns but no rows"),
         ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.csv", "<!DOCTYPE html><html></html>", "is a web page, not a table"),
-        ("a.csv", "text,label\nfine,1\ncafé,0\n".encode("latin-1"), "line 3 holds the byte 0xe9"),
-        ("a.csv", CSV.encode("utf-16"), "is not UTF-8: line 1"),
-        ("a.csv", "text,label\na,b\na,b,c\n", "Expected 2 columns, got 3"),
+        ("a.csv", "text,label\na,b\na,b,c\n", "row 2 has 3 fields, not 2"),
         ("a.csv", "a,b,a\n1,2,3\n", "has the column 'a' twice"),
         ("a.csv.gz", b"text,label\na,b\n", "not a whole gzip file"),
         ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)[:-12], "not a whole gzip file"),
         ("a.parquet", b"PAR1 and no more", "not a whole Parquet file"),
-        ("a.xlsx", b"PK", r"no supported format.*\.csv, \.tsv,.*\.parquet"),
+        ("a.xlsx", b"PK", "cannot be read as a spreadsheet"),
+        ("a.pdf", b"PK", r"no supported format.*\.csv, \.tsv,.*\.parquet"),
     ],
 )
 def test_a_damaged_file_is_refused(place, name, content, message):
     with pytest.raises(DataError, match=f"(?s)^task: .*{message}"):
-        sources.read_table(place(name, content))
+        read_frame(place(name, content))
 
 
 def test_a_missing_file_is_refused_with_the_nearest_name(place, tmp_path):
     place("reviews.csv", CSV)
     with pytest.raises(DataError, match=r"no file .*revews\.csv\. Did you mean 'reviews\.csv'"):
-        sources.read_table(str(tmp_path / "revews.csv"))
+        read_frame(str(tmp_path / "revews.csv"))
     with pytest.raises(DataError, match="no file"):
-        sources.read_table(str(tmp_path / "no folder" / "a.csv"))
+        read_frame(str(tmp_path / "no folder" / "a.csv"))
 
 
 def test_a_folder_that_is_no_delta_table_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no supported format"):
-        sources.read_table(str(tmp_path))
+    with pytest.raises(DataError, match="neither a Delta table nor Parquet files but nothing"):
+        read_frame(str(tmp_path))
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(DataError, match="cannot be read as a Delta table"):
-        sources.read_table(str(tmp_path))
+        read_frame(str(tmp_path))
     (tmp_path / "[a]" / "_delta_log").mkdir(parents=True)
     with pytest.raises(DataError, match="use a folder without"):
-        sources.read_table(str(tmp_path / "[a]"))
+        read_frame(str(tmp_path / "[a]"))
 
 
 @pytest.mark.parametrize(
@@ -184,12 +187,12 @@ def test_a_folder_that_is_no_delta_table_is_refused(tmp_path):
         ("/none.csv", "answered 404"),
         ("/cut.csv?token=secret", "ended after 34 of 1000 bytes"),
         ("/huge.csv", "larger than 500 MB"),
-        ("/download", "no supported format"),
+        ("/download", "answered 404"),
     ],
 )
 def test_a_failed_download_is_refused_and_shows_no_secret(web, path, message):
     with pytest.raises(DataError, match=message) as caught:
-        sources.read_table(web + path)
+        read_frame(web + path)
     assert "secret" not in str(caught.value)
 
 
@@ -197,7 +200,7 @@ def test_an_unreachable_server_is_refused():
     with http.server.HTTPServer(("127.0.0.1", 0), Server) as closed:
         port = closed.server_port
     with pytest.raises(DataError, match=r"cannot be downloaded \(.*refused"):
-        sources.read_table(f"http://127.0.0.1:{port}/a.csv")
+        read_frame(f"http://127.0.0.1:{port}/a.csv")
 
 
 def test_an_unknown_scheme_is_refused():
@@ -209,7 +212,7 @@ def test_size_is_bounded_after_unpacking_too(place, web, monkeypatch):
     monkeypatch.setattr(sources, "MAX_BYTES", 2**20)
     bomb = place("bomb.csv.gz", gzip.compress(b"a,b\n" * 2**20, mtime=0))
     with pytest.raises(DataError, match="larger than 1 MB"):
-        sources.read_table(bomb)
+        read_frame(bomb)
     place("big.csv", b"a,b\n" * 2**19)
     with pytest.raises(DataError, match="larger than 1 MB"):
-        sources.read_table(f"{web}/big.csv")
+        read_frame(f"{web}/big.csv")

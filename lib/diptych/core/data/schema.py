@@ -80,7 +80,7 @@ def interpret(raw: pd.DataFrame, text_column: str, label_column: str, time_colum
     Parameters
     ----------
     raw : DataFrame
-        As `sources.read_table` returns it.
+        As `readers.read_table` returns it.
     text_column : str
         "", or the default name ``text`` where no column holds text, makes every numeric column
         a feature.

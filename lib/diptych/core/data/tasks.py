@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diptych.core.data import generators, schema, sources, splits, versions
+from diptych.core.data import generators, readers, schema, sources, splits, versions
 from diptych.core.data.generators import summaries, support
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
@@ -131,7 +131,7 @@ def get(
     Parameters
     ----------
     task : str
-        A name in `BUILT_IN`, or the path or URL of a CSV, Parquet or Delta table. A place whose
+        A name in `BUILT_IN`, or a location that `readers.read_table` reads. A place whose
         rows were ingested before is not read again until the task's rows are loaded.
     text_column, label_column, time_column : str
         Columns of your own rows, see `schema.interpret`.
@@ -147,7 +147,7 @@ def get(
         built_in = BUILT_IN[task]()
         return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
     if sources.looks_like_location(task):
-        return _own(sources.resolve(task), (text_column, label_column, time_column), seed)
+        return _own(readers.resolve(task), (text_column, label_column, time_column), seed)
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(
@@ -249,14 +249,15 @@ def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) 
 
 def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
     digest = hashlib.sha256("\0".join((place, *chosen)).encode()).hexdigest()[:6]
-    slug = re.sub(r"[^a-z0-9]+", "-", sources.stem(place).lower()).strip("-")[:40] or "data"
+    slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(place).lower()).strip("-")[:40] or "data"
     name = _seeded(f"{slug}-{digest}", seed)
     notes: list[str] = []
 
     @functools.cache
     def interpreted() -> schema.Rows:
-        rows = schema.interpret(sources.read_table(place), *chosen)
-        notes[:] = rows.notes
+        raw = readers.read_table(place, expected=chosen)
+        rows = schema.interpret(raw.frame, *chosen)
+        notes[:] = [*raw.notes, *rows.notes]
         return rows
 
     # known rows are pinned by version, so their source may be gone
@@ -266,13 +267,13 @@ def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
     def rows(_: int) -> pd.DataFrame:
         if changed := sorted(set(features) ^ set(interpreted().features)):
             raise DataError(
-                f"task: {sources.shown(place)} and its data table {name} differ in the column "
+                f"task: {readers.shown(place)} and its data table {name} differ in the column "
                 f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
             )
         return interpreted().frame.copy(deep=False)
 
     sheet = OWN_SHEET.format(
-        place=sources.shown(place),
+        place=readers.shown(place),
         inputs="one text" if features == ["text"] else f"{len(features)} numeric columns",
         label=chosen[1],
         time=f"the column `{chosen[2]}`" if chosen[2] else "none",

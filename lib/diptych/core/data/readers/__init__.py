@@ -1,0 +1,22 @@
+"""Read a table of any kind: one module a format, and what was guessed.
+
+`read_table` finds the format, reads, and says what it guessed; `parse_options` reads the string in
+which a user corrects a guess.
+"""
+
+from diptych.core.data.readers.options import OPTIONS, parse_options
+from diptych.core.data.readers.reading import SUFFIXES, read_table, resolve, shown, stem
+from diptych.core.data.readers.table import Conventions, Guess, RawTable
+
+__all__ = [
+    "OPTIONS",
+    "SUFFIXES",
+    "Conventions",
+    "Guess",
+    "RawTable",
+    "parse_options",
+    "read_table",
+    "resolve",
+    "shown",
+    "stem",
+]

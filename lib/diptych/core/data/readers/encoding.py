@@ -1,0 +1,130 @@
+"""In which encoding a text is written.
+
+UTF-8 is tried by reading the text; UTF-16 and UTF-32 show by their mark or by their zero bytes. For
+any other text `charset_normalizer` decides between alphabets. It sees only the lines with non-ASCII
+bytes, because it calls a long English file with one accented word cp1250. It cannot choose between
+the Latin code pages, which all fit: of the cases tried it took every one for cp1250. There, cp1252
+holds, the default of Windows and of web browsers, unless it puts symbols inside words.
+"""
+
+import codecs
+import itertools
+import re
+
+import charset_normalizer
+
+from diptych.core.data.readers.table import Guess
+from diptych.core.data.sources import DataError
+
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+LATIN = ("cp1252", "cp1250", "latin-1", "cp850")
+SAMPLE = 2**16  # bytes of lines with other than ASCII that are looked at
+WORD = re.compile(r"[^\W\d_]+")
+# what stands in no word: marks of cp1252 but for dashes, apostrophes and the point of Catalan
+SYMBOLS = "\x80-\x9f\xa1-\xb6\xb8-\xbf\xd7\xf7\u2018\u201a-\u2022\u2026-\u203a\u02c6\u02dc"
+SYMBOL_IN_WORD = re.compile(
+    rf"(?<=[^\W\d_])[{SYMBOLS}](?=[^\W\d_])|[\x80-\x9f\xa5\xa6\xac\xaf\xb3\xb6\xb9](?=[^\W\d_])"
+)
+CONTROL = re.compile("[\0-\x08]")
+
+
+def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Guess]]:
+    """Return a file's text without its mark, and the guess if its encoding had to be guessed.
+
+    Raises
+    ------
+    DataError
+        If it is no text, or not in the `encoding` that was given.
+    """
+    mark = next((m for m in MARKS if data.startswith(m)), b"")
+    if encoding:
+        return _as_chosen(data, place, encoding), []
+    if mark:
+        text = _strict(data, place, MARKS[mark]).removeprefix("\ufeff")
+        if MARKS[mark] == "utf-8":
+            return text, []
+        return text, [_guess(MARKS[mark], "the file begins with its mark")]
+    if b"\0" in data:
+        wide = _without_mark(data)
+        if not wide or CONTROL.search(data[:SAMPLE].decode(wide, "replace")):
+            raise DataError(
+                f"task: {place} holds zero bytes and is no text; give a text file, or name its "
+                "format by its suffix (.xlsx, .parquet, ...)."
+            )
+        return _strict(data, place, wide), [_guess(wide, "every second byte is zero")]
+    try:
+        return data.decode("utf-8"), []
+    except UnicodeDecodeError as error:
+        return _legacy(data, data.count(b"\n", 0, error.start) + 1)
+
+
+def _as_chosen(data: bytes, place: str, encoding: str) -> str:
+    return _strict(data, place, encoding).removeprefix("\ufeff")
+
+
+def _strict(data: bytes, place: str, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        raise DataError(
+            f"task: {place} is not {encoding}: line {data.count(10, 0, start) + 1} holds bytes "
+            "that are none of its letters. Give another read_options: encoding=..."
+        ) from error
+
+
+def _without_mark(data: bytes) -> str:
+    """Return which UTF-16 a text without a mark is in, or "" if it is none."""
+    head = data[: SAMPLE // 2 * 2]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    half = len(head) // 2
+    if len(data) % 2 or not half or max(even, odd) < 0.3 * half or min(even, odd) > 0.05 * half:
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _legacy(data: bytes, line: int) -> tuple[str, list[Guess]]:
+    matches = re.finditer(rb"[^\n]*[\x80-\xff][^\n]*", data)
+    lines = b"\n".join(match[0] for match in itertools.islice(matches, 2000))[:SAMPLE]
+    encoding = _of_lines(lines)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+        text = data.decode(encoding)
+    words = re.findall(r"\S*[^\x00-\x7f]\S*", lines.decode(encoding, "replace"))
+    shown = ", ".join(dict.fromkeys(word.strip("\"',;")[:30] for word in words[:3]))
+    return text, [_guess(encoding, f"line {line} is not UTF-8; read as {shown}")]
+
+
+def _of_lines(lines: bytes) -> str:
+    latin = {name: _symbols_in_words(lines, name) for name in LATIN}
+    best = min(latin, key=latin.get)  # the first of equals
+    words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii() and len(w) > 1]
+    foreign = sum(not re.search("[A-Za-z]", word) for word in words)
+    if 10 * latin[best] <= len(words) and (not words or 2 * foreign < len(words)):
+        return best
+    for match in charset_normalizer.from_bytes(lines):
+        names = {name.replace("_", "-") for name in match.could_be_from_charset}
+        if match.encoding.startswith(("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "iso8859")):
+            continue
+        if not names & set(LATIN):
+            return match.encoding
+    return best
+
+
+def _symbols_in_words(lines: bytes, encoding: str) -> float:
+    try:
+        return len(SYMBOL_IN_WORD.findall(lines.decode(encoding)))
+    except UnicodeDecodeError:
+        return float("inf")
+
+
+def _guess(encoding: str, why: str) -> Guess:
+    return Guess("encoding", encoding, why, "encoding=utf-8")

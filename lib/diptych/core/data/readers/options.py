@@ -1,0 +1,108 @@
+"""The one string in which a user says how a file is to be read, where a guess was wrong."""
+
+import codecs
+import difflib
+import re
+
+from diptych.core.data.sources import DataError
+
+OPTIONS = {
+    "separator": "what stands between fields: , ; | tab or space",
+    "quote": "what fields are quoted with: \" ' or none",
+    "decimal": "the decimal mark: . or ,",
+    "thousands": "what groups digits: , . ' space or none",
+    "encoding": "such as utf-8, cp1252, latin-1 or utf-16",
+    "header": "yes or no: whether the first line holds the names",
+    "sheet": "a sheet's name or number, from 1",
+    "skip_rows": "how many lines stand above the table",
+    "totals": "keep or drop: a last row of totals",
+    "missing": "words for missing values, separated by commas",
+    "leave_out": "columns not to read, separated by commas",
+    "table": "the table of a database",
+    "query": "an SQL query; takes the rest of the line unless it is quoted",
+}
+WORDS = {
+    "separator": {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+    | {"space": " "},
+    "quote": {"double": '"', "single": "'", "none": "none", "no": "none"},
+    "thousands": {"space": " ", "none": "", "no": "", "comma": ",", "dot": ".", "point": "."}
+    | {"apostrophe": "'"},
+    "decimal": {"comma": ",", "dot": ".", "point": "."},
+}
+ALLOWED = {
+    "separator": None,
+    "quote": ('"', "'", "none"),
+    "decimal": (".", ","),
+    "thousands": (",", ".", "'", " ", ""),
+    "header": ("yes", "no"),
+    "totals": ("keep", "drop"),
+}
+TOKEN = re.compile(r"""\s*([A-Za-z_]+)=("[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|\S*)""")
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Return what a `read_options` parameter says.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``separator=; decimal=, header=no``; a value with spaces stands in quotes. The
+        names are those of `OPTIONS`.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown or given twice, or a value is none of those allowed.
+    """
+    options, at = {}, 0
+    while text[at:].strip():
+        token = TOKEN.match(text, at)
+        if not token:
+            raise DataError(
+                f"read_options: {text[at:].strip()!r} is not written as name=value; give for "
+                "example: separator=; decimal=, header=no"
+            )
+        name, value = token[1].lower(), token[2]
+        at = token.end()
+        _refuse_name(name, options)
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        elif name == "query":
+            value, at = text[token.start(2) :].strip(), len(text)
+        options[name] = _value(name, value)
+    if options.get("decimal", "") and options.get("decimal") == options.get("thousands"):
+        raise DataError(
+            f"read_options: decimal and thousands are both {options['decimal']!r}; "
+            "change one of them."
+        )
+    return options
+
+
+def _refuse_name(name: str, options: dict[str, str]) -> None:
+    if name in options:
+        raise DataError(f"read_options: {name} is given twice; give it once.")
+    if name not in OPTIONS:
+        near = difflib.get_close_matches(name, OPTIONS, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise DataError(
+            f"read_options: there is no option {name}. {hint}The options are {', '.join(OPTIONS)}."
+        )
+
+
+def _value(name: str, value: str) -> str:
+    value = WORDS.get(name, {}).get(value.lower(), value)
+    allowed = ALLOWED.get(name)
+    wrong = allowed is not None and value not in allowed
+    wrong |= name == "separator" and (len(value) != 1 or value.isalnum() or value in "\"'\r\n")
+    wrong |= name == "skip_rows" and not value.isascii()
+    wrong |= name == "skip_rows" and not value.isdigit()
+    wrong |= value == "" and name in ("sheet", "query", "table", "encoding")
+    if name == "encoding" and not wrong:
+        try:
+            b"".decode(value)
+            codecs.lookup(value)
+        except (LookupError, UnicodeDecodeError):
+            wrong = True
+    if wrong:
+        raise DataError(f"read_options: {name}={value} cannot be; give {OPTIONS[name]}.")
+    return value
