@@ -115,13 +115,14 @@ def subscribers(rows, seed):
 
 
 def clients(rows, seed):
-    """A bank's campaign: jobs, months and earlier outcomes; one in nine says yes."""
+    """Jobs, months and earlier outcomes of a bank's campaign; one in nine says yes."""
     import numpy as np
     import pandas as pd
 
     rng = np.random.default_rng([seed, 13])
     jobs = ["admin.", "blue-collar", "technician", "services", "management", "retired",
-            "entrepreneur", "self-employed", "housemaid", "unemployed", "student", "unknown"]  # fmt: skip
+            "entrepreneur", "self-employed", "housemaid", "unemployed", "student",
+            "unknown"]  # fmt: skip
     months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
     job, month = rng.choice(jobs, rows), rng.choice(months, rows)
     outcome = rng.choice(["nonexistent", "failure", "success"], rows, p=[0.86, 0.1, 0.04])
@@ -199,7 +200,8 @@ def native(train, test):
     """As `diptych`, but each category is one column of codes that XGBoost splits itself."""
     import numpy as np
 
-    from diptych.core.data.typing import CATEGORY, infer
+    from diptych.core.data.column import CATEGORY
+    from diptych.core.data.typing import infer
     from diptych.mlops.models.columns import ColumnFeatures
 
     typed = infer(train)

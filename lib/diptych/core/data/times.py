@@ -5,6 +5,7 @@ single values are read by the same function, so that training and serving cannot
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -86,7 +87,10 @@ LAYOUTS = {
         rf"[A-Za-z]{{3}},?\s+{_MONTH}\s+(?P<d>\d{{1,2}})\s+{_CLOCK}"
         rf"(?:\s+(?P<zone>{_ZONE}))?\s+(?P<y>\d{{4}})"
     ),
-    "quarter": r"(?:(?P<y>\d{4})\s*[-/ ]?\s*[Qq](?P<q>[1-4])|[Qq](?P<q2>[1-4])\s*[-/ ]?\s*(?P<y2>\d{4}))",
+    "quarter": (
+        r"(?:(?P<y>\d{4})\s*[-/ ]?\s*[Qq](?P<q>[1-4])"
+        r"|[Qq](?P<q2>[1-4])\s*[-/ ]?\s*(?P<y2>\d{4}))"
+    ),
     "week": r"(?P<y>\d{4})-?W(?P<w>\d{2})(?:-?(?P<wd>[1-7]))?",
     "month": (
         r"(?:(?P<y>\d{4})[-/.](?P<m>\d{1,2})|(?P<m2>\d{1,2})[-/.](?P<y2>\d{4})"
@@ -361,8 +365,8 @@ def _in_order(matches: list[re.Match], order: str) -> bool:
     moments = [form.parse(m[0]) for m in matches]
     if None in moments:
         return False
-    rising = all(a <= b for a, b in zip(moments, moments[1:], strict=False))
-    return rising or all(a >= b for a, b in zip(moments, moments[1:], strict=False))
+    rising = all(a <= b for a, b in itertools.pairwise(moments))
+    return rising or all(a >= b for a, b in itertools.pairwise(moments))
 
 
 def _zone_notes(sample: list[str], layout: str) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.base.workspace import write_atomic
-from diptych.core.data.typing import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column
+from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column
 
 MOST_LEVELS = 40  # of a category that becomes one column a level
 FEWEST = 2  # rows of a level that has a column of its own; rarer ones share one
@@ -35,7 +35,7 @@ CYCLES = ("year", "week", "day")
 
 
 class ColumnFeatures:
-    """Encodes rows of typed values (see `diptych.core.data.typing.Column.read_value`).
+    """Encodes rows of typed values (see `diptych.core.data.column.Column.read_value`).
 
     Parameters
     ----------
