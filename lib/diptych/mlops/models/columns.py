@@ -283,17 +283,13 @@ class LettersEncoder:
     def _reduce(self, texts: list[str], rank: int) -> np.ndarray:
         """Return the projection, shape (terms, rank), scaled so that trees see values near 1."""
         from scipy.sparse import csr_matrix
-        from scipy.sparse.linalg import svds
 
         rows = [self._weights(text) for text in texts]
         starts = np.cumsum([0, *(len(places) for places, _ in rows)])
         places = np.concatenate([x for x, _ in rows])
         weights = np.concatenate([x for _, x in rows]).astype(np.float64)
         matrix = csr_matrix((weights, places, starts), shape=(len(texts), len(self.terms)))
-        first = np.ones(min(matrix.shape)) / math.sqrt(min(matrix.shape))
-        _, sizes, right = svds(matrix, k=rank, v0=first)
-        order = np.argsort(-sizes)
-        right = right[order]
+        sizes, right = _truncated_svd(matrix, rank)
         signs = np.sign(right[np.arange(rank), np.abs(right).argmax(axis=1)])
         scale = math.sqrt(len(texts)) / max(float(sizes.max()), 1e-9)
         return np.ascontiguousarray((right * signs[:, None]).T * scale, dtype=np.float32)
@@ -340,7 +336,8 @@ class LettersEncoder:
     def from_dict(self, content: dict) -> "LettersEncoder":
         """Rebuild what `to_dict` returned."""
         terms = content["terms"]
-        projection = np.array(content["projection"], np.float32).reshape(len(terms), -1)
+        projection = np.array(content["projection"], np.float32)
+        projection = projection.reshape(len(terms), -1 if len(terms) else 0)
         self._learnt(terms, np.array(content["idf"], np.float32), projection)
         return self
 
@@ -414,6 +411,22 @@ def _parts(moments: np.ndarray) -> dict[str, np.ndarray]:
         "weekday": (days.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
         "hour": (times - days).astype(np.int64) / (DAY_US / 24),
     }
+
+
+def _truncated_svd(matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest singular values and their right vectors, shape (rank, columns).
+
+    By random projection with power iterations (Halko, Martinsson and Tropp 2011, "Finding
+    structure with randomness"), algorithm 4.4; the same matrix gives the same bytes, which
+    ARPACK's restarts do not.
+    """
+    random = np.random.default_rng(0).standard_normal((matrix.shape[1], rank + 10))
+    basis, _ = np.linalg.qr(matrix @ random)
+    for _ in range(4):
+        basis, _ = np.linalg.qr(matrix.T @ basis)
+        basis, _ = np.linalg.qr(matrix @ basis)
+    _, sizes, right = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
+    return sizes[:rank], right[:rank]
 
 
 def _terms(text: str) -> list[str]:

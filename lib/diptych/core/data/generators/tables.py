@@ -40,7 +40,7 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng([seed, 1])
     month = np.sort(rng.integers(0, CHURN_MONTHS, rows))
     shifted = month >= CHURN_SHIFT
-    snapshot = _days(CHURN_START, month * 30.4 + rng.integers(0, 30, rows))
+    snapshot = _days(CHURN_START, np.ceil(month * 30.4) + rng.integers(0, 30, rows))
     tenure = np.minimum(rng.gamma(1.6, 14, rows), 90).round(1)  # months
     signup = snapshot - pd.to_timedelta((tenure * 30.4).astype(int), unit="D")
     plan = _choice(rng, list(PLANS), rows, (0.34, 0.31, 0.2, 0.15))
