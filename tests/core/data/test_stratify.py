@@ -157,7 +157,7 @@ def test_rows_of_few_categories_are_cases_of_their_own():
 
 def test_the_split_of_the_file_is_kept():
     values = ["Train"] * 80 + [" validation"] * 10 + ["TEST"] * 10 + ["live"] * 5
-    assignment = stratify.given_splits(values, hashed(range(105)), 0)
+    assignment = stratify.file_splits(values, hashed(range(105)), 0)
     assert (
         assignment.split.tolist() == ["train"] * 80 + ["valid"] * 10 + ["test"] * 10 + ["live"] * 5
     )
@@ -166,7 +166,7 @@ def test_the_split_of_the_file_is_kept():
 
 def test_a_file_without_validation_rows_gets_some_of_its_train_rows():
     values = ["train"] * 400 + ["test"] * 100
-    assignment = stratify.given_splits(values, hashed(range(500)), 0)
+    assignment = stratify.file_splits(values, hashed(range(500)), 0)
     assert (assignment.split[400:] == "test").all()
     assert 30 <= (assignment.split == "valid").sum() <= 90
     assert len(assignment.notes) == 2
@@ -182,7 +182,7 @@ def test_a_file_without_validation_rows_gets_some_of_its_train_rows():
 )
 def test_a_split_column_of_other_words_is_refused(values, message):
     with pytest.raises(SplitError, match=message):
-        stratify.given_splits(values, hashed(values), 0)
+        stratify.file_splits(values, hashed(values), 0)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -143,7 +143,7 @@ def middle(times: pd.Series, share: float = LIVE_SHARE) -> pd.Timestamp:
     return pd.Timestamp(moment, tz="UTC") if pd.Timestamp(moment).tz is None else moment
 
 
-def given_splits(values: Sequence, units: np.ndarray, seed: int) -> Assignment:
+def file_splits(values: Sequence, units: np.ndarray, seed: int) -> Assignment:
     """Return the splits that a file names itself.
 
     Where it names no validation set, 15 % of the train rows are one; where it names no live rows,

@@ -138,7 +138,7 @@ def label_column(
     return Column("label", original, missing=facts.missing, **settings), facts.notes() + notes
 
 
-def _refuse(facts: Facts, asked: bool) -> None:
+def _refuse(facts: Facts, requested: bool) -> None:
     """Leave out what carries nothing: empty, constant and unnamed columns, and ids."""
     if not facts.values:
         raise LeftOutError("it is empty")
@@ -148,7 +148,7 @@ def _refuse(facts: Facts, asked: bool) -> None:
     if one and (facts.present == facts.rows or facts.present < 2):
         what = "it never changes" if facts.present == facts.rows else "it has a single value"
         raise LeftOutError(f"{what} ({plain(facts.values[0])[:30]!r})")
-    if not asked and (reason := _id(facts)):
+    if not requested and (reason := _id(facts)):
         raise LeftOutError(reason)
 
 
@@ -178,24 +178,24 @@ def _mean_words(facts: Facts) -> float:
     return words / facts.present
 
 
-def _as_boolean(facts: Facts, conventions: Conventions, asked: bool):
+def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
     words = {x.casefold() for x in facts.texts}
     if facts.native == "boolean":
         return {"kind": BOOLEAN}, []
     allowed = words <= TRUTH.keys()
     paired = any(words & pair for pair in PAIRS)
-    if facts.native or not allowed or not (paired or asked):
+    if facts.native or not allowed or not (paired or requested):
         return None
     return {"kind": BOOLEAN}, []
 
 
-def _as_number(facts: Facts, conventions: Conventions, asked: bool):
+def _as_number(facts: Facts, conventions: Conventions, requested: bool):
     if facts.native in ("number", "whole"):
         if facts.native == "whole" and max(map(abs, facts.values)) > EXACT:
             return None
         return {"kind": NUMBER}, _infinite(facts) + _stand_ins(facts.values, facts.counts)
     reading = None if facts.native else _reads(facts, conventions)
-    if not reading or (_is_code(facts.strings) and not asked):
+    if not reading or (_is_code(facts.strings) and not requested):
         return None
     marks, odd, notes = reading
     signs = Counter(bare(x)[1] for x in facts.strings if x not in odd)
@@ -297,17 +297,17 @@ def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
     return notes
 
 
-def _as_time(facts: Facts, conventions: Conventions, asked: bool, quiet: bool = False):
+def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: bool = False):
     if facts.native == "boolean":
         return None
     if facts.native == "time":
         form = TimeFormat("iso", zone=conventions.zone)
         return {"kind": TIME, "time": form}, []
-    named = asked or bool(TIME_NAME.search(facts.original))
+    named = requested or bool(TIME_NAME.search(facts.original))
     try:
         form, notes = decide(facts.values, conventions.order, conventions.zone)
     except TimeError as error:
-        if asked and not quiet:
+        if requested and not quiet:
             raise LeftOutError(str(error)) from error
         return None
     if form.layout in NUMERIC and not named:
@@ -321,16 +321,16 @@ def _as_time(facts: Facts, conventions: Conventions, asked: bool, quiet: bool = 
     return {"kind": TIME, "time": form}, notes + far_times(times)
 
 
-def _as_text(facts: Facts, conventions: Conventions, asked: bool):
+def _as_text(facts: Facts, conventions: Conventions, requested: bool):
     if facts.native:
         return None
     rare = len(facts.values) > max(FEW_TEXTS, min(0.2 * facts.present, MANY_TEXTS))
-    if not asked and (_mean_words(facts) < TEXT_WORDS or not rare):
+    if not requested and (_mean_words(facts) < TEXT_WORDS or not rare):
         return None
     return {"kind": TEXT}, []
 
 
-def _category(facts: Facts, conventions: Conventions, asked: bool):
+def _category(facts: Facts, conventions: Conventions, requested: bool):
     """Keep the different values; those that differ in case and spaces only become one."""
     counts = Counter()
     for text, count in zip(facts.texts, facts.counts, strict=True):

@@ -270,12 +270,12 @@ class LettersEncoder:
         distinct = sorted(set(texts))
         distinct = distinct[:: -(-len(distinct) // MOST_FITTED) or 1]
         counts = Counter(term for text in distinct for term in set(_terms(text)))
-        kept = [(term, count) for term, count in counts.items() if count >= FEWEST]
-        kept.sort(key=lambda pair: (-pair[1], pair[0]))
-        kept = kept[:MOST_GRAMS]
-        idf = [math.log((1 + len(distinct)) / (1 + count)) + 1 for _, count in kept]
-        self._learnt([term for term, _ in kept], np.array(idf, np.float32), None)
-        rank = min(DIMENSIONS, len(kept) - 1, len(distinct) - 1)
+        frequent = [(term, count) for term, count in counts.items() if count >= FEWEST]
+        frequent.sort(key=lambda pair: (-pair[1], pair[0]))
+        frequent = frequent[:MOST_GRAMS]
+        idf = [math.log((1 + len(distinct)) / (1 + count)) + 1 for _, count in frequent]
+        self._learnt([term for term, _ in frequent], np.array(idf, np.float32), None)
+        rank = min(DIMENSIONS, len(frequent) - 1, len(distinct) - 1)
         if rank > 0:
             self.projection = self._reduce(distinct, rank)
         return self
