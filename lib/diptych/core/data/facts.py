@@ -135,14 +135,19 @@ def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
     A shortcut for large columns; also returns the native type ("" for strings) and the words.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     numbers, rest = plain_numbers(values)
     words = values[rest].dropna().str.strip()
-    codes = values.str.fullmatch(r"\s*[+-]?0\d+\s*").fillna(False)
-    if not words.str.casefold().isin(missing).all() or numbers.isna().all() or codes.any():
+    if numbers.isna().all() or not words.str.casefold().isin(missing).all():
         return values, "", Counter()
+    strings = pa.array(values, pa.string(), from_pandas=True)
+    if pc.any(pc.match_substring_regex(strings, r"^\s*[+-]?0[0-9]")).as_py():
+        return values, "", Counter()  # leading zeros: a code
     known = numbers.dropna()
-    whole = np.array_equal(known, known.round()) and not values.str.contains(".", regex=False).any()
+    whole = np.array_equal(known, known.round())
+    whole = whole and not pc.any(pc.match_substring(strings.filter(pa.array(~rest)), ".")).as_py()
     if whole:
         numbers = numbers.astype("Int64")
     return numbers, "whole" if whole else "number", Counter(words.tolist())

@@ -6,6 +6,7 @@ the form of a time. Nothing is changed silently: what was left out, merged or re
 note.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -40,6 +41,7 @@ PAIRS = tuple({true, false} for true, false in zip(TRUE, FALSE, strict=True))
 RESERVED = ("id", "time", "label", "slice", "split", "text")
 TEXT_WORDS = 3  # a column with so many words on average is text, if its values rarely repeat
 FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
+FEW_VALUES = 200  # different values looked at first
 MOST_FORMS = 1_000  # different values among which spellings are merged
 ODD_SHARE, ODD_WORDS = 0.05, 3  # words among numbers that are read as missing, with a note
 ID_NAME = re.compile(
@@ -47,7 +49,7 @@ ID_NAME = re.compile(
 )
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|day|when|epoch|at|ts)$")
-STAND_INS = (-1, -9, -99, -999, -9999, -99999, 999, 9999, 99999, 999999)
+STAND_INS = frozenset((-1, -9, -99, -999, -9999, -99999, 999, 9999, 99999, 999999))
 
 
 def infer(
@@ -168,7 +170,8 @@ def _id(facts: Facts) -> str:
         return "it is an id (UUIDs)"
     if distinct < present or present < FEW_TEXTS or _mean_words(facts) >= TEXT_WORDS:
         return ""
-    if _as_number(facts, Conventions(), False) or _as_time(facts, Conventions(), True, quiet=True):
+    few = replace(facts, values=facts.values[:FEW_VALUES], counts=facts.counts[:FEW_VALUES])
+    if _as_number(few, Conventions(), False) or _as_time(few, Conventions(), True, quiet=True):
         return ""
     return f"it is an id: no value repeats ({facts.example})"
 
@@ -228,16 +231,19 @@ def _odd_note(facts: Facts, odd: set[str]) -> list[str]:
 
 def _infinite(facts: Facts) -> list[str]:
     """Say how many numbers are infinite."""
-    rows = sum(
-        count
-        for value, count in zip(facts.values, facts.counts, strict=True)
-        if str(value).strip().casefold() in INFINITE
-    )
+    if facts.native:
+        endless = [i for i, value in enumerate(facts.values) if abs(value) == math.inf]
+    else:
+        endless = [i for i, text in enumerate(facts.strings) if text.casefold() in INFINITE]
+    rows = sum(facts.counts[i] for i in endless)
     return [f"infinite numbers in {rows:,} rows: read as missing"] if rows else []
 
 
 def _reads(facts: Facts, conventions: Conventions):
     """Return the marks that read all values (bar a few odd words), those words, and notes."""
+    first = [bare(x)[0] for x in facts.strings[:FEW_VALUES] if re.search(r"\d", x)]
+    if not fitting(first):  # most columns that are no numbers show it at once
+        return None
     tokens = {x: bare(x)[0] for x in facts.strings if x.casefold() not in INFINITE}
     distinct = set(tokens.values())
     if not distinct:
@@ -284,16 +290,17 @@ def _is_code(texts: list[str]) -> bool:
 
 def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
     """Name numbers far from the others that often stand for a missing one, such as -999."""
-    known = [(x, c) for x, c in zip(numbers, counts, strict=True) if x is not None]
+    rows = {x: c for x, c in zip(numbers, counts, strict=True) if x in STAND_INS and c > 1}
+    if not rows:
+        return []
     notes = []
-    for value in STAND_INS:
-        count = sum(c for x, c in known if x == value)
-        others = [x for x, _ in known if x != value]
-        if count < 2 or len(others) < 3:
+    for value, count in rows.items():
+        others = [x for x in numbers if x is not None and x != value]
+        if len(others) < 3:
             continue
         low, high = min(others), max(others)
         if (value < 0 <= low) or not low - 2 * (high - low) <= value <= high + 2 * (high - low):
-            notes.append(f"{value} in {count:,} rows may stand for a missing value; it is kept")
+            notes.append(f"{value:g} in {count:,} rows may stand for a missing value; it is kept")
     return notes
 
 
