@@ -65,8 +65,8 @@ lab: setup  ## open the notebooks in JupyterLab
 notebooks: setup  ## run every notebook in order, without cached runs, and store the outputs
 	@$(IN_ROOT) $(PY) -m diptych notebooks
 
-bench: setup  ## measure drift, serving, client, evaluation and kernels beside other tools
-	@$(IN_ROOT) for name in drift serving client evaluation kernels; do $(PY) benchmarks/$$name.py || exit 1; done
+bench: setup  ## measure drift, serving, client, evaluation, kernels and tables beside other tools
+	@$(IN_ROOT) for name in drift serving client evaluation kernels tables; do $(PY) benchmarks/$$name.py || exit 1; done
 
 compat: setup  ## run papermill's own tests and Jupyter's kernel tests on warm kernels
 	@$(IN_ROOT) $(PY) benchmarks/compat.py

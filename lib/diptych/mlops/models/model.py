@@ -8,6 +8,7 @@ in ``model.json``, which is written last, tell a damaged or half-written folder.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,10 @@ import numpy as np
 
 from diptych.base import hashing
 from diptych.base.workspace import write_atomic
+from diptych.core.data.column import TEXT, TIME, Column, TypedColumns
+from diptych.core.data.times import iso
 from diptych.mlops.models import estimators, extractive
+from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.estimators import Estimator
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
 
@@ -59,6 +63,8 @@ class Model:
         Divides the log-probabilities (Guo et al. 2017, arXiv 1706.04599, section 4.2).
     replies : dict of str to str
         The canned answer of each class, where answers are texts.
+    text_column : str
+        What the file that texts came from calls their column.
     """
 
     family: str
@@ -70,14 +76,37 @@ class Model:
     estimator: Estimator = field(repr=False)
     temperature: float = 1.0
     replies: dict[str, str] = field(default_factory=dict, repr=False)
+    text_column: str = "text"
+
+    @property
+    def columns(self) -> TypedColumns | None:
+        """How to read what requests hold; None where it is numbers alone, in order."""
+        if isinstance(self.encoder, ColumnFeatures):
+            return TypedColumns(self.encoder.columns)
+        if self.kind == "text" and self.text_column != "text":
+            return TypedColumns([Column("text", self.text_column, TEXT)])
+        return None
+
+    def inputs(self, rows: list):
+        """Return the rows of requests as `predict_proba` takes them."""
+        if self.kind == "text" or isinstance(self.encoder, ColumnFeatures):
+            return rows
+        return np.array(rows, dtype=np.float32)
+
+    def blank(self) -> list:
+        """Return one row that says nothing, to try the model out."""
+        if isinstance(self.encoder, ColumnFeatures):
+            return [[None] * len(self.features)]
+        return [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
 
     def predict_proba(self, rows) -> np.ndarray:
         """Return class probabilities.
 
         Parameters
         ----------
-        rows : list of str, or array of float32, shape (n, len(features))
-            Texts, or feature rows in the order of `features`.
+        rows : list of str, array of float32, DataFrame or list of lists
+            Texts, or feature rows in the order of `features`, shape (n, len(features)); of typed
+            columns the frame or the values, see `ColumnFeatures.transform`.
 
         Returns
         -------
@@ -143,30 +172,44 @@ class Model:
             "replies": self.replies,
             "files": _checksums(folder),
         }
+        if isinstance(self.encoder, ColumnFeatures):
+            card["typed"] = True
+        if self.text_column != "text":
+            card["text_column"] = self.text_column
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
 
     def _probe(self) -> None:
         """Predict one row, so that parts that do not belong together are found now."""
-        row = [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
-        shares = self.predict_proba(row)
+        shares = self.predict_proba(self.blank())
         if shares.shape != (1, len(self.classes)) or not np.isclose(shares.sum(), 1):
             raise ValueError(f"its parts do not fit: one row gives {shares.tolist()}")
 
 
 def fit(
-    rows, labels, *, family: str, kind: str, features: list[str], parameters: dict, seed: int = 0
+    rows,
+    labels,
+    *,
+    family: str,
+    kind: str,
+    features: list[str],
+    parameters: dict,
+    seed: int = 0,
+    columns: Sequence[Column] = (),
 ) -> Model:
     """Fit one model.
 
     Parameters
     ----------
-    rows : list of str, or array of float32, shape (n, len(features))
+    rows : list of str, array of float32, or DataFrame of typed columns
+        Shape (n, len(features)).
     labels : sequence of str, shape (n,)
     family : str
         One of ``FAMILIES[kind]``.
     parameters : dict
         Hyperparameters of the family; those not given take its defaults.
+    columns : sequence of Column, optional
+        Of a table whose columns are typed.
 
     Raises
     ------
@@ -179,7 +222,7 @@ def fit(
             f"family: {family!r} does not suit {kind} data; take one of {', '.join(FAMILIES[kind])}"
         )
     classes = classes_of(labels)
-    encoder = new_encoder(family, kind)
+    encoder = new_encoder(family, kind, columns)
     matrix = fit_encoder(encoder, rows)
     estimator = ESTIMATORS[family](**parameters, seed=seed)
     estimator.fit(matrix, encode(labels, classes), len(classes))
@@ -205,8 +248,10 @@ def classes_of(labels) -> list[str]:
     return classes
 
 
-def new_encoder(family: str, kind: str) -> Encoder:
+def new_encoder(family: str, kind: str, columns: Sequence[Column] = ()) -> Encoder:
     """Return the unfitted features that suit a family: linear ones also read characters."""
+    if columns:
+        return ColumnFeatures(columns, linear=family != "xgboost")
     if family in SUMMARY:
         return extractive.SentenceFeatures()
     if kind == "text":
@@ -225,7 +270,7 @@ def fit_encoder(encoder: Encoder, rows):
     try:
         return encoder.fit_transform(rows)
     except ValueError as error:
-        if isinstance(encoder, TableFeatures):
+        if isinstance(encoder, TableFeatures | ColumnFeatures):
             raise
         raise ModelError(
             f"text: the {len(rows)} training texts share too few words; more rows are needed"
@@ -267,11 +312,16 @@ def _load(folder: Path) -> Model:
     model = Model(
         **{name: card[name] for name in names},
         replies=card.get("replies", {}),
-        encoder=type(new_encoder(card["family"], card["kind"])).load(folder),
+        text_column=card.get("text_column", "text"),
+        encoder=_encoder_class(card).load(folder),
         estimator=ESTIMATORS[card["family"]].load(folder),
     )
     model._probe()
     return model
+
+
+def _encoder_class(card: dict) -> type[Encoder]:
+    return ColumnFeatures if card.get("typed") else type(new_encoder(card["family"], card["kind"]))
 
 
 def _checksums(folder: Path) -> dict[str, str]:
@@ -283,20 +333,41 @@ def _checksums(folder: Path) -> dict[str, str]:
     }
 
 
-def rows_of(frame, kind: str, features: list[str]):
-    """Take what a model reads from canonical rows: texts, or a float32 array."""
+def rows_of(frame, kind: str, features: list[str], typed: bool = False):
+    """Take what a model reads from canonical rows: texts, typed columns, or a float32 array."""
+    if typed:
+        return frame[features]
     if kind == "text":
         return frame["text"].tolist()
     # a table's memory lies by column; sums over it would be rounded in another order
     return np.ascontiguousarray(frame[features].to_numpy(np.float32))
 
 
-def requests(rows, kind: str, features: list[str]) -> list[dict]:
-    """Return one request body a row, with its id; JSON's null stands for a missing number."""
+def requests(rows, kind: str, features: list[str], columns: Sequence[Column] = ()) -> list[dict]:
+    """Return one request body a row, with its id; JSON's null stands for a missing value."""
+    if columns:
+        records = json_records(rows, columns)
+        return [{"inputs": [x], "ids": [i]} for x, i in zip(records, rows["id"], strict=True)]
     inputs = rows_of(rows, kind, features)
     if kind != "text":
         inputs = [[None if math.isnan(x) else x for x in row] for row in inputs.tolist()]
     return [{"inputs": [x], "ids": [i]} for x, i in zip(inputs, rows["id"], strict=True)]
+
+
+def json_records(frame, columns: Sequence[Column]) -> list[dict]:
+    """Return typed rows as JSON records by the file's names; times are ISO 8601."""
+    values = {}
+    for column in columns:
+        cells = frame[column.name]
+        if column.kind == TIME:
+            moments = cells.dt.as_unit("us").astype("int64")
+            cells = [
+                iso(x) if known else None for x, known in zip(moments, cells.notna(), strict=True)
+            ]
+        else:
+            cells = cells.astype(object).where(cells.notna(), None).tolist()
+        values[column.original] = cells
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
 def digest(folder: Path) -> str:

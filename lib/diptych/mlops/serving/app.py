@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +32,7 @@ from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
 from diptych.mlops.serving.batcher import Batcher
 from diptych.mlops.serving.inputs import InputError, Reader
+from diptych.mlops.serving.typed_inputs import TypedReader
 
 GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
 
@@ -86,7 +86,7 @@ def create_app(
     limits : Limits, optional
     """
     limits = limits or Limits()
-    reader = Reader(model.kind, model.features)
+    reader = _reader(model)
     batcher = Batcher(model, ledger, endpoint, name, limits.batch)
     in_flight = 0
 
@@ -240,11 +240,16 @@ def _load(folder: Path) -> Model:
         return models.load(folder)
 
 
+def _reader(model: Model) -> Reader:
+    if model.columns:
+        return TypedReader(model.kind, model.features, model.columns)
+    return Reader(model.kind, model.features)
+
+
 def _try_out(model: Model) -> None:
     """Predict once, so that a broken model never serves and the first request finds all ready."""
-    blank = [""] if model.kind == "text" else np.zeros((1, len(model.features)), np.float32)
     try:
-        shape = model.predict_proba(blank).shape
+        shape = model.predict_proba(model.blank()).shape
     except Exception as error:
         raise ServeError(f"model: it cannot predict ({error}); save it again") from error
     if shape != (1, len(model.classes)):

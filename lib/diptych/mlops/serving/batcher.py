@@ -10,7 +10,6 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
 from starlette.exceptions import HTTPException
 
 from diptych.core.store.predictions import LedgerError, Predictions
@@ -114,8 +113,7 @@ class Batcher:
 
     def _predict(self, rows: list) -> list[tuple[str, list[float]]]:
         """Return each row's class and probabilities."""
-        inputs = rows if self.model.kind == "text" else np.array(rows, dtype=np.float32)
-        probabilities = self.model.predict_proba(inputs)
+        probabilities = self.model.predict_proba(self.model.inputs(rows))
         best = probabilities.argmax(axis=1).tolist()
         names = [self.model.classes[i] for i in best]
         return list(zip(names, probabilities.tolist(), strict=True))

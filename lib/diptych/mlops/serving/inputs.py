@@ -133,16 +133,7 @@ class Reader:
 
     def _from_csv(self, body: bytes) -> tuple[list, None, str]:
         """Rows of CSV; the first line may name the columns."""
-        try:
-            text = body.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(f"body: is not UTF-8 ({error.reason}); send it as UTF-8") from error
-        try:
-            lines = [
-                line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line
-            ]
-        except csv.Error as error:
-            raise InputError(f"body: is no CSV ({error}); quote cells with commas") from error
+        lines = csv_lines(body)
         order = range(len(self.features))
         if lines and set(lines[0]) & set(self.features):
             order = self._order(lines.pop(0), "header")
@@ -212,6 +203,24 @@ class Reader:
                     "or null where it is missing"
                 )
         return row
+
+
+def csv_lines(body: bytes) -> list[list[str]]:
+    """Return the cells of each line that is not empty.
+
+    Raises
+    ------
+    InputError
+        If the body is no CSV in UTF-8.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"body: is not UTF-8 ({error.reason}); send it as UTF-8") from error
+    try:
+        return [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise InputError(f"body: is no CSV ({error}); quote cells with commas") from error
 
 
 def _not_json(name: str) -> NoReturn:

@@ -1,0 +1,384 @@
+"""What the columns of a table mean: each one's kind and how to read it, or why it is left out.
+
+`infer` looks at a raw table and returns one `Column` for each that a model can use, with all that
+is needed to read one value again: words for missing, decimal mark, the spellings of a category,
+the form of a time. Nothing is changed silently: what was left out, merged or read as missing is a
+note.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from diptych.core.data.column import (
+    BOOLEAN,
+    CATEGORY,
+    EXACT,
+    FALSE,
+    KINDS,
+    NUMBER,
+    TEXT,
+    TIME,
+    TRUE,
+    TRUTH,
+    CellError,
+    Column,
+    TypedColumns,
+    plain,
+    spelling,
+)  # fmt: skip
+from diptych.core.data.facts import Conventions, Facts, LeftOutError, is_strings
+from diptych.core.data.numerals import INFINITE, bare, choose_marks, fitting
+from diptych.core.data.times import NUMERIC, TimeError, TimeFormat, decide, far_times, series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAIRS = tuple({true, false} for true, false in zip(TRUE, FALSE, strict=True))
+RESERVED = ("id", "time", "label", "slice", "split", "text")
+TEXT_WORDS = 3  # a column with so many words on average is text, if its values rarely repeat
+FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
+FEW_VALUES = 200  # different values looked at first
+MOST_FORMS = 1_000  # different values among which spellings are merged
+ODD_SHARE, ODD_WORDS = 0.05, 3  # words among numbers that are read as missing, with a note
+ID_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|uuid|guid|index|rownum|row_number))$|[a-z](Id|ID)$|^Unnamed: \d+$"
+)
+UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|day|when|epoch|at|ts)$")
+STAND_INS = frozenset((-1, -9, -99, -999, -9999, -99999, 999, 9999, 99999, 999999))
+
+
+def infer(
+    raw: "pd.DataFrame", conventions: Conventions | None = None, exclude: Iterable[str] = ()
+) -> TypedColumns:
+    """Decide what each column means.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        As read from a file: strings, or the types of Parquet. Shape (n, columns).
+    conventions : Conventions, optional
+    exclude : iterable of str
+        Columns with a part of their own, such as the label.
+
+    Returns
+    -------
+    TypedColumns
+        Constant and empty columns, ids, lists and objects are left out, each with a reason.
+    """
+    conventions = conventions or Conventions()
+    names = [name for name in raw.columns if name not in set(exclude)]
+    if not conventions.decimal:
+        strings = (raw[name] for name in names if is_strings(raw[name]))
+        conventions = replace(conventions, decimal=file_decimal(strings, conventions))
+    columns, left_out, notes, taken = [], {}, {}, set()
+    for name in names:
+        try:
+            column, remarks = infer_column(raw[name], str(name), conventions, taken)
+        except LeftOutError as reason:
+            left_out[str(name)] = str(reason)
+            continue
+        taken.add(column.name.casefold())
+        columns.append(column)
+        if remarks:
+            notes[str(name)] = remarks
+    return TypedColumns(columns, left_out, notes)
+
+
+def infer_column(
+    values: "pd.Series",
+    original: str,
+    conventions: Conventions | None = None,
+    taken: Iterable[str] = (),
+) -> tuple[Column, list[str]]:
+    """Return one feature column and what was decided about it.
+
+    Raises
+    ------
+    LeftOutError
+        With the reason, if a model can learn nothing from it.
+    """
+    conventions = conventions or Conventions()
+    name = identifier(original, taken)
+    wanted = conventions.kinds.get(original, "")
+    if wanted not in ("", *KINDS):
+        raise ValueError(f"{original}: {wanted!r} is no kind; take one of {', '.join(KINDS)}")
+    facts = Facts.of(values, original, conventions, numbers=wanted in ("", NUMBER))
+    _refuse(facts, bool(wanted))
+    makers = [MAKERS[wanted]] if wanted else list(MAKERS.values())
+    if not wanted and facts.native != "number" and TIME_NAME.search(original):
+        makers.insert(0, _as_time)  # numbers under such a name may be seconds since 1970
+    for make in makers:
+        reading = make(facts, conventions, bool(wanted))
+        if reading:
+            settings, notes = reading
+            column = Column(name, original, missing=facts.missing, **settings)
+            return column, facts.notes() + notes
+    raise LeftOutError(f"it cannot be read as {wanted}, as asked ({facts.example})")
+
+
+def label_column(
+    values: "pd.Series", original: str, conventions: Conventions | None = None
+) -> tuple[Column, list[str]]:
+    """Return how to read labels: categories always, by the same words for missing.
+
+    ``1``, ``1.0`` and ``"1"`` are one class; classes that differ only in case and spaces are
+    merged to the most frequent spelling, with a note.
+
+    Raises
+    ------
+    LeftOutError
+        If the column holds lists or objects, or nothing.
+    """
+    conventions = conventions or Conventions()
+    facts = Facts.of(values, original, conventions, numbers=False)
+    settings, notes = _category(facts, conventions, True)
+    return Column("label", original, missing=facts.missing, **settings), facts.notes() + notes
+
+
+def _refuse(facts: Facts, requested: bool) -> None:
+    """Leave out what carries nothing: empty, constant and unnamed columns, and ids."""
+    if not facts.values:
+        raise LeftOutError("it is empty")
+    if not facts.original.strip():
+        raise LeftOutError(f"it has no name ({facts.example}); give it one in the header")
+    one = len({spelling(plain(x)) for x in facts.values[:4]}) == 1
+    if one and (facts.present == facts.rows or facts.present < 2):
+        what = "it never changes" if facts.present == facts.rows else "it has a single value"
+        raise LeftOutError(f"{what} ({plain(facts.values[0])[:30]!r})")
+    if not requested and (reason := _id(facts)):
+        raise LeftOutError(reason)
+
+
+def _id(facts: Facts) -> str:
+    """Return why a column is an id, "" if it is none."""
+    distinct, present = len(facts.values), facts.present
+    named = bool(ID_NAME.search(facts.original))
+    if facts.native in ("number", "boolean", "time"):
+        return ""
+    if named and distinct >= 0.95 * present and present > 2:
+        return "it is an id, by its name and its values, which hardly repeat"
+    if facts.native == "whole":
+        counts = distinct == present >= FEW_TEXTS
+        counts = counts and max(facts.values) - min(facts.values) == distinct - 1
+        return "it counts the rows" if counts else ""
+    if distinct > 1 and all(UUID.fullmatch(x) for x in facts.texts[:100]):
+        return "it is an id (UUIDs)"
+    if distinct < present or present < FEW_TEXTS or _mean_words(facts) >= TEXT_WORDS:
+        return ""
+    few = replace(facts, values=facts.values[:FEW_VALUES], counts=facts.counts[:FEW_VALUES])
+    if _as_number(few, Conventions(), False) or _as_time(few, Conventions(), True, quiet=True):
+        return ""
+    return f"it is an id: no value repeats ({facts.example})"
+
+
+def _mean_words(facts: Facts) -> float:
+    words = sum(len(x.split()) * c for x, c in zip(facts.texts, facts.counts, strict=True))
+    return words / facts.present
+
+
+def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
+    words = {x.casefold() for x in facts.texts}
+    if facts.native == "boolean":
+        return {"kind": BOOLEAN}, []
+    allowed = words <= TRUTH.keys()
+    paired = any(words & pair for pair in PAIRS)
+    if facts.native or not allowed or not (paired or requested):
+        return None
+    return {"kind": BOOLEAN}, []
+
+
+def _as_number(facts: Facts, conventions: Conventions, requested: bool):
+    if facts.native in ("number", "whole"):
+        if facts.native == "whole" and max(map(abs, facts.values)) > EXACT:
+            return None
+        return {"kind": NUMBER}, _infinite(facts) + _stand_ins(facts.values, facts.counts)
+    reading = None if facts.native else _reads(facts, conventions)
+    if not reading or (_is_code(facts.strings) and not requested):
+        return None
+    marks, odd, notes = reading
+    signs = Counter(bare(x)[1] for x in facts.strings if x not in odd)
+    if len(signs.keys() - {""}) > 1:  # dollars beside euros, or beside percent, are no one number
+        return None
+    sign = next(filter(None, signs), "")
+    settings = {"kind": NUMBER, "decimal": marks[0], "thousands": marks[1], "sign": sign}
+    column = Column("", facts.original, missing=facts.missing, **settings)
+    try:
+        numbers = [None if x in odd else column.read_value(x) for x in facts.strings]
+    except CellError:  # too large to be exact
+        return None
+    notes = [*notes, *_sign_note(sign, signs), *_odd_note(facts, odd), *_infinite(facts)]
+    return settings, notes + _stand_ins(numbers, facts.counts)
+
+
+def _sign_note(sign: str, signs: Counter) -> list[str]:
+    mixed = f", {signs['']:,} different values without it too" if signs[""] else ""
+    return [f"{sign} is taken off the numbers, which stay as written{mixed}"] if sign else []
+
+
+def _odd_note(facts: Facts, odd: set[str]) -> list[str]:
+    """Take the few words among numbers for words for missing, and say so."""
+    if not odd:
+        return []
+    rows = sum(c for x, c in zip(facts.strings, facts.counts, strict=True) if x in odd)
+    facts.missing = (*facts.missing, *sorted({x.casefold() for x in odd}))
+    return [f"{', '.join(map(repr, sorted(odd)))} in {rows:,} rows: read as missing"]
+
+
+def _infinite(facts: Facts) -> list[str]:
+    """Say how many numbers are infinite."""
+    if facts.native:
+        endless = [i for i, value in enumerate(facts.values) if abs(value) == math.inf]
+    else:
+        endless = [i for i, text in enumerate(facts.strings) if text.casefold() in INFINITE]
+    rows = sum(facts.counts[i] for i in endless)
+    return [f"infinite numbers in {rows:,} rows: read as missing"] if rows else []
+
+
+def _reads(facts: Facts, conventions: Conventions):
+    """Return the marks that read all values (bar a few odd words), those words, and notes."""
+    first = [bare(x)[0] for x in facts.strings[:FEW_VALUES] if re.search(r"\d", x)]
+    if not fitting(first):  # most columns that are no numbers show it at once
+        return None
+    tokens = {x: bare(x)[0] for x in facts.strings if x.casefold() not in INFINITE}
+    distinct = set(tokens.values())
+    if not distinct:
+        return None
+    digits = [x for x in distinct if re.search(r"\d", x)]
+    odd = set()
+    if len(digits) < len(distinct):
+        odd = {x for x, token in tokens.items() if not re.search(r"\d", token)}
+        count = sum(c for x, c in zip(facts.strings, facts.counts, strict=True) if x in odd)
+        if len(odd) > ODD_WORDS or count > ODD_SHARE * facts.present or len(digits) < FEW_TEXTS:
+            return None
+    candidates = fitting(digits)
+    if not candidates:
+        return None
+    marks, notes = choose_marks(candidates, digits, conventions.decimal)
+    return marks, odd, notes
+
+
+def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> str:
+    """Return the decimal mark that columns with one reading only show; "" if they show none.
+
+    A column whose numbers can be read with either mark (1.234) follows the others.
+    """
+    shown = Counter()
+    for values in columns:
+        try:
+            facts = Facts.of(values.drop_duplicates().head(5_000), "", conventions)
+        except LeftOutError:
+            continue
+        tokens = [bare(x)[0] for x in facts.strings]
+        marks = {x[0] for x in fitting(tokens)} if tokens else set()
+        if len(marks) == 1:
+            shown[marks.pop()] += 1
+    if len(shown) != 1:
+        return ""  # the columns differ, or none shows it: each decides for itself
+    return next(iter(shown))
+
+
+def _is_code(texts: list[str]) -> bool:
+    """Whether digits are a code, such as a post code: some begin with 0."""
+    zeros = sum(bool(re.fullmatch(r"0\d+", x)) for x in texts)
+    return zeros > 0 and all(re.fullmatch(r"\d+", x) for x in texts)
+
+
+def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
+    """Name numbers far from the others that often stand for a missing one, such as -999."""
+    rows = {x: c for x, c in zip(numbers, counts, strict=True) if x in STAND_INS and c > 1}
+    if not rows:
+        return []
+    notes = []
+    for value, count in rows.items():
+        others = [x for x in numbers if x is not None and x != value]
+        if len(others) < 3:
+            continue
+        low, high = min(others), max(others)
+        if (value < 0 <= low) or not low - 2 * (high - low) <= value <= high + 2 * (high - low):
+            notes.append(f"{value:g} in {count:,} rows may stand for a missing value; it is kept")
+    return notes
+
+
+def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: bool = False):
+    if facts.native == "boolean":
+        return None
+    if facts.native == "time":
+        form = TimeFormat("iso", zone=conventions.zone)
+        return {"kind": TIME, "time": form}, []
+    named = requested or bool(TIME_NAME.search(facts.original))
+    try:
+        form, notes = decide(facts.values, conventions.order, conventions.zone)
+    except TimeError as error:
+        if requested and not quiet:
+            raise LeftOutError(str(error)) from error
+        return None
+    if form.layout in NUMERIC and not named:
+        return None
+    moments = [form.parse(x) for x in facts.values]
+    if None in moments:
+        return None
+    import numpy as np
+
+    times = series(moments, np.repeat(np.arange(len(moments)), facts.counts), None)
+    return {"kind": TIME, "time": form}, notes + far_times(times)
+
+
+def _as_text(facts: Facts, conventions: Conventions, requested: bool):
+    if facts.native:
+        return None
+    rare = len(facts.values) > max(FEW_TEXTS, min(0.2 * facts.present, MANY_TEXTS))
+    if not requested and (_mean_words(facts) < TEXT_WORDS or not rare):
+        return None
+    return {"kind": TEXT}, []
+
+
+def _category(facts: Facts, conventions: Conventions, requested: bool):
+    """Keep the different values; those that differ in case and spaces only become one."""
+    counts = Counter()
+    for text, count in zip(facts.texts, facts.counts, strict=True):
+        counts[text] += count
+    if len(counts) > MOST_FORMS:
+        return {"kind": CATEGORY}, [f"it holds {len(counts):,} different values"]
+    groups = {}
+    for text in counts:
+        groups.setdefault(spelling(text), []).append(text)
+    forms, merged = [], []
+    for texts in groups.values():
+        texts.sort(key=lambda text: (-counts[text], text))
+        forms.append(texts[0])
+        if len(texts) > 1:
+            others = ", ".join(f"{x!r} ({counts[x]:,})" for x in texts[1:4])
+            merged.append(f"{others} became {texts[0]!r}")
+    notes = [f"spellings of one value: {'; '.join(merged[:3])}"] if merged else []
+    tails = [x for x in facts.values if isinstance(x, str) and plain(x) != " ".join(x.split())]
+    if {plain(x) for x in tails} & set(facts.strings):
+        notes.append(f"whole numbers with and without .0 are one value (such as {tails[0]!r})")
+    if _is_code(facts.texts):
+        notes.append("digits with leading zeros are kept as a code, not as numbers")
+    return {"kind": CATEGORY, "forms": tuple(sorted(forms))}, notes
+
+
+# in this order each is tried; the last takes all
+MAKERS = {
+    BOOLEAN: _as_boolean,
+    NUMBER: _as_number,
+    TIME: _as_time,
+    TEXT: _as_text,
+    CATEGORY: _category,
+}
+
+
+def identifier(name: str, taken: Iterable[str] = ()) -> str:
+    """Return a column name of letters, digits and underscores that is not in `taken`."""
+    base = re.sub(r"\W+", "_", name).strip("_") or "column"
+    base = f"x_{base}" if base[0].isdigit() or base.lower() in RESERVED else base
+    used, unique, count = {x.casefold() for x in taken}, base, 1
+    while unique.casefold() in used:
+        count += 1
+        unique = f"{base}_{count}"
+    return unique
