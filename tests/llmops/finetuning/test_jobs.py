@@ -15,7 +15,8 @@ from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.finetuning import TuningError, jobs, tune
+from diptych.llmops.finetuning import jobs, tune
+from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
 
 LABELS = ["negative", "positive"]

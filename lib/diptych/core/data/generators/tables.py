@@ -68,9 +68,7 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
     )
     frame = pd.DataFrame(
         {
-            "customer_id": [
-                f"C{x:06d}" for x in rng.permutation(np.arange(100_000, 100_000 + rows))
-            ],
+            "customer_id": _customers(rng, rows),
             "snapshot_date": snapshot,
             "signup_date": signup,
             "plan": plan,
@@ -90,6 +88,10 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
         }
     )
     return _strings(frame)
+
+
+def _customers(rng: np.random.Generator, rows: int) -> list[str]:
+    return [f"C{x:06d}" for x in rng.permutation(np.arange(100_000, 100_000 + rows))]
 
 
 def claims(rows: int = 12_000, seed: int = 0) -> pd.DataFrame:
