@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.target import Target
 from diptych.llmops.finetuning import examples, jobs, lora, soft_prompt, weights
+from diptych.llmops.finetuning.jobs import Remote
 from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server import process
 
@@ -81,11 +81,7 @@ def tune(
     *,
     seed: int = 0,
     epochs: float | None = None,
-    remote: Target = jobs.REMOTE,
-    job: str = "",
-    budget: Budget | None = None,
-    usd_per_million: float | None = None,
-    poll_s: float = jobs.POLL_S,
+    remote: Remote | None = None,
     progress: bool = False,
 ) -> Tuned:
     """Fine-tune on labelled rows with the prompt of `variant`.
@@ -103,10 +99,8 @@ def tune(
     seed : int
     epochs : float, optional
         Passes over the rows; by default the method's own.
-    remote : Target
-        For ``"api"``: the endpoint and the model to tune.
-    job, budget, usd_per_million, poll_s
-        For ``"api"``: see `diptych.llmops.finetuning.jobs.tune`.
+    remote : Remote, optional
+        For ``"api"``: what is tuned where, and what it may cost.
     progress : bool
 
     Raises
@@ -116,17 +110,17 @@ def tune(
     TuningError, EndpointError, BudgetError
         If tuning fails; the message says why.
     """
-    check(method, variant, remote)
+    remote = remote or Remote()
+    check(method, variant, remote.target)
     if rows.empty:
         raise ValueError("rows: there are none to train on; label some first")
     began, records = time.monotonic(), rows.to_dict("records")
     if method == "api":
         conversations = jobs.conversations(variant.prompt, records)
         done = jobs.tune(
-            conversations, remote, epochs=int(epochs or 3), seed=seed, job=job, budget=budget,
-            usd_per_million=usd_per_million, poll_s=poll_s, progress=progress,
-        )  # fmt: skip
-        there = replace(remote, model=done.model, parameters=variant.target.parameters)
+            conversations, remote, epochs=int(epochs or 3), seed=seed, progress=progress
+        )
+        there = replace(remote.target, model=done.model, parameters=variant.target.parameters)
         tuned = replace(variant, target=there)
         facts = {"job": done.job, "trained_tokens": done.tokens}
         return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
