@@ -211,7 +211,7 @@ def run_prepared(
     dependencies.never("it runs notebooks itself")  # noted where a notebook calls this
     engine = engine or named()
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
-    lookup = entries.find(prepared, root, force)
+    lookup = entries.find(prepared, root, force, getattr(engine, "kernel", ""))
     if lookup.run is None:
         run = _execute(prepared, root, lookup, progress, engine)
         entries.add(run)

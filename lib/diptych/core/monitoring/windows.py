@@ -149,10 +149,18 @@ def split_windows(windows: list[str], alarm: str | None, learn: int, decide: int
         raise ValueError(
             f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and there "
             f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
-            "take fewer, or wait for more rows"
+            f"{_remedy(len(windows) - start)}"
         )
     decided = cut + decide
     return WindowSplit(alarm, windows[start:cut], windows[cut:decided], windows[decided:])
+
+
+def _remedy(left: int) -> str:
+    """Say what to do about windows that do not suffice for a retraining."""
+    finer = "cut the live rows finer: 4_serve with -p window=rows -p windows=12, then 5_monitor"
+    if left < 2:
+        return f"{finer}; or wait for later rows"
+    return f"take fewer (-p learn_windows={left - 1} -p decide_windows=1), or {finer}"
 
 
 def training_rows(data: pd.DataFrame, windows: pd.Series, split: WindowSplit) -> pd.DataFrame:

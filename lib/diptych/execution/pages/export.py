@@ -247,7 +247,8 @@ def _exporter():
     )
     exporter.register_filter("terminal", terminal)
     highlight = Highlight2HTML(pygments_lexer="python3", parent=exporter)
-    exporter.register_filter("highlight_code", highlight)
+    # a page that was too large is rendered again, with the same code
+    exporter.register_filter("highlight_code", functools.lru_cache(4096)(highlight))
     return exporter
 
 
