@@ -10,7 +10,7 @@ FORMATS = {
     "day": "%Y-%m-%d",
     "week": "%G-W%V",
     "month": "%Y-%m",
-    "quarter": "",  # strftime has none
+    "quarter": "%Y-Q",  # and its number, which strftime does not know
     "year": "%Y",
 }
 AUTO, ROWS = "auto", "rows"
@@ -45,7 +45,8 @@ def cut(live: pd.DataFrame, count: int, unit: str = AUTO, seed: int = 0) -> Peri
     """Name the window of each live row.
 
     By itself ("auto") a window is the shortest calendar unit of which there are `FEWEST` to `MOST`
-    with `LEAST` rows each, and else one of `count` batches of equal size. Dates far from all
+    with `LEAST` rows each (a longer one, if it makes as many), and else one of `count` batches of
+    equal size. Dates far from all
     others, such as 1970 or 2099, neither choose the unit nor make windows: their rows join the
     first or the last one.
 
@@ -129,18 +130,37 @@ def _far(times: pd.Series, first: pd.Timestamp, last: pd.Timestamp) -> tuple[str
 
 
 def _fitting(times: pd.Series) -> str:
+    chosen, windows = ROWS, 0
     for unit in FORMATS:
-        sizes = _calendar(times, unit).value_counts()
-        if FEWEST <= len(sizes) <= MOST and sizes.median() >= LEAST:
-            return unit
-    return ROWS
+        sizes = np.unique(_count(times, unit), return_counts=True)[1]
+        suits = FEWEST <= len(sizes) <= MOST and np.median(sizes) >= LEAST
+        # rows dated by the first of their month are as many days as months: months they are
+        if suits and windows in (0, len(sizes)):
+            chosen, windows = unit, len(sizes)
+    return chosen
+
+
+def _count(times: pd.Series, unit: str) -> np.ndarray:
+    """Return the number of each time's hour, day ... since 1970."""
+    instants = times.to_numpy("datetime64[us]")  # UTC
+    code, of, start = {
+        "hour": ("h", 1, 0),
+        "day": ("D", 1, 0),
+        "week": ("D", 7, 3),  # from Monday; 1970 began on a Thursday
+        "month": ("M", 1, 0),
+        "quarter": ("M", 3, 0),
+        "year": ("Y", 1, 0),
+    }[unit]
+    return (instants.astype(f"datetime64[{code}]").astype(np.int64) + start) // of
 
 
 def _calendar(times: pd.Series, unit: str) -> pd.Series:
+    _, first, window = np.unique(_count(times, unit), return_index=True, return_inverse=True)
+    firsts = times.iloc[first].dt  # written once a window: it takes long
+    names = firsts.strftime(FORMATS[unit])
     if unit == "quarter":
-        quarters = times.dt.quarter.astype("str")
-        return times.dt.strftime("%Y").str.cat(quarters, sep="-Q")
-    return times.dt.strftime(FORMATS[unit])
+        names = names + firsts.quarter.astype("str")
+    return pd.Series(names.to_numpy()[window], times.index, dtype="str")
 
 
 def _batches(times: pd.Series, count: int) -> pd.Series:

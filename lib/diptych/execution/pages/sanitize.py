@@ -273,6 +273,7 @@ def _align(tokens: list[dict]) -> None:
     for place, token in enumerate(tokens):
         kind, name = token["type"], token.get("name")
         if name == "table" and kind == "StartTag":
+            tables[-1].hold_table()
             tables.append(_Columns())
         elif name == "tr" and kind == "StartTag":
             tables[-1].next = 0
@@ -295,6 +296,11 @@ class _Columns:
     def add(self, cell: dict, text: str) -> None:
         self.cells.setdefault(self.next, []).append((cell, text))
         self.next += 1
+
+    def hold_table(self) -> None:
+        """Let the last cell, which a table begins in, be no number."""
+        if column := self.cells.get(self.next - 1):
+            column[-1] = (column[-1][0], "a table")
 
     def align(self) -> None:
         for cells in self.cells.values():
