@@ -194,10 +194,14 @@ def by_window(
         ``window``, ``model``, ``value``, ``low``, ``high`` (Wilson), ``n``.
     """
     lines = []
+    totals = {
+        model: right.groupby(right.index.map(windows)).agg(["sum", "size"])
+        for model, right in correct.items()
+    }
     for window in names:
-        for model, right in correct.items():
-            rows = right[right.index.map(windows) == window]
-            share = stats.wilson(int(rows.sum()), len(rows))
+        for model, total in totals.items():
+            right, rows = total.loc[window] if window in total.index else (0, 0)
+            share = stats.wilson(int(right), int(rows))
             lines.append({"window": window, "model": model} | asdict(share))
     return pd.DataFrame(lines, columns=["window", "model", "value", "low", "high", "n"])
 
