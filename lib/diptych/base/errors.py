@@ -53,6 +53,8 @@ class NotebookFailed(RuntimeError):  # noqa: N818 (reads as what happened)
     def __str__(self) -> str:
         under = f", under {self.label!r}" if self.label else ""
         what = f"{self.ename}: {self.evalue}" if self.evalue else self.ename
+        if self.ename == NotebookFailed.__name__:  # one it builds on, which says all of that itself
+            what = self.evalue.strip()
         lines = [f"{self.notebook} failed in cell {self.cell + 1}{under}: {what}"]
         if self.line:
             lines.append(f"The line: {self.line}")
@@ -63,5 +65,7 @@ class NotebookFailed(RuntimeError):  # noqa: N818 (reads as what happened)
     @property
     def line(self) -> str:
         """The cell's line at which it failed, "" if the traceback does not point at one."""
+        if self.ename == NotebookFailed.__name__:
+            return ""
         pointed = ARROW.search(self.traceback)
         return pointed[1].strip() if pointed else ""

@@ -64,7 +64,10 @@ class Profile:
         column that is missing throughout, the profile knows just that: any value is a shift.
         """
         if len(frame) < 2:
-            raise ValueError(f"The reference has {len(frame)} rows: a profile needs at least 2.")
+            raise ValueError(
+                f"The reference has {len(frame)} rows: a profile needs at least 2. Take more rows, "
+                "such as those of more windows (-p decide_windows=2)."
+            )
         if columns is None:
             columns = [name for name in frame if _kind(frame[name])]
         _require(frame, columns)

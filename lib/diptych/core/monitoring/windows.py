@@ -159,7 +159,7 @@ def _remedy(left: int) -> str:
     """Say what to do about windows that do not suffice for a retraining."""
     finer = "cut the live rows finer: 4_serve with -p window=rows -p windows=12, then 5_monitor"
     if left < 2:
-        return f"{finer}; or wait for later rows"
+        return f"wait for later rows, or {finer} (two live rows or more for each)"
     return f"take fewer (-p learn_windows={left - 1} -p decide_windows=1), or {finer}"
 
 
