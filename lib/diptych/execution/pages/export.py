@@ -241,6 +241,7 @@ def _exporter():
 
     exporter = CellExporter(
         template_name="diptych",
+        default_preprocessors=[],  # none of them changes a page, and each checks the notebook
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_anchor_links=True,
         embed_images=False,
