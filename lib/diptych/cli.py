@@ -25,6 +25,16 @@ ENGINE = click.option(
     help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
+KERNEL = click.option(
+    "--kernel", metavar="NAME",
+    help="Kernel to run in instead of the one the notebook was saved with, such as python3 for a "
+    "notebook of a conda environment that is not here.",
+)  # fmt: skip
+TRACEBACK = click.option(
+    "--traceback", is_flag=True, expose_value=False, is_eager=True,
+    callback=lambda context, _, shown: context.obj.update(traceback=shown),
+    help="If a notebook fails, show the whole traceback after the error.",
+)  # fmt: skip
 FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
@@ -44,9 +54,11 @@ def cli():
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
 @ENGINE
+@KERNEL
+@TRACEBACK
 @FORCE
 @OPEN
-def run(notebook, files, overrides, output, engine, force, open_page):
+def run(notebook, files, overrides, output, engine, kernel, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
     NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
@@ -55,9 +67,8 @@ def run(notebook, files, overrides, output, engine, force, open_page):
     from diptych.execution.engine import named
     from diptych.execution.runner import run_notebook
 
-    done = run_notebook(
-        notebook, files, overrides, engine=named(engine), outputs_root=output, force=force
-    )
+    engine = named(engine, kernel)
+    done = run_notebook(notebook, files, overrides, engine=engine, outputs_root=output, force=force)
     click.echo(done.folder)
     if open_page:
         _open(done.folder / "notebook.html")
@@ -87,8 +98,10 @@ def run(notebook, files, overrides, output, engine, force, open_page):
 )  # fmt: skip
 @click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
 @ENGINE
+@KERNEL
+@TRACEBACK
 @OPEN
-def sweep(notebook, files, overrides, workers, dask, engine, open_page, **options):
+def sweep(notebook, files, overrides, workers, dask, engine, kernel, open_page, **options):
     """Run NOTEBOOK at many points and compare them.
 
     The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
@@ -99,7 +112,8 @@ def sweep(notebook, files, overrides, workers, dask, engine, open_page, **option
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
     plan = plan_sweep(notebook, files, overrides, **options)
-    done = run_sweep(plan, workers=workers, dask=dask, engine=engine and named(engine))
+    chosen = named(engine, kernel) if engine or kernel else None
+    done = run_sweep(plan, workers=workers, dask=dask, engine=chosen)
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
@@ -149,6 +163,7 @@ def list_(notebook, as_json):
     help="Write the report here (default: site/).",
 )  # fmt: skip
 @ENGINE
+@TRACEBACK
 @FORCE
 @OPEN
 def report(scenario, overrides, site, engine, force, open_page):
@@ -169,6 +184,7 @@ def report(scenario, overrides, site, engine, force, open_page):
 @cli.command()
 @click.argument("notebook", nargs=-1)
 @ENGINE
+@TRACEBACK
 def notebooks(notebook, engine):
     """Run NOTEBOOK (default: all) and store its outputs.
 
@@ -306,8 +322,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     # A polite kill ends the kernel and keeps the partial run, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    wanted = {"traceback": False}
     try:
-        code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False, obj=wanted)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -318,7 +335,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(error, err=True)
         code = 2
     except NotebookFailed as error:
-        click.echo(f"\n{error}", err=True)
+        click.echo(f"\n{_failure(error, wanted['traceback'])}", err=True)
         code = 1
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; Python would complain once more
@@ -327,6 +344,15 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"{error.filename or 'diptych'}: {error.strerror or error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failure(error, traceback: bool) -> str:
+    """Return what to print of a failed notebook: what and where, what next, the traceback last."""
+    if not error.traceback:
+        return str(error)
+    if traceback or error.ename == "KernelDied":  # then it is what the process said last
+        return f"{error}\n\n{error.traceback.rstrip()}"
+    return f"{error}\nAdd --traceback to see all of the traceback."
 
 
 def _open(page: Path) -> None:

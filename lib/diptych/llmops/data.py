@@ -43,7 +43,10 @@ def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prom
     all_names = [prompt.name for prompt in prompts]
     for prompt in prompts:
         if all_names.count(prompt.name) > 1:
-            raise PromptError(f"prompts: two are called {prompt.name}; rename one")
+            raise PromptError(
+                f"prompts: two are called {prompt.name}, after their files; give one file another "
+                f"name, or take one of them: -p prompts=[{prompt.name}]"
+            )
         scorers.check_prompt(prompt, task.grader)
         if task.grader == LABEL and (missing := set(labels) - set(prompt.labels)):
             raise PromptError(

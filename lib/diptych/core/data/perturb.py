@@ -103,9 +103,8 @@ def _typos(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
 def mistyped(rng: random.Random, text: str) -> str:
     """Return a text with one typing error to `EVERY` words, in its last line only."""
     before, end, last = text.rpartition("\n")
-    for _ in range(max(1, len(last.split()) // EVERY)):
-        last = grammar.mistype(rng, last)
-    return before + end + last
+    errors = max(1, len(last.split()) // EVERY)
+    return before + end + grammar.mistype(rng, last, errors)
 
 
 def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, seed: int):

@@ -60,10 +60,14 @@ class Profile:
         """Profile the reference rows.
 
         `columns` left out takes every column of numbers, booleans, strings or categories.
-        ValueError for fewer than two rows, or a column that is absent, empty or of another kind.
+        ValueError for fewer than two rows, or a column that is absent or of another kind. Of a
+        column that is missing throughout, the profile knows just that: any value is a shift.
         """
         if len(frame) < 2:
-            raise ValueError(f"The reference has {len(frame)} rows: a profile needs at least 2.")
+            raise ValueError(
+                f"The reference has {len(frame)} rows: a profile needs at least 2. Take more rows, "
+                "such as those of more windows (-p decide_windows=2)."
+            )
         if columns is None:
             columns = [name for name in frame if _kind(frame[name])]
         _require(frame, columns)
@@ -211,8 +215,8 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
         )
     numbers = _floats(series) if kind == "numeric" else None
     present = series.dropna() if numbers is None else numbers[np.isfinite(numbers)].astype(float)
-    if not len(present):
-        raise ValueError(f"Column '{name}' is missing throughout: leave it out of the profile.")
+    if kind == "numeric" and not len(present):
+        return Numeric(0.0, 1.0, 0.0, 0.0, 0.0, (len(series), *[0] * FINE))
     if kind == "categorical":
         levels, most = _counts(series), min(LEVELS, max(8, len(present) // 20))
         if len(levels) > most:
@@ -280,7 +284,7 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
     counts, below, above = _histogram(_floats(series), column.low, column.high)
     p, q = (c / c.sum() for c in (np.array(column.counts), counts))
     row = {"missing": q[0], "ks": np.nan, "wasserstein": np.nan}
-    if q[0] < 1:
+    if max(p[0], q[0]) < 1:
         below_edge = [np.cumsum(c[1:]) / np.sum(c[1:]) for c in (column.counts, counts)]
         gap = np.abs(below_edge[0] - below_edge[1])[:-1]
         # area between the distribution functions: trapezoids over the bins, then the tails
@@ -289,7 +293,8 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
         row["ks"] = gap.max()
         row["wasserstein"] = moved / column.spread if column.spread else moved and math.inf
     middle = np.cumsum(p[1:]) - p[1:] / 2
-    group = np.minimum(middle / (1 - p[0]) * COARSE, COARSE - 1).astype(int) + 1
+    share = middle / (1 - p[0]) if p[0] < 1 else middle
+    group = np.minimum(share * COARSE, COARSE - 1).astype(int) + 1
     coarse = [np.bincount(np.append(0, group), c) for c in (column.counts, counts)]
     return row | _coarse_distances(*coarse) | {"shift": np.abs(np.cumsum(p - q)).max()}
 

@@ -129,7 +129,10 @@ class Record:
         record = self
         while record.notebook != notebook:
             if not record.upstream:
-                raise RecordError(f"{notebook}: run {self.id} does not build on it")
+                raise RecordError(
+                    f"{notebook}: run {self.id} does not build on it; give as upstream a run that "
+                    "does, or leave upstream empty"
+                )
             record = load(record.upstream)
         return record
 
