@@ -111,7 +111,7 @@ def create_app(
         try:
             body = await _body(request, limits)
             rows, ids = reader.parse(body, request.headers.get("content-type", ""))
-            answer = await batcher.submit(rows, ids, began)
+            answer = await batcher.submit(rows, ids, began, sorted(reader.ignored))
         finally:
             in_flight -= 1
         return Response(answer, media_type="application/json")
