@@ -42,7 +42,9 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
 
 def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:
     """Return the 95th percentile in milliseconds of one-row predictions, in this process."""
-    inputs = models.rows_of(rows.head(calls), model.kind, model.features)
+    rows = rows.head(calls)
+    # as an endpoint has read them
+    inputs = models.plain_rows(rows, model.columns.columns) if model.typed else model.rows_of(rows)
     taken = []
     for i in range(len(inputs)):
         began = time.perf_counter()
@@ -56,7 +58,7 @@ def add_reference(model: Model, folder: Path, rows: pd.DataFrame, seed: int) -> 
 
     `rows` must be rows the model was not fitted on, else its confidence looks too high.
     """
-    described = monitor.describe(model, models.rows_of(rows, model.kind, model.features))
+    described = monitor.describe(model, model.rows_of(rows))
     profile = Profile.fit(described, seed=seed).to_dict()
     write_atomic(folder / "reference.json", json.dumps(profile))
 
