@@ -1,8 +1,8 @@
 """Tasks: what is learnt, from which rows, how they are split, and how answers are graded.
 
-A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
-columns), ``label``, ``slice`` and ``split``; where the answer is a text, also the ``reference``
-that it is graded by. To add one, write a function that returns a `Task`,
+A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, typed
+columns, or float32 columns), ``label``, ``slice`` and ``split``; where the answer is a text, also
+the ``reference`` that it is graded by. To add one, write a function that returns a `Task`,
 put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
 your own file needs none of this.
 """
@@ -19,7 +19,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diptych.core.data import generators, readers, schema, sources, splits, versions
+from diptych.core.data import generators, readers, schema, sources, splits, stratify, versions
+from diptych.core.data.column import Column
+from diptych.core.data.facts import Conventions
 from diptych.core.data.generators import summaries, support
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
@@ -40,7 +42,7 @@ class Task:
     kind : str
         ``"text"``, ``"table"`` or ``"image"``.
     features : list of str
-        The columns a model reads; ``["text"]`` for text.
+        The columns a model reads; ``["text"]`` for text, the names of `columns` for a typed table.
     datasheet : str
         Markdown.
     rows : callable
@@ -62,7 +64,16 @@ class Task:
     from_user : bool
         Whether these are the user's own rows.
     notes : list of str
-        What was left out on loading; known once the rows are loaded.
+        What was left out or decided on loading; known once the rows are loaded.
+    columns : tuple of Column
+        How each feature of a typed table is read; empty for text, images and tables of plain
+        numbers.
+    guesses : DataFrame or None
+        What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
+        are loaded.
+    together : bool
+        Whether rows of equal content are in one split, so that equal rows in two are a leak;
+        known once the rows are loaded.
     """
 
     name: str
@@ -79,6 +90,9 @@ class Task:
     families: tuple[str, ...] = ()
     from_user: bool = False
     notes: list[str] = field(default_factory=list)
+    columns: tuple[Column, ...] = field(default=(), repr=False)
+    guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    together: bool = True
 
     def __post_init__(self) -> None:
         graders.get(self.grader)
@@ -96,7 +110,8 @@ class Task:
     @property
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
-        return schema.schema(self.features, reference=graders.get(self.grader).needs_reference)
+        reference = graders.get(self.grader).needs_reference
+        return schema.schema(self.features, reference, self.columns)
 
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
@@ -124,7 +139,10 @@ def get(
     text_column: str = "text",
     label_column: str = "label",
     time_column: str = "",
+    group_column: str = "",
+    read_options: str = "",
     seed: int = 0,
+    data_version: int = -1,
 ) -> Task:
     """Return a built-in task by name, or one over your own rows by their place.
 
@@ -133,21 +151,30 @@ def get(
     task : str
         A name in `BUILT_IN`, or a location that `readers.read_table` reads. A place whose
         rows were ingested before is not read again until the task's rows are loaded.
-    text_column, label_column, time_column : str
-        Columns of your own rows, see `schema.interpret`.
+    text_column, label_column, time_column, group_column : str
+        Columns of your own rows, see `schema.interpret`. Rows of one group are in one split.
+    read_options : str
+        How your own file is read where a guess was wrong, see `readers.parse_options`.
     seed : int
         Of the split.
+    data_version : int
+        Of the ingested rows whose columns the task has; -1 is the newest.
 
     Raises
     ------
     DataError
         If the name is unknown, the rows cannot be read, or a column is not as it must be.
     """
+    options = readers.parse_options(read_options)
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
         return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
     if sources.looks_like_location(task):
-        return _own(readers.resolve(task), (text_column, label_column, time_column), seed)
+        own = OwnRows(
+            readers.resolve(task), text_column, label_column, time_column, group_column,
+            read_options.strip(), options,
+        )  # fmt: skip
+        return _own(own, seed, data_version)
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(
@@ -247,39 +274,99 @@ def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) 
     return frame.assign(id=ids, time=schema.no_times(frame.index), label=labels, slice="")
 
 
-def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
-    digest = hashlib.sha256("\0".join((place, *chosen)).encode()).hexdigest()[:6]
-    slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(place).lower()).strip("-")[:40] or "data"
-    name = _seeded(f"{slug}-{digest}", seed)
-    notes: list[str] = []
+@dataclass(frozen=True)
+class OwnRows:
+    """Where your own rows lie and how they are read."""
 
-    @functools.cache
-    def interpreted() -> schema.Rows:
-        raw = readers.read_table(place, expected=chosen)
-        rows = schema.interpret(raw.frame, *chosen)
-        notes[:] = [*raw.notes, *rows.notes]
-        return rows
+    place: str
+    text_column: str = "text"
+    label_column: str = "label"
+    time_column: str = ""
+    group_column: str = ""
+    read_options: str = ""  # as they are written
+    options: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Return a name that no other place or way of reading shares."""
+        parts = [self.place, self.text_column, self.label_column, self.time_column]
+        if self.group_column or self.read_options:
+            parts += [self.group_column, self.read_options]
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:6]
+        slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(self.place).lower()).strip("-")[:40]
+        return f"{slug or 'data'}-{digest}"
+
+    def read(self) -> tuple[readers.RawTable, schema.Rows]:
+        """Return the table as its file has it, and the rows without their split.
+
+        Raises
+        ------
+        DataError
+            As `readers.read_table` and `schema.interpret` do.
+        """
+        columns = (self.text_column, self.label_column, self.time_column, self.group_column)
+        raw = readers.read_table(self.place, self.options, [name for name in columns if name])
+        conventions = Conventions(
+            # a point may be no more than the default: then the columns decide
+            decimal=self.options.get("decimal", raw.conventions.decimal.replace(".", "")),
+            order=self.options.get("dates", ""),
+            **({"missing": raw.conventions.missing} if "missing" in self.options else {}),
+        )
+        return raw, schema.interpret(raw.frame, *columns, conventions)
+
+
+def _own(own: OwnRows, seed: int, data_version: int) -> Task:
+    name = _seeded(own.name, seed)
+    task = Task(name, "table", [], "", None, seed, from_user=True)
+    read = functools.cache(own.read)
+
+    def describe(features: list[str], columns: tuple[Column, ...]) -> None:
+        task.features, task.columns = features, columns
+        task.kind = "text" if features == ["text"] else "table"
+        task.datasheet = OWN_SHEET.format(
+            place=readers.shown(own.place),
+            inputs="one text" if task.kind == "text" else f"{len(features)} columns",
+            label=own.label_column,
+            time=f"the column `{own.time_column}`" if own.time_column else "none",
+        )
+
+    def load(seed: int) -> pd.DataFrame:
+        raw, rows = read()
+        describe(rows.features, rows.columns)
+        frame = rows.frame.copy(deep=False)
+        assigned = _assign(rows, seed)
+        frame["split"] = pd.Series(assigned.split, index=frame.index, dtype="str")
+        task.notes[:] = [*raw.notes, *rows.notes, *assigned.notes]
+        task.guesses, task.together = raw.guessed(), assigned.together
+        return frame
+
+    task.rows = load
     # known rows are pinned by version, so their source may be gone
-    stored = versions.columns(name)
-    features = [c for c in stored if c not in FRAME] if stored else interpreted().features
+    stored = versions.meaning(name, data_version)
+    if stored:
+        describe([x for x in stored.names if x not in FRAME], stored.columns)
+    else:
+        rows = read()[1]
+        describe(rows.features, rows.columns)
+    return task
 
-    def rows(_: int) -> pd.DataFrame:
-        if changed := sorted(set(features) ^ set(interpreted().features)):
-            raise DataError(
-                f"task: {readers.shown(place)} and its data table {name} differ in the column "
-                f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
-            )
-        return interpreted().frame.copy(deep=False)
 
-    sheet = OWN_SHEET.format(
-        place=readers.shown(place),
-        inputs="one text" if features == ["text"] else f"{len(features)} numeric columns",
-        label=chosen[1],
-        time=f"the column `{chosen[2]}`" if chosen[2] else "none",
-    )
-    kind = "text" if features == ["text"] else "table"
-    return Task(name, kind, features, sheet, rows, seed, from_user=True, notes=notes)
+def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
+    """Split your own rows: as the file says, else so that every class can be in each split."""
+    frame = rows.frame
+    content = splits.content_hash(frame, rows.features)
+    try:
+        if rows.named_splits is not None:
+            assigned = stratify.file_splits(rows.named_splits.to_numpy(), content, seed)
+            # what the file says stands, equal rows in two splits or not
+            return replace(assigned, together=False)
+        times = None if frame["time"].isna().all() else frame["time"]
+        return stratify.assign(
+            content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,
+            repeats=rows.kind == "table",
+        )  # fmt: skip
+    except stratify.SplitError as error:
+        raise DataError(str(error)) from error
 
 
 OWN_SHEET = """# Datasheet: your own rows

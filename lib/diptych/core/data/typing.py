@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAIRS = tuple({true, false} for true, false in zip(TRUE, FALSE, strict=True))
-RESERVED = ("id", "time", "label", "slice", "split", "text")
+# names of canonical rows, and of what stages add to them
+RESERVED = ("id", "time", "label", "slice", "split", "text", "reference", "window")
 TEXT_WORDS = 3  # a column with so many words on average is text, if its values rarely repeat
 FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
 FEW_VALUES = 200  # different values looked at first
