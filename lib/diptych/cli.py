@@ -25,6 +25,8 @@ ENGINE = click.option(
     help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
+# parameters of training by which models of the same rows are told apart
+TELLS_APART = ("text_column", "label_column", "time_column", "group_column", "seed")
 FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
@@ -203,7 +205,15 @@ def serve():
 
 @serve.command("model")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--task", default="", help="Serve this task's champion instead of FOLDER.")
+@click.option(
+    "--task", default="",
+    help="Serve this task's champion instead of FOLDER: a name, or the path of your own rows.",
+)  # fmt: skip
+@click.option("--text-column", help="As in training, if several models learnt from these rows.")
+@click.option("--label-column", help="Likewise.")
+@click.option("--time-column", help="Likewise.")
+@click.option("--group-column", help="Likewise.")
+@click.option("--seed", type=int, help="Likewise.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
     help="Address to serve on; any but loopback needs a token.",
@@ -231,6 +241,8 @@ def serve_model(folder, task, token_env, **options):
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
+    parameters = {name: options.pop(name) for name in TELLS_APART}
+    columns = {name: value for name, value in parameters.items() if value is not None}
     from diptych.base.serving import ServeError, read_token
     from diptych.core.store.predictions import LedgerError
     from diptych.mlops.models.model import ModelError
@@ -241,7 +253,7 @@ def serve_model(folder, task, token_env, **options):
     except ServeError as error:
         raise click.UsageError(str(error)) from error
     try:
-        server.serve_model(folder, task=task, token=token, **options)
+        server.serve_model(folder, task=task, columns=columns, token=token, **options)
     except (ServeError, ModelError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -68,6 +68,8 @@ class Task:
     columns : tuple of Column
         How each feature of a typed table is read; empty for text, images and tables of plain
         numbers.
+    text_column : str
+        What your own file calls the column of texts.
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
@@ -91,6 +93,7 @@ class Task:
     from_user: bool = False
     notes: list[str] = field(default_factory=list)
     columns: tuple[Column, ...] = field(default=(), repr=False)
+    text_column: str = "text"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     together: bool = True
 
@@ -323,6 +326,7 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     def describe(features: list[str], columns: tuple[Column, ...]) -> None:
         task.features, task.columns = features, columns
         task.kind = "text" if features == ["text"] else "table"
+        task.text_column = own.text_column if task.kind == "text" else "text"
         task.datasheet = OWN_SHEET.format(
             place=readers.shown(own.place),
             inputs="one text" if task.kind == "text" else f"{len(features)} columns",

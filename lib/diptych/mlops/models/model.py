@@ -369,10 +369,8 @@ def json_records(frame, columns: Sequence[Column]) -> list[dict]:
     times = [column.kind == TIME for column in columns]
     records = []
     for row in plain_rows(frame, columns):
-        cells = [
-            iso(x) if time and x is not None else x for x, time in zip(row, times, strict=True)
-        ]
-        records.append(dict(zip(names, cells, strict=True)))
+        read = zip(names, row, times, strict=True)
+        records.append({n: iso(x) if time and x is not None else x for n, x, time in read})
     return records
 
 

@@ -7,12 +7,12 @@ and MLflow's input forms.
 import asyncio
 import hmac
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -181,6 +181,7 @@ def serve_model(
     folder: Path | None = None,
     *,
     task: str = "",
+    columns: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
     port: int = 8080,
     ledger: Path | None = None,
@@ -196,7 +197,10 @@ def serve_model(
     folder : Path, optional
         A saved model.
     task : str
-        In place of `folder`: the registered model whose champion is served.
+        In place of `folder`: the task, or the registered model, whose champion is served; your
+        own rows by their place, as training takes it.
+    columns : mapping of str to str, optional
+        The parameters that name columns of your own rows, if several models learnt from them.
     ledger : Path, optional
         The prediction log; by default the workspace's.
     name, endpoint, token
@@ -215,11 +219,12 @@ def serve_model(
         If the ledger cannot be used.
     """
     if folder is None:
-        from diptych.mlops.registry import ModelRegistry
+        from diptych.mlops.registry import RegistryError, champion_of
 
-        champion = ModelRegistry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
-        if champion is None:
-            raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
+        try:
+            champion = champion_of(task, columns or {})
+        except RegistryError as error:
+            raise ServeError(str(error)) from error
         folder, name = champion.folder, name or str(champion)
     model = _load(folder)
     _try_out(model)
