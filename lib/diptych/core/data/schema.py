@@ -8,12 +8,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from diptych.core.data import splits, stratify, typing
-from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TEXT, TIME, Column, TypedColumns
+from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, Column, TypedColumns
 from diptych.core.data.facts import Conventions, LeftOutError
 from diptych.core.data.sources import DataError
 from diptych.core.data.times import TimeError, read_times
@@ -282,9 +281,7 @@ def _refuse_labels(labels: pd.Series, name: str) -> None:
             )
 
 
-def _times(
-    raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str]
-) -> pd.Series:
+def _times(raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str]) -> pd.Series:
     """Return times in UTC; nulls without a time column."""
     if not name:
         return no_times(raw.index)
@@ -329,11 +326,19 @@ def _refuse_features(typed: TypedColumns, raw: pd.DataFrame, text_column: str) -
             f"text_column: there is {wanted} other column a model can use; {_listed(raw)} "
             f"{reasons + '. ' if reasons else ''}Name the column with the text."
         )
-    if text_column and all(column.kind == TEXT for column in typed.columns):
+    if text_column and all(_is_wordy(raw[column.original]) for column in typed.columns):
         raise DataError(
             f"text_column: there is no column 'text'; {_listed(raw)} Did you mean "
             f"{typed.columns[0].original!r}? To read all columns as a table, set it to ''."
         )
+
+
+def _is_wordy(values: pd.Series) -> bool:
+    """Whether a column holds sentences."""
+    values = values.dropna().head(1_000)
+    if not pd.api.types.is_string_dtype(values):
+        return False
+    return values.astype("str").str.split().str.len().mean() >= typing.TEXT_WORDS
 
 
 def _texts(raw: pd.DataFrame, name: str, parts: set[str], notes: list[str]) -> pd.Series:
