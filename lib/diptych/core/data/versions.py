@@ -133,6 +133,37 @@ def ingest(task: HasRows, *, why: str, who: str = "") -> Version:
     return _commit(task.name, "ingest", change, who, why, facts)
 
 
+def pin(name: str, ingested: Version, data_version: int) -> int:
+    """Return the version to use: the one just ingested, or the one pinned if it holds these rows.
+
+    Parameters
+    ----------
+    name : str
+        A task's name.
+    ingested : Version
+        As `ingest` returned it.
+    data_version : int
+        The pinned version; -1 pins none.
+
+    Raises
+    ------
+    DataError
+        If there is no such version, or its rows are others than those just ingested.
+    """
+    if data_version in (-1, ingested.number):
+        return ingested.number
+    known = history(name).set_index("version")["digest"]
+    if known.get(data_version) == ingested.digest:
+        return data_version
+    if data_version not in known.index:
+        read(name, data_version)  # says which versions there are
+    raise DataError(
+        f"data_version: the source of {name} has changed since version {data_version}: its rows "
+        f"are version {ingested.number} now. Set data_version to {ingested.number}, or to -1 to "
+        "always use the rows as they are."
+    )
+
+
 def append(name: str, frame: pd.DataFrame, *, why: str, who: str = "") -> Version:
     """Add rows to a table as a new version.
 
