@@ -17,7 +17,6 @@ MORE = {
     "llmops/finetuning/__init__.py:tune": 12,
     "llmops/finetuning/jobs.py:tune": 10,
     "llmops/server/llama.py:serve_or_find": 10,  # the options of `diptych serve llm`
-    "mlops/serving/app.py:serve_model": 9,  # the options of `diptych serve model`
 }
 
 

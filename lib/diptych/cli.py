@@ -243,6 +243,9 @@ def serve_model(folder, task, token_env, **options):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
     parameters = {name: options.pop(name) for name in TELLS_APART}
     columns = {name: value for name, value in parameters.items() if value is not None}
+    if task:
+        champion = _champion(task, columns)
+        folder, options["name"] = champion.folder, options["name"] or str(champion)
     from diptych.base.serving import ServeError, read_token
     from diptych.core.store.predictions import LedgerError
     from diptych.mlops.models.model import ModelError
@@ -253,8 +256,17 @@ def serve_model(folder, task, token_env, **options):
     except ServeError as error:
         raise click.UsageError(str(error)) from error
     try:
-        server.serve_model(folder, task=task, columns=columns, token=token, **options)
+        server.serve_model(folder, token=token, **options)
     except (ServeError, ModelError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _champion(task: str, columns: dict):
+    from diptych.mlops.registry import RegistryError, champion_of
+
+    try:
+        return champion_of(task, columns)
+    except RegistryError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -340,8 +340,8 @@ def learning_curve(
     Returns
     -------
     DataFrame
-        ``rows``, ``value``, ``low``, ``high``. A share that cannot be learnt from, such as too
-        few rows, has no value; the ``reason`` is then a column.
+        ``rows``, ``value``, ``low``, ``high``. A share that cannot be learnt from, for
+        example because it holds one class, has no value; the ``reason`` is then a column.
     """
     train, test = part(data, "train"), part(data, "test")
     curve = []

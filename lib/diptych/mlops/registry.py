@@ -55,7 +55,7 @@ def champion_of(task: str, columns: Mapping[str, str]) -> Version:
         If there is none, or several; the message lists what there is.
     """
     names = ModelRegistry(task).names()
-    fits = {task: {}} if task in names else _released(task, columns)
+    fits = {task: {}} if task in names and not columns else _released(task, columns)
     champions = {name: ModelRegistry(name).champion() for name in fits if name in names}
     champions = {name: version for name, version in champions.items() if version}
     if len(champions) == 1:
@@ -77,25 +77,21 @@ def champion_of(task: str, columns: Mapping[str, str]) -> Version:
 
 def _released(task: str, columns: Mapping[str, str]) -> dict[str, dict]:
     """Return the parameters of the models that were released for a task's rows, by name."""
-    place = _place(task)
+    from diptych.core.data import sources, tasks
+
     models = {}
     for run in runs.find_runs(RELEASE):
-        asked = run.result.get("task", {})
+        parameters = run.result.get("task", {})
         name = run.result.get("facts", {}).get("name")
-        same = _place(asked.get("task", "")) == place
-        if name and same and all(asked.get(key) == value for key, value in columns.items()):
-            models.setdefault(name, asked)
+        if not all(parameters.get(key) == value for key, value in columns.items()):
+            continue
+        try:
+            same = name == tasks.name_of(task, parameters)
+        except sources.DataError:  # no task and no place
+            break
+        if same:
+            models.setdefault(name, parameters)
     return models
-
-
-def _place(task: str) -> str:
-    """Return where own rows lie as one spelling, a task's name as it is."""
-    from diptych.core.data import readers, sources
-
-    try:
-        return readers.resolve(task) if sources.looks_like_location(task) else task
-    except sources.DataError:
-        return task
 
 
 def _shown(parameters: Mapping) -> str:

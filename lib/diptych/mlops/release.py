@@ -13,6 +13,7 @@ from diptych.core.monitoring.drift import Profile
 from diptych.mlops import build, monitor
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
+from diptych.mlops.registry import Version
 
 
 def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: str) -> Candidate:
@@ -38,6 +39,27 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),
     )
+
+
+def measure_champion(
+    champion: Version | None, rows: pd.DataFrame, grader: str
+) -> tuple[Candidate | None, str]:
+    """Measure the model in service on the candidate's test rows.
+
+    Returns
+    -------
+    candidate : Candidate or None
+        None if there is no champion, or it learnt from other columns than these rows have.
+    note : str
+        Why a champion could not be measured, else empty.
+    """
+    if champion is None:
+        return None, ""
+    try:
+        model = models.load(champion.folder)
+        return measure("champion", model, champion.folder, rows, grader), ""
+    except models.ModelError as error:
+        return None, f"The champion {champion} cannot be measured on these rows: {error}"
 
 
 def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:

@@ -11,7 +11,7 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
@@ -184,6 +184,22 @@ def get(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
         "of a CSV, Parquet or Delta table."
     )
+
+
+def name_of(task: str, parameters: Mapping) -> str:
+    """Return the name that a task has with parameters of `get`; nothing is read.
+
+    Raises
+    ------
+    DataError
+        If it is neither a task nor a place.
+    """
+    name = task
+    if task not in BUILT_IN:
+        columns = ("text_column", "label_column", "time_column", "group_column", "read_options")
+        chosen = {key: parameters[key] for key in columns if key in parameters}
+        name = OwnRows(readers.resolve(task), **chosen).name
+    return _seeded(name, parameters.get("seed", 0))
 
 
 def _seeded(name: str, seed: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from diptych.base import hashing
 from diptych.base.workspace import write_atomic
-from diptych.core.data.column import TEXT, TIME, Column, TypedColumns
+from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column, TypedColumns
 from diptych.core.data.times import iso
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.columns import ColumnFeatures
@@ -35,6 +35,10 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "ranker": extractive.Ranker,
 }
 FORMAT = 1
+# what typed columns are in canonical rows
+DTYPES = {
+    NUMBER: "float", BOOLEAN: "bool", CATEGORY: "str", TEXT: "str", TIME: "datetime64",
+}  # fmt: skip
 # not covered by the checksums: the card itself, and what is added after the model is saved
 ADDED = ("model.json", "reference.json")
 
@@ -93,7 +97,21 @@ class Model:
         return isinstance(self.encoder, ColumnFeatures)
 
     def rows_of(self, frame):
-        """Take what the model reads from canonical rows, see `rows_of`."""
+        """Take what the model reads from canonical rows, see `rows_of`.
+
+        Raises
+        ------
+        ModelError
+            If a column is not there, or is of another kind than the model learnt.
+        """
+        if missing := [name for name in self.features if name not in frame]:
+            raise ModelError(f"{missing[0]}: the rows have no such column, and the model reads it")
+        for column in self.encoder.columns if self.typed else ():
+            dtype = str(frame[column.name].dtype)
+            if not dtype.startswith(DTYPES[column.kind]):
+                raise ModelError(
+                    f"{column.name}: the rows hold {dtype}, and the model learnt a {column.kind}"
+                )
         return rows_of(frame, self.kind, self.features, self.typed)
 
     def inputs(self, rows: list):

@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,10 +177,8 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 def serve_model(
-    folder: Path | None = None,
+    folder: Path,
     *,
-    task: str = "",
-    columns: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
     port: int = 8080,
     ledger: Path | None = None,
@@ -190,42 +187,29 @@ def serve_model(
     token: str = "",
     handle: int | None = None,
 ) -> None:
-    """Serve a saved model, or the champion of a task, until SIGTERM.
+    """Serve a saved model until SIGTERM.
 
     Parameters
     ----------
-    folder : Path, optional
+    folder : Path
         A saved model.
-    task : str
-        In place of `folder`: the task, or the registered model, whose champion is served; your
-        own rows by their place, as training takes it.
-    columns : mapping of str to str, optional
-        The parameters that name columns of your own rows, if several models learnt from them.
     ledger : Path, optional
         The prediction log; by default the workspace's.
     name, endpoint, token
-        See `create_app`; `name` is by default the champion's or the folder's, `endpoint` is made
-        of the present time.
+        See `create_app`; `name` is by default the folder's, `endpoint` is made of the present
+        time.
     host, port, handle
         See `run`.
 
     Raises
     ------
     ServeError
-        If there is no champion, it cannot predict, or the address cannot be served on.
+        If the model cannot predict, or the address cannot be served on.
     models.ModelError
         If the folder holds no model.
     LedgerError
         If the ledger cannot be used.
     """
-    if folder is None:
-        from diptych.mlops.registry import RegistryError, champion_of
-
-        try:
-            champion = champion_of(task, columns or {})
-        except RegistryError as error:
-            raise ServeError(str(error)) from error
-        folder, name = champion.folder, name or str(champion)
     model = _load(folder)
     _try_out(model)
     with Predictions(ledger or workspace.ledger_path()) as book:

@@ -228,7 +228,7 @@ class Reader:
             raise InputError(f"{name}: row {i} is {_a(row)}; send a text")
         if len(row) > MOST_TEXT:
             raise InputError(f"text: row {i} has {len(row):,} characters; send up to {MOST_TEXT:,}")
-        if not row.strip():
+        if not any(mark.isprintable() and not mark.isspace() for mark in row):
             raise InputError(f"{self._spellings[0][0]}: row {i} is empty; send a text")
         return _whole(row, f"text: row {i}")
 
