@@ -266,7 +266,6 @@ def _claims() -> Task:
 
 def _people(name: str, generate: Callable, key: str, time: str, label: str, group: str) -> Task:
     """Return a typed table of one row a person: its columns are inferred, as a file's are."""
-
     raw = generate()
     raw = raw.rename(columns={key: "id"}).assign(slice=raw[group])
     known = schema.interpret(raw, "", label, time)
