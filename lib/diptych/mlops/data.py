@@ -4,12 +4,8 @@ import pandas as pd
 
 from diptych.core.evaluation import stats
 
-
-MOST_LINES = 8  # classes that a plot can tell apart
-PERIODS = (
-    (60, "%Y-%m-%d"),
-    (5 * 365, "%Y-%m"),
-)  # up to so many days, by day or month; else by year
+MOST_LINES = 10  # classes that a plot can tell apart
+PERIODS = ((60, "%Y-%m-%d"), (5 * 365, "%Y-%m"))  # up to so many days; else by year
 
 
 def class_share(data: pd.DataFrame) -> pd.DataFrame:
@@ -35,6 +31,7 @@ def class_share(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _period(times: pd.Series) -> str:
+    """Return by what part of a date rows of such times are counted."""
     early, late = times.quantile([0.05, 0.95])
     days = (late - early).days
     return next((form for most, form in PERIODS if days <= most), "%Y")
