@@ -144,6 +144,40 @@ def list_(notebook, as_json):
 
 
 @cli.command()
+@click.argument("file")
+@click.option("--text-column", default="text", metavar="NAME", help="The column with the text.")
+@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
+@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
+@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@click.option(
+    "--read-options", default="", metavar="OPTIONS",
+    help="What to read otherwise than guessed, such as 'separator=; decimal=,'.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file, as_json, **options):
+    """Show what is understood of FILE, and what to type next.
+
+    FILE is a path or an address of a table. Shown are the format as guessed, each column with its
+    kind, gaps and values, the classes, and what to look at, such as a column that tells the label.
+    """
+    from dataclasses import asdict
+
+    from diptych.core.data import inspection, readers
+    from diptych.core.data.sources import DataError
+    from diptych.core.data.tasks import OwnRows
+
+    try:
+        result = inspection.inspect_file(OwnRows(readers.resolve(file), **options))
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False, default=str))
+    else:
+        click.echo(inspection.as_text(result))
+    return 1 if result.problem else 0
+
+
+@cli.command()
 @click.argument("scenario", nargs=-1)
 @VALUES
 @click.option(

@@ -280,6 +280,10 @@ def test_options_of_reading_reach_the_reader(tmp_path):
     path.write_text("n|label\n" + "".join(f"{i},5|{'ab'[i % 2]}\n" for i in range(30)))
     task = tasks.get(str(path), read_options="separator=| decimal=,")
     assert sorted(task.load()["n"])[:2] == [0.5, 1.5]
+    path.write_text("n,m,label\n" + "".join(f"{i}.5,{i}.25,{'ab'[i % 2]}\n" for i in range(30)))
+    assert tasks.get(str(path), read_options="leave_out=m").features == ["n"]
+    with pytest.raises(DataError, match="leave_out=k: there is no such column"):
+        tasks.get(str(path), read_options="leave_out=k")
     with pytest.raises(DataError, match="read_options: there is no option decmal"):
         tasks.get(str(path), read_options="decmal=,")
 

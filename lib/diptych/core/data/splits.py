@@ -130,7 +130,10 @@ def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame
         If there are no live rows.
     """
     if live.empty:
-        raise ValueError("split: the data hold no live rows to serve; more rows are needed")
+        raise ValueError(
+            "split: the data hold no live rows to serve; name some 'live' in the column split, or "
+            "leave that column out"
+        )
     if live["time"].notna().all():
         ordered = live.sort_values(["time", "id"])
         window = ordered["time"].dt.strftime("%Y-%m")

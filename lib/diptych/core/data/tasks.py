@@ -22,7 +22,7 @@ import pyarrow as pa
 from diptych.core.data import generators, readers, schema, sources, splits, stratify, versions
 from diptych.core.data.column import Column
 from diptych.core.data.facts import Conventions
-from diptych.core.data.generators import summaries, support
+from diptych.core.data.generators import summaries, support, tables
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders
@@ -73,9 +73,6 @@ class Task:
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
-    together : bool
-        Whether rows of equal content are in one split, so that equal rows in two are a leak;
-        known once the rows are loaded.
     """
 
     name: str
@@ -95,7 +92,6 @@ class Task:
     columns: tuple[Column, ...] = field(default=(), repr=False)
     text_column: str = "text"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
-    together: bool = True
 
     def __post_init__(self) -> None:
         graders.get(self.grader)
@@ -168,14 +164,13 @@ def get(
     DataError
         If the name is unknown, the rows cannot be read, or a column is not as it must be.
     """
-    options = readers.parse_options(read_options)
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
         return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
     if sources.looks_like_location(task):
         own = OwnRows(
             readers.resolve(task), text_column, label_column, time_column, group_column,
-            read_options.strip(), options,
+            read_options.strip(),
         )  # fmt: skip
         return _own(own, seed, data_version)
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
@@ -278,12 +273,39 @@ def _summaries() -> Task:
     )  # fmt: skip
 
 
+@functools.cache
+def _churn() -> Task:
+    return _people("churn", tables.churn, "customer_id", "snapshot_date", "churned", "region")
+
+
+@functools.cache
+def _claims() -> Task:
+    return _people("claims", tables.claims, "policy_id", "reported_at", "fraud", "channel")
+
+
+def _people(name: str, generate: Callable, key: str, time: str, label: str, group: str) -> Task:
+    """Return a typed table of one row a person: its columns are inferred, as a file's are."""
+    raw = generate()
+    raw = raw.rename(columns={key: "id"}).assign(slice=raw[group])
+    known = schema.interpret(raw, "", label, time)
+
+    def rows(seed: int) -> pd.DataFrame:
+        return _assigned(known, seed)[0]
+
+    return Task(
+        name, "table", known.features, _datasheet(name), rows, labels=("no", "yes"),
+        columns=known.columns,
+    )  # fmt: skip
+
+
 BUILT_IN = {
     "reviews": _reviews,
     "tumours": _tumours,
     "digits": _digits,
     "support": _support,
     "summaries": _summaries,
+    "churn": _churn,
+    "claims": _claims,
 }
 
 
@@ -302,8 +324,12 @@ class OwnRows:
     label_column: str = "label"
     time_column: str = ""
     group_column: str = ""
-    read_options: str = ""  # as they are written
-    options: dict[str, str] = field(default_factory=dict)
+    read_options: str = ""
+
+    @functools.cached_property
+    def options(self) -> dict[str, str]:
+        """Return what `read_options` says; raises as `readers.parse_options` does."""
+        return readers.parse_options(self.read_options)
 
     @property
     def name(self) -> str:
@@ -315,29 +341,37 @@ class OwnRows:
         slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(self.place).lower()).strip("-")[:40]
         return f"{slug or 'data'}-{digest}"
 
-    def read(self) -> tuple[readers.RawTable, schema.Rows]:
-        """Return the table as its file has it, and the rows without their split.
+    def read_raw(self) -> readers.RawTable:
+        """Return the table as its file has it; raises as `readers.read_table` does."""
+        return readers.read_table(self.place, self.options, [x for x in self._columns if x])
 
-        Raises
-        ------
-        DataError
-            As `readers.read_table` and `schema.interpret` do.
-        """
-        columns = (self.text_column, self.label_column, self.time_column, self.group_column)
-        raw = readers.read_table(self.place, self.options, [name for name in columns if name])
-        conventions = Conventions(
-            # a point may be no more than the default: then the columns decide
-            decimal=self.options.get("decimal", raw.conventions.decimal.replace(".", "")),
-            order=self.options.get("dates", ""),
-            **({"missing": raw.conventions.missing} if "missing" in self.options else {}),
-        )
-        return raw, schema.interpret(raw.frame, *columns, conventions)
+    def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
+        """Return what the user and the file settle about numbers, gaps and dates."""
+        settled = {"order": self.options.get("dates", "")}
+        decimal = self.options.get("decimal", raw.conventions.decimal if raw else "")
+        if "decimal" in self.options or decimal == ",":  # a point may be no more than the default
+            settled["decimal"] = decimal
+        if raw and "missing" in self.options:
+            settled["missing"] = raw.conventions.missing
+        return Conventions(**settled)
+
+    def interpret(self, raw: readers.RawTable) -> schema.Rows:
+        """Return the rows without their split; raises as `schema.interpret` does."""
+        return schema.interpret(raw.frame, *self._columns, self.conventions(raw))
+
+    @property
+    def _columns(self) -> tuple[str, str, str, str]:
+        return self.text_column, self.label_column, self.time_column, self.group_column
 
 
 def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     name = _seeded(own.name, seed)
     task = Task(name, "table", [], "", None, seed, from_user=True)
-    read = functools.cache(own.read)
+
+    @functools.cache
+    def read() -> tuple[readers.RawTable, schema.Rows]:
+        raw = own.read_raw()
+        return raw, own.interpret(raw)
 
     def describe(features: list[str], columns: tuple[Column, ...]) -> None:
         task.features, task.columns = features, columns
@@ -353,11 +387,9 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     def load(seed: int) -> pd.DataFrame:
         raw, rows = read()
         describe(rows.features, rows.columns)
-        frame = rows.frame.copy(deep=False)
-        assigned = _assign(rows, seed)
-        frame["split"] = pd.Series(assigned.split, index=frame.index, dtype="str")
+        frame, assigned = _assigned(rows, seed)
         task.notes[:] = [*raw.notes, *rows.notes, *assigned.notes]
-        task.guesses, task.together = raw.guessed(), assigned.together
+        task.guesses = raw.guessed()
         return frame
 
     task.rows = load
@@ -371,15 +403,20 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     return task
 
 
+def _assigned(rows: schema.Rows, seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
+    """Return canonical rows with their split, and how they were split."""
+    frame, assignment = rows.frame.copy(deep=False), _assign(rows, seed)
+    frame["split"] = pd.Series(assignment.split, index=frame.index, dtype="str")
+    return frame, assignment
+
+
 def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
     """Split your own rows: as the file says, else so that every class can be in each split."""
     frame = rows.frame
     content = splits.content_hash(frame, rows.features)
     try:
         if rows.named_splits is not None:
-            assigned = stratify.file_splits(rows.named_splits.to_numpy(), content, seed)
-            # what the file says stands, equal rows in two splits or not
-            return replace(assigned, together=False)
+            return stratify.file_splits(rows.named_splits.to_numpy(), content, seed)
         times = None if frame["time"].isna().all() else frame["time"]
         return stratify.assign(
             content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,

@@ -192,7 +192,7 @@ class Recorder(Record):
         return self.stage(DATA).fact("data_version")
 
     def beside(self, notebook: str) -> Record:
-        """Return the latest run of a notebook of the other panel on the same rows, or make it.
+        """Return the latest run of a notebook of MLOps on the same rows, or make it.
 
         Raises
         ------
