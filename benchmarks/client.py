@@ -117,7 +117,7 @@ async def openai_aiohttp(url, requests, concurrency, measure):
 async def diptych(url, requests, concurrency, measure):
     from diptych.core.store.calls import Calls
     from diptych.llmops.client.ask import ask_many_async
-    from diptych.llmops.client.options import CallOptions
+    from diptych.llmops.client.call_options import CallOptions
     from diptych.llmops.client.target import Target
 
     target = Target(url, "mock", {"temperature": 0})

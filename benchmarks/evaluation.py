@@ -69,7 +69,7 @@ def as_rows(rows, round_=""):
 
 def diptych(url, rows, concurrency):
     from diptych.core.store.calls import Calls
-    from diptych.llmops.client.options import CallOptions
+    from diptych.llmops.client.call_options import CallOptions
     from diptych.llmops.client.target import Target
     from diptych.llmops.evaluation import evaluate
     from diptych.llmops.prompts.variant import Variant

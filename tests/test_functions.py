@@ -14,8 +14,6 @@ PARAMETERS = 8  # of a public function, besides self
 # what has more, and why
 MORE = {
     "core/plots/plots.py:line_with_band": 12,  # what is drawn, how it is labelled and described
-    "llmops/finetuning/__init__.py:tune": 12,
-    "llmops/finetuning/jobs.py:tune": 10,
     "llmops/server/llama.py:serve_or_find": 10,  # the options of `diptych serve llm`
 }
 

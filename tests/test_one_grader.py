@@ -15,7 +15,7 @@ from diptych.core.store.records import Record, RecordError
 from diptych.llmops import build as llm_build
 from diptych.llmops import data as llm_data
 from diptych.llmops import monitor
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.finetuning.jobs import conversations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from aiohttp import web
 
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 
 KEY = "the-right-key"

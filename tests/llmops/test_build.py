@@ -20,8 +20,8 @@ from diptych.core.store.records import Record, RecordError
 from diptych.llmops import build
 from diptych.llmops.client.ask import ask
 from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import chat_completions
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate

@@ -5,7 +5,7 @@ import pytest
 
 from diptych.core.store.calls import Calls
 from diptych.llmops import release
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant

@@ -12,8 +12,8 @@ from diptych.core.monitoring.text_drift import vocabulary
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
 from diptych.llmops import monitor, serve
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import Link
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import parse
 from diptych.llmops.prompts.variant import Variant

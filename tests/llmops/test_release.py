@@ -10,7 +10,7 @@ from llmops import fakes
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Limits, decide
 from diptych.llmops import release
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import checklist, evaluate
 from diptych.llmops.prompts.prompt import Prompt

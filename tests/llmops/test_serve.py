@@ -15,9 +15,9 @@ from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
 from diptych.llmops import serve
 from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import Link
 from diptych.llmops.client.load_test import unused_repeat
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant

@@ -22,11 +22,13 @@ def listen(host: str, port: int, token: str) -> socket.socket:
             f"host: {host!r} lets others in, so a token is needed; put one into an environment "
             "variable and name it with --token-env, or take 127.0.0.1"
         )
+    if not 0 <= port <= 65_535:  # the socket's own refusal leaves it open
+        raise ServeError(f"{host}, port {port}: there is none; take another --port, up to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise ServeError(f"{host}, port {port}: {reason}; take another --port or --host") from error
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L
 from diptych.core.store.records import Record, RecordError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate
 from diptych.llmops.prompts.variant import Variant

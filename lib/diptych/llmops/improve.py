@@ -17,7 +17,7 @@ from diptych.core.monitoring import windows as timeline
 from diptych.core.monitoring.windows import LOSS, WindowSplit, in_windows, outcome, split_windows
 from diptych.core.store.records import Record
 from diptych.llmops import data, release
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.evaluation.search import Search, optimise
 from diptych.llmops.prompts import candidates

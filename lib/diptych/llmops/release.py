@@ -10,8 +10,8 @@ from diptych.core.evaluation import stats
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.load_test import unused_repeat
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt

@@ -14,9 +14,9 @@ from diptych.base import notebook_progress as bars
 from diptych.base import workspace
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import Chain, Link, Reply
 from diptych.llmops.client.load_test import unused_repeat
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.request import opened, prepare
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.variant import Variant

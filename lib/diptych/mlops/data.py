@@ -21,7 +21,9 @@ def class_share(data: pd.DataFrame) -> pd.DataFrame:
     """
     rows = data[data["time"].notna()]
     rows = data if rows.empty else rows
-    period = rows["split"] if rows is data else rows["time"].dt.strftime("%Y-%m")
+    timed = rows is not data
+    period = rows["time"].dt.strftime(_period(rows["time"])) if timed else rows["split"]
+    shown = sorted(data["label"].value_counts().index[:MOST_LINES])
     lines = []
     for name, group in rows.groupby(period.to_numpy(), sort=True):
         for label in shown:

@@ -15,7 +15,7 @@ import pytest
 from page import Page
 
 from diptych.core.plots import html as figures
-from diptych.core.plots import plots
+from diptych.core.plots import plots, style
 from diptych.execution.pages.export import TEMPLATES
 
 DRAWING = """
@@ -172,7 +172,7 @@ def test_figures_of_one_page_share_no_id_and_find_their_own():
 def test_the_picture_takes_its_ink_from_the_page_and_loads_nothing():
     html = figures.figure_html(curve(), "a curve")
     colours = set(re.findall(r"#[0-9a-f]{6}\b", html))
-    assert colours <= {*figures.SERIES}
+    assert colours <= {*style.SERIES}
     assert 'fill="currentColor"' in html
     for unwanted in ("<style", "<metadata", "http", "DejaVu", "<?xml"):
         assert unwanted not in html
@@ -191,7 +191,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-@pytest.mark.parametrize("colour", figures.SERIES)
+@pytest.mark.parametrize("colour", style.SERIES)
 def test_series_are_legible_on_both_papers(colour):
     papers = re.findall(r"--paper: (#[0-9a-f]{6});", (TEMPLATES / "diptych.css").read_text())
     assert len(papers) == 2

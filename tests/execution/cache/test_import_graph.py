@@ -29,7 +29,7 @@ def test_imports_inside_functions_and_modules_run_by_name_count():
         "def f():\n    from diptych.core.evaluation.stats import wilson"
     )
     assert "llmops/server/llama.py" in names('run(["python", "-m", "diptych.llmops.server.llama"])')
-    assert "llmops/client/transport.py" in names("from diptych.llmops.client import endpoint")
+    assert "llmops/client/local_transport.py" in names("from diptych.llmops.client import endpoint")
 
 
 @pytest.mark.parametrize(

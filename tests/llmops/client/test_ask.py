@@ -18,9 +18,9 @@ from diptych.core.store.prices import Price
 from diptych.core.store.records import ReplayedLatency
 from diptych.llmops.client.ask import ask, ask_many, ask_many_async
 from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.capabilities import probe
 from diptych.llmops.client.formats import Format, chat_completions
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError, provider
 from diptych.llmops.client.request import estimate, prepare
 from diptych.llmops.client.target import Target
@@ -405,7 +405,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_calls(one, options, calls):
 RUN = """
 import sys
 from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 ask_many([f"a good film {i}" for i in range(200)], Target(sys.argv[1], "m", key_env="TEST_KEY"),
          CallOptions(calls=sys.argv[2], concurrency=4))
@@ -474,7 +474,7 @@ def test_the_local_server_killed_in_mid_stream_costs_one_retry(gguf, home, calls
 NOTEBOOK = """
 import sys
 from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.server import process
 model = sys.argv[1]

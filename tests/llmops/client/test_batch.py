@@ -19,7 +19,7 @@ from diptych.llmops.client import batch_job
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.batch import BatchError, ask_batch, cancel, costs
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import prepare
 from diptych.llmops.client.target import Target
 
@@ -170,7 +170,7 @@ def test_a_wait_that_is_over_leaves_the_batch_and_it_is_taken_up(fake, ask):
 RUN = """
 import sys
 from diptych.llmops.client.batch import ask_batch
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 ask_batch([f"a good film {i}" for i in range(6)], Target(sys.argv[1], "m", key_env="TEST_KEY"),
           CallOptions(calls=sys.argv[2]), poll_s=0.02)

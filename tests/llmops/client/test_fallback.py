@@ -11,8 +11,8 @@ import pytest
 from llmops import fakes
 
 from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import AllowanceError, Chain, Link, summary
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 

@@ -9,7 +9,7 @@ from llmops import fakes
 from llmops.fake_batch import FakeBatch
 
 from diptych.llmops.client import load_test
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 
 PROMPTS = [f"a {'bad' if i % 3 else 'good'} film {i}" for i in range(12)]

@@ -8,7 +8,7 @@ import pytest
 from llmops import fakes
 
 from diptych.core.evaluation import stats
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import checklist
 from diptych.llmops.evaluation.checklist import INJECTION, MINIMUM, NAMES, NEGATION, TYPOS, Case

@@ -7,7 +7,7 @@ import pytest
 from llmops import fakes
 
 from diptych.core.store.calls import Calls
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import judge, scorers
 from diptych.llmops.evaluation.judge import Judge

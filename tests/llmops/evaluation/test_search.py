@@ -7,7 +7,7 @@ from llmops import fakes
 
 from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import search
 from diptych.llmops.prompts import candidates, prompt

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from llmops import fakes
 
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import structured
 from diptych.llmops.evaluation.structured import Checked, SchemaError

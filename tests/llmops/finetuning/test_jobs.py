@@ -15,7 +15,8 @@ from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.finetuning import TuningError, jobs, tune
+from diptych.llmops.finetuning import Remote, jobs, tune
+from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
 
 LABELS = ["negative", "positive"]
@@ -45,8 +46,9 @@ def given(rows=ROWS):
     return jobs.conversations(PROMPT, rows.to_dict("records"))
 
 
-def run(at, rows=ROWS, **options):
-    return jobs.tune(given(rows), at, poll_s=0.01, **options)
+def run(at, rows=ROWS, epochs=3, seed=0, **options):
+    remote = Remote(at, **{"poll_s": 0.01} | options)
+    return jobs.tune(given(rows), remote, epochs=epochs, seed=seed)
 
 
 def test_a_job_is_uploaded_watched_and_its_model_returned(fake, at):
@@ -170,7 +172,7 @@ def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
     with fakes.serving(FakeFineTune("vllm", needs_key=False)) as fake:
         champion = build.Variant(PROMPT)
         remote = Target(fake.url, "gpt-small")
-        found = tune("api", champion, ROWS, tmp_path, remote=remote, poll_s=0.01)
+        found = tune("api", champion, ROWS, tmp_path, remote=Remote(remote, poll_s=0.01))
         assert found.facts == {"job": "ftjob-0", "trained_tokens": fake.trained("ftjob-0")}
         results = evaluate.evaluate([found.variant], ROWS, "label")
     assert results["correct"].all()
@@ -182,7 +184,7 @@ def test_a_wrong_method_is_told(home, tmp_path):
     with pytest.raises(ValueError, match=r"method: 'qlora' is not one of lora, soft_prompt"):
         tune("qlora", champion, ROWS, tmp_path)
     with pytest.raises(ValueError, match="remote: 'local' is the local model; take"):
-        tune("api", champion, ROWS, tmp_path, remote=Target())
+        tune("api", champion, ROWS, tmp_path, remote=Remote(Target()))
     with pytest.raises(ValueError, match="rows: there are none"):
         tune("lora", champion, ROWS.head(0), tmp_path)
     elsewhere = build.Variant(PROMPT, Target("openai"))

@@ -10,7 +10,7 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.llmops.client.ask import Answer
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.hallucination import uncertainty
 from diptych.llmops.hallucination.detector import Detector

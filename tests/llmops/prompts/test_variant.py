@@ -8,7 +8,7 @@ from llmops import fakes
 
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.evaluate import evaluate

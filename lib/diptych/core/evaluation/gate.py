@@ -1,6 +1,7 @@
 """The quality gate: one set of rules that decides releases in MLOps and LLMOps.
 
-A rule whose figure is missing blocks the release; only an explicit limit of None waives it.
+A rule whose figure is missing blocks the release; only an explicit limit of None waives it. The
+limits are parameters of the notebooks ``3_release`` and ``6_improve`` of both lifecycles.
 """
 
 import math

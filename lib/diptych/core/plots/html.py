@@ -4,74 +4,16 @@ The SVG holds no date, no random id and no colour of its own for text and axes, 
 equal from run to run and reads on light and dark pages alike.
 """
 
-import functools
 import hashlib
 import io
 import re
-from collections.abc import Callable
 from html import escape
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 
-# at least 3:1 on paper and on ink, and apart in the three common kinds of colour blindness
-SERIES = ("#12796d", "#b5711a", "#7450c8", "#df58ac")
-MARKERS = ("o", "s", "^", "D")
-WIDTH = 540  # of a figure, in CSS pixels
-STYLE = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.labelsize": 12.5,
-    "axes.prop_cycle": f"cycler('color', {list(SERIES)})",
-    "font.size": 12.5,
-    "grid.alpha": 0.15,
-    "grid.color": "black",
-    "grid.linewidth": 0.8,
-    "legend.fontsize": 12.5,
-    "legend.frameon": False,
-    "legend.title_fontsize": 12.5,
-    "lines.linewidth": 2,
-    "lines.markersize": 6,
-    "xtick.labelsize": 12,
-    "xtick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.labelsize": 12,
-    "ytick.major.size": 0,
-}
 SCROLL = 'class="scroll" style="overflow-x:auto" role="group" tabindex="0"'
-
-
-def styled(plot: Callable) -> Callable:
-    """Make a function draw in the house style, without touching anyone else's."""
-
-    @functools.wraps(plot)
-    def draw(*args, **kwargs):
-        from matplotlib import style
-
-        with style.context(["default", STYLE]):
-            return plot(*args, **kwargs)
-
-    return draw
-
-
-@styled
-def figure(height: int = 300, columns: int = 1):
-    """Return a matplotlib figure in the house style, and its axes.
-
-    Parameters
-    ----------
-    height : int
-        In CSS pixels; the width is always `WIDTH`.
-    columns : int
-        How many axes side by side.
-    """
-    from matplotlib.figure import Figure
-
-    fig = Figure((WIDTH / 72, height / 72), layout="constrained")
-    return fig, fig.subplots(1, columns)
 
 
 def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
-from diptych.core.plots.html import MARKERS, SERIES, figure, show, styled, table
+from diptych.core.plots.html import show, table
+from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 
 __all__ = [
     "drift_plot",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL", "Calls", "LedgerError", "request_hash"]
 
+# a new column is also a step of `MIGRATIONS` and `POSTGRES_MIGRATIONS` in `migrations`
 CALL = (
     "id", "time", "run", "endpoint", "model", "prompt_version", "request", "repeat", "input",
     "output", "response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",

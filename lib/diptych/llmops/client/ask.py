@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
 from diptych.llmops.client.budget import Budget
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import Format, Reply
-from diptych.llmops.client.options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.request import PreparedRequests, opened, prepare
 from diptych.llmops.client.target import Target

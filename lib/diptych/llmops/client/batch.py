@@ -17,7 +17,7 @@ from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import Answer, as_row, from_ledger
 from diptych.llmops.client.batch_job import BatchError, BatchJob, Here, Remote, Side, parts
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import PreparedRequests, opened, prepare
 from diptych.llmops.client.target import Target
 

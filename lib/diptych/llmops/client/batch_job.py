@@ -21,7 +21,7 @@ from diptych.base import workspace
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.ask import Answer, ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import PreparedRequests
 
 URL = "/v1/chat/completions"

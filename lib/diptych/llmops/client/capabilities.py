@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from diptych.llmops.client.ask import Answer
 from diptych.llmops.client.ask import ask as ask_one
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 

@@ -41,7 +41,7 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
     import openai
 
     if connection.begin is not None:
-        from diptych.llmops.client.transport import LocalClient
+        from diptych.llmops.client.local_transport import LocalClient
 
         settings["http_client"] = LocalClient(connection.begin)
     return openai.OpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
@@ -56,7 +56,7 @@ def async_client(target: Target | str = "local", **settings) -> "openai.AsyncOpe
     import openai
 
     if connection.begin is not None:
-        from diptych.llmops.client.transport import AsyncLocalClient
+        from diptych.llmops.client.local_transport import AsyncLocalClient
 
         settings["http_client"] = AsyncLocalClient(connection.begin)
     elif "http_client" not in settings:

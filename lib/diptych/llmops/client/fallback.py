@@ -16,7 +16,7 @@ from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import Answer, as_row, ask_many
 from diptych.llmops.client.budget import Budget, BudgetError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.request import opened, prepare
 from diptych.llmops.client.target import Target

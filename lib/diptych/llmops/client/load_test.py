@@ -10,7 +10,7 @@ import pandas as pd
 
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.batch import POLL_S, BatchError, ask_batch
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 
 LEVELS = (1, 8, 32)  # requests under way at once

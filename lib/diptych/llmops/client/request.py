@@ -13,7 +13,7 @@ from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, prompt_bytes
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import Provider
 from diptych.llmops.client.target import Target
 from diptych.llmops.server import process

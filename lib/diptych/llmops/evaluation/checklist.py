@@ -17,7 +17,7 @@ import yaml
 
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.evaluation import stats
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.variant import Variant
 

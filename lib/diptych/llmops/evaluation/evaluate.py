@@ -12,7 +12,7 @@ from diptych.base import notebook_progress as bars
 from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
 from diptych.llmops.client.ask import Answer, ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.variant import Variant

@@ -14,7 +14,7 @@ import pandas as pd
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import Answer, ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import SLOT, Prompt

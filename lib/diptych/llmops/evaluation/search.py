@@ -10,7 +10,7 @@ import pandas as pd
 from diptych.base import notebook_progress as bars
 from diptych.core.evaluation import stats
 from diptych.llmops.client.budget import BudgetError
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant

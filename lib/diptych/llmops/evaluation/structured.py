@@ -11,7 +11,7 @@ import pandas as pd
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 

@@ -61,28 +61,14 @@ def conversations(prompt: Prompt, rows: Iterable[Mapping]) -> list[dict]:
     ]
 
 
-def tune(
-    examples: Sequence[Mapping],
-    target: Target = REMOTE,
-    *,
-    epochs: int = 3,
-    seed: int = 0,
-    job: str = "",
-    budget: Budget | None = None,
-    usd_per_million: float | None = None,
-    poll_s: float = POLL_S,
-    wait_s: float = WAIT_S,
-    progress: bool = False,
-) -> Tuned:
-    """Fine-tune a model on conversations, and wait until it is done.
+@dataclass(frozen=True)
+class Remote:
+    """A model to tune at an endpoint, and what that may cost.
 
-    Parameters
+    Attributes
     ----------
-    examples : sequence of mappings
-        From `conversations`.
     target : Target
         The endpoint, and its model to tune.
-    epochs, seed : int
     job : str
         Id of a job to wait for; "" finds the job of this request, or starts it.
     budget : Budget, optional
@@ -92,6 +78,32 @@ def tune(
         dollars.
     poll_s, wait_s : float
         Seconds between two polls, and in all.
+    """
+
+    target: Target = REMOTE
+    job: str = ""
+    budget: Budget | None = None
+    usd_per_million: float | None = None
+    poll_s: float = POLL_S
+    wait_s: float = WAIT_S
+
+
+def tune(
+    examples: Sequence[Mapping],
+    remote: Remote,
+    *,
+    epochs: int = 3,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tuned:
+    """Fine-tune a model on conversations, and wait until it is done.
+
+    Parameters
+    ----------
+    examples : sequence of mappings
+        From `conversations`.
+    remote : Remote
+    epochs, seed : int
     progress : bool
         Show a bar and the job's messages.
 
@@ -104,31 +116,32 @@ def tune(
     EndpointError, BudgetError
         See `diptych.llmops.client.ask.ask_many`.
     """
+    target, job, budget = remote.target, remote.job, remote.budget
     model = target.model_name
     if not job and len(examples) < FEWEST:
         raise ValueError(f"rows: {len(examples)}; a job needs at least {FEWEST}")
     client = endpoints.client(target, max_retries=4)
     watch = _Watch(client, target, progress)
     if job:
-        return watch.until_done(job, poll_s, wait_s)
+        return watch.until_done(job, remote.poll_s, remote.wait_s)
     content = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in examples)
     facts = [target.provider.base_url, model, epochs, seed, content]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     known = watch.ask(_find, client, key)
     if known is not None:
-        return watch.until_done(known, poll_s, wait_s)
-    cost = _cost(examples, epochs, model, budget, usd_per_million)
+        return watch.until_done(known, remote.poll_s, remote.wait_s)
+    cost = _cost(examples, epochs, model, budget, remote.usd_per_million)
     if budget is not None:
         budget.take(cost)
     done = None
     try:
         begun = watch.ask(_begin, client, content.encode(), key, model, epochs, seed)
-        done = watch.until_done(begun, poll_s, wait_s)
+        done = watch.until_done(begun, remote.poll_s, remote.wait_s)
         return done
     finally:
         if budget is not None:
             trained = done.tokens if done else 0
-            budget.settle(cost, trained * (usd_per_million or 0.0) / 1e6, trained)
+            budget.settle(cost, trained * (remote.usd_per_million or 0.0) / 1e6, trained)
 
 
 def cancel(job: str, target: Target = REMOTE) -> str:

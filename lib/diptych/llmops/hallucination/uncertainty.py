@@ -19,7 +19,7 @@ import yaml
 
 from diptych.core.evaluation import stats
 from diptych.llmops.client.ask import Answer, ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.judge import Judge
 from diptych.llmops.hallucination.detector import Detector, threshold

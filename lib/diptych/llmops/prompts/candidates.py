@@ -13,7 +13,7 @@ from importlib import resources
 import yaml
 
 from diptych.llmops.client.ask import ask_many
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.pretrain.corpus import sentiment
 from diptych.llmops.pretrain.corpus.words import POLARITIES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import estimate
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt

@@ -1,7 +1,7 @@
 """The local model's server as a process: find it, start it, stop it.
 
 It is a process of its own that outlives its starter, is shared by all notebooks of a workspace,
-ends when idle and is started anew by the next request (`diptych.llmops.client.transport`).
+ends when idle and is started anew by the next request (`diptych.llmops.client.local_transport`).
 """
 
 import json

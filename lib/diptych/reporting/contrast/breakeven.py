@@ -9,7 +9,8 @@ import pandas as pd
 
 from diptych.core import contract
 from diptych.core.contract import DATA
-from diptych.core.plots.html import MARKERS, SERIES, figure, figure_html, show, styled
+from diptych.core.plots.html import figure_html, show
+from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 from diptych.core.store.prices import Price
 from diptych.reporting.contrast.evidence import Panel
 from diptych.reporting.contrast.measures import Assumptions, throughput

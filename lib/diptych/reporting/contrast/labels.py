@@ -6,7 +6,8 @@ import pandas as pd
 from diptych.core import contract
 from diptych.core.contract import BUILD, IMPROVE
 from diptych.core.evaluation import stats
-from diptych.core.plots.html import MARKERS, SERIES, figure, figure_html, show, styled
+from diptych.core.plots.html import figure_html, show
+from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 from diptych.reporting.contrast.evidence import LEFT, RIGHT, Panel, is_perturbed
 
 FITTED, SHOWN, TUNED = "a fitted model", "examples in a prompt", "a fine-tuned model"

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from diptych.base import workspace
 from diptych.base.secrets import Redactor
-from diptych.core.plots.html import SERIES, figure, figure_html, styled
+from diptych.core.plots.html import figure_html
+from diptych.core.plots.style import SERIES, figure, styled
 from diptych.execution.pages.export import provenance, render
 from diptych.execution.sweeps.sweep import Result, Trial
 from diptych.reporting.site.site import TEMPLATES

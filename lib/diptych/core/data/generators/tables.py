@@ -39,13 +39,13 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
     """
     rng = np.random.default_rng([seed, 1])
     month = np.sort(rng.integers(0, CHURN_MONTHS, rows))
-    snapshot = _days(CHURN_START, np.ceil(month * 30.4) + rng.integers(0, 30, rows))
     shifted = month >= CHURN_SHIFT
+    snapshot = _days(CHURN_START, np.ceil(month * 30.4) + rng.integers(0, 30, rows))
     tenure = np.minimum(rng.gamma(1.6, 14, rows), 90).round(1)  # months
     signup = snapshot - pd.to_timedelta((tenure * 30.4).astype(int), unit="D")
     plan = _choice(rng, list(PLANS), rows, (0.34, 0.31, 0.2, 0.15))
     plan = np.where(shifted & (rng.random(rows) < 0.3), NEW_PLAN[0], plan)
-    price = _worth(plan, PLANS | dict([NEW_PLAN]))
+    price = pd.Series(plan).map(PLANS | dict([NEW_PLAN])).to_numpy()
     contract = _choice(rng, CONTRACTS, rows, (0.55, 0.25, 0.2))
     payment = _choice(rng, PAYMENTS, rows, (0.27, 0.28, 0.15, 0.3))
     charge = (price * rng.normal(1, 0.06, rows) * np.where(shifted, 1.12, 1)).round(2)
@@ -66,10 +66,9 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
         - 0.3 * autopay
         + np.where(shifted & (contract == CONTRACTS[0]), 0.7, 0)
     )
-    numbers = rng.permutation(np.arange(100_000, 100_000 + rows))
     frame = pd.DataFrame(
         {
-            "customer_id": [f"C{x:06d}" for x in numbers],
+            "customer_id": _customers(rng, rows),
             "snapshot_date": snapshot,
             "signup_date": signup,
             "plan": plan,
@@ -81,11 +80,18 @@ def churn(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
             "monthly_charge": charge,
             "data_used_gb": _gaps(rng, pd.Series(used), 1 / 9),
             "support_calls": calls,
-            "satisfaction": _satisfaction(rng, mood),
+            # the satisfied answer more often
+            "satisfaction": _gaps(
+                rng, pd.Series(np.clip(mood.round(), 1, 5)), np.where(mood > 3.5, 0.3, 0.5)
+            ),
             "churned": np.where(_draw(rng, score), "yes", "no"),
         }
     )
     return _strings(frame)
+
+
+def _customers(rng: np.random.Generator, rows: int) -> list[str]:
+    return [f"C{x:06d}" for x in rng.permutation(np.arange(100_000, 100_000 + rows))]
 
 
 def claims(rows: int = 12_000, seed: int = 0) -> pd.DataFrame:
@@ -240,12 +246,6 @@ def _level(score: np.ndarray, share: float) -> float:
 def _gaps(rng, values: pd.Series, share) -> pd.Series:
     """Return values with a share of them missing."""
     return values.mask(pd.Series(rng.random(len(values)) < share))
-
-
-def _satisfaction(rng, mood: np.ndarray) -> pd.Series:
-    """Return marks from 1 to 5, with gaps: the satisfied answer more often."""
-    marks = pd.Series(np.clip(mood.round(), 1, 5))
-    return _gaps(rng, marks, np.where(mood > 3.5, 0.3, 0.5))
 
 
 def _smooth(rng, rows: int, hours: float) -> np.ndarray:

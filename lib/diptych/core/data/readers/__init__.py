@@ -4,8 +4,8 @@
 which a user corrects a guess.
 """
 
+from diptych.core.data.readers.formats import SUFFIXES, read_table, resolve, shown, stem
 from diptych.core.data.readers.options import OPTIONS, parse_options
-from diptych.core.data.readers.reading import SUFFIXES, read_table, resolve, shown, stem
 from diptych.core.data.readers.table import Conventions, Guess, RawTable
 
 __all__ = [

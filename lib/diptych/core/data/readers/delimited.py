@@ -1,7 +1,7 @@
 """Delimited text: CSV and its kin.
 
 Arrow parses (a million rows of 30 columns in a second); how the text is to be cut is found first,
-see `layout`.
+see `separators`.
 """
 
 import io
@@ -15,7 +15,7 @@ import pyarrow.csv
 from diptych.core.data.readers.conventions import conventions_of
 from diptych.core.data.readers.encoding import decoded
 from diptych.core.data.readers.header import has_header
-from diptych.core.data.readers.layout import SHOWN, Layout, layout_of
+from diptych.core.data.readers.separators import SHOWN, Layout, layout_of
 from diptych.core.data.readers.table import Guess, RawTable, Source
 from diptych.core.data.readers.tidy import named, refuse_repeated, tidied, without_unnamed
 from diptych.core.data.sources import DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core.store.records import Recorder
-from diptych.llmops.client.options import CallOptions
+from diptych.llmops.client.call_options import CallOptions
 
 NOTEBOOKS = sorted(Path(__file__).parents[3].glob("notebooks/llmops/*.ipynb"))
 

@@ -1,0 +1,150 @@
+"""The methods of fine-tuning, each with its settings: `tune` chooses one.
+
+Each takes a variant (prompt, model, parameters) and labelled rows. It returns the variant of
+the tuned model, which is evaluated, released and served like any other.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diptych.llmops.client.target import Target
+from diptych.llmops.finetuning import examples, jobs, lora, soft_prompt, weights
+from diptych.llmops.finetuning.jobs import Remote
+from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.server import process
+
+METHODS = ("lora", "soft_prompt", "api")
+LONGEST = 1024  # tokens of an example
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned model.
+
+    Attributes
+    ----------
+    variant : Variant
+        The prompt with the tuned model.
+    losses : list of float
+        Training loss by step.
+    rows, left_out : int
+        Rows it was trained on, and rows too long for the model.
+    seconds : float
+    facts : dict
+        Other values to record, such as a job's id.
+    """
+
+    variant: Variant
+    losses: list[float]
+    rows: int
+    left_out: int
+    seconds: float
+    facts: dict
+
+    def __str__(self) -> str:
+        summary = f"{self.rows:,} rows, {self.left_out:,} too long, {self.seconds:.0f} s"
+        if not self.losses:
+            return summary
+        first, last = np.mean(self.losses[:5]), np.mean(self.losses[-5:])
+        return f"{summary}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
+
+
+def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
+    """Refuse what `tune` cannot do, before any call is made or paid.
+
+    Raises
+    ------
+    ValueError, EndpointError
+        The message names the field, its value and the remedy.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}")
+    if method == "api" and remote.is_local:
+        raise ValueError("remote: 'local' is the local model; take the method lora for it")
+    if method != "api" and not variant.target.is_local:
+        raise ValueError(
+            f"method: {method} tunes the local model, but {variant.name} calls "
+            f"{variant.target.endpoint}; take the method api"
+        )
+
+
+def tune(
+    method: str,
+    variant: Variant,
+    rows: pd.DataFrame,
+    folder: Path,
+    *,
+    seed: int = 0,
+    epochs: float | None = None,
+    remote: Remote | None = None,
+    progress: bool = False,
+) -> Tuned:
+    """Fine-tune on labelled rows with the prompt of `variant`.
+
+    Parameters
+    ----------
+    method : str
+        One of `METHODS`.
+    variant : Variant
+        Its prompt is used. The local methods also tune its model, and replace its adapter.
+    rows : DataFrame
+        With ``label`` and the columns of the prompt.
+    folder : Path
+        Where an adapter or a model is written.
+    seed : int
+    epochs : float, optional
+        Passes over the rows; by default the method's own.
+    remote : Remote, optional
+        For ``"api"``: what is tuned where, and what it may cost.
+    progress : bool
+
+    Raises
+    ------
+    ValueError
+        See `check`; also if there are no rows.
+    TuningError, EndpointError, BudgetError
+        If tuning fails; the message says why.
+    """
+    remote = remote or Remote()
+    check(method, variant, remote.target)
+    if rows.empty:
+        raise ValueError("rows: there are none to train on; label some first")
+    began, records = time.monotonic(), rows.to_dict("records")
+    if method == "api":
+        conversations = jobs.conversations(variant.prompt, records)
+        done = jobs.tune(
+            conversations, remote, epochs=int(epochs or 3), seed=seed, progress=progress
+        )
+        there = replace(remote.target, model=done.model, parameters=variant.target.parameters)
+        tuned = replace(variant, target=there)
+        facts = {"job": done.job, "trained_tokens": done.tokens}
+        return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
+    file = process.model_file(variant.target.server.get("model"))
+    base = weights.load(file)
+    longest = min(LONGEST, base.model.config.max_position_embeddings)
+    end = base.model.config.eos_token_id
+    encoded, left_out = examples.encode(variant.prompt, records, file, end, longest)
+    make = _lora if method == "lora" else _soft_prompt
+    server, model, losses = make(base, encoded, folder, seed, epochs, progress)
+    server = {k: v for k, v in variant.target.server.items() if k != "adapters"} | server
+    tuned = replace(variant, target=replace(variant.target, model=model, server=server))
+    return Tuned(tuned, losses, len(encoded), left_out, time.monotonic() - began, {})
+
+
+def _lora(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+    schedule = replace(lora.SCHEDULE, epochs=epochs or lora.SCHEDULE.epochs)
+    tuned, losses = lora.tune(base, encoded, seed, schedule, progress=progress)
+    adapter = lora.to_gguf(tuned, folder / "adapter.gguf")
+    return {"model": str(base.path), "adapters": {"lora": str(adapter)}}, "lora", losses
+
+
+def _soft_prompt(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+    schedule = replace(soft_prompt.SCHEDULE, epochs=epochs or soft_prompt.SCHEDULE.epochs)
+    vectors, losses = soft_prompt.tune(base, encoded, seed, schedule, progress=progress)
+    file = soft_prompt.to_gguf(base, vectors, folder / "soft_prompt.gguf")
+    return {"model": str(file)}, "", losses
