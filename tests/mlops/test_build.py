@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from diptych.base.workspace import repo_root
 from diptych.core.data import readers, schema, tasks
 from diptych.core.evaluation import leaderboard
+from diptych.execution.declaration import read_parameters
 from diptych.mlops import build
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ModelError
@@ -59,6 +60,12 @@ def test_the_search_is_seeded_and_starts_with_the_defaults(family):
 
 def test_another_seed_searches_in_another_order():
     assert build.settings("xgboost", 10, seed=1) != build.settings("xgboost", 10, seed=2)
+
+
+def test_the_notebook_offers_every_family_of_a_kind_and_no_other():
+    notebook = repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
+    (family,) = (one for one in read_parameters(notebook) if one.name == "family")
+    assert set(family.choices) == {"auto"}.union(*models.FAMILIES.values())
 
 
 def test_every_family_has_a_space():

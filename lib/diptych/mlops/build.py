@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diptych.core.data.schema import sliced_by
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
@@ -382,7 +383,7 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     DataFrame
         ``name``, ``value``, ``low``, ``high``, ``n``, the weakest first.
     """
-    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    column = sliced_by(rows)
     title = column if column == "slice" else "class"
     names = sorted(rows[column].dropna().unique())
     groups = {f"{title} {name}": rows[column] == name for name in names}

@@ -34,7 +34,7 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
     return Candidate.from_rows(
         name,
         scores.correct,
-        slice_of=rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None,
+        slice_of=rows["slice"],
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),

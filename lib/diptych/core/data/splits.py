@@ -1,5 +1,7 @@
 """Split rows into train, validation, test and live rows: once, by content."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 
@@ -117,6 +119,12 @@ def near_copies(texts: pd.Series, of: np.ndarray) -> np.ndarray:
         alike = (minima[:, rows] == minima[:, others]).mean(axis=0) >= ALIKE
         near[long[rows[alike]]] = True
     return near
+
+
+def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return rows in an order that depends on their ids and the seed alone."""
+    keys = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in rows["id"]]
+    return rows.iloc[sorted(range(len(rows)), key=keys.__getitem__)]
 
 
 def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:

@@ -211,7 +211,8 @@ class Recorder(Record):
     def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
         """Record one value, with its interval if it has one (an `Estimate` brings its own).
 
-        The unit of a declared value comes from its contract.
+        The unit of a declared value comes from its contract, and its NaN is recorded as None: it
+        could not be measured.
 
         Raises
         ------
@@ -230,6 +231,8 @@ class Recorder(Record):
                     f"{name}: its unit is declared as {declared.unit!r}, not {unit!r}"
                 )
             unit = declared.unit
+            if value != value:  # NaN, which JSON does not have
+                value = low = high = None
         self.values[name] = {"value": value, "low": low, "high": high, "unit": unit}
         self._write()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.core.data.schema import sliced_by
 from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
 from diptych.llmops.client.ask import Answer, ask_many
@@ -146,7 +147,8 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
         for row, answer, grade in zip(rows, answers, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    numbers = [*COLUMNS[10:15], "score", "confidence"]
+    numbers = ["score", "confidence", "prompt_tokens", "completion_tokens", "usd",
+               "first_token_ms", "latency_ms"]  # fmt: skip
     texts = ["output", "predicted", "expected", "error", "grader"]
     return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
 
@@ -253,7 +255,7 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
 
 def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return each variant's mean score by slice, or by label where there is one slice only."""
-    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    column = sliced_by(rows)
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
     means = results.pivot_table(index=part, columns="variant", values="score", sort=False)
     means = means[list(results["variant"].unique())].sort_index()
