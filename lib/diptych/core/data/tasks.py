@@ -369,6 +369,10 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     task = Task(name, "table", [], "", None, seed, from_user=True)
 
     @functools.cache
+    def assigned(seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
+        return _assigned(read()[1], seed)
+
+    @functools.cache
     def read() -> tuple[readers.RawTable, schema.Rows]:
         raw = own.read_raw()
         return raw, own.interpret(raw)
@@ -387,10 +391,10 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     def load(seed: int) -> pd.DataFrame:
         raw, rows = read()
         describe(rows.features, rows.columns)
-        frame, assigned = _assigned(rows, seed)
-        task.notes[:] = [*raw.notes, *rows.notes, *assigned.notes]
+        frame, assignment = assigned(seed)
+        task.notes[:] = [*raw.notes, *rows.notes, *assignment.notes]
         task.guesses = raw.guessed()
-        return frame
+        return frame.copy(deep=False)
 
     task.rows = load
     # known rows are pinned by version, so their source may be gone

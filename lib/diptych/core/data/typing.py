@@ -183,12 +183,12 @@ def _mean_words(facts: Facts) -> float:
 
 
 def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
+    if facts.native:
+        return ({"kind": BOOLEAN}, []) if facts.native == "boolean" else None
     words = {x.casefold() for x in facts.texts}
-    if facts.native == "boolean":
-        return {"kind": BOOLEAN}, []
     allowed = words <= TRUTH.keys()
     paired = any(words & pair for pair in PAIRS)
-    if facts.native or not allowed or not (paired or requested):
+    if not allowed or not (paired or requested):
         return None
     return {"kind": BOOLEAN}, []
 
