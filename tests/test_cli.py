@@ -137,6 +137,20 @@ def test_a_workspace_that_cannot_be_made_is_named(diptych, repository, monkeypat
     assert err.startswith("DIPTYCH_HOME: ")
 
 
+def test_a_file_is_inspected(diptych, home, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("size;label\n" + "".join(f"{i},5;{'ab'[i % 2]}\n" for i in range(40)))
+    code, out, _ = diptych("inspect", str(path))
+    assert code == 0
+    for words in ("separator", "Columns", "size number", "a 20, b 20", "Next"):
+        assert words in " ".join(out.split())
+    content = json.loads(diptych("inspect", str(path), "--json")[1])
+    assert content["columns"][0]["values"] == "0.5 to 39.5"
+    assert content["command"].startswith("diptych run mlops/1_data -p task=")
+    code, _, err = diptych("inspect", str(tmp_path / "none.csv"))
+    assert (code, "there is no file" in err) == (1, True)
+
+
 def test_serve_model_names_its_options_and_what_it_needs(diptych):
     code, out, _ = diptych("serve", "model", "--help")
     assert code == 0

@@ -35,6 +35,8 @@ TRACEBACK = click.option(
     callback=lambda context, _, shown: context.obj.update(traceback=shown),
     help="If a notebook fails, show the whole traceback after the error.",
 )  # fmt: skip
+# parameters of training by which models of the same rows are told apart
+TELLS_APART = ("text_column", "label_column", "time_column", "group_column", "seed")
 FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
@@ -156,6 +158,40 @@ def list_(notebook, as_json):
 
 
 @cli.command()
+@click.argument("file")
+@click.option("--text-column", default="text", metavar="NAME", help="The column with the text.")
+@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
+@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
+@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@click.option(
+    "--read-options", default="", metavar="OPTIONS",
+    help="What to read otherwise than guessed, such as 'separator=; decimal=,'.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(file, as_json, **options):
+    """Show what is understood of FILE, and what to type next.
+
+    FILE is a path or an address of a table. Shown are the format as guessed, each column with its
+    kind, gaps and values, the classes, and what to look at, such as a column that tells the label.
+    """
+    from dataclasses import asdict
+
+    from diptych.core.data import inspection, readers
+    from diptych.core.data.sources import DataError
+    from diptych.core.data.tasks import OwnRows
+
+    try:
+        result = inspection.inspect_file(OwnRows(readers.resolve(file), **options))
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=1, ensure_ascii=False, default=str))
+    else:
+        click.echo(inspection.as_text(result))
+    return 1 if result.problem else 0
+
+
+@cli.command()
 @click.argument("scenario", nargs=-1)
 @VALUES
 @click.option(
@@ -219,7 +255,15 @@ def serve():
 
 @serve.command("model")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--task", default="", help="Serve this task's champion instead of FOLDER.")
+@click.option(
+    "--task", default="",
+    help="Serve this task's champion instead of FOLDER: a name, or the path of your own rows.",
+)  # fmt: skip
+@click.option("--text-column", help="As in training, if several models learnt from these rows.")
+@click.option("--label-column", help="Likewise.")
+@click.option("--time-column", help="Likewise.")
+@click.option("--group-column", help="Likewise.")
+@click.option("--seed", type=int, help="Likewise.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
     help="Address to serve on; any but loopback needs a token.",
@@ -247,6 +291,11 @@ def serve_model(folder, task, token_env, **options):
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
+    parameters = {name: options.pop(name) for name in TELLS_APART}
+    columns = {name: value for name, value in parameters.items() if value is not None}
+    if task:
+        champion = _champion(task, columns)
+        folder, options["name"] = champion.folder, options["name"] or str(champion)
     from diptych.base.serving import ServeError, read_token
     from diptych.core.store.predictions import LedgerError
     from diptych.mlops.models.model import ModelError
@@ -257,8 +306,17 @@ def serve_model(folder, task, token_env, **options):
     except ServeError as error:
         raise click.UsageError(str(error)) from error
     try:
-        server.serve_model(folder, task=task, token=token, **options)
+        server.serve_model(folder, token=token, **options)
     except (ServeError, ModelError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _champion(task: str, columns: dict):
+    from diptych.mlops.registry import RegistryError, champion_of
+
+    try:
+        return champion_of(task, columns)
+    except RegistryError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -109,6 +109,21 @@ def test_numbers_are_told_as_text():
     assert data.as_text(same, ["text"]) is same
 
 
+def test_typed_columns_are_written_by_their_kind():
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b"],
+            "label": ["x", "y"],
+            "sum": [16777217.0, 0.5],
+            "plan": pd.Series(["yearly", None], dtype="str"),
+            "paid": pd.array([True, None], "boolean"),
+            "since": pd.to_datetime(["2024-01-31", None], utc=True),
+        }
+    )
+    written = data.as_text(frame, ["sum", "plan", "paid", "since"])["text"].tolist()
+    assert written == ["sum 16777217, plan yearly, paid yes, since 2024-01-31", "sum 0.5"]
+
+
 def test_tokens_are_counted_as_the_model_reads_them(gguf, home):
     (prompt,) = data.choose(tasks.get("reviews"), ["few_shot"], LABELS)
     messages = prompt.messages({"text": "Great soup, and it's <b>hot</b>."})

@@ -190,11 +190,15 @@ def test_the_learning_curve_ends_at_the_model_itself_and_climbs():
 
 
 @pytest.mark.parametrize("kind", models.FAMILIES)
-def test_a_share_too_small_to_learn_from_has_no_line(kind):
+def test_a_share_too_small_to_learn_from_is_a_line_with_its_reason(kind):
     task = tasks.get(TASKS[kind])
     model = fitted(kind, "logistic")
     curve = build.learning_curve(sample(task.name), task, model, [0.0, 0.001, 1.0], seed=0)
-    assert len(curve) == 1
+    assert curve["value"].notna().tolist() == [False, False, True]
+    assert "at least two are needed" in curve["reason"][0]
+    assert curve["reason"][2] == ""
+    whole = build.learning_curve(sample(task.name), task, model, [1.0], seed=0)
+    assert list(whole) == ["rows", "value", "low", "high"]
 
 
 def test_slices_add_up_to_all_rows(scored):

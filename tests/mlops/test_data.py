@@ -32,6 +32,25 @@ def test_a_row_without_time_among_timed_ones_is_left_out():
     assert data.class_share(rows).drop_duplicates("period")["n"].sum() == 150
 
 
+@pytest.mark.parametrize(
+    ("days", "first", "periods"), [(1, "2024-01-01", 40), (30, "2024-01", 40), (365, "1990", 39)]
+)
+def test_the_period_follows_the_span_and_not_one_date_far_off(days, first, periods):
+    times = pd.date_range("2024-01-01" if days < 365 else "1990-01-01", periods=40, freq=f"{days}D")
+    rows = pd.DataFrame({"time": times.tz_localize("UTC"), "label": ["a", "b"] * 20, "split": ""})
+    rows.loc[39, "time"] = pd.Timestamp("2099-12-31", tz="UTC")
+    found = data.class_share(rows)["period"].drop_duplicates()
+    assert found.iloc[0] == first
+    assert len(found) == pytest.approx(periods, abs=2)
+
+
+def test_of_many_classes_the_most_frequent_are_shown():
+    labels = [f"c{i}" for i in range(40) for _ in range(i + 1)]
+    rows = pd.DataFrame({"time": pd.NaT, "label": labels, "split": "train"})
+    found = data.class_share(rows)
+    assert set(found["label"]) == {f"c{i}" for i in range(30, 40)}
+
+
 def test_duplicates_count_the_repeats():
     rows = pd.DataFrame({"text": ["a", "b", "a", "a"], "label": ["x", "x", "y", "x"]})
     assert data.duplicates(rows, ["text"]) == 2

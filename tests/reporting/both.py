@@ -17,7 +17,7 @@ ROWS = 500
 SCENARIO = Scenario("sentiment", "Sentiment", "Good or bad?", [], [])
 SECONDS = {"mlops": 30.0, "llmops": 60.0}
 TUNED = {"labels": 2000, "value": 0.945, "low": 0.92, "high": 0.96}
-TASK = {"task": "reviews", "data_version": 0, "seed": 0}
+TASK = {"task": "reviews", "data_version": -1, "seed": 0}
 
 
 def runs(root: Path, *, without: tuple = (), models=("local",), usd=0.0, wrong=(15, 100)):

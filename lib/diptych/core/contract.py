@@ -322,7 +322,7 @@ CONTRACTS = (
         ),
         (
             NAME,
-            Fact("version", "version of the data table", int),
+            Fact("data_version", "version of the data table that was checked", int),
             Fact("digest", "digest of that version"),
         ),
     ),

@@ -116,7 +116,8 @@ def note_request(run: Run) -> None:
 def latest(notebook: str, task: Mapping) -> Run | None:
     """Return the complete run of `notebook` with these shared parameters requested last.
 
-    A run of an earlier Diptych is left out: its notebook recorded other names.
+    A run of an earlier Diptych is left out: its notebook recorded other names. So is a run on
+    another content of the file that the task names (``source``), unless the file is gone.
     """
     root = workspace.runs()
     for folder in sorted(root.iterdir(), key=_requested, reverse=True):
@@ -126,8 +127,12 @@ def latest(notebook: str, task: Mapping) -> Run | None:
             run = load_run(folder.name, root)
         except LookupError:
             continue
-        complete = run.is_current and run.result.get("complete")
-        if complete and run.notebook == notebook and run.result.get("task") == task:
+        if run.notebook != notebook or not (run.is_current and run.result.get("complete")):
+            continue
+        recorded = dict(run.result.get("task") or {})
+        if "source" not in task:
+            recorded.pop("source", None)
+        if recorded == task:
             return run
     return None
 

@@ -59,17 +59,39 @@ def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prom
 def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Return rows with their features as one text, for a model that reads nothing else.
 
-    Rows of a text task stay as they are. For others ``text`` reads ``width 1.5, height 2``; a
+    Rows of a text task stay as they are. For others ``text`` reads ``width 1.5, plan yearly``; a
     missing value is left out.
     """
     if list(features) == ["text"]:
         return data
     names = [name.replace("_", " ") for name in features]
-    rows = data[list(features)].itertuples(index=False, name=None)
+    written = [_written(data[name]) for name in features]
     texts = [
-        ", ".join(f"{n} {v:.4g}" for n, v in zip(names, row, strict=True) if v == v) for row in rows
+        ", ".join(f"{n} {v}" for n, v in zip(names, row, strict=True) if v)
+        for row in zip(*written, strict=True)
     ]
     return data.drop(columns=list(features)).assign(text=texts)
+
+
+def _written(values: pd.Series) -> list[str]:
+    """Return a column's values as a text shows them, "" where one is missing."""
+    types = pd.api.types
+    if types.is_bool_dtype(values.dtype):
+        return ["" if pd.isna(x) else ("no", "yes")[bool(x)] for x in values]
+    if types.is_datetime64_any_dtype(values.dtype):
+        whole = (values.dropna() == values.dropna().dt.normalize()).all()
+        form = "%Y-%m-%d" if whole else "%Y-%m-%d %H:%M"
+        return ["" if pd.isna(x) else f"{x:{form}}" for x in values]
+    if types.is_numeric_dtype(values.dtype):
+        exact = values.dtype == "float64"  # of a typed table: whole numbers in full
+        return [_number(x, exact) if x == x else "" for x in values.tolist()]
+    return ["" if pd.isna(x) else str(x) for x in values]
+
+
+def _number(value: float, exact: bool) -> str:
+    if exact and value.is_integer() and abs(value) < 2**53:
+        return f"{value:.0f}"
+    return f"{value:.6g}" if exact else f"{value:.4g}"
 
 
 def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[tuple[dict, str]]:

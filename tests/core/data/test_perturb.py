@@ -138,6 +138,27 @@ def test_a_table_gets_noise_within_its_bounds_and_gaps():
     assert made.dtype == np.float32
 
 
+def test_a_typed_table_gets_noise_in_numbers_and_gaps_in_all_columns():
+    task = tasks.get("churn")
+    frame = task.load()
+    rows = by_way(perturb.rows(frame, task, 60, 0))
+    numbers = [column.name for column in task.columns if column.kind == "number"]
+    others = [name for name in task.features if name not in numbers]
+    known = frame.set_index("id")
+    noisy = rows[rows["way"] == "noise"].set_index("base")
+    before = known.loc[noisy.index]
+    same = (noisy[others] == before[others]) | (noisy[others].isna() & before[others].isna())
+    assert same.to_numpy().all()
+    present = before[numbers].notna()
+    assert (noisy[numbers] != before[numbers])[present].to_numpy()[present.to_numpy()].all()
+    lacking = rows[rows["way"] == "missing"].set_index("base")
+    before = known.loc[lacking.index]
+    new = lacking[task.features].isna() & before[task.features].notna()
+    assert (new.sum() > 0).all()
+    assert new.to_numpy().mean() == pytest.approx(perturb.MISSING, abs=0.05)
+    assert lacking[task.features].dtypes.equals(before[task.features].dtypes)
+
+
 def test_an_image_gets_noise_in_its_own_levels_and_moves_by_one_pixel():
     _, was, made = numbers("digits", "noise")
     assert (made == made.round()).all()

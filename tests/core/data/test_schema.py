@@ -35,52 +35,133 @@ def test_other_names_are_taken():
     assert rows.frame["time"].dt.year.eq(2024).all()
 
 
-def test_without_text_every_numeric_column_is_a_feature():
+def test_without_text_every_column_a_model_can_use_is_a_feature():
     raw = pd.DataFrame(
         {
             "Mean radius (cm)": ["1.5", "NA", " 2e3 ", "-1"],
-            "mean radius cm": ["1", "2", "3", "4"],
+            "mean radius cm": ["1", "2", "3", "5"],
             "1st": ["1", "2", "3", "inf"],
             "flag": ["True", "False", "true", "FALSE"],
-            "größe": ["1", "2", "3", "4"],
+            "größe": ["1", "2", "3", "7"],
             "time": ["9", "8", "7", "6"],
-            "colour": ["red", "1", "2", "3"],
+            "colour": ["red", "blue", "blue", "red "],
             "nothing": [None] * 4,
+            "same": ["x"] * 4,
+            "reference": ["1", "2", "2", "1"],
             "": ["0", "1", "2", "3"],
             "y": ["a", "b", "a", "b"],
         }
     )
     rows = interpret(raw, text="", label="y")
     assert rows.kind == "table"
-    assert rows.features == [
-        "Mean_radius_cm", "mean_radius_cm_2", "x_1st", "flag", "größe", "x_time",
-    ]  # fmt: skip
+    assert rows.features == [column.name for column in rows.columns]
+    kinds = {column.name: column.kind for column in rows.columns}
+    assert kinds == {
+        "Mean_radius_cm": "number", "mean_radius_cm_2": "number", "x_1st": "number",
+        "flag": "boolean", "größe": "number", "x_time": "number", "colour": "category",
+        "x_reference": "number",
+    }  # fmt: skip
     assert all(name.isidentifier() for name in rows.features)
-    values = rows.frame[rows.features]
-    assert (values.dtypes == np.float32).all()
-    np.testing.assert_array_equal(values["Mean_radius_cm"], [1.5, np.nan, 2000, -1])
-    assert values["flag"].tolist() == [1, 0, 1, 0]
-    assert np.isinf(values["x_1st"].iloc[3])
-    assert len(rows.notes) == 3
-    for name, reason in (("colour", "'red' in row 1"), ("nothing", "empty"), ("''", "no name")):
-        assert any(name in note and reason in note for note in rows.notes)
+    np.testing.assert_array_equal(rows.frame["Mean_radius_cm"], [1.5, np.nan, 2000, -1])
+    assert rows.frame["Mean_radius_cm"].dtype == np.float64
+    assert rows.frame["flag"].tolist() == [True, False, True, False]
+    assert rows.frame["colour"].tolist() == ["red", "blue", "blue", "red"]
+    assert rows.frame["x_1st"].isna().tolist() == [False, False, False, True]
+    for name, reason in (
+        ("'nothing'", "empty"), ("''", "no name"), ("'same'", "never changes"),
+        ("'1st'", "infinite numbers in 1 rows: read as missing"),
+    ):  # fmt: skip
+        assert any(name in note and reason in note for note in rows.notes), rows.notes
+
+
+def test_columns_have_the_types_of_their_kinds():
+    raw = pd.DataFrame(
+        {
+            "n": ["1", "2", "", "4"],
+            "b": ["yes", "no", "", "no"],
+            "c": ["u", "v", "", "v"],
+            "t": ["2024-01-01", "2024-01-02", "", "2024-01-05"],
+            "label": ["1", "0", "1", "0"],
+        }
+    )
+    rows = interpret(raw, text="")
+    types = schema.schema(rows.features, columns=rows.columns)
+    assert [str(types.field(x).type) for x in "nbct"] == [
+        "double", "bool", "string", "timestamp[us, tz=UTC]",
+    ]  # fmt: skip
+    assert rows.frame[rows.features].isna().to_numpy().tolist() == [
+        [False] * 4, [False] * 4, [True] * 4, [False] * 4,
+    ]  # fmt: skip
+    assert rows.frame["t"].dtype == "datetime64[us, UTC]"
+
+
+def test_large_whole_numbers_stay_apart():
+    raw = table(text=["16777217", "16777216", "16777218", "16777217"])
+    numbers = interpret(raw.rename(columns={"text": "n"}), text="").frame["n"]
+    assert numbers.tolist() == [16777217, 16777216, 16777218, 16777217]
 
 
 def test_typed_columns_mean_what_their_strings_mean():
     raw = pd.DataFrame(
         {
-            "a": [1, 2, 3, 4],
+            "a": [1, 2, 3, 5],
             "b": [True, False, True, True],
-            "c": pd.Categorical(["1", "2", "1", "2"]),
-            "d": pd.to_datetime(["2024-01-01"] * 4),
+            "c": pd.Categorical(["u", "v", "u", "v"]),
+            "d": pd.to_datetime(["2024-01-01", "2024-01-03", "2024-01-04", "2024-01-04"]),
             "label": [1.0, 0.0, 1.0, 0.0],
         }
     )
     typed = interpret(raw)
-    written = interpret(raw.drop(columns="d").astype("str"))
+    written = interpret(raw.astype("str"))
     pd.testing.assert_frame_equal(typed.frame, written.frame)
-    assert typed.notes == ["column 'd' was left out: it holds times"]
+    assert [column.kind for column in typed.columns] == ["number", "boolean", "category", "time"]
     assert typed.frame["label"].tolist() == ["1", "0", "1", "0"]
+
+
+def test_rows_without_label_text_or_time_are_left_out_and_counted():
+    raw = table(
+        text=["good film", "bad film", " ", "poor", "fine", "awful"],
+        label=["1", "0", "1", "0", "NaN", "0"],
+        when=["2024-01-01", "2024-01-02", "2024-01-03", None, "2024-01-05", "2024-01-06"],
+    )
+    rows = interpret(raw, time="when")
+    assert rows.frame["text"].tolist() == ["good film", "bad film", "awful"]
+    assert rows.frame.index.tolist() == [0, 1, 2]
+    counted = [note for note in rows.notes if "were left out" in note]
+    assert [note.split(" were")[0] for note in counted] == ["1 of 6 rows"] * 3
+    assert "no label (column 'label', first in row 5)" in counted[0]
+    assert "no text (column 'text', first in row 3)" in counted[1]
+    assert any("'NaN' (1); if one of these is a class" in note for note in rows.notes)
+
+
+def test_spellings_of_one_class_are_merged_and_said():
+    raw = table(text=list("abcdef"), label=["POS", "POS", "Pos", "neg", "neg ", "1.0"])
+    rows = interpret(raw)
+    assert rows.frame["label"].tolist() == ["POS", "POS", "POS", "neg", "neg", "1"]
+    assert any("'Pos' (1) became 'POS'" in note for note in rows.notes)
+
+
+def test_what_a_text_task_does_not_read_is_named():
+    (note,) = interpret(table(stars=["1", "2", "3", "4"])).notes
+    assert "only the text is read, not 'stars'" in note
+
+
+def test_fifty_and_more_classes_are_classes():
+    labels = [f"c{i}" for i in range(60)] * 20
+    rows = interpret(pd.DataFrame({"text": map(str, range(1200)), "label": labels}).astype("str"))
+    assert rows.frame["label"].nunique() == 60
+
+
+def test_splits_and_groups_of_the_file_are_kept_apart():
+    raw = table(split=["train", "Test", "dev", "train"], who=["u", "u", "v", "v"])
+    rows = schema.interpret(raw, "text", "label", "", "who")
+    assert rows.named_splits.tolist() == ["train", "Test", "dev", "train"]
+    assert rows.groups.tolist() == ["u", "u", "v", "v"]
+    assert "split" not in rows.frame
+    raw = table(split=["left", "right", "left", "left"])
+    rows = interpret(raw.rename(columns={"text": "z"}), text="")
+    assert rows.named_splits is None
+    assert "x_split" in rows.features
 
 
 def test_a_given_id_is_kept_and_one_that_repeats_is_not():
@@ -140,6 +221,13 @@ def test_typed_times_without_a_zone_are_utc():
 
 
 NOT_CLASSES = [f"c{i}" for i in range(51)]
+AMOUNTS = [f"{i}.5" for i in range(60)]
+REVIEWS = [
+    "fine to me all in all",
+    "not at all what I wanted",
+    "a waste of time",
+    "poor in the end",
+]
 
 
 @pytest.mark.parametrize(
@@ -150,22 +238,22 @@ NOT_CLASSES = [f"c{i}" for i in range(51)]
         (table(), {"text": "txt"}, "^text_column: .*'txt'.*Did you mean 'text'"),
         (table(), {"time": "when"}, "^time_column: there is no column 'when'"),
         (table(), {"text": "label"}, "^label_column and text_column: both name .*'label'"),
-        (table(), {"text": ""}, "^text_column: there is no numeric column"),
-        (table().rename(columns={"text": "review"}).replace("fine", "fine to me all in all, yes"),
-         {}, "there is no column 'text'.*Did you mean 'review'"),
+        (table(text=["x"] * 4), {"text": ""}, "^text_column: there is no other column a model can"),
+        (table(text=REVIEWS).rename(columns={"text": "review"}), {},
+         "there is no column 'text'.*Did you mean 'review'"),
         (table(label=["1"] * 4), {}, "'label' holds one class only, '1'"),
         (table(label=list("abcd")), {}, "holds 4 different values in 4 rows"),
         (pd.DataFrame({"text": ["x"] * 102, "label": NOT_CLASSES * 2}), {}, "holds 51 different"),
-        (table(label=["1", None, "0", None]), {}, "'label' is empty in 2 of 4 .* in row 2"),
-        (table(text=["a", "b", " ", "c"]), {}, "'text' is empty in 1 of 4 rows, first in row 3"),
+        (pd.DataFrame({"text": ["x"] * 600, "label": AMOUNTS * 10}), {}, "an amount and no class"),
+        (table(label=[None, None, "", " "]), {}, "^label_column: column 'label' is empty"),
+        (table(text=["", "", " ", None]), {}, "no row of 4 can be used: column 'text' is empty"),
+        (table().assign(label=[["a"], ["a", "b"], ["b"], ["a"]]), {}, "several classes a row"),
         (table().assign(text=[1, 2, 3, 4]), {}, "'text' holds int64, not text"),
         (table(when=["2024-01-01", "2024-01-02", "soon", "later"]), {"time": "when"},
-         "'when' holds 'soon' in row 3"),
+         "'when': it holds 'soon' in row 3"),
         (table(when=["1/2/2024", "13/13/2024", "1/2/2024", "3/4/2024"]), {"time": "when"},
-         "'when' holds '13/13/2024' in row 2"),
-        (table(when=["1700000000"] * 4), {"time": "when"}, "holds '1700000000' in row 1"),
-        (table(when=["2024-01-01", None, "2024-01-02", ""]), {"time": "when"},
-         "^time_column: column 'when' is empty in 2 of 4 rows"),
+         "'13/13/2024'"),
+        (table(when=["12", "13", "14", "15"]), {"time": "when"}, "^time_column: column 'when'"),
     ],
 )  # fmt: skip
 def test_wrong_columns_are_refused(raw, chosen, message):

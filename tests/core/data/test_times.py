@@ -184,3 +184,11 @@ def test_iso_gives_a_moment_that_is_read_again():
     moment = TimeFormat("iso").parse("2023-01-31 14:00:00.25")
     assert TimeFormat("epoch", unit="s").parse(times.iso(moment)) == moment
     assert datetime.fromisoformat(times.iso(moment)).tzinfo == UTC
+
+
+def test_plain_times_read_at_once_are_those_read_one_by_one():
+    plain = ["2023-01-31", "2024-02-29 23:59:59", "1969-07-20T20:17:40", "2999-12-31"]
+    times, form, _ = read_times(pd.Series(plain))
+    assert times.astype("int64").tolist() == [form.parse(text) for text in plain]
+    with pytest.raises(TimeError, match="2023-02-30"):
+        read_times(pd.Series([*plain, "2023-02-30"]))

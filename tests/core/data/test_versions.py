@@ -110,7 +110,7 @@ def test_who_is_the_user_by_default(monkeypatch):
 def test_why_is_needed(why, home):
     with pytest.raises(DataError, match=r"^why: it is empty"):
         ingest(frame(range(3)), why)
-    assert versions.columns("sizes") is None
+    assert versions.meaning("sizes") is None
 
 
 def test_appended_rows_are_added_and_old_versions_stay():
@@ -189,14 +189,14 @@ def test_what_is_not_there_is_named():
             call("sizes")
     with pytest.raises(DataError, match="there is no table sizes yet"):
         versions.append("sizes", frame([1]), why="test")
-    assert versions.columns("sizes") is None
+    assert versions.meaning("sizes") is None
     ingest(frame(range(3)))
     with pytest.raises(DataError, match="no version 4 of sizes; it has only version 0"):
         versions.read("sizes", 4)
     ingest(frame(range(4)))
     with pytest.raises(DataError, match=r"^data_version: .*no version -2 .*it has versions 0 to 1"):
         versions.read("sizes", -2)
-    assert versions.columns("sizes") == list(frame([1]))
+    assert versions.meaning("sizes").names == list(frame([1]))
 
 
 def test_a_write_that_was_cut_short_leaves_the_table_as_it_was():
@@ -204,7 +204,7 @@ def test_a_write_that_was_cut_short_leaves_the_table_as_it_was():
     folder = workspace.tables() / "sizes"
     folder.mkdir()
     (folder / "part-00000-cut.snappy.parquet").write_bytes(b"PAR1")
-    assert versions.columns("sizes") is None
+    assert versions.meaning("sizes") is None
     ingest(frame(range(3)))
     (folder / "part-00001-cut.snappy.parquet").write_bytes(b"PAR1")
     assert len(versions.read("sizes")) == 3

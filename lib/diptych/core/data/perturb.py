@@ -1,7 +1,8 @@
 """Perturbed test rows: the same for both panels, their labels known by construction.
 
-Texts get typing errors and, where that surely turns the label, *not*; tables get noise and missing
-values; images get noise and a shift. How a row is perturbed depends on its id and the seed.
+Texts get typing errors and, where that surely turns the label, *not*; tables get noise in their
+numbers and missing values; images get noise and a shift. How a row is perturbed depends on its id
+and the seed.
 """
 
 import random
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.data import splits
+from diptych.core.data.column import NUMBER
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats
@@ -89,6 +91,9 @@ def _ways(task: Task) -> dict[str, Callable]:
         # only of the built-in reviews is it known which words carry the label
         negate = task.base == "reviews"
         return {"typos": _typos} | ({"negation": _negation} if negate else {})
+    if task.columns:
+        numbers = any(column.kind == NUMBER for column in task.columns)
+        return ({"noise": _typed_noise} if numbers else {}) | {"missing": _typed_missing}
     if task.kind == "table":
         return {"noise": _noise, "missing": _missing}
     return {"noise": _noise, "shift": _shift} if task.kind == "image" else {}
@@ -196,6 +201,27 @@ def _missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.D
     return _changed(test.head(most), task, "missing", seed, change)
 
 
+def _typed_noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    """Add noise to the numbers of a typed table; its other columns stay as they are."""
+    names = [column.name for column in task.columns if column.kind == NUMBER]
+    scale = data.loc[data["split"] == "train", names].std().fillna(0).to_numpy() * TABLE_NOISE
+    chosen = test.head(most).copy()
+    noise = [_generator("noise", seed, name).normal(size=len(names)) for name in chosen["id"]]
+    chosen[names] += np.asarray(noise).reshape(len(chosen), len(names)) * scale
+    return chosen
+
+
+def _typed_missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    """Take values out of a typed table, of whatever kind."""
+    chosen = test.head(most).copy()
+    width = len(task.features)
+    gaps = [_generator("missing", seed, name).random(width) < MISSING for name in chosen["id"]]
+    gaps = np.asarray(gaps).reshape(len(chosen), width)
+    for at, name in enumerate(task.features):
+        chosen[name] = chosen[name].mask(gaps[:, at])
+    return chosen
+
+
 def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     """Move square images by one pixel in one of four directions; what comes in is blank."""
     side = round(len(task.features) ** 0.5)
@@ -214,12 +240,16 @@ def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change) -> p
     """Return rows with `change` made to the numbers of each, by its own random numbers."""
     values = chosen[task.features].to_numpy(np.float64)
     changed = [
-        change(row, np.random.default_rng(_rng(way, seed, name).getrandbits(64)))
+        change(row, _generator(way, seed, name))
         for row, name in zip(values, chosen["id"], strict=True)
     ]
     changed = np.asarray(changed, dtype=np.float32).reshape(values.shape)
     frame = pd.DataFrame(changed, columns=task.features, index=chosen.index)
     return pd.concat([chosen.drop(columns=task.features), frame], axis=1)[chosen.columns]
+
+
+def _generator(way: str, seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng(_rng(way, seed, name).getrandbits(64))
 
 
 def _rng(way: str, seed: int, name: str) -> random.Random:

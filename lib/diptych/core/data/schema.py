@@ -1,28 +1,29 @@
 """What the columns of your own table mean: from raw columns to canonical rows.
 
 Canonical rows are what every stage reads: ``id``, ``time`` (UTC or null), the features
-(``text``, or float32 columns), ``label``, ``slice`` and ``split``.
+(``text``, or typed columns), ``label``, ``slice`` and ``split``.
 """
 
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pandas.tseries.api import guess_datetime_format
 
-from diptych.core.data import splits
+from diptych.core.data import splits, stratify, typing
+from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, Column, TypedColumns
+from diptych.core.data.facts import Conventions, LeftOutError
 from diptych.core.data.sources import DataError
+from diptych.core.data.times import TimeError, read_times
 from diptych.core.evaluation.graders import REFERENCE
 
 FRAME = ("id", "time", "label", "slice", "split")
-MOST_CLASSES = 50
-TEXT_WORDS = 3  # a column of strings with so many words on average is taken for text
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?")
-TRUTH = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
+FILLED = ("id", "label", "slice", "split", "text", REFERENCE)  # never null
+MOST_SLICES = 50
+MOST_CLASSES = 1_000
+MANY_CLASSES, FEWEST_ROWS = 50, 5  # above so many classes each needs so many rows on average
+ARROW = {NUMBER: pa.float64(), BOOLEAN: pa.bool_(), TIME: pa.timestamp("us", "UTC")}
 
 
 @dataclass(frozen=True)
@@ -32,31 +33,61 @@ class Rows:
     Attributes
     ----------
     frame : DataFrame
-        ``id``, ``time``, the features, ``label``, ``slice``.
+        ``id``, ``time``, the features, ``label``, ``slice``. Rows without a label (or text, or
+        time, where there is such a column) are left out.
     kind : str
         ``"text"`` or ``"table"``.
     features : list of str
-        ``["text"]``, or the numeric columns, their names made into identifiers.
+        ``["text"]``, or the typed columns, their names made into identifiers.
     notes : list of str
-        What was left out, and why.
+        What was left out or decided, and why.
+    typed : TypedColumns
+        How each feature column is read; empty for text.
+    label : Column or None
+        How labels are read.
+    groups, named_splits : Series or None
+        The group of each row, and the split that the file names.
     """
 
     frame: pd.DataFrame
     kind: str
     features: list[str]
     notes: list[str] = field(default_factory=list)
+    typed: TypedColumns = field(default_factory=lambda: TypedColumns([]))
+    label: Column | None = None
+    groups: pd.Series | None = None
+    named_splits: pd.Series | None = None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The typed feature columns; none for text."""
+        return tuple(self.typed.columns)
 
 
-def schema(features: list[str], reference: bool = False) -> pa.Schema:
-    """Return the types of canonical rows; only ``time`` and numbers may be null."""
-    numbers = [] if features == ["text"] else features
+def schema(
+    features: list[str], reference: bool = False, columns: Sequence[Column] = ()
+) -> pa.Schema:
+    """Return the types of canonical rows; only ``time`` and feature columns may be null.
+
+    Parameters
+    ----------
+    features : list of str
+    reference : bool
+        Whether the rows hold a reference to grade answers by.
+    columns : sequence of Column
+        Of a typed table; without them the features are float32.
+    """
+    numbers = [] if features == ["text"] or columns else features
     strings = ["label", *([REFERENCE] if reference else []), "slice", "split"]
+    typed = [pa.field(column.name, ARROW.get(column.kind, pa.string())) for column in columns]
+    texts = features if features == ["text"] else []
     return pa.schema(
         [
             pa.field("id", pa.string()),
             pa.field("time", pa.timestamp("us", "UTC")),
+            *typed,
             *(pa.field(name, pa.float32()) for name in numbers),
-            *(pa.field(name, pa.string()) for name in [*features[: not numbers], *strings]),
+            *(pa.field(name, pa.string()) for name in [*texts, *strings]),
         ]
     )
 
@@ -79,7 +110,14 @@ def no_times(index: pd.Index) -> pd.Series:
     return pd.Series(pd.NaT, index=index, dtype="datetime64[us, UTC]")
 
 
-def interpret(raw: pd.DataFrame, text_column: str, label_column: str, time_column: str) -> Rows:
+def interpret(
+    raw: pd.DataFrame,
+    text_column: str,
+    label_column: str,
+    time_column: str,
+    group_column: str = "",
+    conventions: Conventions | None = None,
+) -> Rows:
     """Turn raw columns into canonical rows.
 
     Parameters
@@ -87,62 +125,67 @@ def interpret(raw: pd.DataFrame, text_column: str, label_column: str, time_colum
     raw : DataFrame
         As `readers.read_table` returns it.
     text_column : str
-        "", or the default name ``text`` where no column holds text, makes every numeric column
-        a feature.
-    label_column, time_column : str
-        `time_column` may be "". A column ``id`` of distinct values becomes the id, a column
-        ``slice`` the slice.
+        "", or the default name ``text`` where there is no such column, makes every column that a
+        model can use a feature.
+    label_column, time_column, group_column : str
+        The last two may be "". A column ``id`` of distinct values becomes the id, a column
+        ``slice`` the slice, a column ``split`` of such words the split.
+    conventions : Conventions, optional
+        What the user or the file settles about numbers, gaps and dates.
 
     Raises
     ------
     DataError
         If a column is not there, or its values are not what the parameter needs.
     """
-    chosen = {"label_column": label_column, "text_column": text_column, "time_column": time_column}
+    conventions = conventions or Conventions()
+    chosen = {
+        "label_column": label_column,
+        "text_column": text_column,
+        "time_column": time_column,
+        "group_column": group_column,
+    }
+    _refuse_twice(chosen)
+    notes: list[str] = []
+    is_text = _has_text(raw, text_column)
+    label, labels = _labels(raw, label_column, conventions, notes)
+    raw, labels = _complete(raw, labels, chosen if is_text else chosen | {"text_column": ""}, notes)
+    _refuse_labels(labels, label_column)
+    frame = pd.DataFrame(index=raw.index)
+    frame["time"] = _times(raw, time_column, conventions, notes)
+    named = _named_splits(raw, {*chosen.values()})
+    parts = {*filter(None, chosen.values()), "id", "slice"}
+    parts |= {"split"} if named is not None else set()
+    if is_text:
+        kind, features, typed = "text", ["text"], TypedColumns([])
+        frame["text"] = _texts(raw, text_column, parts, notes)
+    else:
+        typed = typing.infer(raw, conventions, exclude=parts)
+        _refuse_features(typed, raw, text_column)
+        kind, features = "table", [column.name for column in typed.columns]
+        notes += typed.sentences()
+        frame = pd.concat([frame, typed.read(raw)], axis=1)
+    frame["label"] = labels
+    frame["slice"] = _slices(raw, notes)
+    frame.insert(0, "id", _ids(raw, frame, features, notes))
+    groups = raw[group_column] if group_column else None
+    return Rows(frame, kind, features, notes, typed, label, groups, named)
+
+
+def _refuse_twice(chosen: dict[str, str]) -> None:
     named = [name for name in chosen.values() if name]
     if twice := [name for name in named if named.count(name) > 1]:
         where = " and ".join(key for key, name in chosen.items() if name == twice[0])
         raise DataError(f"{where}: both name the column {twice[0]!r}; each needs its own.")
-    frame = pd.DataFrame(index=raw.index)
-    frame["time"] = _times(raw, time_column) if time_column else no_times(raw.index)
-    kind, notes = "table", []
-    if _has_text(raw, text_column, {*named, "id", "slice"}):
-        kind, features = "text", ["text"]
-        frame["text"] = _texts(raw, text_column)
-    else:
-        numbers = _numbers(
-            raw.drop(columns=[c for c in raw if c in {*named, "id", "slice"}]), notes
-        )
-        if numbers.empty:
-            wanted = f"no column {text_column!r} and no" if text_column else "no"
-            raise DataError(
-                f"text_column: there is {wanted} numeric column; {_listed(raw)} "
-                "Name the column with the text."
-            )
-        features = list(numbers.columns)
-        frame = pd.concat([frame, numbers], axis=1)
-    frame["label"] = _labels(raw, label_column)
-    frame["slice"] = _slices(raw, notes)
-    frame.insert(0, "id", _ids(raw, frame, features, notes))
-    return Rows(frame, kind, features, notes)
 
 
 def _column(raw: pd.DataFrame, parameter: str, name: str) -> pd.Series:
-    """Return a column without nulls, or say what is wrong with it."""
+    """Return a column, or say which there are."""
     if name not in raw:
         near = difflib.get_close_matches(name, list(raw.columns), n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(f"{parameter}: there is no column {name!r}; {_listed(raw)}{hint}")
-    column = raw[name]
-    missing = column.isna()
-    if pd.api.types.is_string_dtype(column) or column.dtype == object:
-        missing |= column.astype("str").str.strip().eq("")
-    if missing.any():
-        raise DataError(
-            f"{parameter}: column {name!r} is empty in {missing.sum():,} of {len(raw):,} rows, "
-            f"first in row {_first(missing)}; fill these or remove the rows."
-        )
-    return column
+    return raw[name]
 
 
 def _listed(raw: pd.DataFrame) -> str:
@@ -151,9 +194,179 @@ def _listed(raw: pd.DataFrame) -> str:
     return f"the columns are {', '.join(names)}{more}."
 
 
-def _first(bad: pd.Series) -> int:
-    """Return the place of the first true value, counted from 1."""
-    return int(bad.to_numpy().argmax()) + 1
+def _empty(column: pd.Series) -> pd.Series:
+    """Return which values are null or blank."""
+    missing = column.isna()
+    if pd.api.types.is_string_dtype(column) or column.dtype == object:
+        missing |= column.astype("str").str.strip().eq("")
+    return missing
+
+
+def _complete(
+    raw: pd.DataFrame, labels: pd.Series, chosen: dict[str, str], notes: list[str]
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Leave out rows without a label, text, time or group, and say how many."""
+    kept = labels.notna()
+    if not kept.all():
+        notes.append(_left_out(~kept, "label", chosen["label_column"]))
+    for parameter in ("text_column", "time_column", "group_column"):
+        if not (name := chosen[parameter]):
+            continue
+        empty = _empty(_column(raw, parameter, name)) & kept
+        if parameter == "time_column":
+            empty |= kept & raw[name].astype("str").str.strip().str.casefold().isin(MISSING)
+        if empty.any():
+            notes.append(_left_out(empty, parameter.removesuffix("_column"), name))
+        kept &= ~empty
+    if not kept.any():
+        empty = {name: _empty(raw[name]).all() for name in chosen.values() if name}
+        which = next((name for name, all_empty in empty.items() if all_empty), "")
+        why = f"column {which!r} is empty" if which else "each lacks its label, text or time"
+        raise DataError(f"data: no row of {len(raw):,} can be used: {why}; name another column.")
+    if kept.all():
+        return raw, labels
+    return raw[kept].reset_index(drop=True), labels[kept].reset_index(drop=True)
+
+
+def _left_out(rows: pd.Series, what: str, name: str) -> str:
+    count = int(rows.sum())
+    first = int(rows.to_numpy().argmax()) + 1
+    return (
+        f"{count:,} of {len(rows):,} rows were left out: they have no {what} "
+        f"(column {name!r}, first in row {first:,})"
+    )
+
+
+def _labels(
+    raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str]
+) -> tuple[Column, pd.Series]:
+    """Return how labels are read, and the labels, null where there is none."""
+    values = _column(raw, "label_column", name)
+    if _empty(values).all():
+        raise DataError(f"label_column: column {name!r} is empty; name another column.")
+    try:
+        column, remarks = typing.label_column(values, name, conventions)
+    except LeftOutError as error:
+        raise DataError(
+            f"label_column: column {name!r}: {error}. A row has one class here; several classes "
+            "a row are not supported, so make one column and one task for each."
+        ) from error
+    labels = column.read_series(values)
+    for remark in remarks:
+        hint = "; if one of these is a class, set read_options to missing=''"
+        hint = hint if remark.startswith("read as missing") else ""
+        if not remark.startswith("it holds"):
+            notes.append(f"label column {name!r}: {remark}{hint}")
+    return column, labels
+
+
+def _refuse_labels(labels: pd.Series, name: str) -> None:
+    """Refuse a column that names no classes."""
+    classes = labels.unique()
+    if len(classes) == 1:
+        raise DataError(
+            f"label_column: column {name!r} holds one class only, {classes[0]!r}; "
+            "there is nothing to predict."
+        )
+    sparse = len(classes) > MANY_CLASSES and len(labels) < FEWEST_ROWS * len(classes)
+    if len(classes) > MOST_CLASSES or len(classes) == len(labels) or sparse:
+        few = ", ".join(repr(x[:30]) for x in classes[:3])
+        raise DataError(
+            f"label_column: column {name!r} holds {len(classes):,} different values in "
+            f"{len(labels):,} rows ({few}, ...), so it names no classes; name a column with 2 to "
+            f"{MOST_CLASSES:,} of them, each in several rows."
+        )
+    if len(classes) > MANY_CLASSES:
+        numbers = pd.to_numeric(pd.Series(classes), errors="coerce")
+        if numbers.notna().all() and (numbers % 1 != 0).any():
+            raise DataError(
+                f"label_column: column {name!r} holds {len(classes):,} different numbers such as "
+                f"{classes[0]}, an amount and no classes; name a column of classes, or add one "
+                "such as 'high' and 'low'."
+            )
+
+
+def _times(raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str]) -> pd.Series:
+    """Return times in UTC; nulls without a time column."""
+    if not name:
+        return no_times(raw.index)
+    values = raw[name]
+    if not pd.api.types.is_datetime64_any_dtype(values) and values.dtype != object:
+        strings = pd.api.types.is_string_dtype(values)
+        values = values.astype("str").str.strip() if strings else values
+    try:
+        times, _, remarks = read_times(values, conventions.order, conventions.zone)
+    except TimeError as error:
+        raise DataError(
+            f"time_column: column {name!r}: {error}; write times such as 2026-03-31 or "
+            "2026-03-31T14:00, or name another column."
+        ) from error
+    notes += [f"time column {name!r}: {remark}" for remark in remarks]
+    return times.dt.as_unit("us")
+
+
+def _named_splits(raw: pd.DataFrame, chosen: set[str]) -> pd.Series | None:
+    """Return the splits that the file names, None if it has no such column."""
+    if "split" not in raw or "split" in chosen:
+        return None
+    values = raw["split"].astype("str").str.strip()
+    known = values.str.casefold().isin(stratify.WORDS)
+    return values if known.any() else None
+
+
+def _has_text(raw: pd.DataFrame, text_column: str) -> bool:
+    """Whether the rows are texts; an unknown name is an error unless it is only the default."""
+    if not text_column or (text_column == "text" and text_column not in raw):
+        return False
+    _column(raw, "text_column", text_column)
+    return True
+
+
+def _refuse_features(typed: TypedColumns, raw: pd.DataFrame, text_column: str) -> None:
+    """Refuse a table without a feature, and one of a single text whose name was not given."""
+    if not typed.columns:
+        wanted = f"no column {text_column!r} and no" if text_column else "no"
+        reasons = "; ".join(typed.sentences()[:3])
+        raise DataError(
+            f"text_column: there is {wanted} other column a model can use; {_listed(raw)} "
+            f"{reasons + '. ' if reasons else ''}Name the column with the text."
+        )
+    if text_column and all(_is_wordy(raw[column.original]) for column in typed.columns):
+        raise DataError(
+            f"text_column: there is no column 'text'; {_listed(raw)} Did you mean "
+            f"{typed.columns[0].original!r}? To read all columns as a table, set it to ''."
+        )
+
+
+def _is_wordy(values: pd.Series) -> bool:
+    """Whether a column holds sentences."""
+    values = values.dropna().head(1_000)
+    if not pd.api.types.is_string_dtype(values):
+        return False
+    return values.astype("str").str.split().str.len().mean() >= typing.TEXT_WORDS
+
+
+def _texts(raw: pd.DataFrame, name: str, parts: set[str], notes: list[str]) -> pd.Series:
+    texts = raw[name]
+    if not pd.api.types.is_string_dtype(texts):
+        raise DataError(
+            f"text_column: column {name!r} holds {texts.dtype}, not text; name another column, "
+            "or set it to '' to read all columns as a table."
+        )
+    texts = texts.astype("str")
+    words = texts[texts.str.strip().str.casefold().isin(MISSING)]
+    if len(words):
+        notes.append(
+            f"{len(words):,} texts are no more than {words.iloc[0].strip()!r} or the like; they "
+            "are kept"
+        )
+    if unread := [column for column in raw if column not in parts and column.strip()]:
+        listed = ", ".join(map(repr, unread[:5])) + (", ..." if len(unread) > 5 else "")
+        notes.append(
+            f"only the text is read, not {listed}; to read all columns as a table, set "
+            "text_column to ''"
+        )
+    return texts
 
 
 def _strings(column: pd.Series) -> pd.Series:
@@ -166,137 +379,10 @@ def _strings(column: pd.Series) -> pd.Series:
     return strings
 
 
-def _labels(raw: pd.DataFrame, name: str) -> pd.Series:
-    labels = _strings(_column(raw, "label_column", name))
-    classes = labels.unique()
-    if len(classes) == 1:
-        raise DataError(
-            f"label_column: column {name!r} holds one class only, {classes[0]!r}; "
-            "there is nothing to predict."
-        )
-    if len(classes) > MOST_CLASSES or len(classes) == len(labels):
-        few = ", ".join(repr(x[:30]) for x in classes[:3])
-        raise DataError(
-            f"label_column: column {name!r} holds {len(classes):,} different values in "
-            f"{len(labels):,} rows ({few}, ...), so it names no classes; name a column with 2 to "
-            f"{MOST_CLASSES} of them, each in several rows."
-        )
-    return labels
-
-
-def _times(raw: pd.DataFrame, name: str) -> pd.Series:
-    """Return times in UTC; a time without a zone is taken for UTC, 1/2 for January 2nd.
-
-    The format of the first row must hold for all, so that day and month never change places
-    within a table.
-    """
-    column = _column(raw, "time_column", name)
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return pd.to_datetime(column, utc=True).astype("datetime64[us, UTC]")
-    strings = column.astype("str").str.strip()
-    formats = ["ISO8601"]
-    if not re.match(r"\d{4}", strings.iloc[0]):
-        dated = [guess_datetime_format(strings.iloc[0], dayfirst=x) for x in _days(strings.iloc[0])]
-        formats += [guess for guess in dated if guess]
-    tried = [pd.to_datetime(strings, format=x, utc=True, errors="coerce") for x in formats]
-    best = min(tried, key=lambda times: times.isna().sum())
-    if (bad := best.isna()).any():
-        row = _first(bad)
-        raise DataError(
-            f"time_column: column {name!r} holds {strings.iloc[row - 1]!r} in row {row}, which is "
-            "no time, or not written like row 1; write times such as 2026-03-31 or "
-            "2026-03-31T14:00."
-        )
-    return best.astype("datetime64[us, UTC]")
-
-
-def _days(first: str) -> tuple[bool, ...]:
-    """Return whether the day may come first: never after a name of a month, always if over 12."""
-    number = re.match(r"\d+", first)
-    if not number:
-        return (False,)
-    return (True,) if int(number[0]) > 12 else (False, True)
-
-
-def _has_text(raw: pd.DataFrame, text_column: str, other: set[str]) -> bool:
-    """Whether the rows are texts; an unknown name is an error unless it is only the default."""
-    if not text_column:
-        return False
-    if text_column == "text" and text_column not in raw:
-        wordy = [name for name in raw if name not in other and _words(raw[name]) >= TEXT_WORDS]
-        if not wordy:
-            return False
-        raise DataError(
-            f"text_column: there is no column 'text'; {_listed(raw)} Did you mean {wordy[0]!r}? "
-            "To learn from the numeric columns only, set it to ''."
-        )
-    _column(raw, "text_column", text_column)
-    return True
-
-
-def _words(column: pd.Series) -> float:
-    if not pd.api.types.is_string_dtype(column.dropna()):
-        return 0
-    return column.dropna().head(1000).astype("str").str.split().str.len().mean()
-
-
-def _texts(raw: pd.DataFrame, name: str) -> pd.Series:
-    texts = _column(raw, "text_column", name)
-    if not pd.api.types.is_string_dtype(texts):
-        raise DataError(
-            f"text_column: column {name!r} holds {texts.dtype}, not text; name another column, "
-            "or set it to '' to learn from the numeric columns."
-        )
-    return texts.astype("str")
-
-
-def _numbers(raw: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Return the numeric columns as float32 under their new names; note the others."""
-    columns = {}
-    for column in raw:
-        numbers, reason = _number(raw[column])
-        if reason:
-            notes.append(f"column {column!r} was left out: {reason}")
-        else:
-            columns[_identifier(column, columns)] = numbers
-    return pd.DataFrame(columns, index=raw.index)
-
-
-def _number(column: pd.Series) -> tuple[pd.Series, str]:
-    """Return a column as numbers, and why it is none ("" if it is)."""
-    if column.name == "":
-        return column, "it has no name"
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column, "it holds times"
-    if not pd.api.types.is_numeric_dtype(column):
-        column = column.astype("str").str.strip()
-        column = column.where(~column.isin(MISSING)).replace(TRUTH)
-    numbers = pd.to_numeric(column, errors="coerce")
-    bad = numbers.isna() & column.notna()
-    if bad.any():
-        row = _first(bad)
-        return column, f"it is not numeric ({str(column.iloc[row - 1])[:30]!r} in row {row})"
-    if numbers.isna().all():
-        return column, "it is empty"
-    with np.errstate(over="ignore"):  # an overflow becomes infinite, which validation reports
-        return numbers.astype(np.float64).astype(np.float32), ""
-
-
-def _identifier(name: str, taken) -> str:
-    """Return a column name of letters, digits and underscores that is not taken yet."""
-    base = re.sub(r"\W+", "_", name).strip("_") or "column"
-    base = f"x_{base}" if base[0].isdigit() or base.lower() in (*FRAME, "text") else base
-    used, new, count = {x.casefold() for x in taken}, base, 1
-    while new.casefold() in used:
-        count += 1
-        new = f"{base}_{count}"
-    return new
-
-
 def _slices(raw: pd.DataFrame, notes: list[str]) -> pd.Series:
     if "slice" in raw:
         names = _strings(raw["slice"]).fillna("")
-        if names.nunique() <= MOST_CLASSES:
+        if names.nunique() <= MOST_SLICES:
             return names
         notes.append(f"column 'slice' was left out: it holds {names.nunique():,} different values")
     return pd.Series("", index=raw.index, dtype="str")

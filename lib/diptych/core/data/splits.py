@@ -18,13 +18,26 @@ def content_hash(frame: pd.DataFrame, features: list[str]) -> np.ndarray:
     """Return a hash of what a model reads of each row, uint64, shape (n,).
 
     Texts are compared in lower case with single spaces, so that copies that differ only in that
-    count as the same.
+    count as the same. Columns of a table may be numbers, booleans, strings or times.
     """
     if features == ["text"]:
         normal = frame["text"].str.lower().str.split().str.join(" ")
         return pd.util.hash_array(normal.to_numpy(dtype=object), categorize=False)
-    values = frame[features] + 0.0  # -0.0 is 0.0 here
+    values = {name: _comparable(frame[name]) for name in features}
+    values = pd.DataFrame(values, index=frame.index)
     return pd.util.hash_pandas_object(values, index=False).to_numpy()
+
+
+def _comparable(values: pd.Series) -> pd.Series:
+    """Return a column whose equal values have one hash, however it is stored."""
+    types = pd.api.types
+    if types.is_float_dtype(values.dtype) and not types.is_extension_array_dtype(values.dtype):
+        return values + 0.0  # -0.0 is 0.0 here
+    if types.is_bool_dtype(values.dtype):
+        return values.astype("boolean").astype("Float64").astype("float64")
+    if types.is_numeric_dtype(values.dtype):
+        return values.astype("float64") + 0.0
+    return values
 
 
 def assign(
@@ -139,8 +152,8 @@ def stream(
     """
     if live.empty:
         raise ValueError(
-            "split: the data hold no live rows to serve; give more rows, or a time_column whose "
-            "later half is live"
+            "split: the data hold no live rows to serve; name some 'live' in the column split, or "
+            "leave that column out"
         )
     windows = periods.cut(live, count, window, seed)
     ordered = live.assign(window=windows.names).iloc[windows.order].reset_index(drop=True)

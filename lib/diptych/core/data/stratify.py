@@ -135,12 +135,13 @@ def middle(times: pd.Series, share: float = LIVE_SHARE) -> pd.Timestamp:
 
     If all rows have one time, a moment after it.
     """
-    ordered = np.sort(times.to_numpy())
+    known = times if times.dt.tz is None else times.dt.tz_convert(None)
+    ordered = np.sort(known.to_numpy())
     moment = ordered[min(int(len(ordered) * (1 - share)), len(ordered) - 1)]
     if moment == ordered[0]:  # so many rows have the first time that none would be before it
         later = ordered[ordered > moment]
         moment = later[0] if len(later) else moment + np.timedelta64(1, "us")
-    return pd.Timestamp(moment, tz="UTC") if pd.Timestamp(moment).tz is None else moment
+    return pd.Timestamp(moment, tz="UTC")
 
 
 def file_splits(values: Sequence, units: np.ndarray, seed: int) -> Assignment:

@@ -1,8 +1,8 @@
 """Tasks: what is learnt, from which rows, how they are split, and how answers are graded.
 
-A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, or float32
-columns), ``label``, ``slice`` and ``split``; where the answer is a text, also the ``reference``
-that it is graded by. To add one, write a function that returns a `Task`,
+A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, typed
+columns, or float32 columns), ``label``, ``slice`` and ``split``; where the answer is a text, also
+the ``reference`` that it is graded by. To add one, write a function that returns a `Task`,
 put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
 your own file needs none of this.
 """
@@ -11,7 +11,7 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
@@ -19,8 +19,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diptych.core.data import generators, readers, schema, sources, splits, versions
-from diptych.core.data.generators import summaries, support
+from diptych.core.data import generators, readers, schema, sources, splits, stratify, versions
+from diptych.core.data.column import Column
+from diptych.core.data.facts import Conventions
+from diptych.core.data.generators import summaries, support, tables
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders
@@ -40,7 +42,7 @@ class Task:
     kind : str
         ``"text"``, ``"table"`` or ``"image"``.
     features : list of str
-        The columns a model reads; ``["text"]`` for text.
+        The columns a model reads; ``["text"]`` for text, the names of `columns` for a typed table.
     datasheet : str
         Markdown.
     rows : callable
@@ -62,7 +64,15 @@ class Task:
     from_user : bool
         Whether these are the user's own rows.
     notes : list of str
-        What was left out on loading; known once the rows are loaded.
+        What was left out or decided on loading; known once the rows are loaded.
+    columns : tuple of Column
+        How each feature of a typed table is read; empty for text, images and tables of plain
+        numbers.
+    text_column : str
+        What your own file calls the column of texts.
+    guesses : DataFrame or None
+        What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
+        are loaded.
     """
 
     name: str
@@ -79,6 +89,9 @@ class Task:
     families: tuple[str, ...] = ()
     from_user: bool = False
     notes: list[str] = field(default_factory=list)
+    columns: tuple[Column, ...] = field(default=(), repr=False)
+    text_column: str = "text"
+    guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         graders.get(self.grader)
@@ -96,7 +109,8 @@ class Task:
     @property
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
-        return schema.schema(self.features, reference=graders.get(self.grader).needs_reference)
+        reference = graders.get(self.grader).needs_reference
+        return schema.schema(self.features, reference, self.columns)
 
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
@@ -124,7 +138,10 @@ def get(
     text_column: str = "text",
     label_column: str = "label",
     time_column: str = "",
+    group_column: str = "",
+    read_options: str = "",
     seed: int = 0,
+    data_version: int = -1,
 ) -> Task:
     """Return a built-in task by name, or one over your own rows by their place.
 
@@ -133,10 +150,14 @@ def get(
     task : str
         A name in `BUILT_IN`, or a location that `readers.read_table` reads. A place whose
         rows were ingested before is not read again until the task's rows are loaded.
-    text_column, label_column, time_column : str
-        Columns of your own rows, see `schema.interpret`.
+    text_column, label_column, time_column, group_column : str
+        Columns of your own rows, see `schema.interpret`. Rows of one group are in one split.
+    read_options : str
+        How your own file is read where a guess was wrong, see `readers.parse_options`.
     seed : int
         Of the split.
+    data_version : int
+        Of the ingested rows whose columns the task has; -1 is the newest.
 
     Raises
     ------
@@ -147,13 +168,33 @@ def get(
         built_in = BUILT_IN[task]()
         return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
     if sources.looks_like_location(task):
-        return _own(readers.resolve(task), (text_column, label_column, time_column), seed)
+        own = OwnRows(
+            readers.resolve(task), text_column, label_column, time_column, group_column,
+            read_options.strip(),
+        )  # fmt: skip
+        return _own(own, seed, data_version)
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
         "of a CSV, Parquet or Delta table."
     )
+
+
+def name_of(task: str, parameters: Mapping) -> str:
+    """Return the name that a task has with parameters of `get`; nothing is read.
+
+    Raises
+    ------
+    DataError
+        If it is neither a task nor a place.
+    """
+    name = task
+    if task not in BUILT_IN:
+        columns = ("text_column", "label_column", "time_column", "group_column", "read_options")
+        chosen = {key: parameters[key] for key in columns if key in parameters}
+        name = OwnRows(readers.resolve(task), **chosen).name
+    return _seeded(name, parameters.get("seed", 0))
 
 
 def _seeded(name: str, seed: int) -> str:
@@ -232,12 +273,39 @@ def _summaries() -> Task:
     )  # fmt: skip
 
 
+@functools.cache
+def _churn() -> Task:
+    return _people("churn", tables.churn, "customer_id", "snapshot_date", "churned", "region")
+
+
+@functools.cache
+def _claims() -> Task:
+    return _people("claims", tables.claims, "policy_id", "reported_at", "fraud", "channel")
+
+
+def _people(name: str, generate: Callable, key: str, time: str, label: str, group: str) -> Task:
+    """Return a typed table of one row a person: its columns are inferred, as a file's are."""
+    raw = generate()
+    raw = raw.rename(columns={key: "id"}).assign(slice=raw[group])
+    known = schema.interpret(raw, "", label, time)
+
+    def rows(seed: int) -> pd.DataFrame:
+        return _assigned(known, seed)[0]
+
+    return Task(
+        name, "table", known.features, _datasheet(name), rows, labels=("no", "yes"),
+        columns=known.columns,
+    )  # fmt: skip
+
+
 BUILT_IN = {
     "reviews": _reviews,
     "tumours": _tumours,
     "digits": _digits,
     "support": _support,
     "summaries": _summaries,
+    "churn": _churn,
+    "claims": _claims,
 }
 
 
@@ -247,39 +315,119 @@ def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) 
     return frame.assign(id=ids, time=schema.no_times(frame.index), label=labels, slice="")
 
 
-def _own(place: str, chosen: tuple[str, str, str], seed: int) -> Task:
-    digest = hashlib.sha256("\0".join((place, *chosen)).encode()).hexdigest()[:6]
-    slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(place).lower()).strip("-")[:40] or "data"
-    name = _seeded(f"{slug}-{digest}", seed)
-    notes: list[str] = []
+@dataclass(frozen=True)
+class OwnRows:
+    """Where your own rows lie and how they are read."""
+
+    place: str
+    text_column: str = "text"
+    label_column: str = "label"
+    time_column: str = ""
+    group_column: str = ""
+    read_options: str = ""
+
+    @functools.cached_property
+    def options(self) -> dict[str, str]:
+        """Return what `read_options` says; raises as `readers.parse_options` does."""
+        return readers.parse_options(self.read_options)
+
+    @property
+    def name(self) -> str:
+        """Return a name that no other place or way of reading shares."""
+        parts = [self.place, self.text_column, self.label_column, self.time_column]
+        if self.group_column or self.read_options:
+            parts += [self.group_column, self.read_options]
+        digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:6]
+        slug = re.sub(r"[^a-z0-9]+", "-", readers.stem(self.place).lower()).strip("-")[:40]
+        return f"{slug or 'data'}-{digest}"
+
+    def read_raw(self) -> readers.RawTable:
+        """Return the table as its file has it; raises as `readers.read_table` does."""
+        return readers.read_table(self.place, self.options, [x for x in self._columns if x])
+
+    def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
+        """Return what the user and the file settle about numbers, gaps and dates."""
+        settled = {"order": self.options.get("dates", "")}
+        decimal = self.options.get("decimal", raw.conventions.decimal if raw else "")
+        if "decimal" in self.options or decimal == ",":  # a point may be no more than the default
+            settled["decimal"] = decimal
+        if raw and "missing" in self.options:
+            settled["missing"] = raw.conventions.missing
+        return Conventions(**settled)
+
+    def interpret(self, raw: readers.RawTable) -> schema.Rows:
+        """Return the rows without their split; raises as `schema.interpret` does."""
+        return schema.interpret(raw.frame, *self._columns, self.conventions(raw))
+
+    @property
+    def _columns(self) -> tuple[str, str, str, str]:
+        return self.text_column, self.label_column, self.time_column, self.group_column
+
+
+def _own(own: OwnRows, seed: int, data_version: int) -> Task:
+    name = _seeded(own.name, seed)
+    task = Task(name, "table", [], "", None, seed, from_user=True)
 
     @functools.cache
-    def interpreted() -> schema.Rows:
-        raw = readers.read_table(place, expected=chosen)
-        rows = schema.interpret(raw.frame, *chosen)
-        notes[:] = [*raw.notes, *rows.notes]
-        return rows
+    def assigned(seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
+        return _assigned(read()[1], seed)
 
+    @functools.cache
+    def read() -> tuple[readers.RawTable, schema.Rows]:
+        raw = own.read_raw()
+        return raw, own.interpret(raw)
+
+    def describe(features: list[str], columns: tuple[Column, ...]) -> None:
+        task.features, task.columns = features, columns
+        task.kind = "text" if features == ["text"] else "table"
+        task.text_column = own.text_column if task.kind == "text" else "text"
+        task.datasheet = OWN_SHEET.format(
+            place=readers.shown(own.place),
+            inputs="one text" if task.kind == "text" else f"{len(features)} columns",
+            label=own.label_column,
+            time=f"the column `{own.time_column}`" if own.time_column else "none",
+        )
+
+    def load(seed: int) -> pd.DataFrame:
+        raw, rows = read()
+        describe(rows.features, rows.columns)
+        frame, assignment = assigned(seed)
+        task.notes[:] = [*raw.notes, *rows.notes, *assignment.notes]
+        task.guesses = raw.guessed()
+        return frame.copy(deep=False)
+
+    task.rows = load
     # known rows are pinned by version, so their source may be gone
-    stored = versions.columns(name)
-    features = [c for c in stored if c not in FRAME] if stored else interpreted().features
+    stored = versions.meaning(name, data_version)
+    if stored:
+        describe([x for x in stored.names if x not in FRAME], stored.columns)
+    else:
+        rows = read()[1]
+        describe(rows.features, rows.columns)
+    return task
 
-    def rows(_: int) -> pd.DataFrame:
-        if changed := sorted(set(features) ^ set(interpreted().features)):
-            raise DataError(
-                f"task: {readers.shown(place)} and its data table {name} differ in the column "
-                f"{changed[0]!r}; restore the column, or give the file another name to begin anew."
-            )
-        return interpreted().frame.copy(deep=False)
 
-    sheet = OWN_SHEET.format(
-        place=readers.shown(place),
-        inputs="one text" if features == ["text"] else f"{len(features)} numeric columns",
-        label=chosen[1],
-        time=f"the column `{chosen[2]}`" if chosen[2] else "none",
-    )
-    kind = "text" if features == ["text"] else "table"
-    return Task(name, kind, features, sheet, rows, seed, from_user=True, notes=notes)
+def _assigned(rows: schema.Rows, seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
+    """Return canonical rows with their split, and how they were split."""
+    frame, assignment = rows.frame.copy(deep=False), _assign(rows, seed)
+    frame["split"] = pd.Series(assignment.split, index=frame.index, dtype="str")
+    return frame, assignment
+
+
+def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
+    """Split your own rows: as the file says, else so that every class can be in each split."""
+    frame = rows.frame
+    content = splits.content_hash(frame, rows.features)
+    try:
+        if rows.named_splits is not None:
+            return stratify.file_splits(rows.named_splits.to_numpy(), content, seed)
+        times = None if frame["time"].isna().all() else frame["time"]
+        return stratify.assign(
+            content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,
+            repeats=rows.kind == "table",
+        )  # fmt: skip
+    except stratify.SplitError as error:
+        raise DataError(str(error)) from error
 
 
 OWN_SHEET = """# Datasheet: your own rows

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAIRS = tuple({true, false} for true, false in zip(TRUE, FALSE, strict=True))
-RESERVED = ("id", "time", "label", "slice", "split", "text")
+# names of canonical rows, and of what stages add to them
+RESERVED = ("id", "time", "label", "slice", "split", "text", "reference", "window")
 TEXT_WORDS = 3  # a column with so many words on average is text, if its values rarely repeat
 FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
 FEW_VALUES = 200  # different values looked at first
@@ -182,12 +183,12 @@ def _mean_words(facts: Facts) -> float:
 
 
 def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
+    if facts.native:
+        return ({"kind": BOOLEAN}, []) if facts.native == "boolean" else None
     words = {x.casefold() for x in facts.texts}
-    if facts.native == "boolean":
-        return {"kind": BOOLEAN}, []
     allowed = words <= TRUTH.keys()
     paired = any(words & pair for pair in PAIRS)
-    if facts.native or not allowed or not (paired or requested):
+    if not allowed or not (paired or requested):
         return None
     return {"kind": BOOLEAN}, []
 

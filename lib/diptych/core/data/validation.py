@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from diptych.core.data import splits
+from diptych.core.data import leaks, splits
+from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER
 from diptych.core.data.sources import DataError
 from diptych.core.data.tasks import Task
 
@@ -13,6 +14,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 SPLITS = ("train", "valid", "test", "live")
 RARE = 0.25  # of the share each class would have if all were alike
 LONGEST = 20_000  # characters of a text
+HOLLOW = 0.5  # share of missing values from which a column is named
+STORED = {"float": "float32", "double": "float64", "bool": ("bool", "boolean")}
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,13 @@ def validate(frame: pd.DataFrame, task: Task) -> Validation:
         content = pd.Series(splits.content_hash(frame, task.features), index=frame.index)
         checks += [_missing(frame, task), _ids(frame)]
         checks += [_lengths(frame)] if task.kind == "text" else [_values(frame, task)]
+        checks += [_categories(frame, task), _repeated_label(frame, task)] if task.columns else []
         checks += [_labels(frame, task), _balance(frame), _presence(frame, task)]
-        checks += [_copies(frame, content), _leakage(frame, content)]
+        checks += [_copies(frame, content), _leakage(frame, content, task)]
+        checks += [_conflicts(frame, content)] if task.from_user else []
         checks += [_near(frame)] if task.kind == "text" else []
         checks.append(_order(frame, task))
-    checks += [("left out", WARN, note, "") for note in task.notes]
+    checks += [("left out" if "left out" in x else "read", WARN, x, "") for x in task.notes]
     return Validation(pd.DataFrame(checks, columns=["check", "status", "found", "detail"]))
 
 
@@ -90,7 +95,7 @@ def _columns(frame: pd.DataFrame, task: Task) -> tuple:
     wrong = [f"{name} is missing" for name in task.schema.names if name not in frame]
     wrong += [f"{name} is unknown" for name in frame if name not in task.schema.names]
     if frame.empty:
-        return "columns", FAIL, "no rows", "give rows"
+        return "columns", FAIL, "no rows", "name a file with rows"
     if wrong:
         return "columns", FAIL, ", ".join(wrong), "the rows are not those of this task"
     return "columns", OK, f"{frame.shape[1]} as declared", ""
@@ -103,21 +108,32 @@ def _types(frame: pd.DataFrame, task: Task) -> tuple:
         if expected == "string":
             fits = pd.api.types.is_string_dtype(frame[field.name].dropna())
         else:
-            fits = got == ("float32" if expected == "float" else "datetime64[us, UTC]")
+            fits = str(got) in STORED.get(expected, "datetime64[us, UTC]")
         wrong += [] if fits else [f"{field.name} is {got}, not {expected}"]
     if wrong:
-        return "types", FAIL, ", ".join(wrong), "convert these columns"
+        return "types", FAIL, ", ".join(wrong), "run 1_data on these rows first"
+    if task.columns:
+        kinds = pd.Series([column.kind for column in task.columns]).value_counts()
+        return "types", OK, ", ".join(f"{count} {kind}" for kind, count in kinds.items()), ""
     return "types", OK, "as declared", ""
 
 
 def _missing(frame: pd.DataFrame, task: Task) -> tuple:
     counts = frame.drop(columns="time").isna().sum()
     counts = counts[counts > 0]
-    figure = ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+    shown = [f"{name} {count:,}" for name, count in counts.items()]
+    figure = ", ".join(shown[:8]) + (f" and {len(shown) - 8} more columns" if shown[8:] else "")
     if set(counts.index) - set(task.features) or (task.kind == "text" and len(counts)):
-        return "missing values", FAIL, figure, "only numbers may be missing"
-    detail = "models take a missing number as it is, or as the column's mean" if len(counts) else ""
-    return "missing values", WARN if len(counts) else OK, figure, detail
+        return "missing values", FAIL, figure, "only features may be missing; fill or remove these"
+    if not task.columns:
+        detail = "models take a missing number as it is, or as the column's mean"
+        detail = detail if len(counts) else ""
+        return "missing values", WARN if len(counts) else OK, figure or "none", detail
+    if hollow := list(counts[counts > HOLLOW * len(frame)].index):
+        detail = f"over half of {', '.join(hollow[:5])}; that a value is missing is learnt, too"
+        return "missing values", WARN, figure, detail
+    detail = "that a value is missing is learnt, too" if len(counts) else ""
+    return "missing values", OK, figure or "none", detail
 
 
 def _ids(frame: pd.DataFrame) -> tuple:
@@ -139,19 +155,57 @@ def _lengths(frame: pd.DataFrame) -> tuple:
 
 
 def _values(frame: pd.DataFrame, task: Task) -> tuple:
-    values = frame[task.features].to_numpy()
+    features = task.features
+    if task.columns:
+        features = [column.name for column in task.columns if column.kind == NUMBER]
+    if not features:
+        return "values", OK, "no numbers", ""
+    values = frame[features].to_numpy()
     low, high = task.bounds or (-np.inf, np.inf)
     infinite, outside = np.isinf(values), (values < low) | (values > high)
     finite = values[np.isfinite(values)]
     figure = f"{finite.min():g} to {finite.max():g}" if finite.size else "no number"
     for bad, what in ((infinite, "infinite"), (outside, f"outside {low:g} to {high:g}")):
         if bad.any():
-            column = task.features[int(bad.any(axis=0).argmax())]
+            column = features[int(bad.any(axis=0).argmax())]
             return "values", FAIL, figure, f"{bad.sum():,} are {what}, first in {column}"
-    same = [c for c, x in zip(task.features, values.T, strict=True) if (x == x[0]).all()]
+    same = [c for c, x in zip(features, values.T, strict=True) if (x == x[0]).all()]
     if same:
         return "values", WARN, figure, f"{len(same)} columns never change, such as {same[0]}"
     return "values", OK, figure, ""
+
+
+def _categories(frame: pd.DataFrame, task: Task) -> tuple:
+    """Count the values of categories, and name those that no train row has."""
+    names = [x.name for x in task.columns if x.kind in (CATEGORY, BOOLEAN)]
+    if not names:
+        return "categories", OK, "no categories", ""
+    counts = [frame[name].nunique() for name in names]
+    figure = f"{len(names)} columns, {min(counts)} to {max(counts):,} values"
+    train, unseen = frame["split"] == "train", []
+    for name in names:
+        others = frame.loc[~train, name].dropna()
+        if count := int((~others.isin(frame.loc[train, name].dropna().unique())).sum()):
+            unseen.append(f"{name} {count:,}")
+    if unseen:
+        detail = f"rows of other splits with a value that no train row has: {', '.join(unseen[:5])}"
+        return "categories", WARN, figure, detail
+    return "categories", OK, figure, "train rows have every value"
+
+
+def _repeated_label(frame: pd.DataFrame, task: Task) -> tuple:
+    """Name columns that tell the label by themselves: they may be known only after it."""
+    telling = leaks.telling(frame, task.columns)
+    if not telling:
+        return "label in a column", OK, "none", "no column tells the label by itself"
+    original = {column.name: column.original for column in task.columns}
+    names = ",".join(original[name] for name, _ in telling[:5])
+    figure = ", ".join(f"{name} {share:.1%}" for name, share in telling[:5])
+    remedy = (
+        "of rows are told right by this column alone; if it is known only after the label, set "
+        f"read_options to leave_out={repr(names) if ' ' in names else names}"
+    )
+    return "label in a column", WARN, figure, remedy
 
 
 def _labels(frame: pd.DataFrame, task: Task) -> tuple:
@@ -161,13 +215,14 @@ def _labels(frame: pd.DataFrame, task: Task) -> tuple:
         return "classes", FAIL, ", ".join(unknown), f"expected {', '.join(task.labels)}"
     if len(classes) < 2:
         return "classes", FAIL, ", ".join(classes) or "none", "at least two are needed"
-    return "classes", OK, f"{len(classes)}", ", ".join(classes)
+    listed = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+    return "classes", OK, f"{len(classes)}", listed
 
 
 def _balance(frame: pd.DataFrame) -> tuple:
     shares = frame.loc[frame["split"] == "train", "label"].value_counts(normalize=True)
     if shares.empty:
-        return "class balance", FAIL, "no train rows", "give more rows"
+        return "class balance", FAIL, "no train rows", "name some rows train"
     figure = f"{shares.index[-1]} {shares.iloc[-1]:.1%} to {shares.index[0]} {shares.iloc[0]:.1%}"
     if shares.iloc[-1] < RARE / len(shares):
         return "class balance", WARN, figure, "accuracy hides how the rarest class does"
@@ -181,17 +236,37 @@ def _presence(frame: pd.DataFrame, task: Task) -> tuple:
     if unknown := sorted(set(counts.index) - set(expected)):
         return "splits", FAIL, figure, f"unknown: {', '.join(unknown)}"
     if empty := [name for name in expected if name not in counts.index]:
-        return "splits", FAIL, figure, f"no rows in {', '.join(empty)}; give more rows"
+        if empty == ["live"] and task.from_user:
+            detail = "no rows in live: 4_serve and later have nothing to serve; name some live"
+            return "splits", WARN, figure, detail
+        detail = f"no rows in {', '.join(empty)}; {len(frame):,} rows are too few to split"
+        return "splits", FAIL, figure, detail
     classes = frame["label"].nunique()
     if thin := [name for name in expected if counts["nunique"][name] < classes]:
-        needed = set(thin) & {"train", "valid", "test"}
-        return (
-            "splits",
-            FAIL if needed else WARN,
-            figure,
-            f"a class is missing in {', '.join(thin)}",
+        rare = frame["label"].value_counts()
+        detail = (
+            f"a class is missing in {', '.join(thin)} (rarest: {rare.index[-1]}, "
+            f"{rare.iloc[-1]:,} rows); merge rare classes, leave them out, or add rows of them"
         )
+        return "splits", WARN, figure, detail
     return "splits", OK, figure, "every class in each"
+
+
+def _conflicts(frame: pd.DataFrame, content: pd.Series) -> tuple:
+    """Count rows whose content occurs with another label, too."""
+    labels = frame["label"].groupby(content).transform("nunique")
+    rows = frame[labels > 1]
+    if rows.empty:
+        return "conflicts", OK, "none", "no content has two labels"
+    one = frame[content == content[rows.index[0]]]
+    example = f"{one['id'].iloc[0]} ({one['label'].iloc[0]}) and "
+    other = one[one["label"] != one["label"].iloc[0]].iloc[0]
+    example += f"{other['id']} ({other['label']})"
+    detail = (
+        f"of equal content and different label, such as {example}; no model can be right on all: "
+        "correct the labels, or add a column that tells the rows apart"
+    )
+    return "conflicts", WARN, f"{len(rows):,} rows", detail
 
 
 def _copies(frame: pd.DataFrame, content: pd.Series) -> tuple:
@@ -200,10 +275,13 @@ def _copies(frame: pd.DataFrame, content: pd.Series) -> tuple:
     return "duplicates", WARN if count else OK, f"{count:,} rows", detail
 
 
-def _leakage(frame: pd.DataFrame, content: pd.Series) -> tuple:
+def _leakage(frame: pd.DataFrame, content: pd.Series, task: Task) -> tuple:
     train = frame["split"] == "train"
     seen = frame["split"][~train & content.isin(content[train])].value_counts()
     figure = ", ".join(f"{name} {count:,}" for name, count in seen.items()) or "none"
+    if set(seen.index) - {"live"} and task.from_user:  # the file's splits, groups, or few values
+        detail = "rows with the content of a train row make the score too good if they are copies"
+        return "leakage", WARN, figure, detail
     if set(seen.index) - {"live"}:
         return "leakage", FAIL, figure, "rows with the content of a train row; remove them"
     if len(seen):  # what is said again later is no leak, but it flatters the live score
@@ -229,10 +307,6 @@ def _order(frame: pd.DataFrame, task: Task) -> tuple:
     figure = f"{stream['time'].min():%Y-%m-%d} to {stream['time'].max():%Y-%m-%d}"
     begins = stream.loc[live, "time"].min()
     if early := int((stream.loc[~live, "time"] >= begins).sum()):
-        return (
-            "time order",
-            FAIL,
-            figure,
-            f"{early:,} rows of other splits are as late as live",
-        )
+        detail = f"{early:,} rows of other splits are as late as live"
+        return "time order", WARN if task.from_user else FAIL, figure, detail
     return "time order", OK, figure, f"live begins {begins:%Y-%m-%d}" if live.any() else ""

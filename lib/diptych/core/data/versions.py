@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,8 @@ import pandas as pd
 import pyarrow as pa
 
 from diptych.base import workspace
+from diptych.core.data.column import Column
+from diptych.core.data.schema import FILLED
 from diptych.core.data.sources import DataError, refuse_odd_path
 from diptych.execution.cache import dependencies
 
@@ -54,10 +57,28 @@ class Version:
     new: bool = False
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What the columns of one version are.
+
+    Attributes
+    ----------
+    names : list of str
+        Of all columns.
+    columns : tuple of Column
+        How each feature of a typed table is read; empty for others.
+    """
+
+    names: list[str]
+    columns: tuple[Column, ...] = ()
+
+
 class HasRows(Protocol):
     """What `ingest` needs of a task."""
 
     name: str
+    columns: Sequence[Column]
+    from_user: bool
 
     @property
     def schema(self) -> pa.Schema:
@@ -69,6 +90,8 @@ class HasRows(Protocol):
 
 def ingest(task: HasRows, *, why: str, who: str = "") -> Version:
     """Write a task's rows as a new version, unless they are those ingested last.
+
+    Rows of a user's own may come with other columns than before; earlier versions keep theirs.
 
     Parameters
     ----------
@@ -90,18 +113,55 @@ def ingest(task: HasRows, *, why: str, who: str = "") -> Version:
         If `why` is empty, the rows do not fit the task's schema or that of the table, or other
         processes do not stop writing.
     """
-    rows = _fit(task.load(), task.schema, task.name)
+    frame = task.load()  # before the schema, which it may decide
+    rows = _fit(frame, task.schema, task.name)
     digest = digest_of(rows)
+    facts = {}
+    if task.columns:
+        facts["columns"] = json.dumps([x.to_dict() for x in task.columns], ensure_ascii=False)
+        digest = hashlib.sha256((digest + facts["columns"]).encode()).hexdigest()
 
     def change(table: DeltaTable | None):
         if table is not None:
-            _fit(rows, _schema(table), task.name)
+            if not task.from_user:
+                _fit(rows, _schema(table), task.name)
             last = next((x for x in table.history() if x.get("action") == "ingest"), None)
             if last and last["digest"] == digest:
                 return Version(int(last["number"]), len(rows), digest, _created(last))
         return rows, digest, len(rows)
 
-    return _commit(task.name, "ingest", change, who, why)
+    return _commit(task.name, "ingest", change, who, why, facts)
+
+
+def pin(name: str, ingested: Version, data_version: int) -> int:
+    """Return the version to use: the one just ingested, or the one pinned if it holds these rows.
+
+    Parameters
+    ----------
+    name : str
+        A task's name.
+    ingested : Version
+        As `ingest` returned it.
+    data_version : int
+        The pinned version; -1 pins none.
+
+    Raises
+    ------
+    DataError
+        If there is no such version, or its rows are others than those just ingested.
+    """
+    if data_version in (-1, ingested.number):
+        return ingested.number
+    known = history(name).set_index("version")["digest"]
+    if known.get(data_version) == ingested.digest:
+        return data_version
+    if data_version not in known.index:
+        read(name, data_version)  # says which versions there are
+    raise DataError(
+        f"data_version: the source of {name} has changed since version {data_version}: its rows "
+        f"are version {ingested.number} now. Set data_version to {ingested.number}, or to -1 to "
+        "always use the rows as they are."
+    )
 
 
 def append(name: str, frame: pd.DataFrame, *, why: str, who: str = "") -> Version:
@@ -162,13 +222,26 @@ def read(name: str, version: int = -1) -> pd.DataFrame:
     if version >= 0:
         table.load_as_version(version)
     dependencies.table(workspace.tables() / name, version)
-    return table.to_pyarrow_table().to_pandas().sort_values("id", ignore_index=True)
+    rows = table.to_pyarrow_table()
+    frame = rows.to_pandas()
+    for field in rows.schema:  # with gaps they would be objects
+        if pa.types.is_boolean(field.type):
+            frame[field.name] = frame[field.name].astype("boolean")
+    return frame.sort_values("id", ignore_index=True)
 
 
-def columns(name: str) -> list[str] | None:
-    """Return the columns of a table, None if there is none."""
+def meaning(name: str, version: int = -1) -> Meaning | None:
+    """Return what the columns of one version are, None if there is no such version."""
     table = _open(name)
-    return None if table is None else _schema(table).names
+    if table is None or version > table.version():
+        return None
+    entries = table.history()  # newest first
+    if version >= 0:
+        table.load_as_version(version)
+        entries = entries[len(entries) - 1 - version :]
+    ingested = next((x for x in entries if x.get("action") == "ingest"), {})
+    columns = json.loads(ingested.get("columns", "[]"))
+    return Meaning(_schema(table).names, tuple(Column.from_dict(x) for x in columns))
 
 
 def history(name: str) -> pd.DataFrame:
@@ -231,7 +304,9 @@ def _row_hashes(frame: pd.DataFrame) -> np.ndarray:
     return pd.util.hash_pandas_object(frame, index=False, categorize=False).to_numpy()
 
 
-def _commit(name: str, action: str, change: Callable, who: str, why: str) -> Version:
+def _commit(
+    name: str, action: str, change: Callable, who: str, why: str, more: dict | None = None
+) -> Version:
     """Write what `change` makes of the newest table; begin again if another was faster.
 
     `change` takes the table or None and returns (rows to write, digest and count of all rows),
@@ -242,7 +317,7 @@ def _commit(name: str, action: str, change: Callable, who: str, why: str) -> Ver
 
     if not why.strip():
         raise DataError("why: it is empty; say in a few words why the rows change.")
-    facts = {"who": who or _user(), "why": why, "action": action}
+    facts = {"who": who or _user(), "why": why, "action": action} | (more or {})
     for attempt in range(ATTEMPTS):
         table = _open(name)
         result = change(table)
@@ -258,6 +333,7 @@ def _commit(name: str, action: str, change: Callable, who: str, why: str) -> Ver
                 _address(name) if table is None else table,
                 rows,
                 mode=mode,
+                schema_mode="overwrite" if mode == "overwrite" else None,
                 # old versions stay readable: Delta would clear its log after 30 days
                 configuration={"delta.enableExpiredLogCleanup": "false"},
                 commit_properties=CommitProperties(facts | totals, 0),
@@ -332,7 +408,7 @@ def _column(values: pd.Series | pa.ChunkedArray, field: pa.Field, name: str):
             "convert the column."
         )
     empty = array.null_count
-    if empty and field.type == pa.string():
+    if empty and field.name in FILLED:
         raise DataError(f"{field.name}: {empty} rows have no value; {name} needs one in each.")
     return array.cast(field.type)
 

@@ -39,10 +39,13 @@ class InputWatch:
         One row a window, as `diptych.core.monitoring.drift.alarms` returns it.
     scores : DataFrame, shape (features, windows)
         Shift of each feature in units of its alarm threshold: above 1 is an alarm.
+    failed : DataFrame
+        ``window``, ``feature`` and ``reason`` of what could not be compared.
     """
 
     drift: pd.DataFrame
     scores: pd.DataFrame
+    failed: pd.DataFrame
 
     @property
     def alarmed(self) -> list[str]:
@@ -67,11 +70,14 @@ def watch_inputs(profile: Profile, described: pd.DataFrame, windows: Sequence) -
         Window of each row.
     """
     tables = drift.compare_windows(profile, described, windows)
-    scores = {}
+    scores, failed = {}, []
     for window, table in tables.items():
+        problems = table.loc[table["reason"] != "", ["feature", "reason"]]
+        failed.append(problems.assign(window=window))
         by_feature = table.set_index("feature")
         scores[window] = by_feature["shift"] / by_feature["threshold"]
-    return InputWatch(drift.alarms(tables), pd.DataFrame(scores))
+    failed = pd.concat(failed, ignore_index=True)[["window", "feature", "reason"]]
+    return InputWatch(drift.alarms(tables), pd.DataFrame(scores), failed)
 
 
 def accuracy_by_window(windows: Sequence, probability: pd.Series, right: pd.Series) -> pd.DataFrame:

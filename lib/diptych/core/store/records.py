@@ -20,7 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import environment as host
-from diptych.base import process_environment, workspace
+from diptych.base import hashing, process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
@@ -28,7 +28,12 @@ from diptych.execution import runs
 from diptych.execution.cache import dependencies
 from diptych.execution.declaration import read_parameters
 
-SHARED = ("task", "text_column", "label_column", "time_column", "data_version", "seed")
+SHARED = (
+    "task", "text_column", "label_column", "time_column", "group_column", "read_options",
+    "data_version", "seed",
+)  # fmt: skip
+NEWEST = -1  # as data_version: the version just ingested, or the newest
+DATA = "mlops/1_data"  # the run that checks and pins the rows of both panels
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
 
 
@@ -43,7 +48,8 @@ class Record:
     notebook : str
         Such as ``"mlops/2_build"``.
     task : dict
-        The parameters that every stage of one task shares (`SHARED`).
+        The parameters that every stage of one task shares (`SHARED`), and ``source``, a digest of
+        the file that ``task`` names: on a changed file nothing earlier is built on.
     values : dict of str to dict
         ``value``, ``low``, ``high`` (a 95 % interval or None) and ``unit`` by name.
     facts : dict
@@ -178,6 +184,33 @@ class Recorder(Record):
         """Return the run of an earlier stage that this one builds on."""
         return self.parent().ancestor(notebook)
 
+    def data_version(self) -> int:
+        """Return the version of the data table that `DATA` checked for this run.
+
+        Raises
+        ------
+        RecordError
+            If this run builds on no run of `DATA`, or on one of an earlier Diptych.
+        """
+        return self.stage(DATA).fact("data_version")
+
+    def beside(self, notebook: str) -> Record:
+        """Return the latest run of a notebook of MLOps on the same rows, or make it.
+
+        Raises
+        ------
+        RecordError
+            As `find` does, and if that run was made on another version of the data table.
+        """
+        other = find(notebook, self.task)
+        ours, theirs = self.data_version(), other.ancestor(DATA).fact("data_version")
+        if ours != theirs:
+            raise RecordError(
+                f"{notebook}: run {other.id} is on version {theirs} of the data and this one on "
+                f"{ours}; run {notebook} again"
+            )
+        return other
+
     def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
         """Record one value, with its interval if it has one (an `Estimate` brings its own).
 
@@ -273,16 +306,42 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
         The notebook whose run this one builds on.
     """
     task = {name: namespace[name] for name in SHARED if name in namespace}
+    task |= source(task.get("task", ""))
     folder = _folder(notebook)
     upstream = find(after, task, namespace["upstream"]).id if after else None
     run = Recorder(folder, notebook, task, upstream=upstream)
     declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
     run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
-    versions = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
-    labels = {"seed": "seed", "data_version": "data version", "task": "task"}
-    print(" · ".join(f"{label} {task[key]}" for key, label in labels.items() if key in task))
-    print(f"Python {platform.python_version()} · {versions}")
+    print(_heading(run, after is not None))
+    packages = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
+    print(f"Python {platform.python_version()} · {packages}")
     return run
+
+
+def source(task: str) -> dict[str, str]:
+    """Return ``source``, the digest of the file or folder that a task names; {} if it names none.
+
+    What lies elsewhere, or is no longer there, has no digest.
+    """
+    for base in (Path.cwd(), workspace.repo_root()):
+        path = base / Path(task).expanduser()
+        if path.is_file() or (path.is_dir() and any(mark in task for mark in "/\\.")):
+            try:
+                return {"source": hashing.of_path(path)}
+            except (OSError, hashing.TooMany):
+                return {}
+    return {}
+
+
+def _heading(run: Recorder, later: bool) -> str:
+    """Return what the run is about: seed, version of the data, task."""
+    facts = dict(run.task)
+    if later and "data_version" in facts:
+        facts["data_version"] = run.data_version()
+    elif facts.get("data_version") == NEWEST:
+        facts["data_version"] = "newest"
+    labels = {"seed": "seed", "data_version": "data version", "task": "task"}
+    return " · ".join(f"{label} {facts[key]}" for key, label in labels.items() if key in facts)
 
 
 def find(notebook: str, task: dict, run_id: str = "") -> Record:
@@ -301,6 +360,12 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         record = load(run_id)
         if record.notebook != notebook or not record.complete:
             raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
+        before, now = record.task.get("source"), task.get("source")
+        if before and now and before != now:
+            raise RecordError(
+                f"upstream: {task['task']} has changed since run {run_id}; run {DATA} again, or "
+                "leave upstream empty"
+            )
         return record
     record = latest(notebook, task)
     if record is None:
@@ -368,8 +433,8 @@ def _folder(notebook: str) -> Path:
 def _make(notebook: str, task: dict) -> None:
     """Run a notebook in its own process, its progress passing through."""
     command = [sys.executable, "-m", "diptych", "run", notebook]
-    for name, value in task.items():
-        command += ["-p", f"{name}={json.dumps(value)}"]
+    for name in [name for name in SHARED if name in task]:
+        command += ["-p", f"{name}={json.dumps(task[name])}"]
     # that run notes its own dependencies, not this one's
     environment = process_environment.without_run()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

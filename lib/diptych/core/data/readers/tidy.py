@@ -71,8 +71,20 @@ def tidied(
 ) -> pd.DataFrame:
     """Leave out rows that are none: without a value, the header once more, a totals row.
 
-    What is left out is said in `notes`, and in `guesses` where an option decides it.
+    What is left out is said in `notes`, and in `guesses` where an option decides it. Columns that
+    `leave_out` names go, too.
+
+    Raises
+    ------
+    DataError
+        If `leave_out` names a column that is not there.
     """
+    unwanted = [name.strip() for name in options.get("leave_out", "").split(",") if name.strip()]
+    if unknown := [name for name in unwanted if name not in frame]:
+        raise DataError(
+            f"read_options: leave_out={unknown[0]}: there is no such column; the columns are "
+            f"{', '.join(map(repr, frame.columns[:20]))}."
+        )
     blank = frame.isna().all(axis=1)
     if frame.shape[1] > 1 and (count := int(blank.sum())):
         notes.append(f"{count:,} row{'s' * (count > 1)} without any value left out")
@@ -87,7 +99,7 @@ def tidied(
             Guess("totals row", "left out", f"the last row begins with {word!r}", "totals=keep")
         )
         frame = frame.iloc[:-1]
-    return frame.reset_index(drop=True)
+    return frame.drop(columns=unwanted).reset_index(drop=True)
 
 
 def _columns(number: int) -> str:
