@@ -354,21 +354,3 @@ REFERENCE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "b"]})
 def test_bad_input_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call(Profile.fit(REFERENCE))
-
-
-@pytest.mark.parametrize(
-    ("empty", "value"),
-    [(np.full(50, np.nan), 3.0), (pd.Series([None] * 50, dtype="str"), "a")],
-    ids=["numeric", "categorical"],
-)
-def test_a_column_missing_throughout_is_a_line_and_shifts_when_values_come(empty, value):
-    """One of the reference's columns may be empty; the others are still watched."""
-    reference = pd.DataFrame({"x": empty, "y": np.arange(50.0)})
-    profile = Profile.from_dict(json.loads(json.dumps(Profile.fit(reference).to_dict())))
-    still = compare_profiles(profile, reference).set_index("feature")
-    assert (still["shift"]["x"], still["missing"]["x"]) == (0, 1)
-    assert not still["drifted"].any()
-    filled = reference.assign(x=value)
-    moved = compare_profiles(profile, filled).set_index("feature")
-    assert (moved["shift"]["x"], moved["missing"]["x"]) == (1, 0)
-    assert moved["drifted"].to_dict() == {"x": True, "y": False}

@@ -6,6 +6,7 @@ its notebook with the same task parameters. What our own notebooks record and as
 in `diptych.core.contract`; any other notebook records what it likes.
 """
 
+import contextlib
 import json
 import platform
 import secrets
@@ -336,10 +337,11 @@ def source(task: str) -> dict[str, str]:
 def _heading(run: Recorder, later: bool) -> str:
     """Return what the run is about: seed, version of the data, task."""
     facts = dict(run.task)
-    if later and "data_version" in facts:
-        facts["data_version"] = run.data_version()
-    elif facts.get("data_version") == NEWEST:
+    if facts.get("data_version") == NEWEST:
         facts["data_version"] = "newest"
+        if later:
+            with contextlib.suppress(RecordError):  # a notebook of another kind of chain
+                facts["data_version"] = run.data_version()
     labels = {"seed": "seed", "data_version": "data version", "task": "task"}
     return " · ".join(f"{label} {facts[key]}" for key, label in labels.items() if key in facts)
 
