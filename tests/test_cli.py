@@ -199,3 +199,10 @@ def test_the_doctor_names_what_is_broken_and_what_to_do(diptych, home, tmp_path,
     assert "note     not installed: also-missing\n         -> only `make test`" in out
     assert "MISSING  ledger.db: file is not a database" in out
     assert "do what the arrows say" in err
+
+
+def test_an_unknown_kernel_is_refused_with_those_there_are(diptych, repository):
+    code, _, err = diptych("run", "start_here", "--kernel", "conda-env-gone-py")
+    assert code == 2
+    assert err.startswith("--kernel conda-env-gone-py: no kernel 'conda-env-gone-py' is installed;")
+    assert "python3" in err

@@ -14,8 +14,8 @@ PARAMETERS = 8  # of a public function, besides self
 # what has more, and why
 MORE = {
     "core/plots/plots.py:line_with_band": 12,  # what is drawn, how it is labelled and described
+    "execution/sweeps/search_space.py:plan_sweep": 9,  # the options of `diptych sweep`
     "llmops/server/llama.py:serve_or_find": 10,  # the options of `diptych serve llm`
-    "mlops/serving/app.py:serve_model": 9,  # the options of `diptych serve model`
 }
 
 

@@ -25,6 +25,18 @@ ENGINE = click.option(
     help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
+KERNEL = click.option(
+    "--kernel", metavar="NAME",
+    help="Kernel to run in instead of the one the notebook was saved with, such as python3 for a "
+    "notebook of a conda environment that is not here.",
+)  # fmt: skip
+TRACEBACK = click.option(
+    "--traceback", is_flag=True, expose_value=False, is_eager=True,
+    callback=lambda context, _, shown: context.obj.update(traceback=shown),
+    help="If a notebook fails, show the whole traceback after the error.",
+)  # fmt: skip
+# parameters of training by which models of the same rows are told apart
+TELLS_APART = ("text_column", "label_column", "time_column", "group_column", "seed")
 FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
@@ -44,9 +56,11 @@ def cli():
     help="Put the run folder here instead of the workspace.",
 )  # fmt: skip
 @ENGINE
+@KERNEL
+@TRACEBACK
 @FORCE
 @OPEN
-def run(notebook, files, overrides, output, engine, force, open_page):
+def run(notebook, files, overrides, output, engine, kernel, force, open_page):
     """Run NOTEBOOK with checked parameters.
 
     NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
@@ -55,9 +69,8 @@ def run(notebook, files, overrides, output, engine, force, open_page):
     from diptych.execution.engine import named
     from diptych.execution.runner import run_notebook
 
-    done = run_notebook(
-        notebook, files, overrides, engine=named(engine), outputs_root=output, force=force
-    )
+    engine = named(engine, kernel)
+    done = run_notebook(notebook, files, overrides, engine=engine, outputs_root=output, force=force)
     click.echo(done.folder)
     if open_page:
         _open(done.folder / "notebook.html")
@@ -87,8 +100,10 @@ def run(notebook, files, overrides, output, engine, force, open_page):
 )  # fmt: skip
 @click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
 @ENGINE
+@KERNEL
+@TRACEBACK
 @OPEN
-def sweep(notebook, files, overrides, workers, dask, engine, open_page, **options):
+def sweep(notebook, files, overrides, workers, dask, engine, kernel, open_page, **options):
     """Run NOTEBOOK at many points and compare them.
 
     The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
@@ -99,7 +114,8 @@ def sweep(notebook, files, overrides, workers, dask, engine, open_page, **option
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
     plan = plan_sweep(notebook, files, overrides, **options)
-    done = run_sweep(plan, workers=workers, dask=dask, engine=engine and named(engine))
+    chosen = named(engine, kernel) if engine or kernel else None
+    done = run_sweep(plan, workers=workers, dask=dask, engine=chosen)
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
@@ -183,6 +199,7 @@ def inspect(file, as_json, **options):
     help="Write the report here (default: site/).",
 )  # fmt: skip
 @ENGINE
+@TRACEBACK
 @FORCE
 @OPEN
 def report(scenario, overrides, site, engine, force, open_page):
@@ -203,6 +220,7 @@ def report(scenario, overrides, site, engine, force, open_page):
 @cli.command()
 @click.argument("notebook", nargs=-1)
 @ENGINE
+@TRACEBACK
 def notebooks(notebook, engine):
     """Run NOTEBOOK (default: all) and store its outputs.
 
@@ -237,7 +255,15 @@ def serve():
 
 @serve.command("model")
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--task", default="", help="Serve this task's champion instead of FOLDER.")
+@click.option(
+    "--task", default="",
+    help="Serve this task's champion instead of FOLDER: a name, or the path of your own rows.",
+)  # fmt: skip
+@click.option("--text-column", help="As in training, if several models learnt from these rows.")
+@click.option("--label-column", help="Likewise.")
+@click.option("--time-column", help="Likewise.")
+@click.option("--group-column", help="Likewise.")
+@click.option("--seed", type=int, help="Likewise.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
     help="Address to serve on; any but loopback needs a token.",
@@ -265,6 +291,11 @@ def serve_model(folder, task, token_env, **options):
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
+    parameters = {name: options.pop(name) for name in TELLS_APART}
+    columns = {name: value for name, value in parameters.items() if value is not None}
+    if task:
+        champion = _champion(task, columns)
+        folder, options["name"] = champion.folder, options["name"] or str(champion)
     from diptych.base.serving import ServeError, read_token
     from diptych.core.store.predictions import LedgerError
     from diptych.mlops.models.model import ModelError
@@ -275,8 +306,17 @@ def serve_model(folder, task, token_env, **options):
     except ServeError as error:
         raise click.UsageError(str(error)) from error
     try:
-        server.serve_model(folder, task=task, token=token, **options)
+        server.serve_model(folder, token=token, **options)
     except (ServeError, ModelError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _champion(task: str, columns: dict):
+    from diptych.mlops.registry import RegistryError, champion_of
+
+    try:
+        return champion_of(task, columns)
+    except RegistryError as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -340,8 +380,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     # A polite kill ends the kernel and keeps the partial run, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    wanted = {"traceback": False}
     try:
-        code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False, obj=wanted)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -352,7 +393,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(error, err=True)
         code = 2
     except NotebookFailed as error:
-        click.echo(f"\n{error}", err=True)
+        click.echo(f"\n{_failure(error, wanted['traceback'])}", err=True)
         code = 1
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; Python would complain once more
@@ -361,6 +402,15 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"{error.filename or 'diptych'}: {error.strerror or error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failure(error, traceback: bool) -> str:
+    """Return what to print of a failed notebook: what and where, what next, the traceback last."""
+    if not error.traceback:
+        return str(error)
+    if traceback or error.ename == "KernelDied":  # then it is what the process said last
+        return f"{error}\n\n{error.traceback.rstrip()}"
+    return f"{error}\nAdd --traceback to see all of the traceback."
 
 
 def _open(page: Path) -> None:

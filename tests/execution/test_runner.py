@@ -11,6 +11,7 @@ from processes import PATIENCE, is_gone, until
 
 from diptych.base import hashing, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
+from diptych.execution.engine import named
 from diptych.execution.runner import find_runs, load_run, run_all, run_notebook
 
 SECRET = "hunter2 & <correct> horse"
@@ -146,12 +147,54 @@ def test_a_failure_in_the_command(notebooks, home):
     assert "1 / divisor" in err
     assert "runner.py" not in err, "our own traceback is shown"
     assert err.endswith(
-        "fails failed in cell 6, under 'Measure': ZeroDivisionError: division by zero\n"
+        "\nfails failed in cell 6, under 'Measure': ZeroDivisionError: division by zero\n"
+        "The line: 1 / divisor\n"
         f"The partial notebook is kept: {run.folder / 'notebook.ipynb'}\n"
+        "Add --traceback to see all of the traceback.\n"
     )
     notebook = (run.folder / "notebook.ipynb").read_text()
     assert "before the failure" in notebook
     assert run.result == {"notebook": "fails", "complete": False}, "a result to build on is left"
+
+
+def test_the_traceback_follows_the_error_where_it_is_asked_for(notebooks, home):
+    _, err = launch(home, notebooks / "fails.ipynb", "--traceback").communicate(timeout=PATIENCE)
+    sentence, _, after = err.partition("is kept: ")
+    assert "fails failed in cell 6" in sentence
+    assert "Traceback (most recent call last)" not in sentence
+    assert "Traceback (most recent call last)" in after
+    assert after.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_kernel_that_is_not_here_is_replaced_by_one_that_is(notebooks, home):
+    """Notebooks saved in a conda environment name a kernel that exists only there."""
+    process = launch(home, notebooks / "no_kernel.ipynb")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "no kernel 'missing-kernel' is installed; choose one by --kernel NAME. There are " in err
+    assert "python3" in err.partition("There are")[2]
+    for engine in ("diptych", "papermill"):
+        options = ("--kernel", "python3", "--engine", engine, "--force")
+        process = launch(home, notebooks / "no_kernel.ipynb", *options)
+        _, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, "no_kernel ok in" in err) == (0, True), err
+
+
+def test_a_run_in_the_kernel_of_another_environment_is_never_linked(
+    notebooks, home, tmp_path, monkeypatch
+):
+    """Its packages are not seen from here, so nobody knows that nothing has changed."""
+    folder = tmp_path / "kernels" / "conda-env-other-py"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Other", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    engine = named("papermill", "conda-env-other-py")
+    made = [run_notebook(notebooks / "no_kernel.ipynb", engine=engine) for _ in range(2)]
+    assert [run.linked for run in made] == [False, False]
+    assert made[0].id != made[1].id
+    assert "conda-env-other-py" in made[0].manifest["cache"]["never"]
 
 
 def test_ctrl_c_ends_the_kernel_and_keeps_the_run(notebooks, home):

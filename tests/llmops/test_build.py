@@ -274,6 +274,19 @@ def test_the_leaderboard_compares_and_prices():
     assert evaluate.leaderboard(pd.DataFrame(columns=list(evaluate.COLUMNS)), 0, 0).empty
 
 
+def test_a_cost_that_is_not_known_of_every_answer_is_not_summed():
+    calls = results(("a", 0.5, {"usd": 0.001}))
+    calls.loc[:9, ["error", "usd", "correct", "score"]] = ["HTTP 500", math.nan, False, 0.0]
+    [line] = evaluate.costs(calls).to_dict("records")
+    assert line["failed"] == 10
+    assert line["usd per 1,000"] == pytest.approx(1)  # of those that were answered
+    assert line["usd per correct"] == pytest.approx(0.001 * 50 / 20)
+    calls.loc[30, "usd"] = math.nan
+    [line] = evaluate.costs(calls).to_dict("records")
+    assert math.isnan(line["usd per 1,000"])
+    assert math.isnan(line["usd per correct"])
+
+
 def test_failures_are_counted_apart_from_answers_that_name_no_label():
     found = results(("a", 1.0, {"latency_ms": 1.0}))
     found.loc[0, ["error", "predicted", "latency_ms"]] = ["HTTP 500", None, 9999.0]

@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 from diptych.base.workspace import repo_root
 from diptych.core.data import readers, schema, tasks
 from diptych.core.evaluation import leaderboard
+from diptych.execution.declaration import read_parameters
 from diptych.mlops import build
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ModelError
@@ -59,6 +60,12 @@ def test_the_search_is_seeded_and_starts_with_the_defaults(family):
 
 def test_another_seed_searches_in_another_order():
     assert build.settings("xgboost", 10, seed=1) != build.settings("xgboost", 10, seed=2)
+
+
+def test_the_notebook_offers_every_family_of_a_kind_and_no_other():
+    notebook = repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
+    (family,) = (one for one in read_parameters(notebook) if one.name == "family")
+    assert set(family.choices) == {"auto"}.union(*models.FAMILIES.values())
 
 
 def test_every_family_has_a_space():
@@ -183,11 +190,15 @@ def test_the_learning_curve_ends_at_the_model_itself_and_climbs():
 
 
 @pytest.mark.parametrize("kind", models.FAMILIES)
-def test_a_share_too_small_to_learn_from_has_no_line(kind):
+def test_a_share_too_small_to_learn_from_is_a_line_with_its_reason(kind):
     task = tasks.get(TASKS[kind])
     model = fitted(kind, "logistic")
     curve = build.learning_curve(sample(task.name), task, model, [0.0, 0.001, 1.0], seed=0)
-    assert len(curve) == 1
+    assert curve["value"].notna().tolist() == [False, False, True]
+    assert "at least two are needed" in curve["reason"][0]
+    assert curve["reason"][2] == ""
+    whole = build.learning_curve(sample(task.name), task, model, [1.0], seed=0)
+    assert list(whole) == ["rows", "value", "low", "high"]
 
 
 def test_slices_add_up_to_all_rows(scored):

@@ -62,6 +62,15 @@ def test_too_few_windows_without_an_alarm_are_said():
         improve.split_windows(MONTHS[:2], None, learn=2, decide=1)
 
 
+def test_too_few_windows_are_answered_by_what_to_type():
+    with pytest.raises(ValueError, match=r"there are 2; take fewer \(-p learn_windows=1 -p decide"):
+        improve.split_windows(MONTHS[:2], None, learn=2, decide=1)
+    with pytest.raises(
+        ValueError, match="there are 1; wait for later rows, or cut the live rows finer"
+    ):
+        improve.split_windows(MONTHS[:1], None, learn=2, decide=1)
+
+
 def test_nothing_later_is_learnt(windows, plan):
     data = sample("reviews")
     rows = improve.training_rows(data, windows, plan)

@@ -1,5 +1,6 @@
 """The registry over a real MLflow store: versions, champion, audit, one step back."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from mlops.samples import fitted, inputs
 from processes import until
 
 from diptych.base import workspace
+from diptych.core.data import tasks
 from diptych.core.store.predictions import Predictions
+from diptych.execution import runs
 from diptych.mlops.models import model as models
-from diptych.mlops.registry import ROLLBACK, ModelRegistry, RegistryError
+from diptych.mlops.registry import ROLLBACK, ModelRegistry, RegistryError, champion_of
 
 pytestmark = pytest.mark.usefixtures("registry_home")
 PASSED = {"promoted": True}
@@ -142,7 +145,7 @@ def test_promoting_the_champion_again_does_not_hide_what_it_replaced(registry, f
 
 
 def test_nothing_to_roll_back_is_said(registry, folder):
-    with pytest.raises(RegistryError, match="has no champion yet"):
+    with pytest.raises(RegistryError, match=r"has no champion yet; .*Release one first: 3_release"):
         registry.rollback("why not")
     (made,) = register(registry, folder)
     registry.promote(made, "it passed", PASSED)
@@ -152,7 +155,7 @@ def test_nothing_to_roll_back_is_said(registry, folder):
 
 def test_an_unknown_version_is_named(registry, folder):
     (made,) = register(registry, folder)
-    with pytest.raises(RegistryError, match=f"{registry.name} has no version 9"):
+    with pytest.raises(RegistryError, match=f"{registry.name} has no version 9; there are"):
         registry.version(9)
     assert registry.version(1) == made
 
@@ -240,3 +243,48 @@ def test_history_is_empty_before_the_first_promotion(registry):
     history = registry.history()
     assert isinstance(history, pd.DataFrame)
     assert history.empty
+
+
+def released(folder, champion: bool = True, **parameters):
+    """Register a model as `mlops/3_release` does, with that run's record."""
+    name = tasks.name_of(parameters["task"], parameters)
+    registry = ModelRegistry(name)
+    (version,) = register(registry, folder)
+    if champion:
+        registry.promote(version, why="better", gate=PASSED)
+    run = workspace.runs() / f"20260101-000000-mlops-3_release-{name}"
+    run.mkdir(parents=True)
+    content = {
+        "format": runs.FORMAT, "notebook": "mlops/3_release", "task": parameters,
+        "facts": {"name": name}, "complete": True,
+    }  # fmt: skip
+    (run / "result.json").write_text(json.dumps(content))
+    return version
+
+
+def test_the_champion_of_own_rows_is_found_by_their_path(folder, tmp_path, monkeypatch):
+    place = tmp_path / "claims.csv"
+    place.write_text("a,b,paid\n")
+    version = released(folder, task=str(place), text_column="", label_column="paid")
+    assert champion_of(str(place), {}) == version
+    assert champion_of(version.name, {}) == version
+    monkeypatch.chdir(tmp_path)
+    assert champion_of("claims.csv", {"label_column": "paid"}) == version
+    with pytest.raises(RegistryError, match=rf"3_release .* in service: .*{version.name}"):
+        champion_of("claims.csv", {"label_column": "b"})
+    with pytest.raises(RegistryError, match=r"'other\.csv' has no champion"):
+        champion_of("other.csv", {})
+    other = released(folder, task="claims.csv", text_column="", label_column="b", seed=3)
+    assert other.name.endswith("-seed3")
+    with pytest.raises(RegistryError, match=r"has 2 models, so name the columns .*'paid'"):
+        champion_of(str(place), {})
+    assert champion_of(str(place), {"seed": 3}) == other
+
+
+def test_a_model_that_was_never_promoted_is_told_from_one_that_is_not_there(folder, tmp_path):
+    place = tmp_path / "refused.csv"
+    place.write_text("a,b\n")
+    version = released(folder, champion=False, task=str(place), label_column="b")
+    for task in (str(place), version.name):
+        with pytest.raises(RegistryError, match=rf"{version.name}' was never promoted: the gate"):
+            champion_of(task, {})

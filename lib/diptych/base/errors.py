@@ -1,6 +1,9 @@
 """Errors that a user reads: bad input before a kernel starts, or a notebook that failed."""
 
+import re
 from collections.abc import Iterable
+
+ARROW = re.compile(r"^-+> *\d+ (.*)$", re.MULTILINE)  # how IPython points at a line
 
 
 class ParameterError(ValueError):
@@ -50,8 +53,19 @@ class NotebookFailed(RuntimeError):  # noqa: N818 (reads as what happened)
     def __str__(self) -> str:
         under = f", under {self.label!r}" if self.label else ""
         what = f"{self.ename}: {self.evalue}" if self.evalue else self.ename
-        lines = [self.traceback.rstrip(), ""] if self.traceback else []
-        lines.append(f"{self.notebook} failed in cell {self.cell + 1}{under}: {what}")
+        if self.ename == NotebookFailed.__name__:  # one it builds on, which says all of that itself
+            what = self.evalue.strip()
+        lines = [f"{self.notebook} failed in cell {self.cell + 1}{under}: {what}"]
+        if self.line:
+            lines.append(f"The line: {self.line}")
         if self.run is not None:
             lines.append(f"The partial notebook is kept: {self.run.folder / 'notebook.ipynb'}")
         return "\n".join(lines)
+
+    @property
+    def line(self) -> str:
+        """The cell's line at which it failed, "" if the traceback does not point at one."""
+        if self.ename == NotebookFailed.__name__:
+            return ""
+        pointed = ARROW.search(self.traceback)
+        return pointed[1].strip() if pointed else ""

@@ -409,7 +409,7 @@ CONTRACTS = (
         ),
         (NAME, VERSION, ENDPOINT),
         (STREAM,),
-        ("concurrency", "windows"),
+        ("concurrency", "window", "windows"),
     ),
     Contract(
         "llmops/5_monitor",

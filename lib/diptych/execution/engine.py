@@ -15,7 +15,7 @@ from diptych.base import process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
-from diptych.execution.notebooks import heading
+from diptych.execution.notebooks import HERE, heading, kernel_name
 
 OnCell = Callable[[int, int, str], None]
 PATIENCE = 2.0  # seconds
@@ -102,12 +102,14 @@ class PapermillEngine:
     ----------
     timeout : float, optional
         Seconds a cell may take; it fails after that.
+    kernel : str
+        Name of the kernel to run in, "" for the notebook's own.
     """
 
     name = "papermill"
 
-    def __init__(self, timeout: float | None = None):
-        self.timeout = timeout
+    def __init__(self, timeout: float | None = None, kernel: str = ""):
+        self.timeout, self.kernel = timeout, kernel
 
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
@@ -119,7 +121,7 @@ class PapermillEngine:
     async def _execute(self, nb, output, environment, cwd, on_cell, redactor) -> None:
         from nbclient import NotebookClient
 
-        name = nb.metadata.get("kernelspec", {}).get("name", "python3")
+        name = self.kernel or kernel_name(nb)
         client = NotebookClient(nb, kernel_name=name, timeout=self.timeout)
         saver = _Saver(nb, output, redactor)
         saver.now()
@@ -166,8 +168,7 @@ class PapermillEngine:
             )
             await client.async_start_new_kernel_client()
         except NoSuchKernel as error:
-            why = f"no kernel {error.name!r} is installed; `diptych doctor` says what is missing"
-            raise NotebookFailed(0, "NoSuchKernel", why, "") from None
+            raise NotebookFailed(0, "NoSuchKernel", _no_kernel(error.name), "") from None
         except RuntimeError as error:
             raise NotebookFailed(0, "KernelDied", f"it did not start ({error})", "") from None
 
@@ -232,20 +233,46 @@ class WarmEngine(PapermillEngine):
 ENGINES = {engine.name: engine for engine in (WarmEngine, PapermillEngine)}
 
 
-def named(name: str | None = None) -> Engine:
+def named(name: str | None = None, kernel: str | None = None) -> Engine:
     """Return an engine by its name; without one, that of ``$DIPTYCH_ENGINE`` or the warm one.
+
+    Parameters
+    ----------
+    kernel : str, optional
+        Kernel that each notebook runs in, instead of the one it was saved with.
 
     Raises
     ------
     ParameterError
-        If there is no such engine.
+        If there is no such engine or kernel.
     """
     where = "engine" if name else "DIPTYCH_ENGINE"
     name = name or process_environment.engine_name() or WarmEngine.name
     if name not in ENGINES:
         known = " or ".join(ENGINES)
         raise ParameterError(f"{where} = {name!r}: there is no such engine. Choose {known}")
-    return ENGINES[name]()
+    if kernel and kernel not in _kernels():
+        raise ParameterError(f"--kernel {kernel}: {_no_kernel(kernel)}")
+    return ENGINES[name](kernel=kernel or "")
+
+
+def _kernels() -> list[str]:
+    """Return the names of the installed kernels, this environment's first."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    return sorted(
+        KernelSpecManager().find_kernel_specs(), key=lambda name: (name not in HERE, name)
+    )
+
+
+def _no_kernel(name: str) -> str:
+    known = ", ".join(_kernels())
+    if not known:
+        return f"no kernel {name!r} is installed, nor any other; `diptych doctor` says what to do"
+    return (
+        f"no kernel {name!r} is installed; choose one by --kernel NAME. There are {known}. "
+        f"{HERE[0]} is that of this environment"
+    )
 
 
 def how_it_ended(returncode: int | None) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
 
+HERE = ("python3", "diptych")  # kernels of this environment
+
 
 def find_notebook(name: str | Path) -> Path:
     """Return a notebook's path.
@@ -97,6 +99,11 @@ def read_notebook(path: Path) -> dict:
 def source(cell: dict) -> str:
     """Return a cell's source as one string."""
     return "".join(cell["source"])
+
+
+def kernel_name(content: dict) -> str:
+    """Return the name of the kernel that a notebook was saved with."""
+    return content.get("metadata", {}).get("kernelspec", {}).get("name") or HERE[0]
 
 
 def title(content: dict) -> str:

@@ -211,7 +211,7 @@ def run_prepared(
     dependencies.never("it runs notebooks itself")  # noted where a notebook calls this
     engine = engine or named()
     root = Path(outputs_root).absolute() if outputs_root else workspace.runs()
-    lookup = entries.find(prepared, root, force)
+    lookup = entries.find(prepared, root, force, getattr(engine, "kernel", ""))
     if lookup.run is None:
         run = _execute(prepared, root, lookup, progress, engine)
         entries.add(run)
@@ -244,13 +244,13 @@ def _execute(
                 on_cell=bar,
             )
     except BaseException as error:
-        run = _publish(root, staged, manifest, lookup, error)
+        run = _publish(root, staged, manifest, lookup, progress, error)
         if progress:
             say(f"{prepared.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
         if isinstance(error, NotebookFailed):
             error.notebook, error.run = prepared.name, run
         raise
-    run = _publish(root, staged, manifest, lookup)
+    run = _publish(root, staged, manifest, lookup, progress)
     if progress:
         say(f"{prepared.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
     return run
@@ -308,6 +308,7 @@ def _publish(
     staged: Path,
     manifest: dict,
     lookup: entries.Lookup,
+    progress: bool,
     error: BaseException | None = None,
 ) -> Run:
     """Complete the manifest, redact what the notebook wrote and give the folder its name."""
@@ -320,7 +321,8 @@ def _publish(
         end |= {"id": run_id, "status": "failed", "error": _facts_of(error)}
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
-    _export(staged, manifest)
+    with Bar(f"{manifest['name']} · page", "page", progress, total=1):
+        _export(staged, manifest)
     Redactor().folder(staged)
     entries.note(staged, manifest, lookup)
     text = Redactor().text(json.dumps(manifest, indent=1))

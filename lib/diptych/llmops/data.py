@@ -1,6 +1,5 @@
 """Stage 1, data: prompts are data too; examples and evaluation rows come from one data version."""
 
-import hashlib
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -44,7 +43,10 @@ def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prom
     all_names = [prompt.name for prompt in prompts]
     for prompt in prompts:
         if all_names.count(prompt.name) > 1:
-            raise PromptError(f"prompts: two are called {prompt.name}; rename one")
+            raise PromptError(
+                f"prompts: two are called {prompt.name}, after their files; give one file another "
+                f"name, or take one of them: -p prompts=[{prompt.name}]"
+            )
         scorers.check_prompt(prompt, task.grader)
         if task.grader == LABEL and (missing := set(labels) - set(prompt.labels)):
             raise PromptError(
@@ -104,7 +106,7 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
         If the train rows do not hold so many.
     """
     train = data[data["split"] == "train"]
-    groups = [_shuffled(train[train["label"] == label], seed) for label in labels]
+    groups = [splits.shuffled(train[train["label"] == label], seed) for label in labels]
     each = -(-k // len(labels)) if labels else 0
     short = [f"{x} {len(g)}" for x, g in zip(labels, groups, strict=True) if len(g) < each]
     if short or (k and not labels):
@@ -126,18 +128,12 @@ def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
     """
     rows = data[data["split"] == split]
     if n < len(rows):
-        order = _shuffled(rows, seed)
+        order = splits.shuffled(rows, seed)
         # the i-th row of a label with m rows stands at (i + 1/2) / m, so shares are kept
         place = order.groupby("label").cumcount().add(0.5)
         place /= order.groupby("label")["id"].transform("size")
         rows = rows.loc[place.sort_values(kind="stable").index[:n]]
     return rows.sort_values("id", ignore_index=True)
-
-
-def _shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return rows in an order that their ids and the seed give."""
-    keys = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in rows["id"]]
-    return rows.loc[pd.Series(keys, index=rows.index, dtype=object).sort_values().index]
 
 
 def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:

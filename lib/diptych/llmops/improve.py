@@ -255,7 +255,7 @@ def measure(results: pd.DataFrame, name: str, rows: pd.DataFrame, **extra: float
     return Candidate.from_rows(
         name,
         lines["correct"],
-        slice_of=rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None,
+        slice_of=rows["slice"],
         calibration_error=release.calibration_error(lines),
         extra=extra,
     )

@@ -46,9 +46,8 @@ def measure(
         Without it only the rows are asked, which is all that the gate needs of a champion.
     """
     results = evaluate.evaluate([variant], rows, grader, options)
-    slices = rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None
     if behaviour is None:
-        return Candidate.from_rows(name, results["correct"], slice_of=slices)
+        return Candidate.from_rows(name, results["correct"], slice_of=rows["slice"])
     extra = {
         UNREADABLE: float(results["predicted"].isna().mean()),
         COST: 1000 * float(results.loc[results["error"] == "", "usd"].mean(skipna=False)),
@@ -56,7 +55,7 @@ def measure(
     return Candidate.from_rows(
         name,
         results["correct"],
-        slice_of=slices,
+        slice_of=rows["slice"],
         calibration_error=calibration_error(results),
         latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),

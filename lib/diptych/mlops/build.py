@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diptych.core.data.schema import sliced_by
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
@@ -30,6 +31,19 @@ SPACE = {
     "lead": {},
     "ranker": {"strength": [1.0, 3.0, 0.3, 10.0]},
     "cnn": {"width": [16, 32], "dropout": [0.3, 0.1], "learning_rate": [0.002, 0.001]},
+}
+
+# of tables whose columns are typed: few, dense columns, often a few thousand rows
+TABLES = {
+    "logistic": {"strength": [0.1, 1.0, 0.01, 10.0, 0.03]},
+    "xgboost": {
+        "max_depth": [3, 5, 2],
+        "learning_rate": [0.06, 0.03, 0.12],
+        "rounds": [250, 500, 120],
+        "min_child_weight": [3, 10, 1],
+        "colsample_bytree": [0.6, 0.9],
+        "subsample": [0.8],
+    },
 }
 
 SLOW = ("xgboost_linear",)  # compared only when asked for
@@ -108,16 +122,58 @@ def check_family(family: str, grader: str) -> None:
     )
 
 
-def settings(family: str, trials: int, seed: int) -> list[dict]:
+def settings(family: str, trials: int, seed: int, typed: bool = False) -> list[dict]:
     """Draw `trials` different settings from `SPACE`, the defaults first.
 
-    Random search: Bergstra and Bengio 2012, JMLR 13, 281-305.
+    Random search: Bergstra and Bengio 2012, JMLR 13, 281-305. A table whose columns are `typed`
+    has `TABLES` in place of some.
     """
-    space = SPACE[family]
+    space = (SPACE | TABLES if typed else SPACE)[family]
     grid = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
     rest = grid[1:]
     random.Random(seed).shuffle(rest)
     return [grid[0], *rest][:trials]
+
+
+def tune_all(
+    data: pd.DataFrame, task: Task, choice: str, trials: int, seed: int, dask: str = ""
+) -> tuple[dict[str, Model], pd.DataFrame]:
+    """Tune every family of `families`; one that cannot be fitted does not end the others.
+
+    Returns
+    -------
+    tuned : dict of str to Model
+        By family, those that could be fitted.
+    trials : DataFrame
+        As `tune` returns it, of all families. If one failed, its line has no score, and there is
+        a column ``reason``.
+
+    Raises
+    ------
+    ModelError
+        If the family named by `choice`, or every family, cannot be fitted; or as `families` does.
+    """
+    tuned, tried, failed = {}, [], []
+    for name in families(choice, task):
+        try:
+            tuned[name], scores = tune(data, task, name, trials, seed, dask)
+        except Exception as error:  # whatever a family's library raises
+            if name == choice:
+                raise
+            failed.append(error)
+            lines = {"family": [name], "setting": ["all"], "validation": [np.nan]}
+            scores = pd.DataFrame(lines | {"reason": [_reason(error)]})
+        tried.append(scores)
+    if not tuned:
+        raise failed[0]
+    table = pd.concat(tried, ignore_index=True)
+    return tuned, table.fillna({"reason": ""}) if "reason" in table else table
+
+
+def _reason(error: Exception) -> str:
+    """Return why a part failed: our own messages as they are, others with their type."""
+    known = isinstance(error, models.ModelError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def tune(
@@ -134,13 +190,14 @@ def tune(
     -------
     model : Model
     trials : DataFrame
-        ``family``, ``setting`` and ``validation`` (mean grade), in the order tried.
+        ``family``, ``setting`` and ``validation`` (mean grade), in the order tried. A setting
+        that cannot be fitted has no score; the ``reason`` is then a column.
 
     Raises
     ------
     ModelError
-        If the train rows hold fewer than two classes, the validation set is empty, or the family
-        cannot be graded as the task is.
+        If the train rows hold fewer than two classes, the validation set is empty, the family
+        cannot be graded as the task is, or no setting can be fitted.
     """
     check_family(family, task.grader)
     train, valid = part(data, "train"), part(data, "valid")
@@ -150,24 +207,32 @@ def tune(
         raise models.ModelError(
             "split: the validation set is empty, so nothing can be tuned; more rows are needed"
         )
-    encoder = models.new_encoder(family, task.kind)
+    encoder = models.new_encoder(family, task.kind, task.columns)
     matrix = models.fit_encoder(encoder, task_rows(train, task))
     codes = models.encode(train["label"], classes)
     inputs = task_rows(valid, task)
     held_out = encoder.transform(inputs)
-    tried, best = [], None
-    for setting in settings(family, trials, seed):
-        where = {"dask": dask} if dask and family == "xgboost" else {}
-        estimator = ESTIMATORS[family](**setting, **where, seed=seed)
-        estimator.fit(matrix, codes, len(classes))
+    expected = graders.get(task.grader).expected(valid)
+    where = {"dask": dask} if dask and family == "xgboost" else {}
+    tried, best, failed = [], None, []
+    for setting in settings(family, trials, seed, bool(task.columns)):
+        line = {"family": family, "setting": _compact(setting)}
+        try:
+            estimator = ESTIMATORS[family](**setting, **where, seed=seed)
+            estimator.fit(matrix, codes, len(classes))
+        except Exception as error:  # whatever a family's library raises
+            failed.append(error)
+            tried.append(line | {"validation": np.nan, "reason": _reason(error)})
+            continue
         model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
-        model.replies = task.replies
+        model.replies, model.text_column = task.replies, task.text_column
         predicted = predicted_labels(model, estimator.predict_proba(held_out))
-        expected = graders.get(task.grader).expected(valid)
         score = float(grades(model, inputs, predicted, expected, task.grader).mean())
-        tried.append({"family": family, "setting": _compact(setting), "validation": score})
+        tried.append(line | {"validation": score})
         if best is None or score > best[0]:
             best = (score, model)
+    if best is None:
+        raise failed[0]
     _, model = best
     model.calibrate(inputs, valid["label"])
     return model, pd.DataFrame(tried)
@@ -192,7 +257,7 @@ def evaluate(model: Model, rows: pd.DataFrame, grader: str) -> Scores:
         If there is no such grader, or the rows lack what it compares with.
     """
     check_family(model.family, grader)
-    inputs = models.rows_of(rows, model.kind, model.features)
+    inputs = model.rows_of(rows)
     probabilities = model.predict_proba(inputs)
     predicted = predicted_labels(model, probabilities)
     grade = grades(model, inputs, predicted, graders.get(grader).expected(rows), grader)
@@ -273,12 +338,11 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Refit the chosen setting on growing shares of the train rows and score the test rows.
 
-    A share with too few rows to learn from has no line.
-
     Returns
     -------
     DataFrame
-        ``rows``, ``value``, ``low``, ``high``.
+        ``rows``, ``value``, ``low``, ``high``. A share that cannot be learnt from, for
+        example because it holds one class, has no value; the ``reason`` is then a column.
     """
     train, test = part(data, "train"), part(data, "test")
     curve = []
@@ -286,11 +350,13 @@ def learning_curve(
         sample = train.sample(frac=share, random_state=seed)
         try:
             smaller = refit(model, sample, task, seed) if share < 1 else model
-        except models.ModelError:
-            continue
-        accuracy = evaluate(smaller, test, task.grader).accuracy
-        curve.append({"rows": len(sample)} | asdict(accuracy))
-    return pd.DataFrame(curve, columns=["rows", "value", "low", "high"])
+            accuracy = asdict(evaluate(smaller, test, task.grader).accuracy)
+        except Exception as error:  # whatever a family's library raises
+            accuracy = {"reason": _reason(error)}
+        curve.append({"rows": len(sample)} | accuracy)
+    names = ["rows", "value", "low", "high"]
+    frame = pd.DataFrame(curve, columns=[*names, "reason"])
+    return frame.fillna({"reason": ""}) if frame["reason"].notna().any() else frame[names]
 
 
 def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
@@ -303,8 +369,9 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
         features=task.features,
         parameters=model.parameters,
         seed=seed,
+        columns=task.columns,
     )
-    refitted.replies = model.replies
+    refitted.replies, refitted.text_column = model.replies, model.text_column
     return refitted
 
 
@@ -316,9 +383,11 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     DataFrame
         ``name``, ``value``, ``low``, ``high``, ``n``, the weakest first.
     """
-    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    column = sliced_by(rows)
     title = column if column == "slice" else "class"
-    groups = {f"{title} {name}": rows[column] == name for name in sorted(rows[column].unique())}
+    names = sorted(rows[column].dropna().unique())
+    groups = {f"{title} {name}": rows[column] == name for name in names}
+    groups[f"{title} missing"] = rows[column].isna()
     if "text" in rows:
         words = rows["text"].str.split().str.len()
         groups["up to 10 words"] = words <= 10
@@ -326,6 +395,7 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
         groups["over 30 words"] = words > 30
     lines = []
     for name, chosen in groups.items():
+        chosen = chosen.fillna(False).astype(bool)
         n = int(chosen.sum())
         if n:
             share = stats.wilson(scores.correct[chosen.to_numpy()].sum(), n)
@@ -348,7 +418,7 @@ def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def task_rows(rows: pd.DataFrame, task: Task):
     """Take what a model of this task reads from canonical rows."""
-    return models.rows_of(rows, task.kind, task.features)
+    return models.rows_of(rows, task.kind, task.features, typed=bool(task.columns))
 
 
 def save(model: Model, folder: Path) -> dict:

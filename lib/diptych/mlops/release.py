@@ -13,6 +13,7 @@ from diptych.core.monitoring.drift import Profile
 from diptych.mlops import build, monitor
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
+from diptych.mlops.registry import Version
 
 
 def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: str) -> Candidate:
@@ -33,16 +34,39 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
     return Candidate.from_rows(
         name,
         scores.correct,
-        slice_of=rows["slice"].to_numpy() if rows["slice"].nunique() > 1 else None,
+        slice_of=rows["slice"],
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),
     )
 
 
+def measure_champion(
+    champion: Version | None, rows: pd.DataFrame, grader: str
+) -> tuple[Candidate | None, str]:
+    """Measure the model in service on the candidate's test rows.
+
+    Returns
+    -------
+    candidate : Candidate or None
+        None if there is no champion, or it learnt from other columns than these rows have.
+    note : str
+        Why a champion could not be measured, else empty.
+    """
+    if champion is None:
+        return None, ""
+    try:
+        model = models.load(champion.folder)
+        return measure("champion", model, champion.folder, rows, grader), ""
+    except models.ModelError as error:
+        return None, f"The champion {champion} cannot be measured on these rows: {error}"
+
+
 def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:
     """Return the 95th percentile in milliseconds of one-row predictions, in this process."""
-    inputs = models.rows_of(rows.head(calls), model.kind, model.features)
+    rows = rows.head(calls)
+    # as an endpoint has read them
+    inputs = models.plain_rows(rows, model.columns.columns) if model.typed else model.rows_of(rows)
     taken = []
     for i in range(len(inputs)):
         began = time.perf_counter()
@@ -56,7 +80,7 @@ def add_reference(model: Model, folder: Path, rows: pd.DataFrame, seed: int) -> 
 
     `rows` must be rows the model was not fitted on, else its confidence looks too high.
     """
-    described = monitor.describe(model, models.rows_of(rows, model.kind, model.features))
+    described = monitor.describe(model, model.rows_of(rows))
     profile = Profile.fit(described, seed=seed).to_dict()
     write_atomic(folder / "reference.json", json.dumps(profile))
 

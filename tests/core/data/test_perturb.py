@@ -105,6 +105,19 @@ def test_labels_of_negated_rows_are_the_opposite(data, harder):
     assert (turned["label_x"] == turned["label_y"].map(OPPOSITE)).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("reviews", {"typos", "negation"}),
+        ("support", {"typos"}),
+        ("tumours", {"noise", "missing"}),
+        ("digits", {"noise", "shift"}),
+    ],
+)
+def test_the_ways_are_those_tested_here(name, ways):
+    assert set(perturb._ways(tasks.get(name))) == ways
+
+
 def numbers(name, way):
     task = tasks.get(name)
     frame = task.load()

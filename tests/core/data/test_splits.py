@@ -100,6 +100,14 @@ def test_near_copies_are_found_by_their_words():
     )
 
 
+def test_the_order_depends_on_ids_and_seed_alone():
+    rows = pd.DataFrame({"id": list("abcdefgh"), "x": range(8)}, index=[0] * 8)
+    names = splits.shuffled(rows, 1)["id"].tolist()
+    assert sorted(names) == list("abcdefgh") != names
+    assert splits.shuffled(rows.iloc[::-1], 1)["id"].tolist() == names
+    assert splits.shuffled(rows, 2)["id"].tolist() != names
+
+
 def test_short_or_no_texts_are_no_near_copies():
     assert near(["so good", "so good", "", "!!!"], [True, False, False, True]) == [False] * 4
     assert near([], np.zeros(0, dtype=bool)) == []

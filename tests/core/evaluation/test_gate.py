@@ -180,6 +180,11 @@ def test_from_rows_scores_all_rows_and_each_slice():
     assert candidate.size_mb == 2.0
 
 
+def test_one_slice_alone_is_none():
+    candidate = Candidate.from_rows("m", [1, 0], ["a", "a"])
+    assert (candidate.slices, candidate.slice_of) == ({}, None)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

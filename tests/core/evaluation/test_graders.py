@@ -7,14 +7,20 @@ from diptych.core.evaluation import graders
 ROW = {"label": "refund", "reference": "we refund you\nmoney back"}
 
 
-@pytest.mark.parametrize(
-    ("name", "answer", "grade"),
-    [("label", "refund", 1), ("label", "we refund you", 0), ("label", None, 0),
-     ("contains", "Yes, we  REFUND you.", 1), ("contains", "refund", 0), ("contains", None, 0),
-     ("rouge_l", "money back", 1), ("rouge_l", "money", 2 / 3), ("rouge_l", None, 0)],
-)  # fmt: skip
+GRADES = [
+    ("label", "refund", 1), ("label", "we refund you", 0), ("label", None, 0),
+    ("contains", "Yes, we  REFUND you.", 1), ("contains", "refund", 0), ("contains", None, 0),
+    ("rouge_l", "money back", 1), ("rouge_l", "money", 2 / 3), ("rouge_l", None, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer", "grade"), GRADES)
 def test_each_grades_an_answer_by_its_own_column(name, answer, grade):
     assert graders.get(name).grade(answer, ROW) == pytest.approx(grade)
+
+
+def test_every_grader_is_tested_here():
+    assert {name for name, *_ in GRADES} == set(graders.GRADERS)
 
 
 def test_each_has_a_metric_and_only_some_need_a_reference():

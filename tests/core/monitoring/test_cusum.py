@@ -35,10 +35,10 @@ def test_planted_falls_are_found_and_soon(rehearsed):
     # were fewer than nine of ten found, so many would be found once in a thousand tests
     assert len(found) >= binom.ppf(0.001, STREAMS, 0.9)
     told = cusum.rates(rehearsed).set_index("name")
-    assert told.loc["fall found", "value"] == len(found) / STREAMS
-    assert told.loc["fall found", "low"] < told.loc["fall found", "value"]
+    assert told.loc["fall detected", "value"] == len(found) / STREAMS
+    assert told.loc["fall detected", "low"] < told.loc["fall detected", "value"]
     delays = found["alarm"] - found["fell"] + 1
-    assert told.loc["fall found", "delay"] == delays.median() < ROWS / 4
+    assert told.loc["fall detected", "delay"] == delays.median() < ROWS / 4
 
 
 def test_a_larger_fall_is_seen_sooner():

@@ -149,6 +149,32 @@ def test_a_planted_shift_is_found_in_its_column_only(column, change):
     assert table.loc[table["drifted"], "feature"].tolist() == [column]
 
 
+@pytest.mark.parametrize("gap", [np.nan, None, pd.NaT])
+def test_a_column_that_cannot_be_profiled_is_a_line_with_its_reason(gap):
+    rng = np.random.default_rng(5)
+    profile = Profile.fit(frame(rng, 4_000).assign(empty=gap))
+    profile = Profile.from_dict(json.loads(json.dumps(profile.to_dict())))
+    moved = frame(rng, 600).assign(empty=1.0)
+    moved["normal"] += 1
+    table = compare_profiles(profile, moved)
+    assert table.loc[table["drifted"], "feature"].tolist() == ["normal"]
+    line = row(table, "empty")
+    assert "'empty' is missing throughout" in line["reason"]
+    assert np.isnan(line["shift"])
+    assert (table.loc[table["feature"] != "empty", "reason"] == "").all()
+
+
+def test_a_column_of_another_kind_does_not_end_the_others():
+    profile = Profile.fit(REFERENCE)
+    table = compare_profiles(profile, REFERENCE.assign(x=["1", "2", "3"]))
+    assert "Column 'x' is str, in its profile numeric" in row(table, "x")["reason"]
+    assert not row(table, "x")["drifted"]
+    assert row(table, "c")["shift"] == 0
+    none = compare_profiles(Profile.fit(REFERENCE[["x"]]), REFERENCE.assign(x=["1", "2", "3"]))
+    summary = alarms({"jan": none})
+    assert summary[["worst", "alarm"]].to_numpy().tolist() == [["", False]]
+
+
 def test_a_rare_value_needs_fewer_rows_than_a_rule_for_any_distribution_would():
     # 2 % to 8 %: far below the Kolmogorov limit of a continuous column, found by resampling
     rng = np.random.default_rng(6)
@@ -311,14 +337,12 @@ REFERENCE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "b"]})
         (lambda p: Profile.fit(REFERENCE[:1]), "has 1 rows"),
         (lambda p: Profile.fit(REFERENCE, ["y"]), "lack the column 'y'"),
         (lambda p: Profile.fit(REFERENCE, []), "No column"),
-        (lambda p: Profile.fit(REFERENCE.assign(x=np.nan)), "'x' is missing throughout"),
-        (lambda p: Profile.fit(REFERENCE.assign(c=None), ["c"]), "Column 'c' is object"),
+        (lambda p: Profile.fit(REFERENCE[["x"]] * np.nan), "'x' is missing throughout"),
+        (lambda p: Profile.fit(REFERENCE.assign(c=None), ["c"]), "'c' is missing throughout"),
         (lambda p: Profile.fit(pd.DataFrame({"t": pd.to_datetime(["2025"] * 2)}), ["t"]), "'t' is"),
         (lambda p: Profile.fit(REFERENCE.rename(columns={"x": 0}), [0]), "a str name"),
         (lambda p: compare_profiles(p, REFERENCE[:0]), "window is empty"),
         (lambda p: compare_profiles(p, REFERENCE[["x"]]), "lack the column 'c'"),
-        (lambda p: compare_profiles(p, REFERENCE.assign(x=["1", "2", "3"])), "'x' is str"),
-        (lambda p: compare_profiles(p, REFERENCE.assign(c=[1, 2, 3])), "'c' is int64"),
         (lambda p: compare_profiles(p, REFERENCE, alpha=0), "alpha is 0"),
         (lambda p: compare_profiles(p, REFERENCE, min_effect=2), "min_effect 2"),
         (lambda p: compare_windows(p, REFERENCE, ["jan", "jan"]), "2 of 3 rows"),
@@ -330,3 +354,21 @@ REFERENCE = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "b"]})
 def test_bad_input_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call(Profile.fit(REFERENCE))
+
+
+@pytest.mark.parametrize(
+    ("empty", "value"),
+    [(np.full(50, np.nan), 3.0), (pd.Series([None] * 50, dtype="str"), "a")],
+    ids=["numeric", "categorical"],
+)
+def test_a_column_missing_throughout_is_a_line_and_shifts_when_values_come(empty, value):
+    """One of the reference's columns may be empty; the others are still watched."""
+    reference = pd.DataFrame({"x": empty, "y": np.arange(50.0)})
+    profile = Profile.from_dict(json.loads(json.dumps(Profile.fit(reference).to_dict())))
+    still = compare_profiles(profile, reference).set_index("feature")
+    assert (still["shift"]["x"], still["missing"]["x"]) == (0, 1)
+    assert not still["drifted"].any()
+    filled = reference.assign(x=value)
+    moved = compare_profiles(profile, filled).set_index("feature")
+    assert (moved["shift"]["x"], moved["missing"]["x"]) == (1, 0)
+    assert moved["drifted"].to_dict() == {"x": True, "y": False}

@@ -1,5 +1,6 @@
 import ast
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -106,6 +107,13 @@ def svg_of(html: str) -> ElementTree.Element:
 def test_a_figure_without_a_description_is_refused():
     with pytest.raises(ValueError, match="alt: it is empty; describe"):
         plots.show(curve(), "  ")
+
+
+def test_every_plot_is_drawn_here():
+    functions = inspect.getmembers(plots, inspect.isfunction)
+    own = {name for name, function in functions if function.__module__ == plots.__name__}
+    drawn = set(re.findall(r"plots\.(\w+)\(", " ".join(PLOTS.values())))
+    assert {name for name in own if not name.startswith("_")} == drawn
 
 
 @pytest.mark.parametrize("name", PLOTS)

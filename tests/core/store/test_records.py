@@ -49,6 +49,14 @@ def test_a_run_that_keeps_its_contract_is_read_back(run):
     pd.testing.assert_frame_equal(record.table("stream"), STREAM)
 
 
+def test_nan_is_recorded_as_not_measured_and_refused_for_a_count(run):
+    run.record("p50_ms", float("nan"))
+    assert run.values["p50_ms"]["value"] is None
+    assert "NaN" not in (run.folder / "result.json").read_text()
+    with pytest.raises(RecordError, match="requests: nan is float"):
+        run.record("requests", float("nan"))
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

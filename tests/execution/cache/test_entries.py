@@ -268,6 +268,12 @@ def test_what_nobody_can_look_at_again_is_never_linked(repository):
     assert "never linked: https://example.org/a.csv may change unseen" in entries.why(run)
 
 
+def test_a_place_of_an_unknown_kind_never_passes_for_unchanged():
+    with pytest.raises(KeyError):
+        dependencies.look({"kind": "clock"})
+    assert "clock" in dependencies.changed({"kind": "clock", "found": None})
+
+
 def test_a_notebook_that_runs_notebooks_is_never_linked(repository, echo):
     engine = Uses(lambda: run_notebook(NAME, (), ["depth=1"], engine=echo, progress=False))
     for _ in range(2):

@@ -4,6 +4,7 @@ import base64
 import copy
 import itertools
 import re
+import time
 from html import escape
 
 import browser
@@ -360,3 +361,59 @@ def test_a_browser_shows_the_page_as_meant(chromium, full, tmp_path, width, dark
     assert ratio >= 4.5, text
     paper = chromium.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) is dark
+
+
+def test_a_cell_of_a_nested_table_aligns_only_its_own_column():
+    inner = "<table><tr><td>1</td></tr><tr><td>2</td></tr></table>"
+    html = f"<table><tr><th></th><td>word</td><td>{inner}</td></tr></table>"
+    fitted = sanitize.Fitter().output(html)
+    assert fitted.count('class="num"') == 2
+    assert fitted.count("<td") == fitted.count("</td>") == 5
+    assert "<th" not in fitted  # the empty corner
+
+
+def test_styles_go_with_their_content_unless_they_never_end():
+    fitted = sanitize.Fitter().output("a<style>p {}</style>b<STYLE x>q</style >c<style>d")
+    assert fitted == "abc&lt;style&gt;d"
+
+
+def test_a_very_long_printed_line_keeps_its_ends():
+    page = page_of(code("1", prints("start " + "\tx" * 300_000 + " end")))
+    assert "start" in page.text
+    assert " end" in page.text
+    assert re.search(r"\d\d\d,\d\d\d characters left out here", page.text)
+
+
+def nested(n):
+    return "<table><tr><td>1" * n + "</td></tr></table>" * n
+
+
+@pytest.mark.parametrize(
+    ("html", "n"),
+    [
+        (nested, 30),
+        (lambda n: "<style " * n, 1_000),
+        (lambda n: "<p id='x'>a</p>" * n, 1_000),
+        (lambda n: "<table>" + "<tr><td>1</td></tr>" * n + "</table>", 300),
+        (lambda n: "<table><tr>" + "<td>1" * n, 300),
+        (lambda n: "<div>" * n + "<table></table>" * n, 30),
+    ],
+)
+def test_ten_times_the_output_takes_about_ten_times_as_long(html, n):
+    sanitize.Fitter().output(html(3))
+    took = []
+    for size in (n, 10 * n):
+        began = time.perf_counter()
+        sanitize.Fitter().output(html(size))
+        took.append(time.perf_counter() - began)
+    assert took[1] < 40 * took[0] + 0.5
+
+
+def test_a_page_of_a_thousand_displays_is_written_in_seconds():
+    """200 took 403 s: the page was rendered anew for each output left out (many-displays-page)."""
+    rows = "".join(f"<tr><th>{i}</th>{'<td>0.123456</td>' * 5}</tr>" for i in range(50))
+    frame = shows(f"<table><tbody>{rows}</tbody></table>")
+    began = time.perf_counter()
+    page = notebook_to_html(notebook(*(code("frame", frame) for _ in range(1_000))), title="many")
+    assert time.perf_counter() - began < 30  # 10 on a machine that does nothing else
+    assert "was left out of the page" in page

@@ -7,11 +7,15 @@ import signal
 import openai
 import psutil
 import pytest
+import yaml
 from llmops.local_server import HELLO, answer, at, wait_for
 
+from diptych.base import workspace
+from diptych.core.store.prices import Price
 from diptych.llmops.client import endpoint, providers
 from diptych.llmops.server import process
 
+SHIPPED = yaml.safe_load((workspace.repo_root() / "params/endpoints.yaml").read_text("utf-8"))
 LONG = {"max_tokens": 400, "stream": True, "extra_body": {"ignore_eos": True}}
 
 
@@ -155,6 +159,12 @@ def test_a_key_comes_from_the_variable(monkeypatch):
 @pytest.mark.parametrize("name", ["ollama", "vllm", "http://127.0.0.1:9/v1"])
 def test_some_endpoints_need_no_key(name):
     assert endpoint.client(name).base_url.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_model_of_an_endpoint_of_this_repository_has_a_price(name):
+    entry = providers.provider(name)
+    assert Price(entry.prices, entry.model).usd(1_000, 1_000) is not None
 
 
 def test_an_unknown_endpoint_is_refused_with_those_there_are():

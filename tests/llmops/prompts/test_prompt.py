@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.base import workspace
+from diptych.core.data import tasks
+from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.prompt import Prompt, PromptError, parse
 
@@ -142,6 +144,8 @@ def test_the_prompts_of_this_repository_are_sound(path):
     prompt = prompts.read_prompt(path.parent.name, str(path), ("no", "yes"))
     assert prompt.note.endswith(".")
     assert set(prompt.labels) == ({"no", "yes"} if prompt.task == "any" else set(prompt.labels))
+    if prompt.task != "any":
+        scorers.check_prompt(prompt, tasks.get(prompt.task).grader)
     siblings = {file.stem for file in path.parent.glob("*.md")}
     assert prompt.parent in siblings | {""}
     known = prompts.every(path.parent.name, ("no", "yes"))

@@ -101,9 +101,9 @@ BAD_BOXES = {
     "truth value": (as_json(inputs=[[True, 2]]), "width: row 0 has true;", "send a number"),
     "list as number": (as_json(inputs=[[[1], 2]]), "width: row 0 has a list;", "send a number"),
     "unknown column": (
-        as_json(inputs=[{"width": 1, "hight": 2}]), "hight: in row 0", "did you mean height?",
+        as_json(inputs=[{"width": 1, "hight": 2}]),
+        "height: is missing in row 0", "did you mean it by 'hight'?",
     ),
-    "further column": (as_json(inputs=[{**NAMED[0], "z": 2}]), "z: in row 0", "leave it out"),
     "missing column": (as_json(instances=[{"width": 1}]), "height: is missing in row 0", "add"),
     "column twice in a row": (
         b'{"inputs": [{"width": 1, "height": 2, "width": 3}]}', "width: stands twice", "object",
@@ -136,7 +136,7 @@ BAD_BOXES = {
     "csv: inf": (b"1,-inf\n", "height: row 0 has -inf", "empty cell"),
     "csv: large": (b"1e39,1\n", "width: row 0 has 1e+39", "3.4e+38"),
     "csv: quotes": (b'"1,2\n', "body: is no CSV", "quote"),
-    "csv: header": (b"width,hight\n1,2\n", "hight: in header", "did you mean height?"),
+    "csv: header": (b"width,hight\n1,2\n", "height: is missing in header", "by 'hight'?"),
     "csv: header twice": (b"width,height,width\n1,2,3\n", "width: stands 2 times", "once"),
     "csv: only a header": (b"width,height\n", "csv: 0 rows", "1 to 1,000"),
     "csv: empty": (b"", "csv: 0 rows", "1 to 1,000"),
@@ -147,7 +147,12 @@ BAD_TEXTS = {
     "null": (as_json(instances=["a", None]), "instances: row 1 is null", "send a text"),
     "two": (as_json(inputs=[["a", "b"]]), "inputs: row 0 is a list", "send a text"),
     "named number": (as_json(inputs=[{"text": 1}]), "inputs: row 0 is a number", "send a text"),
-    "other name": (as_json(inputs=[{"texts": "a"}]), "texts: in row 0", "did you mean text?"),
+    "other name": (as_json(inputs=[{"texts": "a"}]), "text: is missing in row 0", "by 'texts'?"),
+    "no text": (as_json(inputs=["a", ""]), "text: row 1 is empty", "send a text"),
+    "blanks": (as_json(instances=[{"text": " \n"}]), "text: row 0 is empty", "send a text"),
+    "csv: other header": (b"message\nGood, I think\n", "csv: the first line, 'message'", "'text'"),
+    "csv: long header": (b"the review\nGood\n", "csv: the first line, 'the review'", "absent"),
+    "csv: empty text": (b'text\nfine\n""\n', "text: row 1 is empty", "send a text"),
     "long": (as_json(inputs=["a" * 100_001]), "text: row 0 has 100,001", "up to 100,000"),
     "half": (as_json(inputs=["a \ud83d"]), "text: row 0 has half a surrogate", "whole"),
     "csv: commas": (b"Good, really good\n", "csv: row 0 has 2 cells", "quote cells with commas"),
@@ -175,6 +180,25 @@ def test_a_fault_is_named_with_its_remedy(reader, name, case):
     assert str(error).startswith(start)
     assert remedy in str(error)
     assert len(str(error)) < 300
+
+
+def test_further_columns_are_left_out_and_named():
+    reader = Reader("table", ["width", "height"])
+    assert reader.parse(as_json(inputs=[{**NAMED[0], "z": "x"}]))[0] == ROWS[:1]
+    assert reader.ignored == {"z"}
+    assert reader.parse(b"z,height,width\nx,-2.5,1\n", CSV)[0] == ROWS[:1]
+    assert reader.ignored == {"z"}
+    reader.parse(as_json(inputs=ROWS))
+    assert reader.ignored == set()
+
+
+def test_a_client_can_say_whether_the_first_line_is_a_header():
+    words = b"great\nawful\n"
+    assert TEXT.parse(words, "text/csv; header=absent")[0] == ["great", "awful"]
+    assert TEXT.parse(b"text\nfine\n", "text/csv; charset=utf-8; header=absent")[0][0] == "text"
+    with pytest.raises(InputError, match="text: is missing in header"):
+        TEXT.parse(words, "text/csv; header=present")
+    assert TEXT.parse(b"great\n", CSV)[0] == ["great"]
 
 
 @pytest.mark.parametrize(

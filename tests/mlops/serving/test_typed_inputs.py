@@ -108,6 +108,28 @@ def test_csv_without_a_header_is_refused_where_a_header_could_be_a_row(reader):
     assert plain.parse(b"1,2\nNA,3\n", "text/csv")[0] == [[1.0, 2.0], [None, 3.0]]
 
 
+def test_csv_is_read_with_the_separator_of_the_file(typed, reader):
+    expected = trained(typed)
+    for separator in (";", "\t", "|"):
+        csv = RAW.to_csv(index=False, sep=separator).encode()
+        assert reader.parse(csv, "text/csv")[0] == expected
+    price = Column("price", "price", "number", decimal=",")
+    decimal = TypedReader("table", ["price"], TypedColumns([price]))
+    assert decimal.parse(b'price\n"1,5"\n', "text/csv")[0] == [[1.5]]
+    assert decimal.parse(b"price;shop\n1,5;A\n", "text/csv")[0] == [[1.5]]
+
+
+def test_an_identifier_that_is_another_columns_name_in_the_file_is_that_column():
+    raw = pd.DataFrame({"a b": ["1", "2"] * 5, "a_b": ["3", "4"] * 5}, dtype="str")
+    columns = infer(raw)
+    assert [column.original for column in columns.columns] == ["a b", "a_b"]
+    reader = TypedReader("table", [column.name for column in columns.columns], columns)
+    assert reader.parse(b"a_b,a b\n3,1\n", "text/csv")[0] == [[1.0, 3.0]]
+    ours = ",".join(column.name for column in columns.columns)
+    with pytest.raises(InputError, match="a b: is missing in header"):
+        reader.parse(f"{ours}\n1,3\n".encode(), "text/csv")
+
+
 def test_the_text_column_is_known_by_the_name_it_has_in_the_file():
     reader = TypedReader("text", ["text"], TypedColumns([Column("text", "message", "text")]))
     texts = ["the lamp was lovely", "the lamp was awful"]

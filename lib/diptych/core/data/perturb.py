@@ -5,7 +5,6 @@ numbers and missing values; images get noise and a shift. How a row is perturbed
 and the seed.
 """
 
-import hashlib
 import random
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from diptych.core.data import splits
 from diptych.core.data.column import NUMBER
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.data.tasks import Task
@@ -50,9 +50,7 @@ def rows(data: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     DataFrame
         Each chosen row once as it is, and once perturbed in each way, with the id ``<id>~<way>``.
     """
-    test = data[data["split"] == "test"]
-    order = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in test["id"]]
-    test = test.iloc[sorted(range(len(test)), key=order.__getitem__)]
+    test = splits.shuffled(data[data["split"] == "test"], seed)
     frames = {way: make(data, test, task, most, seed) for way, make in _ways(task).items()}
     named = [frame.assign(id=frame["id"] + MARK + way) for way, frame in frames.items()]
     whole = test[test["id"].isin({name for frame in frames.values() for name in frame["id"]})]
@@ -110,9 +108,8 @@ def _typos(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
 def mistyped(rng: random.Random, text: str) -> str:
     """Return a text with one typing error to `EVERY` words, in its last line only."""
     before, end, last = text.rpartition("\n")
-    for _ in range(max(1, len(last.split()) // EVERY)):
-        last = grammar.mistype(rng, last)
-    return before + end + last
+    errors = max(1, len(last.split()) // EVERY)
+    return before + end + grammar.mistype(rng, last, errors)
 
 
 def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, seed: int):

@@ -100,6 +100,11 @@ def right_answer(row: Mapping) -> str:
     return row[REFERENCE].split("\n")[0] if REFERENCE in row else row["label"]
 
 
+def sliced_by(rows: pd.DataFrame) -> str:
+    """Return the column that slices rows: ``slice``, or ``label`` where all are of one slice."""
+    return "slice" if rows["slice"].nunique() > 1 else "label"
+
+
 def no_times(index: pd.Index) -> pd.Series:
     """Return a time column of nulls."""
     return pd.Series(pd.NaT, index=index, dtype="datetime64[us, UTC]")

@@ -1,7 +1,11 @@
 """Split rows into train, validation, test and live rows: once, by content."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
+
+from diptych.core.data import periods
 
 SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
 SHARES_WITHOUT_TIME = {"train": 0.60, "valid": 0.10, "test": 0.15, "live": 0.15}
@@ -119,28 +123,40 @@ def near_copies(texts: pd.Series, of: np.ndarray) -> np.ndarray:
     return near
 
 
-def stream(live: pd.DataFrame, count: int, most: int, seed: int) -> pd.DataFrame:
+def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return rows in an order that depends on their ids and the seed alone."""
+    keys = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in rows["id"]]
+    return rows.iloc[sorted(range(len(rows)), key=keys.__getitem__)]
+
+
+def stream(
+    live: pd.DataFrame, count: int, most: int, seed: int, window: str = periods.AUTO
+) -> pd.DataFrame:
     """Return the live rows in the order they arrive, at most `most` a window, with ``window``.
 
-    A window is a month, or one of `count` equal batches where the rows have no time.
+    Parameters
+    ----------
+    live : DataFrame
+        Canonical rows.
+    count, window
+        Batches, and what a window is; see `diptych.core.data.periods.cut`.
+    most : int
+        Rows a window; of a larger one, these are drawn at random.
+    seed : int
+        Of both.
 
     Raises
     ------
     ValueError
-        If there are no live rows.
+        If there are no live rows, or `window` does not suit them.
     """
     if live.empty:
         raise ValueError(
             "split: the data hold no live rows to serve; name some 'live' in the column split, or "
             "leave that column out"
         )
-    if live["time"].notna().all():
-        ordered = live.sort_values(["time", "id"])
-        window = ordered["time"].dt.strftime("%Y-%m")
-    else:
-        ordered = live.sample(frac=1, random_state=seed)
-        window = [f"batch {i * count // len(live) + 1:02d}" for i in range(len(live))]
-    ordered = ordered.assign(window=window).reset_index(drop=True)
+    windows = periods.cut(live, count, window, seed)
+    ordered = live.assign(window=windows.names).iloc[windows.order].reset_index(drop=True)
     parts = [
         group.sample(min(most, len(group)), random_state=seed).sort_index()
         for _, group in ordered.groupby("window", sort=True)

@@ -11,7 +11,7 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
@@ -68,6 +68,8 @@ class Task:
     columns : tuple of Column
         How each feature of a typed table is read; empty for text, images and tables of plain
         numbers.
+    text_column : str
+        What your own file calls the column of texts.
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
@@ -88,6 +90,7 @@ class Task:
     from_user: bool = False
     notes: list[str] = field(default_factory=list)
     columns: tuple[Column, ...] = field(default=(), repr=False)
+    text_column: str = "text"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +179,22 @@ def get(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
         "of a CSV, Parquet or Delta table."
     )
+
+
+def name_of(task: str, parameters: Mapping) -> str:
+    """Return the name that a task has with parameters of `get`; nothing is read.
+
+    Raises
+    ------
+    DataError
+        If it is neither a task nor a place.
+    """
+    name = task
+    if task not in BUILT_IN:
+        columns = ("text_column", "label_column", "time_column", "group_column", "read_options")
+        chosen = {key: parameters[key] for key in columns if key in parameters}
+        name = OwnRows(readers.resolve(task), **chosen).name
+    return _seeded(name, parameters.get("seed", 0))
 
 
 def _seeded(name: str, seed: int) -> str:
@@ -361,6 +380,7 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     def describe(features: list[str], columns: tuple[Column, ...]) -> None:
         task.features, task.columns = features, columns
         task.kind = "text" if features == ["text"] else "table"
+        task.text_column = own.text_column if task.kind == "text" else "text"
         task.datasheet = OWN_SHEET.format(
             place=readers.shown(own.place),
             inputs="one text" if task.kind == "text" else f"{len(features)} columns",

@@ -52,13 +52,18 @@ class Candidate:
     def from_rows(
         cls, name: str, correct: Sequence, slice_of: Sequence | None = None, **measured
     ) -> "Candidate":
-        """Build a candidate whose score and slices are the accuracies of its rows."""
+        """Build a candidate whose score and slices are the accuracies of its rows.
+
+        Where all rows are of one slice, it is no slice: the score is the same.
+        """
         correct = np.asarray(correct, bool)
         slices = {}
         if slice_of is not None:
             slice_of = np.asarray(slice_of)
             _same_length("slice_of", slice_of, "correct", correct)
-            for part in sorted(set(slice_of.tolist())):
+            parts = sorted(set(slice_of.tolist()))
+            slice_of = slice_of if len(parts) > 1 else None
+            for part in parts if slice_of is not None else ():
                 rows = correct[slice_of == part]
                 slices[str(part)] = accuracy(rows, np.ones_like(rows))
         score = accuracy(correct, np.ones_like(correct))

@@ -194,7 +194,7 @@ def rates(rehearsed: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for name, count, n, rows in (
         ("stable, alarm", int((stable["alarm"] >= 0).sum()), len(stable), math.nan),
-        ("fall found", len(detected), len(falling), delay),
+        ("fall detected", len(detected), len(falling), delay),
         ("alarm before the fall", int(early.sum()), len(falling), math.nan),
     ):
         share = stats.wilson(count, n)

@@ -11,7 +11,7 @@ what chance gives for this reference and a window of this size: see `_thresholds
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -50,30 +50,47 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Profile:
-    """The reference distribution of each column, and the seed of the thresholds' resampling."""
+    """The reference distribution of each column, and the seed of the thresholds' resampling.
+
+    `left_out` holds the reason why other columns have none.
+    """
 
     columns: dict[str, Numeric | Categorical]
     seed: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, seed: int = 0):
         """Profile the reference rows.
 
-        `columns` left out takes every column of numbers, booleans, strings or categories.
-        ValueError for fewer than two rows, or a column that is absent, empty or of another kind.
+        `columns` left out takes every column of numbers, booleans, strings or categories. One
+        that is missing throughout, or named and of another kind, is in `left_out`. ValueError for
+        fewer than two rows, a column that is absent, or none that can be profiled.
         """
         if len(frame) < 2:
-            raise ValueError(f"The reference has {len(frame)} rows: a profile needs at least 2.")
+            raise ValueError(
+                f"The reference has {len(frame)} rows: a profile needs at least 2. Take more rows, "
+                "such as those of more windows (-p decide_windows=2)."
+            )
         if columns is None:
-            columns = [name for name in frame if _kind(frame[name])]
+            columns = [name for name in frame if _kind(frame[name]) or frame[name].isna().all()]
         _require(frame, columns)
         if not len(columns):
             raise ValueError("No column to profile: name at least one of numbers or categories.")
-        return cls({name: _fit_column(name, frame[name]) for name in columns}, seed)
+        profiles, left_out = {}, {}
+        for name in columns:
+            try:
+                profiles[name] = _fit_column(name, frame[name])
+            except ValueError as error:
+                left_out[str(name)] = str(error)
+        if not profiles:
+            raise ValueError(next(iter(left_out.values())))
+        return cls(profiles, seed, left_out)
 
     def to_dict(self) -> dict:
         """Return the profile as JSON-safe values."""
-        return {"seed": self.seed, "columns": {k: asdict(v) for k, v in self.columns.items()}}
+        content = {"seed": self.seed, "columns": {k: asdict(v) for k, v in self.columns.items()}}
+        return content | ({"left_out": self.left_out} if self.left_out else {})
 
     @classmethod
     def from_dict(cls, content: dict) -> "Profile":
@@ -83,7 +100,7 @@ class Profile:
             kind = Categorical if "levels" in column else Numeric
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in column.items()}
             columns[name] = kind(**values)
-        return cls(columns, content["seed"])
+        return cls(columns, content["seed"], content.get("left_out", {}))
 
 
 def compare_profiles(
@@ -105,10 +122,11 @@ def compare_profiles(
     DataFrame
         feature; kind; n; missing (share, infinite numbers included); ks; wasserstein (reference
         standard deviations); psi (nats); js (distance, base 2, 0 to 1); shift; threshold;
-        drifted (shift > threshold). ks and wasserstein leave missing rows out, are exact up to
-        the bins, and are NaN for categories.
+        drifted (shift > threshold); reason. ks and wasserstein leave missing rows out, are exact
+        up to the bins, and are NaN for categories. A column that cannot be compared, because the
+        profile left it out or it is of another kind here, has NaN and the reason.
 
-    Raises ValueError if the window is empty, or lacks a column or has it of another kind.
+    Raises ValueError if the window is empty or lacks a column.
     """
     if not 1e-4 <= alpha < 1 or not 0 <= min_effect < 1:
         raise ValueError(
@@ -121,13 +139,25 @@ def compare_profiles(
     thresholds = _thresholds(profile, n, alpha)
     for (name, column), threshold in zip(profile.columns.items(), thresholds, strict=True):
         kind, series = type(column).__name__.lower(), window[name]
+        row = {"feature": name, "kind": kind, "n": n}
         if _kind(series) != kind and series.notna().any():
-            raise ValueError(f"Column '{name}' is {series.dtype}, in its profile {kind}: convert.")
+            why = f"Column '{name}' is {series.dtype}, in its profile {kind}: convert."
+            rows.append(row | _not_compared(why))
+            continue
         measure = _compare_numeric if kind == "numeric" else _compare_categorical
-        row = {"feature": name, "kind": kind, "n": n} | measure(column, series)
+        row |= measure(column, series)
         row["threshold"] = max(threshold, min_effect, 1e-12)
-        rows.append(row | {"drifted": row["shift"] > row["threshold"] + 1e-12})
+        rows.append(row | {"drifted": row["shift"] > row["threshold"] + 1e-12, "reason": ""})
+    rows += [
+        {"feature": name, "kind": "", "n": n} | _not_compared(why)
+        for name, why in profile.left_out.items()
+    ]
     return pd.DataFrame(rows)
+
+
+def _not_compared(reason: str) -> dict:
+    names = ("missing", "ks", "wasserstein", "psi", "js", "shift", "threshold")
+    return dict.fromkeys(names, np.nan) | {"drifted": False, "reason": reason}
 
 
 def compare_windows(
@@ -155,12 +185,16 @@ def alarms(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Summarise what `compare_windows` returned, one row per window.
 
     The columns are window, n, drifted (number of features), worst (feature with the largest shift
-    relative to its threshold), shift and threshold of that feature, alarm.
+    relative to its threshold), shift and threshold of that feature, alarm. A window of which no
+    feature could be compared has no worst one and no alarm.
     """
     rows = []
     for name, table in tables.items():
-        worst = (table["shift"] / table["threshold"]).idxmax()
-        figures = table.loc[worst, ["feature", "shift", "threshold"]]
+        relative = table["shift"] / table["threshold"]
+        if relative.notna().any():
+            figures = table.loc[relative.idxmax(), ["feature", "shift", "threshold"]]
+        else:
+            figures = ["", np.nan, np.nan]
         drifted = int(table["drifted"].sum())
         rows.append((name, int(table["n"].iloc[0]), drifted, *figures, drifted > 0))
     names = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
@@ -204,6 +238,8 @@ def _require(frame: pd.DataFrame, columns) -> None:
 
 
 def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
+    if series.isna().all():
+        raise ValueError(f"Column {name!r} is missing throughout, so nothing can be compared.")
     kind = _kind(series)
     if not kind or not isinstance(name, str):
         raise ValueError(
@@ -212,7 +248,7 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
     numbers = _floats(series) if kind == "numeric" else None
     present = series.dropna() if numbers is None else numbers[np.isfinite(numbers)].astype(float)
     if not len(present):
-        raise ValueError(f"Column '{name}' is missing throughout: leave it out of the profile.")
+        raise ValueError(f"Column '{name}' holds no finite number, so nothing can be compared.")
     if kind == "categorical":
         levels, most = _counts(series), min(LEVELS, max(8, len(present) // 20))
         if len(levels) > most:
@@ -280,7 +316,7 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
     counts, below, above = _histogram(_floats(series), column.low, column.high)
     p, q = (c / c.sum() for c in (np.array(column.counts), counts))
     row = {"missing": q[0], "ks": np.nan, "wasserstein": np.nan}
-    if q[0] < 1:
+    if max(p[0], q[0]) < 1:
         below_edge = [np.cumsum(c[1:]) / np.sum(c[1:]) for c in (column.counts, counts)]
         gap = np.abs(below_edge[0] - below_edge[1])[:-1]
         # area between the distribution functions: trapezoids over the bins, then the tails
@@ -289,7 +325,8 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
         row["ks"] = gap.max()
         row["wasserstein"] = moved / column.spread if column.spread else moved and math.inf
     middle = np.cumsum(p[1:]) - p[1:] / 2
-    group = np.minimum(middle / (1 - p[0]) * COARSE, COARSE - 1).astype(int) + 1
+    share = middle / (1 - p[0]) if p[0] < 1 else middle
+    group = np.minimum(share * COARSE, COARSE - 1).astype(int) + 1
     coarse = [np.bincount(np.append(0, group), c) for c in (column.counts, counts)]
     return row | _coarse_distances(*coarse) | {"shift": np.abs(np.cumsum(p - q)).max()}
 

@@ -39,10 +39,13 @@ class InputWatch:
         One row a window, as `diptych.core.monitoring.drift.alarms` returns it.
     scores : DataFrame, shape (features, windows)
         Shift of each feature in units of its alarm threshold: above 1 is an alarm.
+    failed : DataFrame
+        ``window``, ``feature`` and ``reason`` of what could not be compared.
     """
 
     drift: pd.DataFrame
     scores: pd.DataFrame
+    failed: pd.DataFrame
 
     @property
     def alarmed(self) -> list[str]:
@@ -67,11 +70,14 @@ def watch_inputs(profile: Profile, described: pd.DataFrame, windows: Sequence) -
         Window of each row.
     """
     tables = drift.compare_windows(profile, described, windows)
-    scores = {}
+    scores, failed = {}, []
     for window, table in tables.items():
+        problems = table.loc[table["reason"] != "", ["feature", "reason"]]
+        failed.append(problems.assign(window=window))
         by_feature = table.set_index("feature")
         scores[window] = by_feature["shift"] / by_feature["threshold"]
-    return InputWatch(drift.alarms(tables), pd.DataFrame(scores))
+    failed = pd.concat(failed, ignore_index=True)[["window", "feature", "reason"]]
+    return InputWatch(drift.alarms(tables), pd.DataFrame(scores), failed)
 
 
 def accuracy_by_window(windows: Sequence, probability: pd.Series, right: pd.Series) -> pd.DataFrame:
@@ -149,10 +155,18 @@ def split_windows(windows: list[str], alarm: str | None, learn: int, decide: int
         raise ValueError(
             f"learn_windows, decide_windows: {learn} + {decide} windows are asked for and there "
             f"are {len(windows) - start}{f' from the alarm in {alarm} on' if alarm else ''}; "
-            "take fewer, or wait for more rows"
+            f"{_remedy(len(windows) - start)}"
         )
     decided = cut + decide
     return WindowSplit(alarm, windows[start:cut], windows[cut:decided], windows[decided:])
+
+
+def _remedy(left: int) -> str:
+    """Say what to do about windows that do not suffice for a retraining."""
+    finer = "cut the live rows finer: 4_serve with -p window=rows -p windows=12, then 5_monitor"
+    if left < 2:
+        return f"wait for later rows, or {finer} (two live rows or more for each)"
+    return f"take fewer (-p learn_windows={left - 1} -p decide_windows=1), or {finer}"
 
 
 def training_rows(data: pd.DataFrame, windows: pd.Series, split: WindowSplit) -> pd.DataFrame:
@@ -186,10 +200,14 @@ def by_window(
         ``window``, ``model``, ``value``, ``low``, ``high`` (Wilson), ``n``.
     """
     lines = []
+    totals = {
+        model: right.groupby(right.index.map(windows)).agg(["sum", "size"])
+        for model, right in correct.items()
+    }
     for window in names:
-        for model, right in correct.items():
-            rows = right[right.index.map(windows) == window]
-            share = stats.wilson(int(rows.sum()), len(rows))
+        for model, total in totals.items():
+            right, rows = total.loc[window] if window in total.index else (0, 0)
+            share = stats.wilson(int(right), int(rows))
             lines.append({"window": window, "model": model} | asdict(share))
     return pd.DataFrame(lines, columns=["window", "model", "value", "low", "high", "n"])
 

@@ -27,7 +27,8 @@ PREDICTION = (
     "prediction", "probability", "probabilities", "latency_ms", "status",
 )  # fmt: skip
 PROMOTION = ("time", "model", "from_version", "to_version", "who", "why", "gate")
-ADD_PREDICTION = f"INSERT INTO predictions VALUES ({', '.join('?' * len(PREDICTION))})"
+ADD_PREDICTION = f"""INSERT INTO predictions ({", ".join(PREDICTION)})
+    VALUES ({", ".join("?" * len(PREDICTION))})"""
 ADD_LABEL = """INSERT INTO labels (endpoint, row_id, label, time) VALUES (?, ?, ?, ?)
     ON CONFLICT (endpoint, row_id) DO UPDATE SET label = excluded.label, time = excluded.time"""
 ADD_PROMOTION = f"INSERT INTO promotions ({', '.join(PROMOTION)}) VALUES (?, ?, ?, ?, ?, ?, ?)"

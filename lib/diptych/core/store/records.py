@@ -136,7 +136,10 @@ class Record:
         record = self
         while record.notebook != notebook:
             if not record.upstream:
-                raise RecordError(f"{notebook}: run {self.id} does not build on it")
+                raise RecordError(
+                    f"{notebook}: run {self.id} does not build on it; give as upstream a run that "
+                    "does, or leave upstream empty"
+                )
             record = load(record.upstream)
         return record
 
@@ -212,7 +215,8 @@ class Recorder(Record):
     def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
         """Record one value, with its interval if it has one (an `Estimate` brings its own).
 
-        The unit of a declared value comes from its contract.
+        The unit of a declared value comes from its contract, and its NaN is recorded as None: it
+        could not be measured.
 
         Raises
         ------
@@ -231,6 +235,8 @@ class Recorder(Record):
                     f"{name}: its unit is declared as {declared.unit!r}, not {unit!r}"
                 )
             unit = declared.unit
+            if value != value:  # NaN, which JSON does not have
+                value = low = high = None
         self.values[name] = {"value": value, "low": low, "high": high, "unit": unit}
         self._write()
 

@@ -135,7 +135,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            raise RegistryError(f"version: {self.name} has no version {number}") from error
+            raise RegistryError(
+                f"version: {self.name} has no version {number}; {self._state()}"
+            ) from error
         folder = Path(unquote(urlparse(source).path))
         dependencies.rows(workspace.mlflow_path(), SAW_VERSION, [self.name, int(number)])
         dependencies.files(folder)
@@ -178,7 +180,10 @@ class Registry:
         with self._lock:
             current = self.champion()
             if current is None:
-                raise RegistryError(f"rollback: {self.name} has no champion yet")
+                raise RegistryError(
+                    f"rollback: {self.name} has no champion yet; {self._state()}. Release one "
+                    "first: 3_release promotes a version that passes its gate"
+                )
             number = str(current.number)
             before = [
                 row.from_version
@@ -187,7 +192,10 @@ class Registry:
                 if row.to_version == number != row.from_version and row.gate != ROLLBACK
             ]
             if not before or pd.isna(before[-1]):
-                raise RegistryError(f"rollback: {current} replaced no other version")
+                raise RegistryError(
+                    f"rollback: {current} replaced no other version, so there is none to go back "
+                    f"to; {self._state()}. Release another by 3_release"
+                )
             version = self.version(int(before[-1]))
             self.promote(version, why=f"rollback: {why}", gate=ROLLBACK)
         return version
@@ -196,6 +204,14 @@ class Registry:
         """Return every promotion and rollback, oldest first."""
         with Predictions(workspace.ledger_path()) as ledger:
             return ledger.promotions(self.name)
+
+    def _state(self) -> str:
+        """Say which versions there are, and which is in service."""
+        latest, champion = self.challenger(), self.champion()
+        if latest is None:
+            return f"nothing is registered as {self.name}"
+        service = f"{champion.number} is in service" if champion else "none is in service"
+        return f"there are versions 1 to {latest.number}, and {service}"
 
     def _experiment(self) -> str:
         experiment = self.client.get_experiment_by_name(self.name)

@@ -44,8 +44,9 @@ def never(why: str) -> None:
 
 def look(use: dict):
     """Return what a noted place holds now, as plain JSON; None if it holds nothing."""
+    read = _LOOKS[use["kind"]]  # an unknown kind must not pass for a place that holds nothing
     try:
-        return _LOOKS[use["kind"]](use)
+        return read(use)
     except (OSError, sqlite3.Error, ValueError, LookupError):
         return None
 
@@ -69,6 +70,8 @@ def changed(use: dict) -> str:
     """Return in words how a place differs from what was noted; "" if it does not."""
     if use["kind"] == "never":
         return use["why"]
+    if use["kind"] not in _LOOKS:
+        return f"it used {use['kind']}, which this version of Diptych does not know"
     if look(use) == use["found"]:
         return ""
     match use["kind"]:

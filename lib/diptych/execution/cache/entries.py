@@ -17,6 +17,7 @@ from diptych.base import hashing, workspace
 from diptych.execution import runs
 from diptych.execution.cache import dependencies, import_graph
 from diptych.execution.cache import fingerprint as keys
+from diptych.execution.notebooks import HERE, kernel_name, read_notebook
 from diptych.execution.runs import Run
 
 
@@ -42,7 +43,7 @@ class Lookup:
     why: str = ""
 
 
-def find(prepared, root: Path, force: bool = False) -> Lookup:
+def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
     """Look for an earlier run that can be linked in place of a prepared one.
 
     Parameters
@@ -52,7 +53,13 @@ def find(prepared, root: Path, force: bool = False) -> Lookup:
         Where the run folder is wanted; a run that lies elsewhere is linked there.
     force : bool
         Find the key, but no run.
+    kernel : str
+        Kernel to run in instead of the notebook's own. A run in one of another environment has no
+        key: its packages are not seen from here.
     """
+    kernel = kernel or kernel_name(read_notebook(prepared.notebook))
+    if kernel not in HERE:
+        return Lookup(why=f"it runs in the kernel {kernel}, whose packages are not seen from here")
     try:
         parts = keys.parts_of(prepared)
     except hashing.TooMany as error:

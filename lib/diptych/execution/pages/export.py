@@ -26,6 +26,7 @@ LIMIT = 400_000  # bytes of a page
 MOST_RAW = 4  # times as many characters of outputs are rendered to see what a page takes of them
 LEAST = 1_000  # characters of an output that is worth leaving out
 LINES = 80  # of one printed output; the middle of a longer one is left out
+CHARACTERS = 40_000  # of one printed output, likewise
 FOLD = 25  # lines of code from which a cell starts folded
 LABELS = {
     "id": "Run",
@@ -240,13 +241,15 @@ def _exporter():
 
     exporter = CellExporter(
         template_name="diptych",
+        default_preprocessors=[],  # none of them changes a page, and each checks the notebook
         extra_template_basedirs=[str(TEMPLATES)],
         exclude_anchor_links=True,
         embed_images=False,
     )
     exporter.register_filter("terminal", terminal)
     highlight = Highlight2HTML(pygments_lexer="python3", parent=exporter)
-    exporter.register_filter("highlight_code", highlight)
+    # a page that was too large is rendered again, with the same code
+    exporter.register_filter("highlight_code", functools.lru_cache(4096)(highlight))
     return exporter
 
 
@@ -300,11 +303,13 @@ def _shortened(output: Mapping, number: int) -> Mapping:
 
 def _cut(text: str) -> str:
     lines = text.splitlines()
-    if len(lines) <= LINES:
-        return text
-    left_out = len(lines) - LINES
-    note = f"… {left_out:,} lines left out here; the notebook has them …"
-    return "\n".join([*lines[: LINES * 3 // 4], note, *lines[-LINES // 4 :]])
+    if (left_out := len(lines) - LINES) > 0:
+        note = f"… {left_out:,} lines left out here; the notebook has them …"
+        text = "\n".join([*lines[: LINES * 3 // 4], note, *lines[-LINES // 4 :]])
+    if (left_out := len(text) - CHARACTERS) > 0:
+        note = f"\n… {left_out:,} characters left out here; the notebook has them …\n"
+        text = text[: CHARACTERS * 3 // 4] + note + text[-CHARACTERS // 4 :]
+    return text
 
 
 def drop_largest(nb: Mapping, excess: float) -> bool:
@@ -338,7 +343,8 @@ def _size(nb: Mapping) -> int:
 
 
 def _length(output: Mapping) -> int:
-    return sum(len(str(value)) for value in output.get("data", {}).values())
+    printed = min(len(output.get("text", "")), CHARACTERS)  # `_cut` leaves no more
+    return printed + sum(len(str(value)) for value in output.get("data", {}).values())
 
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:

@@ -8,6 +8,7 @@ page: ids are unique, headings keep their order, wide tables scroll inside their
 import re
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import accumulate
 
 from bleach import Cleaner
 from bleach.css_sanitizer import CSSSanitizer
@@ -59,6 +60,8 @@ DRAWING = _words(
 )
 PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
 NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
+STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
+STYLE_END = re.compile(r"</style\s*>", re.IGNORECASE)
 PLACED = re.compile(r"\bid\s*=|href|aria-|headers|url\(", re.IGNORECASE)  # it needs names in a page
 REFERENCES = {"aria-labelledby", "aria-describedby", "aria-controls", "headers"}
 
@@ -84,6 +87,7 @@ class Fitter:
         self.prefix, self.resolve = prefix, resolve or (lambda link: None)
         self.headings: list[tuple[int, str, str]] = []
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def prose(self, html: str) -> str:
         """Fit rendered Markdown: its headings get anchors and enter `headings`."""
@@ -91,7 +95,7 @@ class Fitter:
 
     def output(self, html: str) -> str:
         """Fit what a cell displayed: its headings stay below the sections of the prose."""
-        html = re.sub(r"<style\b.*?</style\s*>", "", html, flags=re.DOTALL | re.IGNORECASE)
+        html = _without_styles(html)
         if PLACED.search(html):
             return self._clean(html, _Output)
         return _clean_anywhere(html)  # a page is rendered again when it was too large
@@ -99,10 +103,9 @@ class Fitter:
     def name(self, wanted: str) -> str:
         """Return `wanted` as an id that the page does not have yet."""
         stem = name = self.prefix + (re.sub(r"[^\w-]+", "-", wanted).strip("-").lower() or "part")
-        count = 1
         while name in self._taken:
-            count += 1
-            name = f"{stem}-{count}"
+            self._counts[stem] = self._counts.get(stem, 1) + 1
+            name = f"{stem}-{self._counts[stem]}"
         self._taken.add(name)
         return name
 
@@ -121,6 +124,13 @@ class Fitter:
 def _clean_anywhere(html: str) -> str:
     """Fit an output that is the same in any place of any page."""
     return Fitter()._clean(html, _Output)
+
+
+def _without_styles(html: str) -> str:
+    """Leave out style elements; one that is never closed is left to the list of tags."""
+    closings = [match.end() for match in STYLE_END.finditer(html)]
+    last = closings[-1] if closings else 0  # each search beyond it would reach the end in vain
+    return STYLE.sub("", html[:last]) + html[last:]
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:
@@ -231,14 +241,15 @@ class _Output(_Tidy):
 
 def _wrapped(tokens) -> list[dict]:
     """Put tables in a box that scrolls; let scrolling text and pictures be reached and read."""
-    done, boxes = [], []
+    done, boxes, scrolling = [], [], 0
     for token in tokens:
         kind, name = token["type"], token.get("name")
         if kind == "StartTag" and name == "div":
             boxes.append("scroll" in _get(token, "class").split())
+            scrolling += boxes[-1]
         if kind == "EndTag" and name == "div" and boxes:
-            boxes.pop()
-        bare = name == "table" and not any(boxes)
+            scrolling -= boxes.pop()
+        bare = name == "table" and not scrolling
         if kind == "StartTag" and bare:
             box = {"class": "scroll", "role": "group", "aria-label": "Table", "tabindex": "0"}
             done.append(_tag("StartTag", "div", box))
@@ -257,25 +268,63 @@ def _wrapped(tokens) -> list[dict]:
 
 def _align(tokens: list[dict]) -> None:
     """Set columns of numbers to the right."""
-    columns: dict[int, list[tuple[dict, str]]] = {}
-    column = 0
+    ends, text, offsets = _ends(tokens), *_offsets(tokens)
+    tables = [_Columns()]
     for place, token in enumerate(tokens):
-        if token.get("name") == "tr" and token["type"] == "StartTag":
-            column = 0
-        elif token.get("name") in ("td", "th") and token["type"] == "StartTag":
-            end = _end(tokens, place + 1)
-            text = _text(tokens[place + 1 : end]).strip()
-            if not text:  # a corner, not a heading
+        kind, name = token["type"], token.get("name")
+        if name == "table" and kind == "StartTag":
+            tables[-1].hold_table()
+            tables.append(_Columns())
+        elif name == "tr" and kind == "StartTag":
+            tables[-1].next = 0
+        elif name in ("td", "th") and kind == "StartTag":
+            end = ends.get(place, len(tokens) - 1)
+            content = text[offsets[place] : offsets[end]].strip()
+            if not content:  # a corner, not a heading
                 token["name"] = tokens[end]["name"] = "td"
-            columns.setdefault(column, []).append((token, text))
-            column += 1
-        elif token.get("name") == "table" and token["type"] == "EndTag":
-            for cells in columns.values():
-                data = [text for cell, text in cells if cell["name"] == "td" and text]
-                if data and all(NUMBER.fullmatch(text) for text in data):
-                    for cell, _ in cells:
-                        _set(cell, "class", f"{_get(cell, 'class')} num".strip())
-            columns = {}
+            tables[-1].add(token, content)
+        elif name == "table" and kind == "EndTag" and len(tables) > 1:
+            tables.pop().align()
+
+
+class _Columns:
+    """The cells of one table by column; `next` is where the next cell stands."""
+
+    def __init__(self):
+        self.next, self.cells = 0, {}
+
+    def add(self, cell: dict, text: str) -> None:
+        self.cells.setdefault(self.next, []).append((cell, text))
+        self.next += 1
+
+    def hold_table(self) -> None:
+        """Let the last cell, which a table begins in, be no number."""
+        if column := self.cells.get(self.next - 1):
+            column[-1] = (column[-1][0], "a table")
+
+    def align(self) -> None:
+        for cells in self.cells.values():
+            data = [text for cell, text in cells if cell["name"] == "td" and text]
+            if data and all(NUMBER.fullmatch(text) for text in data):
+                for cell, _ in cells:
+                    _set(cell, "class", f"{_get(cell, 'class')} num".strip())
+
+
+def _ends(tokens: list[dict]) -> dict[int, int]:
+    """Return where each element that begins at a place ends."""
+    ends, opened = {}, {}
+    for place, token in enumerate(tokens):
+        if token["type"] == "StartTag":
+            opened.setdefault(token["name"], []).append(place)
+        elif token["type"] == "EndTag" and opened.get(token["name"]):
+            ends[opened[token["name"]].pop()] = place
+    return ends
+
+
+def _offsets(tokens: list[dict]) -> tuple[str, list[int]]:
+    """Return the text of all tokens, and how much of it stands before each."""
+    texts = [t["data"] if t["type"] in ("Characters", "SpaceCharacters") else "" for t in tokens]
+    return "".join(texts), list(accumulate(map(len, texts), initial=0))
 
 
 def _end(tokens: list[dict], place: int) -> int:

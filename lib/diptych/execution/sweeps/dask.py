@@ -69,7 +69,7 @@ class Cluster:
 
         sent, futures = {}, []
         for number, prepared in numbered:
-            lookup = entries.find(prepared, self.root)
+            lookup = entries.find(prepared, self.root, kernel=getattr(self.engine, "kernel", ""))
             if lookup.run is not None:
                 yield number, Outcome(replace(lookup.run, linked=True))
                 continue

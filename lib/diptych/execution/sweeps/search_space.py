@@ -102,7 +102,10 @@ def plan_sweep(
     grid: Iterable[str] | Mapping[str, list] = (),
     *,
     halving: str | Mapping[str, list] = "",
-    **options,
+    metric: str | None = None,
+    minimize: bool | None = None,
+    random: int | None = None,
+    seed: int | None = None,
 ) -> SweepPlan:
     """Check a sweep as far as that goes without a kernel.
 
@@ -113,9 +116,8 @@ def plan_sweep(
     grid : iterable of "name=a,b,c", or mapping of lists by name
         Wins over the files, name by name.
     halving : "name=a,b,c", or mapping of one name to a list
-    **options
-        ``metric``, ``minimize``, ``random`` and ``seed`` of `SweepPlan`; None takes what the files
-        say.
+    metric, minimize, random, seed : optional
+        As in `SweepPlan`; None takes what the files say.
 
     Raises
     ------
@@ -126,6 +128,7 @@ def plan_sweep(
     base = prepare(notebook, files, overrides, sections=(SECTION,))
     declared = {parameter.name: parameter for parameter in base.declared}
     problems: list[str] = []
+    options = {"metric": metric, "minimize": minimize, "random": random, "seed": seed}
     chosen = {name: value for name, value in options.items() if value is not None}
     request = replace(_from_files(files, problems), **chosen)
     request.grid |= _lists(grid, "--grid", declared, problems)

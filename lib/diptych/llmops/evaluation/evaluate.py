@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.core.data.schema import sliced_by
 from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
 from diptych.llmops.client.ask import Answer, ask_many
@@ -146,7 +147,8 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
         for row, answer, grade in zip(rows, answers, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
-    numbers = [*COLUMNS[10:15], "score", "confidence"]
+    numbers = ["score", "confidence", "prompt_tokens", "completion_tokens", "usd",
+               "first_token_ms", "latency_ms"]  # fmt: skip
     texts = ["output", "predicted", "expected", "error", "grader"]
     return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
 
@@ -208,24 +210,26 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``name``, ``failed`` (calls), ``unreadable`` (answers without a label), ``p50 ms``,
         ``p95 ms``, ``TTFT ms`` (time to first token, median), ``tokens in`` and ``tokens out`` of a
-        call, ``usd per 1,000`` calls, ``usd per correct`` answer. An answer from the ledger counts
-        with what it cost when it was made; NaN where not known.
+        call, ``usd per 1,000`` answers (calls that did not fail), ``usd per correct`` answer. An
+        answer from the ledger counts with what it cost when it was made; NaN where the cost of any
+        answer is not known, for a sum of the others would be too low.
     """
     lines = []
     for name, calls in results.groupby("variant", sort=False):
         failed = calls["error"] != ""
-        usd, right = calls["usd"].sum(min_count=1), calls["correct"].sum()
+        answers = calls[~failed]
+        usd, right = answers["usd"].sum(skipna=False), calls["correct"].sum()
         lines.append(
             {
                 "name": name,
                 "failed": int(failed.sum()),
                 "unreadable": int((calls["predicted"].isna() & ~failed).sum()),
-                "p50 ms": calls["latency_ms"][~failed].quantile(0.5),
-                "p95 ms": calls["latency_ms"][~failed].quantile(0.95),
+                "p50 ms": answers["latency_ms"].quantile(0.5),
+                "p95 ms": answers["latency_ms"].quantile(0.95),
                 "TTFT ms": calls["first_token_ms"].median(),
                 "tokens in": calls["prompt_tokens"].mean(),
                 "tokens out": calls["completion_tokens"].mean(),
-                "usd per 1,000": usd / len(calls) * 1000,
+                "usd per 1,000": usd / len(answers) * 1000 if len(answers) else np.nan,
                 "usd per correct": usd / right if right else np.nan,
             }
         )
@@ -253,7 +257,7 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
 
 def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return each variant's mean score by slice, or by label where there is one slice only."""
-    column = "slice" if rows["slice"].nunique() > 1 else "label"
+    column = sliced_by(rows)
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
     means = results.pivot_table(index=part, columns="variant", values="score", sort=False)
     means = means[list(results["variant"].unique())].sort_index()

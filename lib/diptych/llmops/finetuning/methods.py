@@ -129,7 +129,7 @@ def tune(
     longest = min(LONGEST, base.model.config.max_position_embeddings)
     end = base.model.config.eos_token_id
     encoded, left_out = examples.encode(variant.prompt, records, file, end, longest)
-    make = _lora if method == "lora" else _soft_prompt
+    make = {"lora": _lora, "soft_prompt": _soft_prompt}[method]
     server, model, losses = make(base, encoded, folder, seed, epochs, progress)
     server = {k: v for k, v in variant.target.server.items() if k != "adapters"} | server
     tuned = replace(variant, target=replace(variant.target, model=model, server=server))

@@ -91,6 +91,11 @@ class ColumnFeatures:
             for _ in encoder.suffixes()
         ]
 
+    def words(self, name: str) -> set[str]:
+        """Return the words of a text column that are known, in lower case."""
+        names = [column.name for column in self.columns]
+        return {term.strip() for term in self.encoders[names.index(name)].terms if _is_word(term)}
+
     def _by_column(self, rows) -> list:
         if hasattr(rows, "columns"):
             return [_values(rows[column.name], column.kind) for column in self.columns]
@@ -432,6 +437,10 @@ def _truncated_svd(matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
 def _terms(text: str) -> list[str]:
     """Return a text's words and their character n-grams, a space at each end."""
     return [term for word in text.casefold().split() for term in _grams(word[:64])]
+
+
+def _is_word(term: str) -> bool:
+    return term[:1] == " " == term[-1:]
 
 
 @functools.lru_cache(1 << 14)

@@ -16,7 +16,7 @@ import numpy as np
 
 from diptych.base import hashing
 from diptych.base.workspace import write_atomic
-from diptych.core.data.column import TEXT, TIME, Column, TypedColumns
+from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column, TypedColumns
 from diptych.core.data.times import iso
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.columns import ColumnFeatures
@@ -35,6 +35,10 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "ranker": extractive.Ranker,
 }
 FORMAT = 1
+# what typed columns are in canonical rows
+DTYPES = {
+    NUMBER: "float", BOOLEAN: "bool", CATEGORY: "str", TEXT: "str", TIME: "datetime64",
+}  # fmt: skip
 # not covered by the checksums: the card itself, and what is added after the model is saved
 ADDED = ("model.json", "reference.json")
 
@@ -81,21 +85,44 @@ class Model:
     @property
     def columns(self) -> TypedColumns | None:
         """How to read what requests hold; None where it is numbers alone, in order."""
-        if isinstance(self.encoder, ColumnFeatures):
+        if self.typed:
             return TypedColumns(self.encoder.columns)
         if self.kind == "text" and self.text_column != "text":
             return TypedColumns([Column("text", self.text_column, TEXT)])
         return None
 
+    @property
+    def typed(self) -> bool:
+        """Whether it reads typed columns."""
+        return isinstance(self.encoder, ColumnFeatures)
+
+    def rows_of(self, frame):
+        """Take what the model reads from canonical rows, see `rows_of`.
+
+        Raises
+        ------
+        ModelError
+            If a column is not there, or is of another kind than the model learnt.
+        """
+        if missing := [name for name in self.features if name not in frame]:
+            raise ModelError(f"{missing[0]}: the rows have no such column, and the model reads it")
+        for column in self.encoder.columns if self.typed else ():
+            dtype = str(frame[column.name].dtype)
+            if not dtype.startswith(DTYPES[column.kind]):
+                raise ModelError(
+                    f"{column.name}: the rows hold {dtype}, and the model learnt a {column.kind}"
+                )
+        return rows_of(frame, self.kind, self.features, self.typed)
+
     def inputs(self, rows: list):
         """Return the rows of requests as `predict_proba` takes them."""
-        if self.kind == "text" or isinstance(self.encoder, ColumnFeatures):
+        if self.kind == "text" or self.typed:
             return rows
         return np.array(rows, dtype=np.float32)
 
     def blank(self) -> list:
         """Return one row that says nothing, to try the model out."""
-        if isinstance(self.encoder, ColumnFeatures):
+        if self.typed:
             return [[None] * len(self.features)]
         return [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
 
@@ -172,7 +199,7 @@ class Model:
             "replies": self.replies,
             "files": _checksums(folder),
         }
-        if isinstance(self.encoder, ColumnFeatures):
+        if self.typed:
             card["typed"] = True
         if self.text_column != "text":
             card["text_column"] = self.text_column
@@ -356,18 +383,25 @@ def requests(rows, kind: str, features: list[str], columns: Sequence[Column] = (
 
 def json_records(frame, columns: Sequence[Column]) -> list[dict]:
     """Return typed rows as JSON records by the file's names; times are ISO 8601."""
-    values = {}
+    names = [column.original for column in columns]
+    times = [column.kind == TIME for column in columns]
+    records = []
+    for row in plain_rows(frame, columns):
+        read = zip(names, row, times, strict=True)
+        records.append({n: iso(x) if time and x is not None else x for n, x, time in read})
+    return records
+
+
+def plain_rows(frame, columns: Sequence[Column]) -> list[list]:
+    """Return typed rows as `diptych.core.data.column.Column.read_value` reads them in service."""
+    values = []
     for column in columns:
         cells = frame[column.name]
+        missing = cells.isna()
         if column.kind == TIME:
-            moments = cells.dt.as_unit("us").astype("int64")
-            cells = [
-                iso(x) if known else None for x, known in zip(moments, cells.notna(), strict=True)
-            ]
-        else:
-            cells = cells.astype(object).where(cells.notna(), None).tolist()
-        values[column.original] = cells
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+            cells = cells.dt.as_unit("us").astype("int64")
+        values.append(cells.astype(object).where(~missing, None).tolist())
+    return [list(row) for row in zip(*values, strict=True)]
 
 
 def digest(folder: Path) -> str:

@@ -7,7 +7,6 @@ and MLflow's input forms.
 import asyncio
 import hmac
 import os
-import re
 import signal
 import socket
 import sys
@@ -111,7 +110,7 @@ def create_app(
         try:
             body = await _body(request, limits)
             rows, ids = reader.parse(body, request.headers.get("content-type", ""))
-            answer = await batcher.submit(rows, ids, began)
+            answer = await batcher.submit(rows, ids, began, sorted(reader.ignored))
         finally:
             in_flight -= 1
         return Response(answer, media_type="application/json")
@@ -178,9 +177,8 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 def serve_model(
-    folder: Path | None = None,
+    folder: Path,
     *,
-    task: str = "",
     host: str = "127.0.0.1",
     port: int = 8080,
     ledger: Path | None = None,
@@ -189,38 +187,29 @@ def serve_model(
     token: str = "",
     handle: int | None = None,
 ) -> None:
-    """Serve a saved model, or the champion of a task, until SIGTERM.
+    """Serve a saved model until SIGTERM.
 
     Parameters
     ----------
-    folder : Path, optional
+    folder : Path
         A saved model.
-    task : str
-        In place of `folder`: the registered model whose champion is served.
     ledger : Path, optional
         The prediction log; by default the workspace's.
     name, endpoint, token
-        See `create_app`; `name` is by default the champion's or the folder's, `endpoint` is made
-        of the present time.
+        See `create_app`; `name` is by default the folder's, `endpoint` is made of the present
+        time.
     host, port, handle
         See `run`.
 
     Raises
     ------
     ServeError
-        If there is no champion, it cannot predict, or the address cannot be served on.
+        If the model cannot predict, or the address cannot be served on.
     models.ModelError
         If the folder holds no model.
     LedgerError
         If the ledger cannot be used.
     """
-    if folder is None:
-        from diptych.mlops.registry import ModelRegistry
-
-        champion = ModelRegistry(task).champion() if re.fullmatch(r"[\w.-]+", task) else None
-        if champion is None:
-            raise ServeError(f"task: {task!r} has no champion; release one with mlops/3_release")
-        folder, name = champion.folder, name or str(champion)
     model = _load(folder)
     _try_out(model)
     with Predictions(ledger or workspace.ledger_path()) as book:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ class PendingRequest:
     rows: list
     ids: list
     began: float
+    ignored: list[str]
     answer: asyncio.Future = field(repr=False)
 
 
@@ -53,10 +55,12 @@ class Batcher:
         """End the worker thread."""
         self.worker.shutdown()
 
-    async def submit(self, rows: list, ids: list, began: float) -> bytes:
-        """Return the answer as JSON, once it is recorded."""
+    async def submit(
+        self, rows: list, ids: list, began: float, ignored: Sequence[str] = ()
+    ) -> bytes:
+        """Return the answer as JSON, once it is recorded; it names the columns ignored."""
         loop = asyncio.get_running_loop()
-        request = PendingRequest(rows, ids, began, loop.create_future())
+        request = PendingRequest(rows, ids, began, list(ignored), loop.create_future())
         self.waiting.append(request)
         if self.task is None:
             self.task = loop.create_task(self._drain())
@@ -105,10 +109,9 @@ class Batcher:
             return [HTTPException(503, message, {"Retry-After": "5"}) for _ in batch]
         answers, start = [], 0
         for request in batch:
-            answers.append(
-                self._answer(request.rows, predictions[start : start + len(request.rows)])
-            )
-            start += len(request.rows)
+            end = start + len(request.rows)
+            answers.append(self._answer(request, predictions[start:end]))
+            start = end
         return answers
 
     def _predict(self, rows: list) -> list[tuple[str, list[float]]]:
@@ -138,7 +141,7 @@ class Batcher:
                 )
         self.ledger.log(records)
 
-    def _answer(self, rows: list, predictions: list[tuple]) -> bytes:
+    def _answer(self, request: PendingRequest, predictions: list[tuple]) -> bytes:
         labels = [label for label, _ in predictions]
         content = {
             "predictions": labels,
@@ -147,5 +150,7 @@ class Batcher:
             "model": self.name,
         }
         if self.model.speaks:
-            content["answers"] = self.model.answers(rows, labels)
+            content["answers"] = self.model.answers(request.rows, labels)
+        if request.ignored:
+            content["ignored_columns"] = request.ignored
         return json.dumps(content).encode()

@@ -9,8 +9,10 @@ import difflib
 import io
 import json
 import math
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NoReturn
 
 FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
@@ -18,6 +20,8 @@ MOST_ROWS = 1_000
 MOST_TEXT = 100_000  # characters
 MOST_ID = 256  # characters
 LARGEST = 3.4e38  # of a float32
+# what the first line of a CSV of texts may be: the name of a column, not a text
+NAME = re.compile(r"[\w-]+( [\w-]+){0,2}")
 csv.field_size_limit(2**31 - 1)  # the length of the body bounds a cell
 
 
@@ -39,10 +43,13 @@ class Reader:
         ``"text"``, or any other for rows of numbers.
     features : list of str
         Columns in the order the model reads them.
+    ignored : set of str
+        Names in the last request that are no columns of the model.
     """
 
     kind: str
     features: list[str]
+    ignored: set[str] = field(default_factory=set, compare=False, kw_only=True)
 
     def parse(self, body: bytes, content_type: str = "") -> tuple[list, list[str | None]]:
         """Return a request's rows and their ids.
@@ -51,7 +58,8 @@ class Reader:
         ----------
         body : bytes
         content_type : str
-            Of the request; JSON if there is none.
+            Of the request; JSON if there is none. ``text/csv`` may say ``header=present`` or
+            ``header=absent`` (RFC 4180, section 3).
 
         Returns
         -------
@@ -65,15 +73,17 @@ class Reader:
         InputError
             If the body is not in a known form, or a value is not what the model reads.
         """
-        kind, _, options = content_type.lower().partition(";")
-        _, _, charset = options.partition("charset=")
-        if charset.strip(' "') not in ("", "utf-8", "utf8", "us-ascii"):
+        self.ignored.clear()
+        kind, *options = (part.strip(' "') for part in content_type.lower().split(";"))
+        options = dict(option.replace('"', "").split("=", 1) for option in options if "=" in option)
+        charset = options.get("charset", "utf-8")
+        if charset not in ("utf-8", "utf8", "us-ascii"):
             raise InputError(f"Content-Type: charset {charset!r} is not read; send UTF-8", 415)
-        match kind.strip():
+        match kind:
             case "" | "application/json":
                 rows, ids, name = self._from_json(body)
             case "text/csv":
-                rows, ids, name = self._from_csv(body)
+                rows, ids, name = self._from_csv(body, options.get("header", ""))
             case other:
                 raise InputError(
                     f"Content-Type: {other!r} is not read; send application/json or text/csv", 415
@@ -131,25 +141,59 @@ class Reader:
                 raise InputError(f"{name}: is not a list as long as the other columns")
         return [[values[at][i] for at in order] for i in range(len(values[0]))]
 
-    def _from_csv(self, body: bytes) -> tuple[list, None, str]:
-        """Rows of CSV; the first line may name the columns."""
-        lines = csv_lines(body)
-        order = range(len(self.features))
-        if lines and set(lines[0]) & set(self.features):
-            order = self._order(lines.pop(0), "header")
+    def _from_csv(self, body: bytes, header: str = "") -> tuple[list, None, str]:
+        """Rows of CSV; the first line may name the columns, `header` is what the client says."""
+        lines = self._lines(body)
+        order, width = range(len(self.features)), len(self.features)
+        if lines and header != "absent" and self._is_header(lines, header == "present"):
+            names = [name.strip() for name in lines.pop(0)]
+            order, width = self._order(names, "header"), len(names)
         for i, line in enumerate(lines):
-            if len(line) != len(order):
+            if len(line) != width:
                 raise InputError(
-                    f"csv: row {i} has {len(line)} cells and not {len(order)}; "
-                    "quote cells with commas"
+                    f"csv: row {i} has {len(line)} cells and not {width}; quote cells with commas"
                 )
-        lines = [[line[at] for at in order] for line in lines]
-        if self.kind != "text":
-            lines = [
-                [_number(cell, i, name) for cell, name in zip(line, self.features, strict=True)]
-                for i, line in enumerate(lines)
-            ]
-        return lines, None, "csv"
+        return self._cells([[line[at] for at in order] for line in lines]), None, "csv"
+
+    def _lines(self, body: bytes) -> list[list[str]]:
+        return csv_lines(body)
+
+    def _is_header(self, lines: list[list[str]], told: bool) -> bool:
+        """Whether the first line names columns.
+
+        Raises
+        ------
+        InputError
+            If a text stands there that could as well be the name of a column: to predict it
+            would give one answer too many.
+        """
+        if told or {cell.strip() for cell in lines[0]} & self._known:
+            return True
+        first = lines[0][0].strip()
+        if self.kind == "text" and len(lines) > 1 and NAME.fullmatch(first):
+            raise InputError(
+                f"csv: the first line, {_short(first)!r}, may be a header and is not "
+                f"{self._spellings[0][0]!r}; name the column so, or send 'text/csv; header=absent'"
+            )
+        return False
+
+    def _cells(self, lines: list[list[str]]) -> list:
+        """Return cells of CSV as JSON would hold them."""
+        if self.kind == "text":
+            return lines
+        return [
+            [_number(cell, i, name) for cell, name in zip(line, self.features, strict=True)]
+            for i, line in enumerate(lines)
+        ]
+
+    @property
+    def _spellings(self) -> list[tuple[str, ...]]:
+        """The names that each column may have in a request."""
+        return [(name,) for name in self.features]
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return {name for names in self._spellings for name in names}
 
     def _order(self, columns: list, where: str) -> list[int]:
         """Return where in `columns` each feature stands."""
@@ -157,37 +201,40 @@ class Reader:
             if not isinstance(name, str):
                 raise InputError(f"{where}: {_short(name)} is no column name")
         for name, count in Counter(columns).items():
-            if count > 1:
+            if name and count > 1:
                 raise InputError(f"{name}: stands {count} times in {where}; name it once")
-        self._check_names(columns, where)
-        return [columns.index(name) for name in self.features]
+        return [columns.index(name) for name in self._names(columns, where)]
 
-    def _check_names(self, names, where: str) -> None:
-        for name in names:
-            if name not in self.features:
-                near = difflib.get_close_matches(name, self.features, n=1)
-                hint = f"did you mean {near[0]}?" if near else "leave it out"
-                raise InputError(f"{_short(name)}: in {where}, is no column of the model; {hint}")
-        for name in self.features:
-            if name not in names:
-                raise InputError(f"{name}: is missing in {where}; add the column")
+    def _names(self, names, where: str) -> list[str]:
+        """Return each feature's name as `names` spells it, and remember names that are none."""
+        unknown = [name for name in names if name not in self._known]
+        spelled = []
+        for spellings in self._spellings:
+            name = next((x for x in spellings if x in names), None)
+            if name is None:
+                near = difflib.get_close_matches(spellings[0], unknown, n=1)
+                hint = f"did you mean it by {_short(near[0])!r}?" if near else "add the column"
+                raise InputError(f"{_short(spellings[0])}: is missing in {where}; {hint}")
+            spelled.append(name)
+        self.ignored.update(unknown)
+        return spelled
 
     def _text(self, row, i: int, name: str) -> str:
         if isinstance(row, dict):
-            self._check_names(row, f"row {i}")
-            row = row["text"]
+            row = row[self._names(row, f"row {i}")[0]]
         elif isinstance(row, list) and len(row) == 1:
             row = row[0]
         if not isinstance(row, str):
             raise InputError(f"{name}: row {i} is {_a(row)}; send a text")
         if len(row) > MOST_TEXT:
             raise InputError(f"text: row {i} has {len(row):,} characters; send up to {MOST_TEXT:,}")
+        if not any(mark.isprintable() and not mark.isspace() for mark in row):
+            raise InputError(f"{self._spellings[0][0]}: row {i} is empty; send a text")
         return _whole(row, f"text: row {i}")
 
     def _numbers(self, row, i: int, name: str) -> list:
         if isinstance(row, dict):
-            self._check_names(row, f"row {i}")
-            row = [row[feature] for feature in self.features]
+            row = [row[name] for name in self._names(row, f"row {i}")]
         if not isinstance(row, list) or len(row) != len(self.features):
             problem = f"has {len(row)}" if isinstance(row, list) else f"is {_a(row)}"
             raise InputError(
@@ -205,7 +252,7 @@ class Reader:
         return row
 
 
-def csv_lines(body: bytes) -> list[list[str]]:
+def csv_lines(body: bytes, delimiter: str = ",") -> list[list[str]]:
     """Return the cells of each line that is not empty.
 
     Raises
@@ -218,7 +265,11 @@ def csv_lines(body: bytes) -> list[list[str]]:
     except UnicodeDecodeError as error:
         raise InputError(f"body: is not UTF-8 ({error.reason}); send it as UTF-8") from error
     try:
-        return [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+        return [
+            line
+            for line in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+            if line
+        ]
     except csv.Error as error:
         raise InputError(f"body: is no CSV ({error}); quote cells with commas") from error
 

@@ -39,7 +39,7 @@ class Assumptions:
     ratio : float
         Amounts that differ by less than this share of the larger one are a tie.
     goal : float
-        The quality whose price in labels is asked for.
+        The quality to reach, for which the labels are counted.
     usd_per_cpu_hour : float
     seed : int
         Of the bootstrap.

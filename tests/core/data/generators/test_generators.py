@@ -4,10 +4,12 @@ import random
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 from diptych.core.data import generators
+from diptych.core.data.generators import grammar
 from diptych.core.data.generators.grammar import OPPOSITE, Writer, article
 from diptych.core.data.generators.lexicon import read_lexicon
 
@@ -103,3 +105,29 @@ def test_handwritten_reviews_are_many_balanced_and_apart(rows):
     assert by_hand["id"].is_unique
     assert abs((by_hand["label"] == "positive").mean() - 0.5) < 0.05
     assert not set(by_hand["text"].str.lower()) & set(rows["text"].str.lower())
+
+
+def test_errors_put_in_together_are_those_put_in_one_by_one():
+    words = random.Random(5)
+    for seed in range(500):
+        text = "".join(words.choice("abcXé ab1.'") for _ in range(words.randrange(60)))
+        errors = words.randrange(1, 12)
+        together, single, expected = random.Random(seed), random.Random(seed), text
+        for _ in range(errors):
+            expected = grammar.mistype(single, expected)
+        assert grammar.mistype(together, text, errors) == expected
+        assert together.random() == single.random()
+
+
+def test_each_error_swaps_drops_or_doubles_a_letter_inside_a_word():
+    seen = {grammar.mistype(random.Random(seed), "a bcde f") for seed in range(100)}
+    assert seen == {"a bdce f", "a bde f", "a bccde f", "a bced f", "a bce f", "a bcdde f"}
+
+
+def test_typing_errors_in_long_texts_end():
+    """They scanned the text for each error: 30,000 words took minutes (long-text-typos)."""
+    text, began = "word " * 150_000, time.perf_counter()
+    typed = grammar.mistype(random.Random(0), text, 37_500)
+    assert time.perf_counter() - began < 30  # a second; at 20 errors a second it would be an hour
+    assert len(typed.split()) == 150_000
+    assert sum(word != "word" for word in typed.split()) > 25_000

@@ -78,10 +78,15 @@ def test_same_seed_same_documents_in_another_process():
 def test_documents_alternate_and_leave_no_slot_open(task):
     for turns in documents(task):
         roles = [role for role, _ in turns if role != "system"]
+        assert roles
         assert roles == ["user", "assistant"] * (len(roles) // 2)
         for _, text in turns:
             assert text
             assert not re.search(r"\{(\w{1,6}|\d+-\d+)\}", text), text
+
+
+def test_every_task_is_in_a_stage_and_no_stage_has_another():
+    assert set().union(*corpus.STAGES.values()) == set(corpus.TASKS)
 
 
 def test_a_denied_word_turns_the_label():

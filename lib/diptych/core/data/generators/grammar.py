@@ -289,14 +289,52 @@ def sentence_case(text: str) -> str:
     return re.sub(r"\bi\b(?=[ '])", "I", text)
 
 
-def mistype(rng: random.Random, text: str) -> str:
-    """Swap, drop or double one letter inside a word."""
-    places = [m.start() for m in re.finditer(r"(?<=[A-Za-z])[A-Za-z](?=[A-Za-z])", text)]
-    if not places:
-        return text
-    i, kind = rng.choice(places), rng.randrange(3)
-    changed = (text[i + 1] + text[i], text[i + 1], text[i] + text[i] + text[i + 1])[kind]
-    return text[:i] + changed + text[i + 2 :]
+def mistype(rng: random.Random, text: str, errors: int = 1) -> str:
+    """Swap, drop or double one letter inside a word, `errors` times one after another.
+
+    The time it takes grows with ``n log n`` of the text's length: an error stays inside its run of
+    letters, so only the places of that run are counted anew.
+    """
+    parts = re.split(r"([A-Za-z]{3,})", text)  # every other one is a run with a place inside
+    runs = parts[1::2]
+    places = _Places([len(run) - 2 for run in runs])
+    for _ in range(errors):
+        if not places.total:
+            break
+        run, before = places.find(rng.choice(range(places.total)))
+        letters, i = runs[run], before + 1
+        a, b = letters[i], letters[i + 1]
+        changed = (b + a, b, a + a + b)[rng.randrange(3)]
+        runs[run] = letters[:i] + changed + letters[i + 2 :]
+        places.add(run, len(changed) - 2)
+    parts[1::2] = runs
+    return "".join(parts)
+
+
+class _Places:
+    """Counts of places in runs of letters, as a Fenwick tree (P. Fenwick, 1994)."""
+
+    def __init__(self, counts: list[int]):
+        self.total, self.tree = sum(counts), [0, *counts]
+        for i in range(1, len(self.tree)):
+            if (above := i + (i & -i)) < len(self.tree):
+                self.tree[above] += self.tree[i]
+
+    def add(self, run: int, change: int) -> None:
+        """Change the count of a run."""
+        self.total, i = self.total + change, run + 1
+        while i < len(self.tree):
+            self.tree[i] += change
+            i += i & -i
+
+    def find(self, place: int) -> tuple[int, int]:
+        """Return the run that holds a place, and the number of its places before it."""
+        run, step = 0, 1 << len(self.tree).bit_length()
+        while step := step >> 1:
+            if run + step < len(self.tree) and self.tree[run + step] <= place:
+                run += step
+                place -= self.tree[run]
+        return run, place
 
 
 def article(noun: str) -> str:
