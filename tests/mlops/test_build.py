@@ -81,7 +81,7 @@ def test_tuning_again_gives_the_same_model(tumours, family, tmp_path):
     assert len(digests) == 1
 
 
-def test_tuning_keeps_the_setting_that_does_best_on_the_valid_rows(tumours):
+def test_tuning_keeps_the_setting_that_does_best_on_the_validation_set(tumours):
     task, data = tumours
     model, tried = build.tune(data, task, "logistic", trials=5, seed=0)
     assert len(tried) == 5
