@@ -80,3 +80,19 @@ def test_a_problem_is_told_beside_what_was_understood(tmp_path):
     assert "one class only" in result.problem
     assert [x["column"] for x in result.columns] == ["size"]
     assert "Problem" in inspection.as_text(result)
+
+
+def test_the_only_column_of_text_is_the_text_beside_a_time(tmp_path):
+    path = tmp_path / "mails.csv"
+    topics = ["the parcel came late again", "my invoice is wrong by some euros"]
+    lines = [f"{1 + i % 27:02d}.01.2025;{topics[i % 2]}, see number {i};{i % 2}" for i in range(60)]
+    path.write_text("\n".join(["received;message;topic", *lines]) + "\n")
+    result = inspect(path)
+    assert result.roles["text_column"] == "message"
+    assert "text_column=message" in result.command
+
+
+def test_a_label_that_is_not_there_is_named_with_the_likely_one(clients):
+    warnings = inspect(clients, label_column="Churned").warnings
+    assert "there is no column 'Churned'; 'churned' may be the label" in warnings
+    assert not any("no label was named" in line for line in warnings)

@@ -131,7 +131,7 @@ def test_rows_without_label_text_or_time_are_left_out_and_counted():
     assert [note.split(" were")[0] for note in counted] == ["1 of 6 rows"] * 3
     assert "no label (column 'label', first in row 5)" in counted[0]
     assert "no text (column 'text', first in row 3)" in counted[1]
-    assert any("'NaN' (1); if one of these is a class" in note for note in rows.notes)
+    assert any("'NaN' (1); if one of these is a value" in note for note in rows.notes)
 
 
 def test_spellings_of_one_class_are_merged_and_said():
@@ -236,7 +236,7 @@ REVIEWS = [
         (table(), {"label": "labl"}, r"^label_column: .*'labl'; the columns are 'text', 'label'\. "
                                      r"Did you mean 'label'\?"),
         (table(), {"text": "txt"}, "^text_column: .*'txt'.*Did you mean 'text'"),
-        (table(), {"time": "when"}, "^time_column: there is no column 'when'"),
+        (table(), {"time": "when"}, "^time_column: .* no column 'when'.* Set time_column to one"),
         (table(), {"text": "label"}, "^label_column and text_column: both name .*'label'"),
         (table(text=["x"] * 4), {"text": ""}, "^text_column: there is no other column a model can"),
         (table(text=REVIEWS).rename(columns={"text": "review"}), {},

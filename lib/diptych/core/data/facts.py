@@ -103,7 +103,8 @@ class Facts:
     def notes(self) -> list[str]:
         """Say which words were read as missing."""
         words = [f"{word!r} ({count:,})" for word, count in self.words.most_common(4) if word]
-        return [f"read as missing: {', '.join(words)}"] if words else []
+        hint = "if one of these is a value, set read_options to missing=''"
+        return [f"read as missing: {', '.join(words)}; {hint}"] if words else []
 
 
 def is_strings(values: "pd.Series") -> bool:

@@ -149,18 +149,18 @@ def _with_roles(own: OwnRows, frame: pd.DataFrame) -> tuple[OwnRows, list[str]]:
     remarks = []
     if own.label_column not in frame:
         guess = _label(frame, own)
+        absent = "no label was named"
         if own.label_column != OwnRows.label_column:
-            remarks.append(f"there is no column {own.label_column!r}")
-        if guess:
-            remarks.append(f"no label was named; {guess!r} may be it")
-            own = replace(own, label_column=guess)
+            absent = f"there is no column {own.label_column!r}"
+        remarks.append(f"{absent}; {guess!r} may be the label" if guess else absent)
+        own = replace(own, label_column=guess or own.label_column)
     others = [name for name in frame if name not in (own.label_column, "id", "slice", "split")]
     typed = typing.infer(frame[others], own.conventions())
+    features = [column for column in typed.columns if column.kind != TIME]
     if own.text_column not in frame:
-        texts = [column.original for column in typed.columns if column.kind == TEXT]
-        alone = len(texts) == 1 and len(typed.columns) == 1
-        own = replace(own, text_column=texts[0] if alone else "")
-    elif own.text_column == "text" and len([x for x in typed.columns if x.kind != TIME]) > 1:
+        alone = len(features) == 1 and features[0].kind == TEXT
+        own = replace(own, text_column=features[0].original if alone else "")
+    elif own.text_column == "text" and len(features) > 1:
         remarks.append("'text' alone is read; set text_column to '' to read all columns")
     times = [column.original for column in typed.columns if column.kind == TIME]
     if not own.time_column and len(times) == 1:

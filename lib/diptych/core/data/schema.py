@@ -183,7 +183,7 @@ def _column(raw: pd.DataFrame, parameter: str, name: str) -> pd.Series:
     """Return a column, or say which there are."""
     if name not in raw:
         near = difflib.get_close_matches(name, list(raw.columns), n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f" Did you mean {near[0]!r}?" if near else f" Set {parameter} to one of them."
         raise DataError(f"{parameter}: there is no column {name!r}; {_listed(raw)}{hint}")
     return raw[name]
 
@@ -253,10 +253,8 @@ def _labels(
         ) from error
     labels = column.read_series(values)
     for remark in remarks:
-        hint = "; if one of these is a class, set read_options to missing=''"
-        hint = hint if remark.startswith("read as missing") else ""
         if not remark.startswith("it holds"):
-            notes.append(f"label column {name!r}: {remark}{hint}")
+            notes.append(f"label column {name!r}: {remark}")
     return column, labels
 
 
