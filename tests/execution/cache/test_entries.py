@@ -364,6 +364,20 @@ def test_the_command_links_and_tells_why(notebooks, home, tmp_path):
     assert "no earlier run of good to compare with" in why
 
 
+def test_why_compares_with_the_run_before_of_the_same_task_that_succeeded(run):
+    def breaks():
+        raise KeyError("broken")
+
+    before, _ = run(["task=reviews", "depth=1"])
+    run(["task=tumours", "depth=1"])
+    with pytest.raises(KeyError):
+        run_notebook(NAME, (), ["task=reviews", "depth=4"], engine=Uses(breaks), progress=False)
+    last, _ = run(["task=reviews", "depth=3"])
+    first_line, *changes = entries.why(last).splitlines()
+    assert first_line == f"{last.id} against {before.id}"
+    assert changes == ["  changed: parameter depth 1 -> 3"]
+
+
 def test_why_names_what_it_does_not_know(home):
     workspace.runs()
     with pytest.raises(ParameterError, match="nobody: no such run"):

@@ -141,12 +141,17 @@ def why(run: Run) -> str:
 
 
 def _earlier(run: Run) -> Run | None:
-    """Return the latest run of the notebook that began before this one and has a key."""
-    started = run.manifest["started"]
-    for other in runs.find_runs(run.notebook, run.folder.parent):
-        if other.manifest.get("cache", {}).get("parts") and other.manifest["started"] < started:
-            return other
-    return None
+    """Return the latest run before this one that succeeded and has a key, of its task if any."""
+    started, task = run.manifest["started"], run.manifest["parameters"].get("task")
+    earlier = [
+        other
+        for other in runs.find_runs(run.notebook, run.folder.parent)
+        if other.status == "ok"
+        and other.manifest.get("cache", {}).get("parts")
+        and other.manifest["started"] < started
+    ]
+    alike = [other for other in earlier if other.manifest["parameters"].get("task") == task]
+    return next(iter(alike or earlier), None)
 
 
 def _broken(folder: Path, entry: dict) -> str:
