@@ -68,7 +68,11 @@ def champion_of(task: str, columns: Mapping[str, str]) -> Version:
         )
     in_service = [name for name in names if ModelRegistry(name).champion()]
     if refused := [name for name in fits if name in names]:
-        why = f"its model {refused[0]!r} was never promoted: the gate's table in {RELEASE} says why"
+        why = (
+            f"its model {refused[0]!r} was never promoted: the gate's table in {RELEASE} says why. "
+            f"Improve the model, or set limits that suit these rows, such as floor: "
+            f"`diptych list {RELEASE}` shows them"
+        )
     else:
         why = f"run {RELEASE} with this task and the same columns"
     listed = ", ".join(in_service) or "none"
