@@ -153,9 +153,10 @@ def interpret(
     _refuse_labels(labels, label_column)
     frame = pd.DataFrame(index=raw.index)
     frame["time"] = _times(raw, time_column, conventions, notes)
-    named = _named_splits(raw, {*chosen.values()})
+    split_column = _split_column(raw, {*chosen.values()}, notes)
+    named = raw[split_column].astype("str").str.strip() if split_column else None
     parts = {*filter(None, chosen.values()), "id", "slice"}
-    parts |= {"split"} if named is not None else set()
+    parts |= {split_column} if split_column else set()
     if is_text:
         kind, features, typed = "text", ["text"], TypedColumns([])
         frame["text"] = _texts(raw, text_column, parts, notes)
@@ -168,7 +169,7 @@ def interpret(
     frame["label"] = labels
     frame["slice"] = _slices(raw, notes)
     frame.insert(0, "id", _ids(raw, frame, features, notes))
-    groups = raw[group_column] if group_column else None
+    groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
     return Rows(frame, kind, features, notes, typed, label, groups, named)
 
 
@@ -305,13 +306,29 @@ def _times(raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[s
     return times.dt.as_unit("us")
 
 
-def _named_splits(raw: pd.DataFrame, chosen: set[str]) -> pd.Series | None:
-    """Return the splits that the file names, None if it has no such column."""
-    if "split" not in raw or "split" in chosen:
-        return None
-    values = raw["split"].astype("str").str.strip()
-    known = values.str.casefold().isin(stratify.WORDS)
-    return values if known.any() else None
+def _split_column(raw: pd.DataFrame, chosen: set[str], notes: list[str]) -> str:
+    """Return the column that names splits, "" if there is none; one that only may is noted."""
+    for name in raw.columns:
+        if name in chosen or not pd.api.types.is_string_dtype(raw[name]):
+            continue
+        words = (
+            set(raw[name].dropna().unique())
+            if name.casefold() == "split"
+            else set(raw[name].dropna().head(1_000).unique())
+        )
+        known = {word for word in words if word.strip().casefold() in stratify.WORDS}
+        if known and name.casefold() == "split":
+            return name
+        if len(known) > 1 and known == words:
+            notes.append(
+                f"column {name!r} seems to name splits ({', '.join(sorted(known))}) and is read as "
+                "any other; call it 'split' if the rows are to be split so"
+            )
+    if "split" in raw and "split" not in chosen:
+        notes.append(
+            "column 'split' names no splits such as train and test, so it is read as any other"
+        )
+    return ""
 
 
 def _has_text(raw: pd.DataFrame, text_column: str) -> bool:
