@@ -284,3 +284,12 @@ def test_groups_that_differ_in_case_and_spaces_are_one():
     raw = table(g=["A1", "a1 ", "B2", "B2"])
     groups = schema.interpret(raw, "text", "label", "", "g").groups
     assert groups.nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(["a|b", "a", "b", "a"], "several classes"), (["True", "1", "0", "1"], "different classes")],
+)
+def test_classes_that_are_several_or_the_same_are_said(labels, words):
+    assert any(words in note for note in interpret(table(label=labels)).notes)
+    assert not interpret(table(label=["a|b", "c", "a|b", "c"])).notes

@@ -203,3 +203,11 @@ def test_a_year_of_two_digits_may_stand_first():
     assert form.parse("24-02-14") == times[13].value // 1000
     ends = pd.Series(["31-01-22", "28-02-23", "30-04-24", "31-05-25", "30-06-26"], dtype="str")
     assert read_times(ends)[1].order == "dmy"
+
+
+def test_seconds_beside_milliseconds_are_refused():
+    mixed = [1_700_000_000 + i if i % 2 else (1_700_000_000 + i) * 1000 for i in range(20)]
+    with pytest.raises(TimeError, match="two units"):
+        read_times(pd.Series(mixed))
+    births = pd.Series([10**9 * 20 * i for i in range(-5, 60)])  # ms, around 1970
+    assert read_times(births)[1].unit == "ms"

@@ -457,3 +457,22 @@ def test_a_name_that_is_another_column_s_does_not_stand_in_for_a_missing_one():
     typed = infer(frame.assign(**{"a b": strings([3, 1, 4, 1, 5, 9, 2, 6, 5])}))
     with pytest.raises(CellError, match="a b: is missing"):
         typed.read_row({"a_b": 8})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1\u2019234.50", 1234.5), ("\u20133.5", -3.5), ("US$ 3.5", 3.5), ("1 234 kr", 1234),
+        ("R$ 1.234,5", 1234.5),
+    ],
+)  # fmt: skip
+def test_numbers_that_the_reader_knows_are_numbers(text, value):
+    column, _ = infer_column(strings([text, text.replace("3", "4")] * 5), "x")
+    assert column.kind == "number"
+    assert column.read_value(text) == value
+
+
+def test_a_value_that_keeps_a_column_from_numbers_is_named():
+    column, notes = infer_column(strings(["<5", *range(1, 10)] * 5), "x")
+    assert column.kind == "category"
+    assert any("'<5'" in note and "45 of 50" in note for note in notes)

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diptych.core.data import splits, stratify, typing
-from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, Column, TypedColumns
+from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, TRUTH, Column, TypedColumns
 from diptych.core.data.facts import Conventions, LeftOutError
 from diptych.core.data.sources import DataError
 from diptych.core.data.times import TimeError, read_times
@@ -258,7 +258,26 @@ def _labels(
         hint = hint if remark.startswith("read as missing") else ""
         if not remark.startswith("it holds"):
             notes.append(f"label column {name!r}: {remark}{hint}")
+    notes += [f"label column {name!r}: {remark}" for remark in _odd_classes(labels)]
     return column, labels
+
+
+def _odd_classes(labels: pd.Series) -> list[str]:
+    """Say where classes may be several at once, or two words for one."""
+    classes = set(labels.dropna().unique())
+    for mark in "|;,":
+        joined = [x for x in classes if mark in x]
+        whole = [x for x in joined if {part.strip() for part in x.split(mark)} <= classes]
+        if whole:
+            return [
+                f"{min(whole)!r} seems to be several classes of one row, which are not supported; "
+                f"each of {len(joined):,} such combinations is taken for a class of its own"
+            ]
+    truths = [{x for x in classes if TRUTH.get(x.casefold()) is y} for y in (True, False)]
+    if classes == set.union(*truths) and len(classes) > 2:
+        words = ", ".join(repr(x) for x in sorted(max(truths, key=len)))
+        return [f"{words} are different classes; write them alike if they mean the same"]
+    return []
 
 
 def _refuse_labels(labels: pd.Series, name: str) -> None:

@@ -352,8 +352,24 @@ def _unit(sample: list[str]) -> str:
         raise TimeError(
             f"it holds numbers such as {sample[0]}, which are no seconds since 1970 and no dates"
         )
+    _refuse_two_units(sizes)
     return next(u for u, most in (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", float("inf")))
                 if middle < most)  # fmt: skip
+
+
+def _refuse_two_units(sizes: list[float]) -> None:
+    """Refuse a column in which all of the smaller numbers are the same times in another unit."""
+    for most in (1e11, 1e14, 1e17):
+        small = [x for x in sizes if x < most]
+        large = sizes[len(small) :]
+        if small and large and small[0] >= EARLY:
+            low, high = large[0], large[-1]
+            margin = max(high - low, 0.01 * high)
+            if all(low - margin <= 1000 * x <= high + margin for x in small):
+                raise TimeError(
+                    f"it holds {small[0]:.0f} beside {large[0]:.0f}, times in two units; write "
+                    "them in one"
+                )
 
 
 def day_or_month_first(texts: Iterable[str]) -> tuple[str, str]:

@@ -379,6 +379,21 @@ def _as_text(facts: Facts, conventions: Conventions, requested: bool):
     return {"kind": TEXT}, []
 
 
+def _nearly_numbers(facts: Facts) -> list[str]:
+    """Say what keeps a column from being one of numbers where most of its values are some."""
+    if facts.native or not facts.values:
+        return []
+    others = [i for i, x in enumerate(facts.strings) if not fitting([bare(x)[0]])]
+    rows = sum(facts.counts[i] for i in others)
+    if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
+        return []
+    shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
+    return [
+        f"{facts.present - rows:,} of {facts.present:,} values are numbers, but not {shown}, so "
+        "all are categories; correct those, or name them: read_options missing=..."
+    ]
+
+
 def _category(facts: Facts, conventions: Conventions, requested: bool):
     """Keep the different values; those that differ in case and spaces only become one."""
     counts = Counter()
@@ -402,6 +417,7 @@ def _category(facts: Facts, conventions: Conventions, requested: bool):
         notes.append(f"whole numbers with and without .0 are one value (such as {tails[0]!r})")
     elif tails:
         notes.append(f"whole numbers are written without .0 (such as {tails[0]!r})")
+    notes += _nearly_numbers(facts)
     if _is_code(facts.texts):
         notes.append("digits with leading zeros are kept as a code, not as numbers")
     return {"kind": CATEGORY, "forms": tuple(sorted(forms))}, notes
