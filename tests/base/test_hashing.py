@@ -45,3 +45,12 @@ def test_a_folder_of_too_many_files_is_refused(monkeypatch, tmp_path):
         (tmp_path / name).write_text("")
     with pytest.raises(hashing.TooMany, match="more than 1 files"):
         hashing.of_path(tmp_path)
+
+
+def test_a_file_that_keeps_its_size_and_time_but_not_its_content_is_read_again(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("x,label\n1,a\n")
+    before, status = hashing.of_file(path), path.stat()
+    path.write_text("x,label\n1,b\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert hashing.of_file(path) != before

@@ -476,3 +476,13 @@ def test_a_value_that_keeps_a_column_from_numbers_is_named():
     column, notes = infer_column(strings(["<5", *range(1, 10)] * 5), "x")
     assert column.kind == "category"
     assert any("'<5'" in note and "45 of 50" in note for note in notes)
+
+
+def test_a_value_that_keeps_a_column_from_times_is_named():
+    days = [f"2023-01-{i:02d}" for i in range(1, 20)]
+    raw = strings(["0000-00-00", *days] * 3)
+    column, notes = infer_column(raw, "joined")
+    assert column.kind == "category"
+    assert any("'0000-00-00'" in note and "57 of 60" in note for note in notes)
+    conventions = Conventions(missing=("0000-00-00",))
+    assert infer_column(raw, "joined", conventions)[0].kind == "time"

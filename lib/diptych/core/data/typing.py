@@ -394,6 +394,25 @@ def _nearly_numbers(facts: Facts) -> list[str]:
     ]
 
 
+def _nearly_times(facts: Facts, conventions: Conventions) -> list[str]:
+    """Say what keeps a column from being one of times where most of its values are some."""
+    try:
+        form, _ = decide(facts.values, conventions.order, conventions.zone)
+    except TimeError:
+        return []
+    if facts.native or form.layout in NUMERIC:
+        return []
+    others = [i for i, x in enumerate(facts.values) if form.parse(x) is None]
+    rows = sum(facts.counts[i] for i in others)
+    if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
+        return []
+    shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
+    return [
+        f"{facts.present - rows:,} of {facts.present:,} values are times, but not {shown}, so all "
+        "are categories; correct those, or name them: read_options missing=..."
+    ]
+
+
 def _category(facts: Facts, conventions: Conventions, requested: bool):
     """Keep the different values; those that differ in case and spaces only become one."""
     counts = Counter()
@@ -417,7 +436,7 @@ def _category(facts: Facts, conventions: Conventions, requested: bool):
         notes.append(f"whole numbers with and without .0 are one value (such as {tails[0]!r})")
     elif tails:
         notes.append(f"whole numbers are written without .0 (such as {tails[0]!r})")
-    notes += _nearly_numbers(facts)
+    notes += _nearly_numbers(facts) or _nearly_times(facts, conventions)
     if _is_code(facts.texts):
         notes.append("digits with leading zeros are kept as a code, not as numbers")
     return {"kind": CATEGORY, "forms": tuple(sorted(forms))}, notes
