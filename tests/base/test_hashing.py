@@ -17,15 +17,6 @@ def test_a_file_has_the_digest_that_other_tools_give_it(tmp_path):
     assert hashing.of_file(file) == hashing.of_file_now(file) != expected
 
 
-def test_a_file_of_the_same_size_and_times_is_read_again_only_on_demand(tmp_path):
-    file = tmp_path / "a"
-    file.write_bytes(b"abc")
-    before, status = hashing.of_file(file), file.stat()
-    file.write_bytes(b"xyz")
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert hashing.of_file(file) == before != hashing.of_file_now(file)
-
-
 def test_a_listing_counts_names_and_contents_in_order():
     text = "a 1\nb 2\n"
     assert hashing.of_listing([("a", "1"), ("b", "2")]) == hashlib.sha256(text.encode()).hexdigest()

@@ -486,3 +486,11 @@ def test_a_value_that_keeps_a_column_from_times_is_named():
     assert any("'0000-00-00'" in note and "57 of 60" in note for note in notes)
     conventions = Conventions(missing=("0000-00-00",))
     assert infer_column(raw, "joined", conventions)[0].kind == "time"
+
+
+def test_a_number_sent_for_a_code_with_zeros_in_front_is_refused():
+    column, _ = infer_column(strings(["00031", "00500", "12345"] * 5), "zip")
+    assert column.read_value("00031") == "00031"
+    assert column.read_value(12345) == "12345"
+    with pytest.raises(CellError, match="send it as a text such as '00031'"):
+        column.read_value(31)

@@ -201,7 +201,16 @@ class Column:
         return truth
 
     def _category(self, value) -> str:
-        return self._forms.get(spelling(text := plain(value)), text)
+        text = plain(value)
+        form = self._forms.get(spelling(text))
+        if form is None and self._code and isinstance(value, int | float):
+            raise self._error(value, f"it is a code, send it as a text such as {self._code!r}")
+        return text if form is None else form
+
+    @cached_property
+    def _code(self) -> str:
+        """One of the forms with zeros in front, which a number loses; "" if there is none."""
+        return next((form for form in self.forms if re.fullmatch(r"0\d+", form)), "")
 
     @cached_property
     def _forms(self) -> dict[str, str]:
