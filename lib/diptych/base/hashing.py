@@ -17,7 +17,8 @@ class TooMany(ValueError):  # noqa: N818 (reads as what happened)
 def of_file(path: Path) -> str:
     """Return a file's SHA-256; a file that kept its size and times is not read again."""
     status = os.stat(path)
-    return _of_file(str(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    times = status.st_mtime_ns, status.st_ctime_ns  # a copy may keep the first, never the second
+    return _of_file(str(path), status.st_size, *times, status.st_ino)
 
 
 @functools.lru_cache(maxsize=4096)

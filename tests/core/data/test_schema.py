@@ -265,3 +265,31 @@ def test_many_columns_are_not_all_listed():
     raw = table(**{f"column {i}": ["1"] * 4 for i in range(30)})
     with pytest.raises(DataError, match="'column 17' and 12 more"):
         interpret(raw, label="none")
+
+
+def test_a_split_column_is_found_whatever_its_case_and_one_that_only_may_be_is_named():
+    words = ["Train", "Dev", "Holdout", "train"]
+    rows = interpret(table(Split=words))
+    assert rows.named_splits.tolist() == words
+    assert "Split" not in rows.frame
+    rows = interpret(table(subset=["train", "test", "train", "test"]))
+    assert rows.named_splits is None
+    assert any("call it 'split'" in note for note in rows.notes)
+    rows = interpret(table(split=["1", "2", "1", "2"]))
+    assert rows.named_splits is None
+    assert any("names no splits" in note for note in rows.notes)
+
+
+def test_groups_that_differ_in_case_and_spaces_are_one():
+    raw = table(g=["A1", "a1 ", "B2", "B2"])
+    groups = schema.interpret(raw, "text", "label", "", "g").groups
+    assert groups.nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(["a|b", "a", "b", "a"], "several classes"), (["True", "1", "0", "1"], "different classes")],
+)
+def test_classes_that_are_several_or_the_same_are_said(labels, words):
+    assert any(words in note for note in interpret(table(label=labels)).notes)
+    assert not interpret(table(label=["a|b", "c", "a|b", "c"])).notes

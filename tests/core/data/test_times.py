@@ -192,3 +192,22 @@ def test_plain_times_read_at_once_are_those_read_one_by_one():
     assert times.astype("int64").tolist() == [form.parse(text) for text in plain]
     with pytest.raises(TimeError, match="2023-02-30"):
         read_times(pd.Series([*plain, "2023-02-30"]))
+
+
+def test_a_year_of_two_digits_may_stand_first():
+    days = pd.Series([f"24-{i % 12 + 1:02d}-{i % 28 + 1:02d}" for i in range(40)], dtype="str")
+    times, form, notes = read_times(days)
+    assert form.order == "ymd"
+    assert any("the year stands first" in note for note in notes)
+    assert times[13] == pd.Timestamp("2024-02-14", tz="UTC")
+    assert form.parse("24-02-14") == times[13].value // 1000
+    ends = pd.Series(["31-01-22", "28-02-23", "30-04-24", "31-05-25", "30-06-26"], dtype="str")
+    assert read_times(ends)[1].order == "dmy"
+
+
+def test_seconds_beside_milliseconds_are_refused():
+    mixed = [1_700_000_000 + i if i % 2 else (1_700_000_000 + i) * 1000 for i in range(20)]
+    with pytest.raises(TimeError, match="two units"):
+        read_times(pd.Series(mixed))
+    births = pd.Series([10**9 * 20 * i for i in range(-5, 60)])  # ms, around 1970
+    assert read_times(births)[1].unit == "ms"

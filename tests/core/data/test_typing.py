@@ -386,3 +386,111 @@ def test_a_million_numbers_are_read_in_seconds():
     column, _ = infer_column(raw, "x")
     column.read_series(raw)
     assert time.process_time() - start < 6  # 0.6 s for 200,000 rows on an idle machine
+
+
+def test_a_number_that_stands_for_missing_is_missing_however_it_comes():
+    conventions = Conventions(missing=("-999", "na"))
+    csv = strings([-999, 1, 2.5, "-999.0", "NA"] * 5)
+    for raw in (csv, pd.Series([-999, 1, 2, 4, 7] * 5), pd.Series([-999.0, 1.5, 2, 4, 7] * 5)):
+        column, notes = infer_column(raw, "x", conventions)
+        values = column.read_series(raw)
+        assert values.min() == 1 or values.min() == 1.5
+        assert column.kind == "number"
+        assert any("'-999'" in note for note in notes)
+        assert_read_alike(column, raw)
+    assert column.read_value(-999) is None
+    assert column.read_value("-999") is None
+
+
+def test_a_lone_letter_of_a_pair_is_a_value_of_its_own():
+    assert kinds(pd.DataFrame({"a": strings(["Y", "N", "T"] * 9)})) == {"a": "category"}
+    assert kinds(pd.DataFrame({"a": strings(["T", "F", "N"] * 9)})) == {"a": "category"}
+    column, notes = infer_column(strings(["Y", "N", "yes", "no", "1"] * 9), "a")
+    assert column.kind == "boolean"
+    assert notes == ["'1', 'y', 'yes' are read as true, 'n', 'no' as false"]
+
+
+def test_part_numbers_and_versions_are_no_times():
+    parts = strings([f"{i % 12 + 1:02d}-{3000 + i % 9 * 571}" for i in range(60)])
+    versions = strings([f"3.{6 + i % 7}.{10 + i % 9}" for i in range(60)])
+    assert kinds(pd.DataFrame({"a": parts, "b": versions})) == {"a": "category", "b": "category"}
+    dates = strings([f"{i % 28 + 1}.{i % 12 + 1}.23" for i in range(60)])
+    assert kinds(pd.DataFrame({"a": dates})) == {"a": "time"}
+
+
+def test_large_whole_numbers_with_a_point_are_no_numbers():
+    column, _ = infer_column(strings([f"90071992547409{i % 9 + 91}.0" for i in range(60)]), "x")
+    assert column.kind == "category"
+    assert column.read_series(strings(["9007199254740993"]))[0] == ("9007199254740993")
+    with pytest.raises(CellError, match="2\\^53"):
+        Column("x", "x", "number").read_value("9007199254740993.0")
+
+
+def test_whole_numbers_that_trees_merge_are_named():
+    _, notes = infer_column(strings([20_000_000 + i % 20 for i in range(60)]), "x")
+    assert any("fall together" in note for note in notes)
+    assert not infer_column(strings([10_000_000 + i % 20 for i in range(60)]), "x")[1]
+
+
+def test_a_label_without_its_point_is_said():
+    column, notes = label_column(strings(["1.0", "1.10", "2.0"] * 5), "version")
+    assert column.forms == ("1", "1.10", "2")
+    assert ".0" in notes[0]
+
+
+def test_ids_that_a_gap_made_floats_are_ids():
+    raw = pd.DataFrame({"customer_id": strings([f"{i * 3}.0" for i in range(60)])})
+    assert list(infer(raw).left_out) == ["customer_id"]
+
+
+def test_letters_that_look_alike_are_one_value():
+    column, notes = label_column(
+        strings(["café", "cafe\u0301", "b", "b\u200b", "\ufeffb"] * 5), "c"
+    )
+    assert len(column.forms) == 2
+    assert "became" in notes[0]
+    assert column.read_value("CAFE\u0301") == column.read_value("café")
+
+
+def test_a_name_that_is_another_column_s_does_not_stand_in_for_a_missing_one():
+    frame = pd.DataFrame({"a b": strings(range(9)), "a_b": strings(range(7, 16))})
+    typed = infer(frame.assign(**{"a b": strings([3, 1, 4, 1, 5, 9, 2, 6, 5])}))
+    with pytest.raises(CellError, match="a b: is missing"):
+        typed.read_row({"a_b": 8})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1\u2019234.50", 1234.5), ("\u20133.5", -3.5), ("US$ 3.5", 3.5), ("1 234 kr", 1234),
+        ("R$ 1.234,5", 1234.5),
+    ],
+)  # fmt: skip
+def test_numbers_that_the_reader_knows_are_numbers(text, value):
+    column, _ = infer_column(strings([text, text.replace("3", "4")] * 5), "x")
+    assert column.kind == "number"
+    assert column.read_value(text) == value
+
+
+def test_a_value_that_keeps_a_column_from_numbers_is_named():
+    column, notes = infer_column(strings(["<5", *range(1, 10)] * 5), "x")
+    assert column.kind == "category"
+    assert any("'<5'" in note and "45 of 50" in note for note in notes)
+
+
+def test_a_value_that_keeps_a_column_from_times_is_named():
+    days = [f"2023-01-{i:02d}" for i in range(1, 20)]
+    raw = strings(["0000-00-00", *days] * 3)
+    column, notes = infer_column(raw, "joined")
+    assert column.kind == "category"
+    assert any("'0000-00-00'" in note and "57 of 60" in note for note in notes)
+    conventions = Conventions(missing=("0000-00-00",))
+    assert infer_column(raw, "joined", conventions)[0].kind == "time"
+
+
+def test_a_number_sent_for_a_code_with_zeros_in_front_is_refused():
+    column, _ = infer_column(strings(["00031", "00500", "12345"] * 5), "zip")
+    assert column.read_value("00031") == "00031"
+    assert column.read_value(12345) == "12345"
+    with pytest.raises(CellError, match="send it as a text such as '00031'"):
+        column.read_value(31)

@@ -6,6 +6,7 @@ column and gives the same values, for it reads every different value with `read_
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,6 +25,7 @@ MISSING = ("", "na", "n/a", "#n/a", "nan", "<na>", "nat", "null", "none", "nil",
            "-", "--", "?", ".", "…", "...")  # fmt: skip
 TRUE, FALSE = ("true", "yes", "y", "t", "on"), ("false", "no", "n", "f", "off")
 TRUTH = {**dict.fromkeys((*TRUE, "1"), True), **dict.fromkeys((*FALSE, "0"), False)}
+UNSEEN = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad"))
 INFINITY = float("inf")
 EXACT = 2**53  # whole numbers up to here are exact as float64
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
@@ -94,6 +96,8 @@ class Column:
                 return None
         elif isinstance(value, list | dict):
             raise self._error(value, "send one value")
+        elif not isinstance(value, bool) and value in self._stand_ins:
+            return None
         return self._readers[self.kind](value)
 
     def read_series(self, values: "pd.Series") -> "pd.Series":
@@ -114,9 +118,10 @@ class Column:
 
         if self.kind == NUMBER and pd.api.types.is_float_dtype(values.dtype):
             numbers = values.astype("float64")
-            return numbers.where(np.isfinite(numbers))
+            return numbers.where(np.isfinite(numbers) & ~numbers.isin(self._stand_ins))
         if self.kind == NUMBER and self._plain and isinstance(values.dtype, pd.StringDtype):
             numbers, rest = plain_numbers(values)
+            numbers = numbers.mask(numbers.isin(self._stand_ins))
             if rest.any():
                 numbers[rest] = self._read_distinct(values[rest], np.flatnonzero(rest))
             return numbers
@@ -147,6 +152,10 @@ class Column:
         return frozenset((*self.missing, ""))
 
     @cached_property
+    def _stand_ins(self) -> frozenset[float]:
+        return stand_ins(self.missing)
+
+    @cached_property
     def _readers(self) -> dict[str, Callable]:
         return {
             NUMBER: self._number,
@@ -170,13 +179,14 @@ class Column:
                 raise self._error(value, self._wanted())
             token = token.replace(self.thousands, "") if self.thousands else token
             token = token.replace(self.decimal, ".")
-            value = int(token) if re.fullmatch(r"[+-]?\d{1,400}", token) else float(token)
+            whole = re.fullmatch(r"([+-]?\d{1,400})(\.0*)?", token)
+            value = int(whole[1]) if whole else float(token)
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._error(value, self._wanted())
         if isinstance(value, int) and abs(value) > EXACT:
             raise self._error(value, "a whole number is read exactly up to 2^53")
         value = float(value)
-        return value if abs(value) < INFINITY else None
+        return value if abs(value) < INFINITY and value not in self._stand_ins else None
 
     def _wanted(self) -> str:
         example = "1234" + self.decimal + "5"
@@ -191,7 +201,16 @@ class Column:
         return truth
 
     def _category(self, value) -> str:
-        return self._forms.get(spelling(text := plain(value)), text)
+        text = plain(value)
+        form = self._forms.get(spelling(text))
+        if form is None and self._code and isinstance(value, int | float):
+            raise self._error(value, f"it is a code, send it as a text such as {self._code!r}")
+        return text if form is None else form
+
+    @cached_property
+    def _code(self) -> str:
+        """One of the forms with zeros in front, which a number loses; "" if there is none."""
+        return next((form for form in self.forms if re.fullmatch(r"0\d+", form)), "")
 
     @cached_property
     def _forms(self) -> dict[str, str]:
@@ -254,11 +273,15 @@ class TypedColumns:
             If a column is missing or a value is not what it holds. Names that are no columns
             are the caller's to report (`unknown`).
         """
+        files = {column.original for column in self.columns}
+        ours = {column.name for column in self.columns} <= row.keys() and not files <= row.keys()
         values = []
         for column in self.columns:
-            if column.original not in row and column.name not in row:
+            name = column.name if ours else column.original
+            if name not in row and column.name not in files:  # else it is another column's name
+                name = column.name
+            if name not in row:
                 raise CellError(f"{column.original}: is missing; add the column")
-            name = column.original if column.original in row else column.name
             values.append(column.read_value(row[name]))
         return values
 
@@ -286,6 +309,12 @@ class TypedColumns:
         return cls(columns, content["left_out"], content["notes"])
 
 
+def stand_ins(missing: Iterable[str]) -> frozenset[float]:
+    """Return the words for missing that are numbers, such as -999; they are missing as numbers."""
+    plain_number = re.compile(r"[+-]?\d+(\.\d+)?")
+    return frozenset(float(word) for word in missing if plain_number.fullmatch(word))
+
+
 def plain(value) -> str:
     """Return a value as a string: single spaces, and 1, 1.0 and "1" are all "1"."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
@@ -298,6 +327,8 @@ def plain(value) -> str:
 
 def spelling(text: str) -> str:
     """Return what two spellings of one value share: case and spaces do not count."""
+    if not text.isascii():  # letters may be composed or not; some characters are not seen
+        text = unicodedata.normalize("NFC", text.translate(UNSEEN))
     return " ".join(text.split()).casefold()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from diptych.core.data.column import MISSING, factorize, plain, plain_numbers
+from diptych.core.data.column import MISSING, factorize, plain, plain_numbers, stand_ins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,12 @@ class Facts:
             values, native, words = _numbers_of(values, missing)
         codes, distinct = factorize(values)
         counts = np.bincount(codes[codes >= 0], minlength=len(distinct)).tolist()
+        if native in ("number", "whole") and (absent := stand_ins(missing)):
+            words.update(
+                {f"{x:g}": n for x, n in zip(distinct, counts, strict=True) if x in absent}
+            )
+            known = [(x, n) for x, n in zip(distinct, counts, strict=True) if x not in absent]
+            distinct, counts = [x for x, _ in known], [n for _, n in known]
         if native:
             return cls(original, distinct, counts, len(values), words, missing, native)
         known, tally = [], []

@@ -3,7 +3,13 @@
 import re
 
 INFINITE = ("inf", "+inf", "-inf", "infinity", "-infinity")
-CURRENCIES = ("$", "€", "£", "¥", "₹", "usd", "eur", "gbp", "chf", "jpy")
+# longer ones first; those that `readers.conventions` knows
+CURRENCIES = (
+    "us$", "r$", "kr.", "fr.", "usd", "eur", "gbp", "chf", "jpy", "kr", "zł", "kč",
+    "$", "€", "£", "¥", "₹", "₽", "₩", "₺", "¢",
+)  # fmt: skip
+# dashes that stand for a minus, narrow spaces, and the apostrophe of Swiss numbers
+_PLAIN = str.maketrans("\u2212\u00a0\u202f\u2009\u2019", "-   '")
 # (decimal mark, mark of thousands), in order of preference
 MARKS = (
     (".", ""),
@@ -29,7 +35,9 @@ def bare(text: str) -> tuple[str, str]:
 
     Parentheses and a minus of its own character mean below zero.
     """
-    text = text.strip().replace("\u2212", "-").replace("\u00a0", " ").replace("\u202f", " ")
+    text = text.strip().translate(_PLAIN)
+    if text[:1] == "\u2013":
+        text = "-" + text[1:]
     if match := _PARENTHESES.fullmatch(text):
         text = "-" + match[1].strip()
     if text.endswith("%"):

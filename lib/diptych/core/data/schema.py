@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diptych.core.data import splits, stratify, typing
-from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, Column, TypedColumns
+from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, TRUTH, Column, TypedColumns
 from diptych.core.data.facts import Conventions, LeftOutError
 from diptych.core.data.sources import DataError
 from diptych.core.data.times import TimeError, read_times
@@ -153,9 +153,10 @@ def interpret(
     _refuse_labels(labels, label_column)
     frame = pd.DataFrame(index=raw.index)
     frame["time"] = _times(raw, time_column, conventions, notes)
-    named = _named_splits(raw, {*chosen.values()})
+    split_column = _split_column(raw, {*chosen.values()}, notes)
+    named = raw[split_column].astype("str").str.strip() if split_column else None
     parts = {*filter(None, chosen.values()), "id", "slice"}
-    parts |= {"split"} if named is not None else set()
+    parts |= {split_column} if split_column else set()
     if is_text:
         kind, features, typed = "text", ["text"], TypedColumns([])
         frame["text"] = _texts(raw, text_column, parts, notes)
@@ -168,7 +169,7 @@ def interpret(
     frame["label"] = labels
     frame["slice"] = _slices(raw, notes)
     frame.insert(0, "id", _ids(raw, frame, features, notes))
-    groups = raw[group_column] if group_column else None
+    groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
     return Rows(frame, kind, features, notes, typed, label, groups, named)
 
 
@@ -255,7 +256,26 @@ def _labels(
     for remark in remarks:
         if not remark.startswith("it holds"):
             notes.append(f"label column {name!r}: {remark}")
+    notes += [f"label column {name!r}: {remark}" for remark in _odd_classes(labels)]
     return column, labels
+
+
+def _odd_classes(labels: pd.Series) -> list[str]:
+    """Say where classes may be several at once, or two words for one."""
+    classes = set(labels.dropna().unique())
+    for mark in "|;,":
+        joined = [x for x in classes if mark in x]
+        whole = [x for x in joined if {part.strip() for part in x.split(mark)} <= classes]
+        if whole:
+            return [
+                f"{min(whole)!r} seems to be several classes of one row, which are not supported; "
+                f"each of {len(joined):,} such combinations is taken for a class of its own"
+            ]
+    truths = [{x for x in classes if TRUTH.get(x.casefold()) is y} for y in (True, False)]
+    if classes == set.union(*truths) and len(classes) > 2:
+        words = ", ".join(repr(x) for x in sorted(max(truths, key=len)))
+        return [f"{words} are different classes; write them alike if they mean the same"]
+    return []
 
 
 def _refuse_labels(labels: pd.Series, name: str) -> None:
@@ -303,13 +323,29 @@ def _times(raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[s
     return times.dt.as_unit("us")
 
 
-def _named_splits(raw: pd.DataFrame, chosen: set[str]) -> pd.Series | None:
-    """Return the splits that the file names, None if it has no such column."""
-    if "split" not in raw or "split" in chosen:
-        return None
-    values = raw["split"].astype("str").str.strip()
-    known = values.str.casefold().isin(stratify.WORDS)
-    return values if known.any() else None
+def _split_column(raw: pd.DataFrame, chosen: set[str], notes: list[str]) -> str:
+    """Return the column that names splits, "" if there is none; one that only may is noted."""
+    for name in raw.columns:
+        if name in chosen or not pd.api.types.is_string_dtype(raw[name]):
+            continue
+        words = (
+            set(raw[name].dropna().unique())
+            if name.casefold() == "split"
+            else set(raw[name].dropna().head(1_000).unique())
+        )
+        known = {word for word in words if word.strip().casefold() in stratify.WORDS}
+        if known and name.casefold() == "split":
+            return name
+        if len(known) > 1 and known == words:
+            notes.append(
+                f"column {name!r} seems to name splits ({', '.join(sorted(known))}) and is read as "
+                "any other; call it 'split' if the rows are to be split so"
+            )
+    if "split" in raw and "split" not in chosen:
+        notes.append(
+            "column 'split' names no splits such as train and test, so it is read as any other"
+        )
+    return ""
 
 
 def _has_text(raw: pd.DataFrame, text_column: str) -> bool:

@@ -348,11 +348,12 @@ class OwnRows:
     def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
         """Return what the user and the file settle about numbers, gaps and dates."""
         settled = {"order": self.options.get("dates", "")}
+        words = self.options.get("missing", "")
         decimal = self.options.get("decimal", raw.conventions.decimal if raw else "")
         if "decimal" in self.options or decimal == ",":  # a point may be no more than the default
             settled["decimal"] = decimal
-        if raw and "missing" in self.options:
-            settled["missing"] = raw.conventions.missing
+        if "missing" in self.options:  # a typed format's reader does not look at it
+            settled["missing"] = ("", *filter(None, map(str.strip, words.split(","))))
         return Conventions(**settled)
 
     def interpret(self, raw: readers.RawTable) -> schema.Rows:

@@ -23,7 +23,8 @@ EARLY = 1e8  # seconds since 1970, March 1973: most numbers below are counters, 
 PLACEHOLDERS = ("01-01", "12-30", "12-31")  # days that systems write for a missing date
 SAMPLE = 2_000  # different values that decide the layout
 YEARS = (1, 9999)
-MONTH_FIRST, DAY_FIRST = "mdy", "dmy"
+MONTH_FIRST, DAY_FIRST, YEAR_FIRST = "mdy", "dmy", "ymd"
+FIRST = {DAY_FIRST: "the day", MONTH_FIRST: "the month", YEAR_FIRST: "the year"}
 
 # English, German, French and Spanish, as far as they are written in tables
 MONTHS = {
@@ -93,7 +94,8 @@ LAYOUTS = {
     ),
     "week": r"(?P<y>\d{4})-?W(?P<w>\d{2})(?:-?(?P<wd>[1-7]))?",
     "month": (
-        r"(?:(?P<y>\d{4})[-/.](?P<m>\d{1,2})|(?P<m2>\d{1,2})[-/.](?P<y2>\d{4})"
+        r"(?:(?P<y>(?:1[5-9]|2[0-2])\d{2})[-/.](?P<m>\d{1,2})"
+        r"|(?P<m2>\d{1,2})[-/.](?P<y2>(?:1[5-9]|2[0-2])\d{2})"
         rf"|{_MONTH}[\s,./-]+(?P<y3>\d{{4}}))"
     ),
     "compact": (
@@ -181,8 +183,10 @@ class TimeFormat:
 
     def describe(self) -> str:
         """Return a few words such as ``31/03/2026, day first, times without a zone are UTC``."""
-        words = {DAY_FIRST: ", day first", MONTH_FIRST: ", month first", "": ""}[self.order]
+        words = {DAY_FIRST: ", day first", MONTH_FIRST: ", month first"}.get(self.order, "")
         example = EXAMPLES[self.layout]
+        if self.order == YEAR_FIRST:
+            example = "26-03-31"
         if self.order == MONTH_FIRST:
             example = "03/31/2026"
         if self.layout == "epoch":
@@ -307,8 +311,7 @@ def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeForm
     notes = []
     if layout == "numeric":
         order, reason = (order, "as asked") if order else day_or_month_first(texts)
-        first = "the day" if order == DAY_FIRST else "the month"
-        notes.append(f"{first} stands first, {reason}")
+        notes.append(f"{FIRST[order]} stands first, {reason}")
         if any(len(m["y"]) == 2 for m in map(LAYOUTS[layout].fullmatch, sample) if m):
             notes.append("years of two digits are 1969 to 2068")
     form = TimeFormat(
@@ -349,14 +352,31 @@ def _unit(sample: list[str]) -> str:
         raise TimeError(
             f"it holds numbers such as {sample[0]}, which are no seconds since 1970 and no dates"
         )
+    _refuse_two_units(sizes)
     return next(u for u, most in (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", float("inf")))
                 if middle < most)  # fmt: skip
 
 
-def day_or_month_first(texts: Iterable[str]) -> tuple[str, str]:
-    """Return ``"dmy"`` or ``"mdy"`` for dates such as 1/2/2023, and why.
+def _refuse_two_units(sizes: list[float]) -> None:
+    """Refuse a column in which all of the smaller numbers are the same times in another unit."""
+    for most in (1e11, 1e14, 1e17):
+        small = [x for x in sizes if x < most]
+        large = sizes[len(small) :]
+        if small and large and small[0] >= EARLY:
+            low, high = large[0], large[-1]
+            margin = max(high - low, 0.01 * high)
+            if all(low - margin <= 1000 * x <= high + margin for x in small):
+                raise TimeError(
+                    f"it holds {small[0]:.0f} beside {large[0]:.0f}, times in two units; write "
+                    "them in one"
+                )
 
-    Rules, the first that decides: a number over 12 is a day; the rows are in order of time under
+
+def day_or_month_first(texts: Iterable[str]) -> tuple[str, str]:
+    """Return ``"dmy"``, ``"mdy"`` or ``"ymd"`` for dates such as 1/2/2023, and why.
+
+    Rules, the first that decides: a year of two digits stands first (see `_year_first`); a number
+    over 12 is a day; the rows are in order of time under
     one reading only; after a full stop the day comes first, else the month.
 
     Raises
@@ -369,6 +389,8 @@ def day_or_month_first(texts: Iterable[str]) -> tuple[str, str]:
     month = next((m[0] for m in matches if int(m["b"]) > 12), None)
     if day and month:
         raise TimeError(f"{day!r} can only be day first and {month!r} only month first")
+    if day and _year_first(matches):
+        return YEAR_FIRST, f"as in {day!r}: the last number changes more than the first"
     if day or month:
         return (DAY_FIRST if day else MONTH_FIRST), f"as {day or month!r} shows"
     ordered = [o for o in (DAY_FIRST, MONTH_FIRST) if _in_order(matches, o)]
@@ -377,6 +399,23 @@ def day_or_month_first(texts: Iterable[str]) -> tuple[str, str]:
     order = DAY_FIRST if matches[0]["sep"] == "." else MONTH_FIRST
     mark = "after a full stop" if order == DAY_FIRST else f"with {matches[0]['sep']!r}"
     return order, f"as is usual {mark}; no day is over 12, so check this"
+
+
+def _year_first(matches: list[re.Match]) -> bool:
+    """Whether 23-08-20 is of 2023: all could be so, and none of the first numbers is a month.
+
+    A year changes less than a day; days from the 28th on alone are the ends of months.
+    """
+    first, last = ({int(m[part]) for m in matches} for part in "ay")
+    could = (
+        all(len(m["a"]) == len(m["y"]) == 2 for m in matches) and 1 <= min(last) <= max(last) <= 31
+    )
+    return (
+        could
+        and min(first) > 12
+        and len(first) < len(last)
+        and not (min(first) >= 28 and max(first) <= 31)
+    )
 
 
 def _in_order(matches: list[re.Match], order: str) -> bool:
@@ -437,6 +476,11 @@ def _is_iso(text: str) -> bool:
 def _moment(part: dict, layout: str, form: TimeFormat) -> int:
     """Return microseconds since 1970 of a match's parts; ValueError if there is no such day."""
     get: Callable = part.get
+    if form.order == YEAR_FIRST and layout == "numeric":
+        if len(part["y"]) != 2 or len(part["a"]) != 2:
+            raise ValueError("not a year, a month and a day of two digits")
+        part = part | {"y": part["a"], "a": part["y"]}  # then it is day first
+        get = part.get
     year = _year(get("y") or get("y2") or get("y3"))
     if layout == "week":
         day = date.fromisocalendar(year, int(part["w"]), int(part["wd"] or 1))
@@ -469,7 +513,7 @@ def _month_and_day(part: dict, layout: str, order: str) -> tuple[int, int]:
     get = part.get
     if layout == "numeric":
         a, b = int(part["a"]), int(part["b"])
-        return (b, a) if order == DAY_FIRST else (a, b)
+        return (a, b) if order == MONTH_FIRST else (b, a)
     if layout == "quarter":
         return 3 * int(get("q") or get("q2")) - 2, 1
     if get("month"):

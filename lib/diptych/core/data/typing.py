@@ -37,6 +37,10 @@ from diptych.core.data.times import NUMERIC, TimeError, TimeFormat, decide, far_
 if TYPE_CHECKING:
     import pandas as pd
 
+# a single letter is true or false only beside the other letter of its pair, or that word
+LONELY = {
+    "t": {"f", "false"}, "f": {"t", "true"}, "y": {"n", "no"}, "n": {"y", "yes"},
+}  # fmt: skip
 PAIRS = tuple({true, false} for true, false in zip(TRUE, FALSE, strict=True))
 # names of canonical rows, and of what stages add to them
 RESERVED = ("id", "time", "label", "slice", "split", "text", "reference", "window")
@@ -44,6 +48,7 @@ TEXT_WORDS = 3  # a column with so many words on average is text, if its values 
 FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
 FEW_VALUES = 200  # different values looked at first
 MOST_FORMS = 1_000  # different values among which spellings are merged
+NARROW = 2**24  # whole numbers up to here are exact as float32
 ODD_SHARE, ODD_WORDS = 0.05, 3  # words among numbers that are read as missing, with a note
 ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|rownum|row_number))$|[a-z](Id|ID)$|^Unnamed: \d+$"
@@ -159,10 +164,13 @@ def _id(facts: Facts) -> str:
     """Return why a column is an id, "" if it is none."""
     distinct, present = len(facts.values), facts.present
     named = bool(ID_NAME.search(facts.original))
-    if facts.native in ("number", "boolean", "time"):
+    whole = facts.native == "number" and all(float(x).is_integer() for x in facts.values)
+    if facts.native in ("boolean", "time") or (facts.native == "number" and not whole):
         return ""
     if named and distinct >= 0.95 * present and present > 2:
         return "it is an id, by its name and its values, which hardly repeat"
+    if facts.native == "number":
+        return ""
     if facts.native == "whole":
         counts = distinct == present >= FEW_TEXTS
         counts = counts and max(facts.values) - min(facts.values) == distinct - 1
@@ -190,14 +198,24 @@ def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
     paired = any(words & pair for pair in PAIRS)
     if not allowed or not (paired or requested):
         return None
-    return {"kind": BOOLEAN}, []
+    if not requested and any(x in words and not words & y for x, y in LONELY.items()):
+        return None  # of Y, N and T, or of T, F and N, the last is a value of its own
+    named = {True: [], False: []}
+    for word in sorted(words):
+        named[TRUTH[word]].append(repr(word))
+    if max(map(len, named.values())) < 2:
+        return {"kind": BOOLEAN}, []
+    return {"kind": BOOLEAN}, [
+        f"{', '.join(named[True])} are read as true, {', '.join(named[False])} as false"
+    ]
 
 
 def _as_number(facts: Facts, conventions: Conventions, requested: bool):
     if facts.native in ("number", "whole"):
         if facts.native == "whole" and max(map(abs, facts.values)) > EXACT:
             return None
-        return {"kind": NUMBER}, _infinite(facts) + _stand_ins(facts.values, facts.counts)
+        notes = _infinite(facts) + _stand_ins(facts.values, facts.counts)
+        return {"kind": NUMBER}, notes + _narrowed(facts.values)
     reading = None if facts.native else _reads(facts, conventions)
     if not reading or (_is_code(facts.strings) and not requested):
         return None
@@ -214,6 +232,20 @@ def _as_number(facts: Facts, conventions: Conventions, requested: bool):
         return None
     notes = [*notes, *_sign_note(sign, signs), *_odd_note(facts, odd), *_infinite(facts)]
     return settings, notes + _stand_ins(numbers, facts.counts)
+
+
+def _narrowed(numbers: list) -> list[str]:
+    """Say how many whole numbers fall together for models that read float32, as trees do."""
+    import numpy as np
+
+    large = {float(x) for x in numbers if NARROW < abs(x) <= EXACT and float(x).is_integer()}
+    merged = len(large) - len(set(np.array(sorted(large), dtype=np.float32).tolist()))
+    if not merged:
+        return []
+    return [
+        f"{merged:,} of {len(large):,} different whole numbers above {NARROW:,} fall together with "
+        "another one in trees, which read seven digits; write codes with a letter"
+    ]
 
 
 def _sign_note(sign: str, signs: Counter) -> list[str]:
@@ -321,12 +353,21 @@ def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: boo
     if form.layout in NUMERIC and not named:
         return None
     moments = [form.parse(x) for x in facts.values]
-    if None in moments:
+    if None in moments or (not named and _is_version(form, facts.strings)):
         return None
     import numpy as np
 
     times = series(moments, np.repeat(np.arange(len(moments)), facts.counts), None)
     return {"kind": TIME, "time": form}, notes + far_times(times)
+
+
+def _is_version(form: TimeFormat, strings: list[str]) -> bool:
+    """Whether values such as 3.9.18 are versions: with points, two digits of a year, no zeros."""
+    short = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2}")
+    if form.layout != "numeric" or not all(map(short.fullmatch, strings)):
+        return False
+    parts = [x.split(".")[:2] for x in strings]
+    return any(len(p) == 1 for x in parts for p in x) and len({x[0] for x in parts}) < 3
 
 
 def _as_text(facts: Facts, conventions: Conventions, requested: bool):
@@ -336,6 +377,40 @@ def _as_text(facts: Facts, conventions: Conventions, requested: bool):
     if not requested and (_mean_words(facts) < TEXT_WORDS or not rare):
         return None
     return {"kind": TEXT}, []
+
+
+def _nearly_numbers(facts: Facts) -> list[str]:
+    """Say what keeps a column from being one of numbers where most of its values are some."""
+    if facts.native or not facts.values:
+        return []
+    others = [i for i, x in enumerate(facts.strings) if not fitting([bare(x)[0]])]
+    rows = sum(facts.counts[i] for i in others)
+    if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
+        return []
+    shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
+    return [
+        f"{facts.present - rows:,} of {facts.present:,} values are numbers, but not {shown}, so "
+        "all are categories; correct those, or name them: read_options missing=..."
+    ]
+
+
+def _nearly_times(facts: Facts, conventions: Conventions) -> list[str]:
+    """Say what keeps a column from being one of times where most of its values are some."""
+    try:
+        form, _ = decide(facts.values, conventions.order, conventions.zone)
+    except TimeError:
+        return []
+    if facts.native or form.layout in NUMERIC:
+        return []
+    others = [i for i, x in enumerate(facts.values) if form.parse(x) is None]
+    rows = sum(facts.counts[i] for i in others)
+    if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
+        return []
+    shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
+    return [
+        f"{facts.present - rows:,} of {facts.present:,} values are times, but not {shown}, so all "
+        "are categories; correct those, or name them: read_options missing=..."
+    ]
 
 
 def _category(facts: Facts, conventions: Conventions, requested: bool):
@@ -359,6 +434,9 @@ def _category(facts: Facts, conventions: Conventions, requested: bool):
     tails = [x for x in facts.values if isinstance(x, str) and plain(x) != " ".join(x.split())]
     if {plain(x) for x in tails} & set(facts.strings):
         notes.append(f"whole numbers with and without .0 are one value (such as {tails[0]!r})")
+    elif tails:
+        notes.append(f"whole numbers are written without .0 (such as {tails[0]!r})")
+    notes += _nearly_numbers(facts) or _nearly_times(facts, conventions)
     if _is_code(facts.texts):
         notes.append("digits with leading zeros are kept as a code, not as numbers")
     return {"kind": CATEGORY, "forms": tuple(sorted(forms))}, notes

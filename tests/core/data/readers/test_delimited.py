@@ -273,3 +273,11 @@ def test_ten_times_the_rows_take_ten_times_as_long(table):
 
     seconds(1000)
     assert seconds(200_000) < 30 * seconds(20_000) + 1
+
+
+def test_utf_8_with_a_wrong_byte_is_refused_not_garbled(tmp_path):
+    lines = [f"{word},{i % 2}" for i, word in enumerate(["é", "ü", "ß"] * 9)]
+    path = tmp_path / "rows.csv"
+    path.write_bytes("\n".join(["name,label", *lines]).encode() + b"\n\xe9,1\n")
+    with pytest.raises(DataError, match="UTF-8 but for line 29"):
+        readers.read_table(str(path))

@@ -61,7 +61,29 @@ def decoded(data: bytes, place: str, encoding: str = "") -> tuple[str, list[Gues
     try:
         return data.decode("utf-8"), []
     except UnicodeDecodeError as error:
-        return _legacy(data, data.count(b"\n", 0, error.start) + 1)
+        line = data.count(b"\n", 0, error.start) + 1
+        _refuse_damaged(data, place, line)
+        return _legacy(data, line)
+
+
+def _refuse_damaged(data: bytes, place: str, line: int) -> None:
+    """Refuse UTF-8 with a few wrong bytes: any other encoding would garble all other lines."""
+    matches = re.finditer(rb"[^\n]*[\x80-\xff][^\n]*", data)
+    lines = [match[0] for match in itertools.islice(matches, 2000)]
+    good = sum(_is_utf8(content) for content in lines)
+    if good >= 3 and good >= 0.9 * len(lines):
+        raise DataError(
+            f"task: {place} is UTF-8 but for line {line}, which holds other bytes; correct it, or "
+            "give the encoding of all lines with read_options: encoding=..."
+        )
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_chosen(data: bytes, place: str, encoding: str) -> str:

@@ -16,7 +16,7 @@ OPTIONS = {
     "sheet": "a sheet's name or number, from 1",
     "skip_rows": "how many lines stand above the table",
     "totals": "keep or drop: a last row of totals",
-    "dates": "dmy or mdy: whether the day or the month stands first in dates such as 1/2/2026",
+    "dates": "dmy, mdy or ymd: what stands first in dates such as 1/2/2026 or 26-02-01",
     "missing": "words for missing values, separated by commas",
     "leave_out": "columns not to read, separated by commas",
     "table": "the table of a database",
@@ -36,7 +36,7 @@ ALLOWED = {
     "decimal": (".", ","),
     "thousands": (",", ".", "'", " ", ""),
     "header": ("yes", "no"),
-    "dates": ("dmy", "mdy"),
+    "dates": ("dmy", "mdy", "ymd"),
     "totals": ("keep", "drop"),
 }
 TOKEN = re.compile(r"""\s*([A-Za-z_]+)=("[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|\S*)""")
