@@ -153,10 +153,10 @@ def tune_all(
     ModelError
         If the family named by `choice`, or every family, cannot be fitted; or as `families` does.
     """
-    tuned, tried, failed = {}, [], []
+    tuned, tried, failed, encoded = {}, [], [], {}
     for name in families(choice, task):
         try:
-            tuned[name], scores = tune(data, task, name, trials, seed, dask)
+            tuned[name], scores = tune(data, task, name, trials, seed, dask, encoded)
         except Exception as error:  # whatever a family's library raises
             if name == choice:
                 raise
@@ -177,14 +177,21 @@ def _reason(error: Exception) -> str:
 
 
 def tune(
-    data: pd.DataFrame, task: Task, family: str, trials: int, seed: int, dask: str = ""
+    data: pd.DataFrame,
+    task: Task,
+    family: str,
+    trials: int,
+    seed: int,
+    dask: str = "",
+    encoded: dict | None = None,
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and select the best on the validation set.
 
     The task's grader grades the answers. The validation set also sets the selected model's
     temperature. Its rows of a class that no train row has are left out, because no setting can
     predict it. The family ``xgboost`` is
-    fitted on the Dask cluster at the address `dask`, if one is given.
+    fitted on the Dask cluster at the address `dask`, if one is given. `encoded` keeps the encoded
+    rows of one table and seed for other families that read the same.
 
     Returns
     -------
@@ -207,11 +214,9 @@ def tune(
         raise models.ModelError(
             "split: the validation set is empty, so nothing can be tuned; more rows are needed"
         )
-    encoder = models.new_encoder(family, task.kind, task.columns)
-    matrix = models.fit_encoder(encoder, task_rows(train, task))
     codes = models.encode(train["label"], classes)
     inputs = task_rows(valid, task)
-    held_out = encoder.transform(inputs)
+    encoder, matrix, held_out = _encoded(family, task, train, inputs, encoded)
     expected = graders.get(task.grader).expected(valid)
     where = {"dask": dask} if dask and family == "xgboost" else {}
     tried, best, failed = [], None, []
@@ -236,6 +241,17 @@ def tune(
     _, model = best
     model.calibrate(inputs, valid["label"])
     return model, pd.DataFrame(tried)
+
+
+def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict | None) -> tuple:
+    """Return a family's fitted encoder and its matrices; `known` are those of other families."""
+    encoder = models.new_encoder(family, task.kind, task.columns)
+    key = (type(encoder), getattr(encoder, "linear", None), getattr(encoder, "chars", None))
+    known = {} if known is None else known
+    if key not in known:
+        matrix = models.fit_encoder(encoder, task_rows(train, task))
+        known[key] = encoder, matrix, encoder.transform(inputs)
+    return known[key]
 
 
 def evaluate(model: Model, rows: pd.DataFrame, grader: str) -> Scores:

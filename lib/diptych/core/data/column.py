@@ -7,14 +7,14 @@ column and gives the same values, for it reads every different value with `read_
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from diptych.core.data.numerals import INFINITE, bare, number_pattern
-from diptych.core.data.times import TimeFormat, series
+from diptych.core.data.times import PLAIN, TimeFormat, native_times, plain_moments, series
 
 if TYPE_CHECKING:  # an endpoint reads values without pandas
     import pandas as pd
@@ -119,6 +119,10 @@ class Column:
         if self.kind == NUMBER and pd.api.types.is_float_dtype(values.dtype):
             numbers = values.astype("float64")
             return numbers.where(np.isfinite(numbers) & ~numbers.isin(self._stand_ins))
+        if self.kind == TIME and pd.api.types.is_datetime64_any_dtype(values.dtype):
+            times = native_times(values, self.time.zone)
+            if times is not None:
+                return times
         if self.kind == NUMBER and self._plain and isinstance(values.dtype, pd.StringDtype):
             numbers, rest = plain_numbers(values)
             numbers = numbers.mask(numbers.isin(self._stand_ins))
@@ -132,10 +136,12 @@ class Column:
         import pandas as pd
 
         codes, distinct = factorize(values)
-        read = []
+        read = self._plain_times(distinct)
         for place, value in enumerate(distinct):
+            if read[place] is not None:
+                continue
             try:
-                read.append(self.read_value(value))
+                read[place] = self.read_value(value)
             except CellError as error:
                 row = rows[int((codes == place).argmax())] + 1
                 raise CellError(f"{error} (row {row:,})") from error
@@ -146,6 +152,12 @@ class Column:
         dtype = {NUMBER: "float64", BOOLEAN: "boolean"}.get(self.kind, "str")
         table = pd.array([*read, None], dtype=dtype)
         return pd.Series(table.take(codes), index=values.index)
+
+    def _plain_times(self, distinct: Sequence) -> list[int | None]:
+        """Read ISO strings all at once; None where `read_value` must decide."""
+        if self.kind != TIME or any(re.search(PLAIN, word) for word in self._missing):
+            return [None] * len(distinct)
+        return plain_moments(distinct, self.time)
 
     @cached_property
     def _missing(self) -> frozenset[str]:
@@ -341,7 +353,9 @@ def factorize(values: "pd.Series"):
         codes, distinct = pd.factorize(values)
         if isinstance(distinct, pd.CategoricalIndex):
             distinct = distinct.astype(distinct.categories.dtype)
-        return codes, [x.item() if isinstance(x, np.generic) else x for x in distinct]
+        if isinstance(distinct, pd.DatetimeIndex):
+            return codes, distinct  # its items are made as they are needed: they take long
+        return codes, distinct.tolist()
     places, distinct, codes = {}, [], np.empty(len(values), dtype=np.int64)
     for row, value in enumerate(values):
         if value is None or (not _nested(value) and value != value) or value is pd.NA:

@@ -1,6 +1,7 @@
 """What is counted once of a raw column, before its kind is decided."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from diptych.core.data.column import MISSING, factorize, plain, plain_numbers, s
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FIRST = 1_000  # rows that show most columns to be no numbers
 
 
 class LeftOutError(ValueError):
@@ -45,7 +49,7 @@ class Facts:
     """What is counted once of a raw column: its different values and how often each occurs."""
 
     original: str
-    values: list  # different ones, missing ones left out
+    values: Sequence  # different ones, missing ones left out
     counts: list[int]
     rows: int
     words: Counter  # spelled-out words for missing
@@ -96,7 +100,7 @@ class Facts:
         """The different values as a category knows them."""
         return [plain(value) for value in self.values]
 
-    @property
+    @cached_property
     def present(self) -> int:
         """Rows with a value."""
         return sum(self.counts)
@@ -104,7 +108,7 @@ class Facts:
     @property
     def example(self) -> str:
         """One value, quoted."""
-        return f"such as {str(self.values[0])[:30]!r}" if self.values else "no value"
+        return f"such as {str(self.values[0])[:30]!r}" if len(self.values) else "no value"
 
     def notes(self) -> list[str]:
         """Say which words were read as missing."""
@@ -136,6 +140,12 @@ def _native(values: "pd.Series") -> str:
     return "time" if types.is_datetime64_any_dtype(dtype) else ""
 
 
+def _may_be_numbers(first: "pd.Series", missing: tuple[str, ...]) -> bool:
+    """Whether the first rows hold only plain numbers and words for missing."""
+    _, rest = plain_numbers(first)
+    return bool(first[rest].dropna().str.strip().str.casefold().isin(missing).all())
+
+
 def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
     """Return strings that are plain numbers or words for missing as numbers, others as they are.
 
@@ -145,6 +155,8 @@ def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not _may_be_numbers(values.iloc[:FIRST], missing):
+        return values, "", Counter()
     numbers, rest = plain_numbers(values)
     words = values[rest].dropna().str.strip()
     if numbers.isna().all() or not words.str.casefold().isin(missing).all():

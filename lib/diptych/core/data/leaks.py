@@ -44,8 +44,9 @@ def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, f
         codes, values = _values(frame[column.name], column.kind)
         if values * ROWS > len(labels):
             continue
-        pairs = pd.Series(1, index=[codes, labels]).groupby(level=[0, 1]).size()
-        share = pairs.groupby(level=0).max().sum() / len(labels)
+        pairs, counts = np.unique(codes * (labels.max() + 1) + labels, return_counts=True)
+        starts = np.unique(pairs // (labels.max() + 1), return_index=True)[1]
+        share = np.maximum.reduceat(counts, starts).sum() / len(labels)
         if 1 - share <= REST * guessed:
             entries.append((column.name, float(share)))
     return sorted(entries, key=lambda entry: -entry[1])

@@ -7,7 +7,7 @@ single values are read by the same function, so that training and serving cannot
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
@@ -175,6 +175,12 @@ class TimeFormat:
         except (ValueError, OverflowError, KeyError):
             return None
 
+    def parse_all(self, values: Sequence) -> list[int | None]:
+        """Return what `parse` returns of each value; plain ISO strings are read all at once."""
+        plain = plain_moments(values, self)
+        pairs = zip(values, plain, strict=True)
+        return [self.parse(value) if moment is None else moment for value, moment in pairs]
+
     def _epoch(self, text: str) -> int:
         whole, _, rest = text.lstrip("-").partition(".")
         scaled = int(whole + rest[:9].ljust(9, "0")) * SECOND // (UNITS[self.unit] * 10**9)
@@ -235,11 +241,11 @@ def read_times(
     if pd.api.types.is_datetime64_any_dtype(values):
         return _native(values, zone)
     codes, distinct = pd.factorize(values)
-    distinct = list(distinct)
+    distinct = distinct.tolist()
     if not distinct:
         raise TimeError("there is no time in it")
     form, notes = decide(distinct, order, zone)
-    read = _plain_moments(distinct, form) or [form.parse(value) for value in distinct]
+    read = form.parse_all(distinct)
     if None in read:
         row = int((codes == read.index(None)).argmax())
         raise TimeError(
@@ -251,20 +257,21 @@ def read_times(
     return times, form, notes + far_times(times)
 
 
-def _plain_moments(distinct: list, form: TimeFormat) -> list[int] | None:
-    """Read strings such as ``2026-03-31 14:00:00`` all at once; None where some are others."""
-    if (form.layout, form.zone) != ("iso", "UTC") or not isinstance(distinct[0], str):
-        return None
+def plain_moments(values: Sequence, form: TimeFormat) -> list[int | None]:
+    """Read strings such as ``2026-03-31 14:00:00`` all at once; None where `parse` must decide."""
+    unread = [None] * len(values)
+    if (form.layout, form.zone) != ("iso", "UTC") or not any(isinstance(x, str) for x in values):
+        return unread
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
-        strings = pa.array(distinct, pa.string())
-        if not pc.all(pc.match_substring_regex(strings, PLAIN)).as_py():
-            return None
+        strings = pa.array(values, pa.string())
+        plain = pc.match_substring_regex(strings, PLAIN)
+        strings = pc.if_else(plain, strings, None)
         return strings.cast(pa.timestamp("us")).cast(pa.int64()).to_pylist()
-    except pa.ArrowException:  # a day that is none
-        return None
+    except pa.ArrowException:  # a day that is none, or values that are no strings
+        return unread
 
 
 def series(moments: list[int], codes, index) -> "pd.Series":
@@ -275,6 +282,22 @@ def series(moments: list[int], codes, index) -> "pd.Series":
     missing = np.iinfo(np.int64).min  # NaT
     taken = np.append(np.asarray(moments, dtype=np.int64), missing)[codes]
     return pd.Series(taken.view("M8[us]"), index=index).dt.tz_localize("UTC")
+
+
+def native_times(values: "pd.Series", zone: str) -> "pd.Series | None":
+    """Return times of a pandas type in UTC, as `TimeFormat.parse` reads each of them.
+
+    None where they name no zone and `zone` is not UTC, or lie outside the years 1 to 9999.
+    """
+    if values.dt.tz is None:
+        if zone != "UTC":
+            return None
+        values = values.dt.tz_localize("UTC")
+    times = values.dt.tz_convert("UTC")
+    times = (times.dt.floor("us") if times.dt.unit == "ns" else times).dt.as_unit("us")
+    known = times.dropna()
+    inside = known.empty or (known.min().year >= YEARS[0] and known.max().year <= YEARS[1])
+    return times if inside else None
 
 
 def _native(values: "pd.Series", zone: str) -> tuple["pd.Series", TimeFormat, list[str]]:
@@ -297,8 +320,7 @@ def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeForm
         If none reads any, or some can only be day first and others only month first.
     """
     zone_of(zone)
-    texts = [_text(value) for value in distinct]
-    sample = texts[:: -(-len(texts) // SAMPLE)]
+    sample = [_text(value) for value in distinct[:: -(-len(distinct) // SAMPLE)]]
     counts = {
         name: sum(bool(pattern.fullmatch(text)) for text in sample)
         for name, pattern in LAYOUTS.items()
@@ -310,6 +332,7 @@ def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeForm
         layout = _number_layout(sample, counts)
     notes = []
     if layout == "numeric":
+        texts = [_text(x) for x in distinct]
         order, reason = (order, "as asked") if order else day_or_month_first(texts)
         notes.append(f"{FIRST[order]} stands first, {reason}")
         if any(len(m["y"]) == 2 for m in map(LAYOUTS[layout].fullmatch, sample) if m):
@@ -456,8 +479,9 @@ def far_times(times: "pd.Series") -> list[str]:
     low, high = np.partition(moments, (ends, -1 - ends))[[ends, -1 - ends]]
     span = max(high - low, DAY)
     distance = np.maximum(low - moments, moments - high)
-    placeholder = known.dt.strftime("%m-%d").isin(PLACEHOLDERS).to_numpy()
-    far = (distance > 5 * span) | (placeholder & (distance > max(span, 365 * DAY)))
+    far = distance > 5 * span
+    apart = np.flatnonzero(~far & (distance > max(span, 365 * DAY)))
+    far[apart] = known.iloc[apart].dt.strftime("%m-%d").isin(PLACEHOLDERS).to_numpy()
     if not far.any():
         return []
     names = sorted({f"{x:%Y-%m-%d}" for x in known[far].head(50)})

@@ -6,7 +6,6 @@ the form of a time. Nothing is changed silently: what was left out, merged or re
 note.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -148,7 +147,7 @@ def label_column(
 
 def _refuse(facts: Facts, requested: bool) -> None:
     """Leave out what carries nothing: empty, constant and unnamed columns, and ids."""
-    if not facts.values:
+    if not len(facts.values):
         raise LeftOutError("it is empty")
     if not facts.original.strip():
         raise LeftOutError(f"it has no name ({facts.example}); give it one in the header")
@@ -264,8 +263,10 @@ def _odd_note(facts: Facts, odd: set[str]) -> list[str]:
 
 def _infinite(facts: Facts) -> list[str]:
     """Say how many numbers are infinite."""
+    import numpy as np
+
     if facts.native:
-        endless = [i for i, value in enumerate(facts.values) if abs(value) == math.inf]
+        endless = np.flatnonzero(np.isinf(np.asarray(facts.values, dtype=np.float64)))
     else:
         endless = [i for i, text in enumerate(facts.strings) if text.casefold() in INFINITE]
     rows = sum(facts.counts[i] for i in endless)
@@ -323,7 +324,10 @@ def _is_code(texts: list[str]) -> bool:
 
 def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
     """Name numbers far from the others that often stand for a missing one, such as -999."""
-    rows = {x: c for x, c in zip(numbers, counts, strict=True) if x in STAND_INS and c > 1}
+    import numpy as np
+
+    suspect = np.isin(np.array(numbers, dtype=np.float64), list(STAND_INS))
+    rows = {numbers[i]: counts[i] for i in np.flatnonzero(suspect) if counts[i] > 1}
     if not rows:
         return []
     notes = []
@@ -352,7 +356,7 @@ def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: boo
         return None
     if form.layout in NUMERIC and not named:
         return None
-    moments = [form.parse(x) for x in facts.values]
+    moments = form.parse_all(facts.values)
     if None in moments or (not named and _is_version(form, facts.strings)):
         return None
     import numpy as np

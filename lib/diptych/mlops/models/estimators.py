@@ -126,8 +126,19 @@ class Boosted:
             return
         if matrix.shape[0] < FEW_ROWS:
             settings["nthread"] = 1
-        data = xgboost.DMatrix(matrix, codes)
+        data = self._data(matrix, codes, settings.get("nthread"))
         self.model = xgboost.train({**settings, **self.parameters, **goal}, data, self.rounds)
+
+    def _data(self, matrix, codes: np.ndarray, threads: int | None):
+        """Return what XGBoost reads; dense rows go to their bins at once, which gives equal trees.
+
+        Without a copy of the rows between, fitting takes less time and memory.
+        """
+        import xgboost
+
+        binned = self.booster == "gbtree" and not hasattr(matrix, "tocsr")
+        make = xgboost.QuantileDMatrix if binned else xgboost.DMatrix
+        return make(matrix, codes, nthread=threads)
 
     def predict_proba(self, matrix) -> np.ndarray:
         """Return class probabilities, shape (n, classes)."""
