@@ -494,3 +494,10 @@ def test_a_number_sent_for_a_code_with_zeros_in_front_is_refused():
     assert column.read_value(12345) == "12345"
     with pytest.raises(CellError, match="send it as a text such as '00031'"):
         column.read_value(31)
+
+
+def test_codes_that_look_like_numbers_are_said():
+    parts, sizes = ["5E3", "7E1", "12", "40"] * 5, ["1.5e-3", "2", "3", "4"] * 5
+    notes = infer(pd.DataFrame({"part": parts, "size": sizes})).notes
+    assert list(notes) == ["part"]
+    assert "'5E3' is read as the number 5000" in notes["part"][0]

@@ -47,6 +47,7 @@ TEXT_WORDS = 3  # a column with so many words on average is text, if its values 
 FEW_TEXTS, MANY_TEXTS = 20, 200  # different long values of a category: always, and at most
 FEW_VALUES = 200  # different values looked at first
 MOST_FORMS = 1_000  # different values among which spellings are merged
+POWER = re.compile(r"\d+[eE]\d+")  # a number, or a code that looks like one
 NARROW = 2**24  # whole numbers up to here are exact as float32
 ODD_SHARE, ODD_WORDS = 0.05, 3  # words among numbers that are read as missing, with a note
 ID_NAME = re.compile(
@@ -230,7 +231,19 @@ def _as_number(facts: Facts, conventions: Conventions, requested: bool):
     except CellError:  # too large to be exact
         return None
     notes = [*notes, *_sign_note(sign, signs), *_odd_note(facts, odd), *_infinite(facts)]
+    notes += _power_note(facts.strings)
     return settings, notes + _stand_ins(numbers, facts.counts)
+
+
+def _power_note(strings: list[str]) -> list[str]:
+    """Say that codes such as 5E3 are numbers here; 1.5e-3 could be nothing else."""
+    codes = [text for text in strings if POWER.fullmatch(text.strip())]
+    if not codes:
+        return []
+    return [
+        f"{codes[0]!r} is read as the number {float(codes[0]):g}; if it is a code, write it with "
+        "another letter"
+    ]
 
 
 def _narrowed(numbers: list) -> list[str]:

@@ -281,3 +281,15 @@ def test_utf_8_with_a_wrong_byte_is_refused_not_garbled(tmp_path):
     path.write_bytes("\n".join(["name,label", *lines]).encode() + b"\n\xe9,1\n")
     with pytest.raises(DataError, match="UTF-8 but for line 29"):
         readers.read_table(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['a, b, c\nx, "1" , u\ny, "2, z" , u\n', 'a,b,c\nx,"1" , u\ny,"2, z" , u\n'],
+    ids=["both sides", "after"],
+)
+def test_spaces_beside_quotation_marks_are_left_out_and_said(text, tmp_path):
+    (tmp_path / "spaced.csv").write_text(text)
+    raw = readers.read_table(str(tmp_path / "spaced.csv"))
+    assert raw.frame.iloc[:, 1].tolist() == ["1", "2, z"]
+    assert "spaces beside quotation marks" in [guess.what for guess in raw.guesses]

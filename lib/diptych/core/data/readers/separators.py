@@ -73,7 +73,7 @@ def layout_of(
     """
     quote = options.get("quote") or _quote(text)
     text, separator = _separated(text, source.name, quote, options.get("separator", ""))
-    text = _without_spaces_before_quotes(text, separator, guesses) if quote == '"' else text
+    text = _without_spaces_at_quotes(text, separator, guesses) if quote == '"' else text
     layout = Layout(separator, quote, _records(text, separator, quote))
     if quote == '"' and "quote" not in options and not _well_quoted(text, separator):
         layout = _odd_quotes(text, separator, source.place, guesses)
@@ -129,16 +129,19 @@ def _aligned(text: str) -> str:
     return quoted_or_spaces.sub(lambda match: match[1] or ALIGNED, text)
 
 
-def _without_spaces_before_quotes(text: str, separator: str, guesses: list[Guess]) -> str:
-    """Leave out the space between a separator and a quotation mark, which hides the mark."""
-    spaced = re.compile(f'{re.escape(separator)} +"')
+def _without_spaces_at_quotes(text: str, separator: str, guesses: list[Guess]) -> str:
+    """Leave out the spaces between separators and quotation marks, which hide the marks."""
+    mark = re.escape(separator)
+    spaced = re.compile(f'{mark} +"|" +(?={mark}|\r?$)', re.MULTILINE)
     if not spaced.search(text, 0, HEAD) or _well_quoted(text, separator):
         return text
-    without = spaced.sub(f'{separator}"', text)
-    if not _well_quoted(without, separator):
+    before = re.sub(f'{mark} +"', f'{separator}"', text)
+    both = re.sub(f'" +(?={mark}|\r?$)', '"', before, flags=re.MULTILINE)
+    without = next((x for x in (before, both) if _well_quoted(x, separator)), None)
+    if without is None:
         return text
     why = "they stand between a separator and a quotation mark"
-    guesses.append(Guess("spaces before quotation marks", "left out", why))
+    guesses.append(Guess("spaces beside quotation marks", "left out", why))
     return without
 
 
