@@ -1,7 +1,7 @@
 """The style of every plot: colours, markers, sizes; nobody else's plots are touched.
 
-The template ``execution/pages/templates/diptych.css`` gives each of the colours another on a dark
-page.
+The template ``execution/pages/templates/diptych.css`` gives the first three colours others on a
+dark page; the landing page has them too.
 """
 
 import functools
