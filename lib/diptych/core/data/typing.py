@@ -401,14 +401,7 @@ def _nearly_numbers(facts: Facts) -> list[str]:
     if facts.native or not facts.values:
         return []
     others = [i for i, x in enumerate(facts.strings) if not fitting([bare(x)[0]])]
-    rows = sum(facts.counts[i] for i in others)
-    if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
-        return []
-    shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
-    return [
-        f"{facts.present - rows:,} of {facts.present:,} values are numbers, but not {shown}, so "
-        "all are categories; correct those, or name them: read_options missing=..."
-    ]
+    return _nearly(facts, others, "numbers")
 
 
 def _nearly_times(facts: Facts, conventions: Conventions) -> list[str]:
@@ -420,12 +413,17 @@ def _nearly_times(facts: Facts, conventions: Conventions) -> list[str]:
     if facts.native or form.layout in NUMERIC:
         return []
     others = [i for i, x in enumerate(facts.values) if form.parse(x) is None]
+    return _nearly(facts, others, "times")
+
+
+def _nearly(facts: Facts, others: list[int], what: str) -> list[str]:
+    """Name the few different values, by their places, that are not `what` most others are."""
     rows = sum(facts.counts[i] for i in others)
     if not others or rows > 0.3 * facts.present or len(facts.values) - len(others) < 3:
         return []
     shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
     return [
-        f"{facts.present - rows:,} of {facts.present:,} values are times, but not {shown}, so all "
+        f"{facts.present - rows:,} of {facts.present:,} values are {what}, but not {shown}, so all "
         "are categories; correct those, or name them: read_options missing=..."
     ]
 
