@@ -20,7 +20,7 @@ STOREYS = {
 # Of a storey's wings and modules, from the ground up; what is not named is beside "*".
 WINGS = {
     "execution": [
-        "kernels", "runs notebooks declaration parameters", "cache pages", "*", "sweeps",
+        "kernels run_card", "runs notebooks declaration parameters", "cache pages", "*", "sweeps",
     ],
     "core": ["evaluation contract", "data store plots", "monitoring"],
     "mlops": ["models", "registry", "serving", "*"],

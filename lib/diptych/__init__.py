@@ -1,3 +1,23 @@
 """Diptych: the same task through MLOps and LLMOps, side by side, as parameterized notebooks."""
 
+from importlib import import_module
+
 __version__ = "0.1.0"
+
+# name: its module and what it is called there; a module is imported when its name is used first
+FACE = {
+    "best": ("diptych.execution.history", "best"),
+    "compare": ("diptych.core.evaluation.leaderboard", "compare"),
+    "runs": ("diptych.execution.history", "runs_table"),
+}
+
+
+def __getattr__(name: str):
+    if name not in FACE:
+        raise AttributeError(f"diptych has no {name!r}; it has {', '.join(FACE)}")
+    module, attribute = FACE[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *FACE])

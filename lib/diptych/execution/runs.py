@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diptych.base import hashing, workspace
 from diptych.base.errors import ParameterError
+from diptych.execution import run_card
 from diptych.execution.notebooks import nearest
 
 FORMAT = 2  # of result.json; notebooks of an earlier one recorded other names
@@ -17,7 +18,7 @@ STAMP = "%Y%m%d-%H%M%S"
 SHOWN = ("notebook.ipynb", "notebook.html", "manifest.json")  # for people: no stage reads them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -59,6 +60,16 @@ class Run:
     def notebook(self) -> str:
         """Name of the notebook, such as ``"mlops/2_build"``."""
         return self.manifest.get("name") or self.result.get("notebook", "")
+
+    def __repr__(self) -> str:
+        return run_card.text(self.id, self.notebook, self.status, self._values())
+
+    def _repr_html_(self) -> str:
+        return run_card.html(self.folder, self.notebook, self.status, self._values())
+
+    def _values(self) -> Mapping:
+        values = self.result.get("values")
+        return values if isinstance(values, dict) else {}
 
 
 def new_id(notebook: str, values: Mapping[str, object], now: datetime) -> str:

@@ -10,7 +10,10 @@ from diptych.core.evaluation import stats
 
 
 def compare(
-    scores: Mapping[str, Sequence], margin: float, seed: int, baseline: str | None = None
+    scores: Mapping[str, Sequence],
+    margin: float = 0.01,
+    seed: int = 0,
+    baseline: str | None = None,
 ) -> pd.DataFrame:
     """Rank candidates and compare each with one of them, row by row.
 

@@ -25,7 +25,7 @@ from diptych.base import hashing, process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
-from diptych.execution import runs
+from diptych.execution import run_card, runs
 from diptych.execution.cache import dependencies
 from diptych.execution.declaration import read_parameters
 
@@ -38,7 +38,7 @@ DATA = "mlops/1_data"  # the run that checks and pins the rows of both panels
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """What one run recorded.
 
@@ -71,6 +71,15 @@ class Record:
     def id(self) -> str:
         """The run's id, also while the runner still stages its folder."""
         return self.folder.name.removeprefix(".").removesuffix(".partial")
+
+    def __repr__(self) -> str:
+        return run_card.text(self.id, self.notebook, self._status(), self.values)
+
+    def _repr_html_(self) -> str:
+        return run_card.html(self.folder, self.notebook, self._status(), self.values)
+
+    def _status(self) -> str:
+        return "complete" if self.complete else "not complete"
 
     @property
     def contract(self) -> contract.Contract | None:
@@ -163,7 +172,7 @@ class ReplayedLatency:
         return round(sum(self._seconds.values()), 2)
 
 
-@dataclass
+@dataclass(repr=False)
 class Recorder(Record):
     """The record of the run in progress; every change is on disk when the call returns.
 
