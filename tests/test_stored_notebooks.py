@@ -119,10 +119,10 @@ def test_the_parameters_every_stage_of_a_task_shares_are_declared_alike(path):
 @each
 def test_every_figure_is_told_in_words_and_numbers(path):
     for output in html(read(path)):
-        for svg in re.findall(r"<svg\b.*?>", output):
-            assert 'role="img"' in svg
-            assert re.search(r'aria-label="[^"]{20,}"', svg)
-        assert output.count("<svg") == output.count("Table of the same data")
+        pictures = re.findall(r"<svg\b.*?>|<img class=\"figure\".*?>", output)
+        for picture in pictures:
+            assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture)
+        assert len(pictures) == output.count("Table of the same data")
 
 
 @each

@@ -1,17 +1,14 @@
 """How a figure or a table becomes HTML that any page can carry: small, escaped, the same each time.
 
-The SVG holds no date, no random id and no colour of its own for text and axes, so it compares
-equal from run to run and reads on light and dark pages alike.
+It uses no more than JupyterLab leaves in a notebook that is not trusted.
 """
 
-import hashlib
-import io
-import re
 from html import escape
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+
+from diptych.core.plots.svg import image_html
 
 SCROLL = 'class="scroll" style="overflow-x:auto" role="group" tabindex="0"'
 
@@ -41,7 +38,7 @@ def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str =
     """Return what `show` displays."""
     if not alt.strip():
         raise ValueError("alt: it is empty; describe the figure for readers who cannot see it")
-    parts = [f'<div {SCROLL} aria-label="Figure">{_svg(fig, alt)}</div>']
+    parts = [f'<div {SCROLL} aria-label="Figure">{image_html(fig, alt)}</div>']
     if caption:
         parts.append(f"<figcaption>{escape(caption)}</figcaption>")
     if table is not None:
@@ -143,75 +140,3 @@ def _cell(value) -> str:
     if isinstance(value, float | np.floating):
         return NONE if np.isnan(value) else f"{value:.3f}"
     return NONE if value is None or value is pd.NaT or value is pd.NA else escape(str(value))
-
-
-def _svg(fig, alt: str) -> str:
-    """Draw a figure as SVG for the middle of an HTML page."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    root = ElementTree.fromstring(buffer.getvalue())
-    referred = re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue())
-    names = {name: f"{k}" for k, name in enumerate(dict.fromkeys(referred))}
-    _clean(root, names)
-    width, height = root.get("viewBox").split()[2:]
-    root.attrib = {
-        "class": "figure",
-        "viewBox": root.get("viewBox"),
-        "width": width,
-        "height": height,
-        "style": "max-width:100%;height:auto",
-        "fill": "currentColor",
-        "font-family": "system-ui, sans-serif",
-        "stroke-linejoin": "round",
-        "role": "img",
-        "aria-label": alt,
-    }
-    text = ElementTree.tostring(root, encoding="unicode")
-    mark = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    # ids are made of the content, so two figures on one page cannot take each other's
-    return text.replace("#@", f"#{mark}-").replace('id="@', f'id="{mark}-')
-
-
-def _clean(node: ElementTree.Element, names: dict[str, str]) -> None:
-    """Reduce matplotlib's SVG to what draws: no namespaces, unused ids, fonts or long decimals."""
-    node.tag = node.tag.rpartition("}")[2]
-    node.tail = None
-    if node.tag != "text":
-        node.text = None
-    attributes = {key.rpartition("}")[2]: value for key, value in node.attrib.items()}
-    for declaration in attributes.pop("style", "").split(";"):
-        key, _, value = declaration.partition(":")
-        attributes[key.strip()] = value.strip()
-    for unwanted in ("", "font-family", *(["id"] if attributes.get("id") not in names else [])):
-        attributes.pop(unwanted, None)
-    if attributes.get("transform", "").startswith("rotate(-0 "):
-        del attributes["transform"]
-    node.attrib = {key: _value(key, value, names) for key, value in attributes.items()}
-    children = []
-    for child in node:
-        _clean(child, names)
-        if child.tag in ("metadata", "style"):
-            continue
-        plain = child.tag in ("g", "defs") and not child.attrib
-        if child.tag == "path" and child.get("fill") == "none" and "stroke" not in child.attrib:
-            continue
-        children += list(child) if plain and (child.tag == "g" or not len(child)) else [child]
-    node[:] = children
-
-
-def _value(key: str, value: str, names: dict[str, str]) -> str:
-    if key == "id":
-        return f"@{names[value]}"
-    if "#" in value and (name := re.search(r"#([^)]+)", value)[1]) in names:
-        return value.replace(f"#{name}", f"#@{names[name]}")
-    if value == "#000000":
-        return "currentColor"
-    if value == "#ffffff":
-        return "none"  # the page's own paper
-    if value.startswith("#"):
-        return value
-    value = re.sub(r"-?\d+\.\d+", lambda m: f"{round(float(m[0]), 2) + 0:g}", value)
-    return re.sub(r"\s+", " ", value.removesuffix("px")).strip()

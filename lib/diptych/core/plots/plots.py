@@ -1,7 +1,7 @@
 """Figures and tables of the notebooks: one house style, words and numbers beside every picture.
 
-A figure is shown as one HTML output: inline SVG that takes its ink from the page (so it reads in
-light and dark), the description a screen reader speaks, and a table of the same data.
+A figure is shown as one HTML output: a picture that reads in light and dark, the description a
+screen reader speaks, and a table of the same data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,8 +50,8 @@ def interval_plot(
     fig, axes = figure(56 + 26 * len(frame))
     rows = np.arange(len(frame))
     value, low, high = (frame[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
-    axes.hlines(rows, low, high, color=SERIES[0], linewidth=2.2, alpha=0.55)
-    axes.plot(value, rows, "o", color=SERIES[0], markersize=7)
+    axes.hlines(rows, low, high, color=SERIES[0], linewidth=2)
+    axes.plot(value, rows, "o", color=SERIES[0], markersize=8)
     for row, number in zip(rows, value, strict=True):
         axes.annotate(
             f"{number:.3f}",
@@ -120,6 +120,10 @@ def line_with_band(
     for number, (name, line) in enumerate(data.groupby("series", sort=False)):
         color, at = SERIES[number % len(SERIES)], place(line["x"])
         axes.fill_between(at, line["low"], line["high"], color=color, alpha=0.16, linewidth=0)
+        if low is not None or high is not None:
+            edges = {"color": color, "linewidth": 0.8, "linestyle": (0, (3, 2))}
+            axes.plot(at, line["low"], **edges)
+            axes.plot(at, line["high"], **edges)
         marker = MARKERS[number % len(MARKERS)]
         axes.plot(at, line["y"], marker=marker, color=color, label=name)
     _mark(axes, marks, place)
@@ -188,7 +192,7 @@ def reliability_plot(
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
     for number, (name, line) in enumerate(lines.items()):
         color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
-        axes.vlines(line["confidence"], line["low"], line["high"], color=color, alpha=0.5)
+        axes.vlines(line["confidence"], line["low"], line["high"], color=color, linewidth=1.2)
         axes.plot(line["confidence"], line["accuracy"], marker=marker, color=color, label=name)
     least = max(0.0, min(data["stated confidence"].min(), data["low"].min()) - 0.03)
     limits = (least, 1.02)
@@ -273,7 +277,7 @@ def drift_plot(
     top = max(np.nanmax(values, initial=0.0), threshold)
     cells = np.zeros((*values.shape, 4))
     cells[...] = to_rgba(SERIES[1])
-    cells[..., 3] = np.nan_to_num(0.05 + 0.9 * np.clip(values / top, 0, 1))
+    cells[..., 3] = np.nan_to_num(0.05 + 0.6 * np.clip(values / top, 0, 1))
     fig, axes = figure(72 + 24 * len(scores))
     axes.pcolormesh(cells)
     drifted = np.argwhere(values >= threshold)
@@ -297,9 +301,14 @@ def drift_plot(
 
 def _place(axes, x: pd.Series):
     """Return the function that puts values of `x` on the axis; names are set out in order."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     if pd.api.types.is_numeric_dtype(x):
         return lambda values: pd.Series(values).to_numpy(dtype=float)
     if pd.api.types.is_datetime64_any_dtype(x):
+        locator = AutoDateLocator(maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         return lambda values: pd.to_datetime(pd.Series(values)).dt.tz_localize(None).to_numpy()
     order = {value: position for position, value in enumerate(dict.fromkeys(x))}
     step = -(-len(order) // 7)

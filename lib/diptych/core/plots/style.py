@@ -1,14 +1,18 @@
 """The style of every plot: colours, markers, sizes; nobody else's plots are touched.
 
-The template ``execution/pages/templates/diptych.css`` gives the first three colours others on a
-dark page; the landing page has them too.
+Paper and ink are those of ``execution/pages/templates/diptych.css``, so a figure has no edge on a
+page; the landing page has the colours too.
 """
 
 import functools
 from collections.abc import Callable
 
-# at least 3:1 on paper and on ink, and apart in the three common kinds of colour blindness
+LIGHT = {"paper": "#fbfaf6", "ink": "#1c2326"}
+DARK = {"paper": "#14181b", "ink": "#e8e5dc"}
+# at least 3:1 on their paper, and apart in the three common kinds of colour blindness
 SERIES = ("#12796d", "#b5711a", "#7450c8", "#df58ac")
+DARK_SERIES = ("#3fae9f", "#d28d34", "#9a7cf0", "#df58ac")
+FAINT = 0.2  # the most opaque that decoration is: grid and bands; what must be seen is 3:1
 MARKERS = ("o", "s", "^", "D")
 WIDTH = 540  # of a figure, in CSS pixels
 STYLE = {

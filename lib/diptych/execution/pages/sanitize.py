@@ -58,7 +58,8 @@ DRAWING = _words(
     """fill fill-opacity fill-rule font-size opacity stroke stroke-dasharray stroke-linecap
     stroke-linejoin stroke-miterlimit stroke-opacity stroke-width text-anchor"""
 )
-PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+# an SVG that is a picture runs no script and loads nothing
+PICTURE = re.compile(r"data:image/((png|jpeg|gif|webp|svg\+xml);base64|svg\+xml),")
 NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 STYLE_END = re.compile(r"</style\s*>", re.IGNORECASE)

@@ -73,7 +73,7 @@ def _drawn(points: pd.DataFrame, goal: float, title: str) -> tuple:
         line = line.sort_values("labels")
         color, marker = SERIES[number], MARKERS[number]
         style = "-" if way == FITTED else ""
-        axes.vlines(line["labels"], line["low"], line["high"], color=color, alpha=0.4)
+        axes.vlines(line["labels"], line["low"], line["high"], color=color, linewidth=1.2)
         axes.plot(line["labels"], line["value"], marker + style, color=color, label=way)
     ticks = [0, *10 ** np.arange(np.ceil(np.log10(points["labels"].max() + 1)) + 1)]
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])

@@ -105,7 +105,7 @@ def _best_so_far(frame: pd.DataFrame, result: Result) -> str:
     best = (np.minimum if plan.minimize else np.maximum).accumulate(values)
     fig, axes = figure(260)
     at = np.arange(1, len(values) + 1)
-    axes.plot(at, values, "o", color=SERIES[0], alpha=0.5, markersize=5)
+    axes.plot(at, values, "o", color=SERIES[0], alpha=0.8, markersize=5)
     axes.step(at, best, where="post", color=SERIES[1])
     axes.set(xlabel="points done", ylabel=plan.metric)
     reached = int(np.argmax(best == best[-1])) + 1
@@ -125,7 +125,7 @@ def _part(frame: pd.DataFrame, name: str, result: Result) -> str:
     place = {text: number for number, text in enumerate(values)}
     medians = frame.groupby(texts)["value"].median()[values]
     fig, axes = figure(240)
-    axes.plot(texts.map(place), frame["value"], "o", color=SERIES[0], alpha=0.5, markersize=5)
+    axes.plot(texts.map(place), frame["value"], "o", color=SERIES[0], alpha=0.8, markersize=5)
     style = "-" if known else "none"
     axes.plot(range(len(values)), medians, "D", linestyle=style, color=SERIES[1], markersize=5)
     step = max(1, len(values) // 12)
