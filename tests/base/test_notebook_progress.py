@@ -17,9 +17,15 @@ with progress.bar(3, "call", False) as bar:
 """
 
 
-def test_in_a_notebook_one_line_is_left(tmp_path):
+@pytest.mark.parametrize("of_a_runner", [False, True])
+def test_in_a_notebook_one_line_is_left_and_in_a_run_nothing(tmp_path, monkeypatch, of_a_runner):
+    if of_a_runner:
+        monkeypatch.setenv("DIPTYCH_RUN", str(tmp_path))
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)])
     NotebookClient(nb, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    if of_a_runner:
+        assert nb.cells[0].outputs == []
+        return
     (output,) = nb.cells[0].outputs
     assert output.output_type == "display_data"
     assert output.data == {"text/plain": "1,500 calls"}
@@ -35,10 +41,14 @@ def test_a_bar_is_escaped_html_while_it_runs(monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data) or Handle())
     with notebook_progress._InNotebook(total=4, unit="call", mininterval=0) as bar:
         bar.set_description("<script>")
+        notebook_progress.best(bar, 0.8, "<b>")
+        notebook_progress.best(bar, float("nan"), "failed")
+        notebook_progress.best(bar, 0.7, "worse")
         bar.update(2)
     assert all("<script>" not in data.get("text/html", "") for data in shown)
     assert 'value="2"' in shown[-2]["text/html"]
-    assert shown[-1] == {"text/plain": "2 calls"}
+    assert "best 0.800 &lt;b&gt;" in shown[-2]["text/html"]
+    assert shown[-1] == {"text/plain": "2 of 4 calls"}
 
 
 @pytest.mark.parametrize("show", [True, False])

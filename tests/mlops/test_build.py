@@ -1,6 +1,9 @@
 """Building: a seeded search, honest comparisons, and the figures the notebook shows."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,7 @@ from diptych.core.data import readers, schema, tasks
 from diptych.core.evaluation import leaderboard
 from diptych.execution.declaration import read_parameters
 from diptych.mlops import build
+from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ModelError
 
@@ -49,19 +53,6 @@ def test_a_family_that_does_not_suit_is_refused_with_those_that_do(tumours):
         build.families("cnn", tumours[0])
 
 
-@pytest.mark.parametrize("family", build.SPACE)
-def test_the_search_is_seeded_and_starts_with_the_defaults(family):
-    found = build.settings(family, 50, seed=1)
-    assert found == build.settings(family, 50, seed=1)
-    assert found[0] == {name: values[0] for name, values in build.SPACE[family].items()}
-    assert len({str(setting) for setting in found}) == len(found)
-    assert build.settings(family, 2, seed=1) == found[:2]
-
-
-def test_another_seed_searches_in_another_order():
-    assert build.settings("xgboost", 10, seed=1) != build.settings("xgboost", 10, seed=2)
-
-
 def test_the_notebook_offers_every_family_of_a_kind_and_no_other():
     notebook = repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
     (family,) = (one for one in read_parameters(notebook) if one.name == "family")
@@ -89,6 +80,66 @@ def test_tuning_keeps_the_setting_that_does_best_on_the_validation_set(tumours):
     assert build.evaluate(model, valid, "label").accuracy.value == tried["validation"].max()
     best = tried.loc[tried["validation"].idxmax(), "setting"]
     assert best == f"strength {model.parameters['strength']}"
+
+
+INTERRUPT = """
+import signal, sys
+from mlops.samples import sample
+from diptych.core.data import tasks
+from diptych.mlops import build
+
+class Bar:
+    n = 0
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def update(self, n=1):
+        self.n += n
+        if self.n == int(sys.argv[1]):
+            signal.raise_signal(signal.SIGINT)
+
+build.bars.bar = lambda *_: Bar()
+tuned, tried = build.tune_all(sample("tumours"), tasks.get("tumours"), "auto", 4, 0)
+print(list(tuned), build.finished(tried))
+print(tried["validation"].count(), tried["reason"].iloc[-1])
+"""
+
+
+def interrupted(after: int, **environment) -> subprocess.CompletedProcess:
+    """Tune in a process that gets the signal of Ctrl-C after some trials."""
+    places = [str(repo_root() / "lib"), str(repo_root() / "tests")]
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPT, str(after)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_an_interrupt_keeps_what_was_fitted():
+    # the baseline has one setting; XGBoost's third is the last
+    lines = interrupted(4).stdout.splitlines()
+    assert lines[0].startswith("Interrupted: 3 of 4 settings of xgboost were tried")
+    assert lines[1] == (
+        "['baseline', 'xgboost'] {'baseline': '1 of 1', 'xgboost': '3 of 4', 'logistic': '0 of 4'}"
+    )
+    assert lines[2] == "4 interrupted before it was tried"
+
+
+def test_an_interrupt_ends_a_run_of_the_runner(tmp_path):
+    stopped = interrupted(4, DIPTYCH_RUN=str(tmp_path))
+    assert stopped.returncode != 0
+    assert "KeyboardInterrupt" in stopped.stderr
+
+
+def test_a_fit_that_was_stored_gives_the_same_result(tumours, monkeypatch, tmp_path):
+    task, data = tumours
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    monkeypatch.setattr(fits, "WORTH_S", 0.0)
+    models_, tables = zip(*(build.tune(data, task, "xgboost", 3, 5) for _ in range(2)), strict=True)
+    assert len(list((tmp_path / "cache" / "fits").iterdir())) == 3
+    pd.testing.assert_frame_equal(*tables)
+    saved = {models.digest(m.save(tmp_path / str(i))) for i, m in enumerate(models_)}
+    assert len(saved) == 1
 
 
 def test_tuning_never_reads_the_test_rows(tumours, tmp_path):

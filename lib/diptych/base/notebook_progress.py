@@ -1,7 +1,8 @@
-"""A bar while calls are made: text on a terminal, and in a notebook one that ends as a plain line.
+"""A bar while work is done: text on a terminal, and in a notebook one that ends as a plain line.
 
-tqdm's own writes its bar to stderr in a notebook without ipywidgets, and every step of it is kept
-in the stored outputs.
+tqdm's own stores each step in a notebook without ipywidgets, and with them the state of a widget
+that nobody can see later. This one needs neither, and shows nothing in a run of the runner, which
+has a bar of its own.
 """
 
 from contextlib import nullcontext
@@ -10,10 +11,12 @@ from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from diptych.base import process_environment
+
 
 @runtime_checkable
 class ProgressBar(Protocol):
-    """What shows progress while calls are made."""
+    """What shows progress while work is done."""
 
     def update(self, n: int = 1):
         """Move it on by `n`."""
@@ -31,7 +34,9 @@ def bar(total: int, unit: str, show: bool = True) -> tqdm:
     show : bool
         False shows nothing.
     """
-    kind = _InNotebook if show and _in_notebook() else tqdm
+    here = show and _in_notebook()
+    show = show and not (here and process_environment.run_folder())
+    kind = _InNotebook if here and show else tqdm
     return kind(total=total, unit=unit, disable=not show, mininterval=0.3)
 
 
@@ -40,6 +45,23 @@ def within(progress: ProgressBar | bool, total: int, unit: str):
     if isinstance(progress, ProgressBar):
         return nullcontext(progress)
     return bar(total, unit, progress)
+
+
+def best(progress: ProgressBar, score: float, name: str) -> None:
+    """Show the best score so far beside the bar; NaN, of what failed, is none.
+
+    A bar that shows no text is left as it is.
+    """
+    before = getattr(progress, "best", None)
+    if score == score and (before is None or score > before):
+        progress.best = score
+        note(progress, f"best {score:.3f} {name}")
+
+
+def note(progress: ProgressBar, text: str) -> None:
+    """Show a text beside the bar, if it can show one."""
+    if hasattr(progress, "set_postfix_str"):
+        progress.set_postfix_str(text, refresh=False)
 
 
 def _in_notebook() -> bool:
@@ -66,11 +88,12 @@ class _InNotebook(tqdm):
         self._shown.update(self._shown_text(), raw=True)
 
     def close(self) -> None:
-        """End it; what stays is how many there were."""
+        """End it; what stays is how many there were, and of how many if not all."""
         if not self.disable:
             self.disable = True
-            text = f"{self.n:,} {self.unit}s" if self.n != 1 else f"1 {self.unit}"
-            self._shown.update({"text/plain": text}, raw=True)
+            unit = self.unit if max(self.n, self.total or 0) == 1 else f"{self.unit}s"
+            part = f" of {self.total:,}" if self.total and self.n < self.total else ""
+            self._shown.update({"text/plain": f"{self.n:,}{part} {unit}"}, raw=True)
 
 
-FORMAT = "{desc}{n_fmt} of {total_fmt} {unit}s, {remaining} left"
+FORMAT = "{desc}{n_fmt} of {total_fmt} {unit}s, {remaining} left{postfix}"

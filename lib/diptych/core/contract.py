@@ -334,6 +334,7 @@ CONTRACTS = (
             Fact("model", "folder of the selected model in the run"),
             Fact("setting", "hyperparameters of the selected model", dict),
             Fact("sha256", "digest of the model's folder"),
+            Fact("tried", "settings tried of those planned, such as 7 of 20, by family", dict),
         ),
         (PREDICTIONS, LEARNING_CURVE),
     ),

@@ -1,48 +1,55 @@
 """Stage 2, build: tune model families on the same rows, and measure the one that is chosen."""
 
-import itertools
-import random
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from diptych.base import notebook_progress as bars
+from diptych.base import process_environment
 from diptych.core.data.schema import sliced_by
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import LABEL, RIGHT
+from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ESTIMATORS, Model
+from diptych.mlops.models.search import Range, Search, Space
 
-# the first entry of each list is the default, so one trial means the defaults
+# one trial means the defaults
 SPACE = {
     "baseline": {},
-    "logistic": {"strength": [3.0, 1.0, 10.0, 0.3, 30.0]},
-    "xgboost_linear": {"reg_lambda": [1e-4, 1e-5, 1e-3], "rounds": [40, 20]},
+    "logistic": {"strength": Range(3.0, 0.3, 30.0)},
+    "xgboost_linear": {"reg_lambda": Range(1e-4, 1e-6, 1e-2), "rounds": Range(40, 15, 80)},
     "xgboost": {
-        "max_depth": [8, 4, 6],
-        "learning_rate": [0.25, 0.1, 0.4],
-        "rounds": [250, 500],
-        "min_child_weight": [1, 3],
-        "colsample_bytree": [0.1, 0.3],
+        "max_depth": Range(8, 4, 10),
+        "learning_rate": Range(0.25, 0.08, 0.4),
+        "rounds": Range(250, 200, 500),
+        "min_child_weight": Range(1, 1, 4),
+        "colsample_bytree": Range(0.1, 0.08, 0.4),
     },
     "lead": {},
-    "ranker": {"strength": [1.0, 3.0, 0.3, 10.0]},
-    "cnn": {"width": [16, 32], "dropout": [0.3, 0.1], "learning_rate": [0.002, 0.001]},
+    "ranker": {"strength": Range(1.0, 0.2, 20.0)},
+    "cnn": {
+        "width": [16, 32],
+        "dropout": Range(0.3, 0.0, 0.5, log=False),
+        "learning_rate": Range(0.002, 0.0005, 0.008),
+    },
 }
 
 # of tables whose columns are typed: few, dense columns, often a few thousand rows
 TABLES = {
-    "logistic": {"strength": [0.1, 1.0, 0.01, 10.0, 0.03]},
+    "logistic": {"strength": Range(0.1, 0.01, 10.0)},
     "xgboost": {
-        "max_depth": [3, 5, 2],
-        "learning_rate": [0.06, 0.03, 0.12],
-        "rounds": [250, 500, 120],
-        "min_child_weight": [3, 10, 1],
-        "colsample_bytree": [0.6, 0.9],
-        "subsample": [0.8],
+        "max_depth": Range(3, 2, 8),
+        "learning_rate": Range(0.06, 0.01, 0.3),
+        "rounds": Range(250, 100, 600),
+        "min_child_weight": Range(3, 1, 30),
+        "colsample_bytree": Range(0.6, 0.3, 1.0, log=False),
+        "subsample": Range(0.8, 0.5, 1.0, log=False),
     },
 }
 
@@ -122,52 +129,83 @@ def check_family(family: str, grader: str) -> None:
     )
 
 
-def settings(family: str, trials: int, seed: int, typed: bool = False) -> list[dict]:
-    """Draw `trials` different settings from `SPACE`, the defaults first.
-
-    Random search: Bergstra and Bengio 2012, JMLR 13, 281-305. A table whose columns are `typed`
-    has `TABLES` in place of some.
-    """
-    space = (SPACE | TABLES if typed else SPACE)[family]
-    grid = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    rest = grid[1:]
-    random.Random(seed).shuffle(rest)
-    return [grid[0], *rest][:trials]
+def space(family: str, typed: bool = False) -> Space:
+    """Return what is searched: `SPACE`, of which a table with `typed` columns has `TABLES`."""
+    return (SPACE | TABLES if typed else SPACE)[family]
 
 
 def tune_all(
-    data: pd.DataFrame, task: Task, choice: str, trials: int, seed: int, dask: str = ""
+    data: pd.DataFrame,
+    task: Task,
+    choice: str,
+    trials: int,
+    seed: int,
+    dask: str = "",
+    progress: bool = False,
 ) -> tuple[dict[str, Model], pd.DataFrame]:
     """Tune every family of `families`; one that cannot be fitted does not end the others.
+
+    An interrupt ends the search: what was fitted so far is returned. A second one, one before
+    anything was fitted, or one of a run that the runner started, stops as usual.
 
     Returns
     -------
     tuned : dict of str to Model
         By family, those that could be fitted.
     trials : DataFrame
-        As `tune` returns it, of all families. If one failed, its line has no score, and there is
-        a column ``reason``.
+        As `tune` returns it, of all families. If one failed or was not reached, its line has no
+        score, and there is a column ``reason``.
 
     Raises
     ------
     ModelError
         If the family named by `choice`, or every family, cannot be fitted; or as `families` does.
     """
-    tuned, tried, failed, encoded = {}, [], [], {}
-    for name in families(choice, task):
-        try:
-            tuned[name], scores = tune(data, task, name, trials, seed, dask, encoded)
-        except Exception as error:  # whatever a family's library raises
-            if name == choice:
-                raise
-            failed.append(error)
-            lines = {"family": [name], "setting": ["all"], "validation": [np.nan]}
-            scores = pd.DataFrame(lines | {"reason": [_reason(error)]})
-        tried.append(scores)
+    tuned, tried, failed, encoded, stopped = {}, [], [], {}, False
+    names = families(choice, task)
+    planned = {name: _search(name, task, trials, seed).trials for name in names}
+    with bars.bar(sum(planned.values()), "trial", progress) as bar:
+        for name in names:
+            nothing = {"family": name, "trial": f"0 of {planned[name]}", "setting": "none"}
+            if stopped:
+                tried.append(pd.DataFrame([nothing | {"reason": INTERRUPTED}]))
+                continue
+            try:
+                tuned[name], scores, stopped = _tune(
+                    data, task, name, trials, seed, dask, encoded, bar
+                )
+            except KeyboardInterrupt:
+                if not tuned or not _may_go_on():
+                    raise
+                scores, stopped = pd.DataFrame([nothing | {"reason": INTERRUPTED}]), True
+            except Exception as error:  # whatever a family's library raises
+                if name == choice:
+                    raise
+                failed.append(error)
+                scores = pd.DataFrame([nothing | {"setting": "all", "reason": _reason(error)}])
+            tried.append(scores)
     if not tuned:
         raise failed[0]
+    return tuned, _together(tried)
+
+
+INTERRUPTED = "interrupted before it was tried"
+
+
+def _together(tried: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(tried, ignore_index=True)
-    return tuned, table.fillna({"reason": ""}) if "reason" in table else table
+    table["validation"] = table["validation"].astype(float)
+    return table.fillna({"reason": ""}) if "reason" in table else table
+
+
+def finished(tried: pd.DataFrame) -> dict[str, str]:
+    """Return how many of the planned trials ended, such as "7 of 20", by family."""
+    return dict(tried.groupby("family", sort=False)["trial"].last())
+
+
+def _may_go_on() -> bool:
+    """Whether an interrupt ends a search only: in a cell or a script, not in a runner's run."""
+    return process_environment.run_folder() is None
 
 
 def _reason(error: Exception) -> str:
@@ -184,9 +222,12 @@ def tune(
     seed: int,
     dask: str = "",
     encoded: dict | None = None,
+    progress: bool = False,
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and select the best on the validation set.
 
+    The defaults are tried first; the others are proposed by `diptych.mlops.models.search.Search`.
+    A setting that was fitted to the same rows before is loaded: `diptych.mlops.models.fits`.
     The task's grader grades the answers. The validation set also sets the selected model's
     temperature. Its rows of a class that no train row has are left out, because no setting can
     predict it. The family ``xgboost`` is
@@ -197,7 +238,8 @@ def tune(
     -------
     model : Model
     trials : DataFrame
-        ``family``, ``setting`` and ``validation`` (mean grade), in the order tried. A setting
+        ``family``, ``trial`` (such as "7 of 20"; the last tells where an interrupt ended it),
+        ``setting`` and ``validation`` (mean grade), in the order tried. A setting
         that cannot be fitted has no score; the ``reason`` is then a column.
 
     Raises
@@ -206,41 +248,123 @@ def tune(
         If the train rows hold fewer than two classes, the validation set is empty, the family
         cannot be graded as the task is, or no setting can be fitted.
     """
-    check_family(family, task.grader)
-    train, valid = part(data, "train"), part(data, "valid")
-    classes = models.classes_of(train["label"])
-    valid = valid[valid["label"].isin(classes)]
-    if valid.empty:
-        raise models.ModelError(
-            "split: the validation set is empty, so nothing can be tuned; more rows are needed"
-        )
-    codes = models.encode(train["label"], classes)
-    inputs = task_rows(valid, task)
-    encoder, matrix, held_out = _encoded(family, task, train, inputs, encoded)
-    expected = graders.get(task.grader).expected(valid)
-    where = {"dask": dask} if dask and family == "xgboost" else {}
-    tried, best, failed = [], None, []
-    for setting in settings(family, trials, seed, bool(task.columns)):
-        line = {"family": family, "setting": _compact(setting)}
+    total = _search(family, task, trials, seed).trials
+    with bars.bar(total, "trial", progress) as bar:
+        model, table, _ = _tune(data, task, family, trials, seed, dask, encoded, bar)
+    return model, table
+
+
+def _tune(data, task, family, trials, seed, dask, encoded, bar):
+    """Return what `tune` does, and whether it was interrupted."""
+    fitting = _Fitting.of(data, task, family, seed, dask, encoded)
+    search = _search(family, task, trials, seed)
+    results, stopped = _Results(family), False
+    try:
+        while (setting := search.ask()) is not None:
+            score = results.add(setting, fitting)
+            search.tell(setting, score)
+            bars.best(bar, score, family)
+            bar.update()
+    except KeyboardInterrupt:
+        if results.model is None or not _may_go_on():
+            raise
+        stopped = True
+        count = f"{len(results.lines)} of {search.trials}"
+        print(f"Interrupted: {count} settings of {family} were tried; the best of them is used.")
+    if results.model is None:
+        raise results.failed[0]
+    results.model.calibrate(fitting.inputs, fitting.valid["label"])
+    return results.model, results.table(search.trials), stopped
+
+
+@dataclass
+class _Results:
+    """The settings of one family that were tried, and the best model so far."""
+
+    family: str
+    lines: list[dict] = field(default_factory=list)
+    failed: list[Exception] = field(default_factory=list)
+    model: Model | None = None
+    best: float = -math.inf
+
+    def add(self, setting: dict, fitting: "_Fitting") -> float:
+        """Fit a setting and return its score, NaN if it cannot be fitted."""
+        line = {"family": self.family, "setting": _compact(setting)}
         try:
-            estimator = ESTIMATORS[family](**setting, **where, seed=seed)
-            estimator.fit(matrix, codes, len(classes))
+            model, score = fitting.fit(setting)
         except Exception as error:  # whatever a family's library raises
-            failed.append(error)
-            tried.append(line | {"validation": np.nan, "reason": _reason(error)})
-            continue
-        model = Model(family, task.kind, task.features, classes, setting, encoder, estimator)
+            self.failed.append(error)
+            self.lines.append(line | {"validation": math.nan, "reason": _reason(error)})
+            return math.nan
+        self.lines.append(line | {"validation": score})
+        if score > self.best:
+            self.best, self.model = score, model
+        return score
+
+    def table(self, planned: int) -> pd.DataFrame:
+        """Return the settings in the order tried, each counted among those planned."""
+        table = pd.DataFrame(self.lines)
+        numbers = range(1, len(table) + 1)
+        table.insert(1, "trial", [f"{number} of {planned}" for number in numbers])
+        return table
+
+
+def _search(family: str, task: Task, trials: int, seed: int) -> Search:
+    return Search(space(family, bool(task.columns)), trials, seed)
+
+
+@dataclass
+class _Fitting:
+    """The encoded rows of one family, and how a setting is fitted and scored on them."""
+
+    family: str
+    task: Task
+    seed: int
+    where: dict
+    valid: pd.DataFrame
+    classes: list[str]
+    codes: np.ndarray
+    encoder: object
+    matrix: object
+    inputs: object
+    held_out: object
+    digest: str
+
+    @classmethod
+    def of(cls, data, task: Task, family: str, seed: int, dask: str, encoded) -> "_Fitting":
+        """Encode the rows; raises as `tune` does."""
+        check_family(family, task.grader)
+        train, valid = part(data, "train"), part(data, "valid")
+        classes = models.classes_of(train["label"])
+        valid = valid[valid["label"].isin(classes)]
+        if valid.empty:
+            raise models.ModelError(
+                "split: the validation set is empty, so nothing can be tuned; more rows are needed"
+            )
+        codes = models.encode(train["label"], classes)
+        inputs = task_rows(valid, task)
+        where = {"dask": dask} if dask and family == "xgboost" else {}
+        encoder, matrix, held_out = _encoded(family, task, train, inputs, encoded)
+        digest = "" if where else fits.digest(matrix, codes)
+        return cls(family, task, seed, where, valid, classes, codes, encoder, matrix, inputs,
+                   held_out, digest)  # fmt: skip
+
+    def fit(self, setting: dict) -> tuple[Model, float]:
+        """Return the model of a setting, and its mean grade on the validation set."""
+        task, estimator = self.task, ESTIMATORS[self.family]
+        estimator, _ = fits.fit(
+            estimator(**setting, **self.where, seed=self.seed),
+            self.matrix, self.codes, len(self.classes), rows=self.digest, family=self.family,
+            setting=setting, seed=self.seed,
+        )  # fmt: skip
+        model = Model(
+            self.family, task.kind, task.features, self.classes, setting, self.encoder, estimator
+        )
         model.replies, model.text_column = task.replies, task.text_column
-        predicted = predicted_labels(model, estimator.predict_proba(held_out))
-        score = float(grades(model, inputs, predicted, expected, task.grader).mean())
-        tried.append(line | {"validation": score})
-        if best is None or score > best[0]:
-            best = (score, model)
-    if best is None:
-        raise failed[0]
-    _, model = best
-    model.calibrate(inputs, valid["label"])
-    return model, pd.DataFrame(tried)
+        predicted = predicted_labels(model, estimator.predict_proba(self.held_out))
+        expected = graders.get(task.grader).expected(self.valid)
+        score = grades(model, self.inputs, predicted, expected, task.grader).mean()
+        return model, float(score)
 
 
 def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict | None) -> tuple:
