@@ -53,10 +53,12 @@ def looks_secret(name: str, value, environment: Mapping[str, str] = os.environ) 
         A name ending in key, token, password or secret may hold only the name of an
         environment variable.
     value : object
-        A string, or a list of which any string may be secret; nothing else is.
+        A string, or a list or mapping of which any string may be secret; nothing else is.
     """
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return any(looks_secret(name, item, environment) for item in value)
+    if isinstance(value, dict):
+        return any(looks_secret(str(key), item, environment) for key, item in value.items())
     if not isinstance(value, str) or not value:
         return False
     if PATTERNS.search(value) or any(secret in value for secret in secret_values(environment)):

@@ -1,32 +1,30 @@
 """The parameters cell: what a notebook can be run with.
 
-One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``.
+One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``. A line
+without a type takes what papermill takes, unchecked. A default that is no plain value, such as
+``date.today()``, is evaluated by the kernel. Whatever else stands in the cell (magics, imports)
+is left alone.
 """
 
 import ast
 import io
-import math
 import re
 import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.base import secrets, workspace
 from diptych.base.errors import ParameterError
+from diptych.execution import annotations
 from diptych.execution.notebooks import read_notebook, source
 
-SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"\[\s*({NUMBER})?\s*\.\.\s*({NUMBER})?\s*\]\s*$")
 CHOICES = re.compile(r"\{([^{}]*\|[^{}]*)\}\s*$")
-KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-KINDS |= {list: "a list", dict: "a mapping", type(None): "nothing"}
-REMEDIES = {
-    "int": "Write a whole number such as 3",
-    "float": "Write a number such as 0.5 or 1.0e-3",
-    "str": 'Put text in quotes: "..."',
-    "bool": "Write true or false",
-}
+TYPE_COMMENT = re.compile(r"type:\s*(\S+)\s*")  # as papermill reads it
+MAGIC = re.compile(r"^(\s*)(?:(\w+)\s*=\s*)?[%!?].*$")
+UNKNOWN = "unknown"  # the type of a default without a type that only the kernel knows
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,19 @@ class Parameter:
     ----------
     name : str
     type : str
-        ``int``, ``float``, ``str``, ``bool``, or ``list[...]`` of one of them.
+        As annotated, such as ``int`` or ``list[str] | None``; else that of the default.
     default : object
-        Of that type.
+        Of that type, as plain JSON; None where `expression` is given.
     help : str
         The line's comment, its range or choices included.
     minimum, maximum : int or float or None
         Ends of the range, both allowed; None is open.
     choices : tuple
         The values allowed; empty allows any.
+    typed : bool
+        Whether values are checked: it is annotated, or has a range or choices.
+    expression : str
+        Source of a default that the kernel evaluates, "" for a plain value.
     """
 
     name: str
@@ -55,11 +57,13 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple = ()
+    typed: bool = True
+    expression: str = ""
 
     @property
-    def item(self) -> str:
-        """The type of the value, or of each item of a list."""
-        return self.type.removeprefix("list[").removesuffix("]")
+    def annotation(self) -> annotations.Annotation:
+        """What `type` allows."""
+        return annotations.read(self.type)
 
     def check(self, value):
         """Return the value in its declared type: a whole number may stand for a float.
@@ -70,22 +74,11 @@ class Parameter:
             If it is of another type, out of range or not among the choices; the message says
             what is wrong and what to write.
         """
-        if self.type == self.item:
-            return self._check_scalar(value)
-        if not isinstance(value, list):
-            raise ValueError(f"{_kind(value)}, not a list. Write [a, b]")
-        return [self._check_scalar(item) for item in value]
+        if not self.typed:
+            return value
+        return annotations.check(self.annotation, value, self._within)
 
-    def _check_scalar(self, value):
-        if self.item == "float" and type(value) is int:
-            value = _as_float(value)
-        if type(value) is not SCALARS[self.item]:
-            wanted = KINDS[SCALARS[self.item]]
-            raise ValueError(f"{_kind(value)}, not {wanted}. {REMEDIES[self.item]}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("not a finite number. Write a number such as 0.5")
-        if isinstance(value, str):
-            _check_unicode(value)
+    def _within(self, value):
         low = self.minimum is not None and value < self.minimum
         high = self.maximum is not None and value > self.maximum
         if low or high:
@@ -106,32 +99,35 @@ class Parameter:
         return f"{high} or less" if high is not None else ""
 
 
+def parameters_cell(notebook: Path) -> str | None:
+    """Return the source of the first cell tagged ``parameters``, None if there is none.
+
+    Raises
+    ------
+    ParameterError
+        If the file is missing or is no notebook.
+    """
+    for cell in read_notebook(notebook)["cells"]:
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            return source(cell)
+    return None
+
+
 def read_parameters(notebook: Path) -> list[Parameter]:
     """Read the parameters that a notebook declares, without starting a kernel.
 
     Parameters
     ----------
     notebook : Path
-        A notebook with one cell tagged ``parameters``.
+        A notebook; one without a cell tagged ``parameters`` declares none.
 
     Raises
     ------
     ParameterError
-        If the notebook is missing, is none, has no such cell, or the cell holds something else
-        than parameters with good defaults.
+        If the notebook is missing or is none, or a default does not fit its declaration.
     """
     name = workspace.shown(notebook)
-    tagged = [
-        cell
-        for cell in read_notebook(notebook)["cells"]
-        if "parameters" in cell.get("metadata", {}).get("tags", [])
-    ]
-    if not tagged:
-        raise ParameterError(
-            f"{name}: no cell tagged `parameters`. Tag the cell of defaults (in JupyterLab: "
-            "property inspector, cell tags); a notebook without parameters needs an empty one."
-        )
-    text = source(tagged[0])
+    text = plain_python(parameters_cell(notebook) or "")
     try:
         statements = ast.parse(text).body
         notes = comments(text)
@@ -141,10 +137,11 @@ def read_parameters(notebook: Path) -> list[Parameter]:
     parameters, problems = {}, []
     for statement in statements:
         try:
-            parameter = _read(statement, notes.get(statement.end_lineno, ""))
-            if parameter.name in parameters:
-                raise ValueError(f"{parameter.name}: declared twice. Keep one line")
-            parameters[parameter.name] = parameter
+            for parameter in _read(statement, notes.get(statement.end_lineno, "")):
+                earlier = parameters.get(parameter.name)
+                if earlier and earlier.typed and parameter.typed:
+                    raise ValueError(f"{parameter.name}: declared twice. Keep one line")
+                parameters[parameter.name] = parameter
         except ValueError as error:
             problems.append(f"{name}: parameters cell, line {statement.lineno}: {error}.")
     if problems:
@@ -152,36 +149,85 @@ def read_parameters(notebook: Path) -> list[Parameter]:
     return list(parameters.values())
 
 
-def _read(statement: ast.stmt, comment: str) -> Parameter:
-    """Read one declaration and check its default against it."""
+def plain_python(text: str) -> str:
+    """Return a cell's source with IPython's magics replaced, line by line."""
+    return "\n".join(MAGIC.sub(_without_magic, line) for line in text.split("\n"))
+
+
+def _without_magic(line: re.Match) -> str:
+    return f"{line[1]}{line[2]} = ..." if line[2] else f"{line[1]}pass"
+
+
+def _read(statement: ast.stmt, comment: str) -> Iterator[Parameter]:
+    """Read what a statement declares."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            kind = ast.unparse(statement.annotation).strip("'\"")
+            yield _declared(name, ast.unparse(statement.annotation).strip("'\""), value, comment)
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            kind = None
-        case _:
-            raise ValueError(
-                f"{ast.unparse(statement)[:60]}: not a parameter. "
-                "The cell holds only `name: type = default  # help`; move other code below it"
-            )
+            typed = TYPE_COMMENT.match(comment)
+            kind, note = (typed[1], comment[typed.end() :]) if typed else (None, comment)
+            yield _declared(name, kind, value, note)
+        case ast.Assign() | ast.AugAssign() | ast.AnnAssign():
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    expression = ast.unparse(statement)
+                    yield Parameter(
+                        node.id, UNKNOWN, None, comment, typed=False, expression=expression
+                    )
+
+
+def _declared(name: str, kind: str | None, value: ast.expr, comment: str) -> Parameter:
+    """Read one declaration and check its default against it."""
     try:
-        default = ast.literal_eval(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} = {ast.unparse(value)[:60]}: not a plain value. "
-            "Write a number, text, true or false, or a list of them"
-        ) from error
-    kind = kind or _inferred(default)
-    if not re.fullmatch(r"(list\[)?(int|float|str|bool)(?(1)\])", kind):
-        raise ValueError(f"{name}: type {kind}. Annotate it int, float, str, bool or list[...]")
+        default, expression = ast.literal_eval(value), ""
+        plain = _plain(default)
+    except (ValueError, TypeError, RecursionError):
+        default, expression, plain = None, ast.unparse(value), None
     if secrets.looks_secret(name, default):
         raise ValueError(f"{name}: the default looks like a secret. {SECRET_REMEDY}")
-    limits = _limits(Parameter(name, kind, default, comment))
+    if kind is None:
+        return _untyped(name, plain, expression, comment)
+    if plain is None and not expression and not annotations.read(kind).allows_none:
+        kind = f"{kind} | None"  # what `x: int = None` means
+    limits = _limits(Parameter(name, kind, plain, comment))
+    parameter = Parameter(name, kind, plain, comment, *limits, expression=expression)
+    if expression:
+        return parameter
     try:
-        checked = Parameter(name, kind, default, comment, *limits).check(default)
+        checked = parameter.check(plain)
     except ValueError as error:
         raise ValueError(f"{name} = {default!r}: the default is {error}") from error
     return Parameter(name, kind, checked, comment, *limits)
+
+
+def _untyped(name: str, default, expression: str, comment: str) -> Parameter:
+    """Return a parameter without a type: unchecked, unless its comment has a range or choices."""
+    kind = UNKNOWN if expression else _inferred(default)
+    free = Parameter(name, kind, default, comment, typed=False, expression=expression)
+    if expression or not (RANGE.search(comment) or CHOICES.search(comment)):
+        return free
+    try:
+        typed = Parameter(name, kind, default, comment, *_limits(free))
+        return typed if typed.check(default) == default else free
+    except ValueError:
+        return free  # prose that looks like one
+
+
+def _plain(value):
+    """Return a literal as JSON has it.
+
+    Raises
+    ------
+    TypeError
+        If JSON has no such value, as bytes or a set.
+    """
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(type(value).__name__)
 
 
 SECRET_REMEDY = "Put the name of an environment variable there, and the secret in the variable"
@@ -189,7 +235,8 @@ SECRET_REMEDY = "Put the name of an environment variable there, and the secret i
 
 def _limits(parameter: Parameter) -> tuple[float | None, float | None, tuple]:
     """Return minimum, maximum and choices as the comment gives them."""
-    number = {"int": int, "float": float}.get(parameter.item)
+    scalars = parameter.annotation.scalars
+    number = int if "int" in scalars else float if "float" in scalars else None
     try:
         if limits := RANGE.search(parameter.help):
             if number is None:
@@ -222,24 +269,10 @@ def comments(text: str) -> dict[int, str]:
 
 def _inferred(default) -> str:
     """Return the name of an unannotated default's type."""
-    if isinstance(default, list) and default:
-        return f"list[{type(default[0]).__name__}]"
+    if default is None:
+        return UNKNOWN
+    kinds = {type(item) for item in default} if isinstance(default, list) else set()
+    if len(kinds) == 1 and (kind := kinds.pop()).__name__ in annotations.SCALARS:
+        return f"list[{kind.__name__}]"
     return type(default).__name__
 
-
-def _kind(value) -> str:
-    return KINDS.get(type(value), type(value).__name__)
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("not valid Unicode text. Remove the lone surrogate") from error

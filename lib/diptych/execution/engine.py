@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -22,6 +24,31 @@ PATIENCE = 2.0  # seconds
 SOON = 0.5  # seconds
 LAST_WORDS = 2000  # characters
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+CLEAN_EXITS = ("", "0", "None")  # of sys.exit, as papermill has it
+EXIT_HINT = "To exit: use 'exit', 'quit', or Ctrl-D."  # what IPython says of it
+
+
+class Code(str):
+    """A parameter's value as Python, where papermill would hand over another type."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may take.
+
+    Attributes
+    ----------
+    run_s, cell_s : float or None
+        Seconds for the whole notebook and for each cell; None for any.
+    output_mb : float
+        Megabytes that a cell may write; the rest is cut and said so. 0 for any.
+    """
+
+    run_s: float | None = None
+    cell_s: float | None = None
+    output_mb: float = 10
 
 
 class Engine(Protocol):
@@ -100,16 +127,15 @@ class PapermillEngine:
 
     Parameters
     ----------
-    timeout : float, optional
-        Seconds a cell may take; it fails after that.
     kernel : str
         Name of the kernel to run in, "" for the notebook's own.
+    limits : Limits
     """
 
     name = "papermill"
 
-    def __init__(self, timeout: float | None = None, kernel: str = ""):
-        self.timeout, self.kernel = timeout, kernel
+    def __init__(self, kernel: str = "", limits: Limits = Limits()):  # noqa: B008 (frozen)
+        self.kernel, self.limits = kernel, limits
 
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
@@ -119,10 +145,10 @@ class PapermillEngine:
         _finish(self._execute(nb, output, environment, cwd, on_cell, redactor))
 
     async def _execute(self, nb, output, environment, cwd, on_cell, redactor) -> None:
-        from nbclient import NotebookClient
+        from diptych.execution.notebook_client import LimitedClient
 
-        name = self.kernel or kernel_name(nb)
-        client = NotebookClient(nb, kernel_name=name, timeout=self.timeout)
+        name, limits = self.kernel or kernel_name(nb), self.limits
+        client = LimitedClient(nb, limits.output_mb, kernel_name=name, timeout=limits.cell_s)
         saver = _Saver(nb, output, redactor)
         saver.now()
         with (
@@ -130,8 +156,9 @@ class PapermillEngine:
             Path(sockets, "words").open("w+b", buffering=0) as words,
         ):
             try:
-                await self._start(client, environment, cwd, sockets, words)
-                await self._execute_cells(client, saver, on_cell, redactor)
+                async with _at_most(limits.run_s, client):
+                    await self._start(client, environment, cwd, sockets, words)
+                    await self._execute_cells(client, saver, on_cell, redactor)
             except BaseException as error:
                 try:
                     await _stop(client, now=not await _interrupt(client))
@@ -182,15 +209,19 @@ class PapermillEngine:
             if cell.cell_type != "code":
                 continue
             on_cell(client.code_cells_executed, total, label)
+            client.reached = (index, label)
             try:
                 await client.async_execute_cell(cell, index, client.code_cells_executed + 1)
             except CellExecutionError as error:
+                if error.ename == "SystemExit" and error.evalue in CLEAN_EXITS:
+                    _say_that_it_ended(cell)
+                    break
                 text = "\n".join(_traceback(cell) or [f"{error.ename}: {error.evalue}"])
                 text = redactor.text(COLOUR.sub("", text))
                 evalue = redactor.text(COLOUR.sub("", error.evalue))
                 raise NotebookFailed(index, error.ename, evalue, text, label) from None
             except CellTimeoutError:
-                why = f"the cell was ended: it took longer than {self.timeout:g} s"
+                why = f"the cell was ended: it took longer than {self.limits.cell_s:g} s"
                 raise NotebookFailed(index, "CellTimeout", why, "", label) from None
             except DeadKernelError:
                 # nbclient turns a cancelled cell (Ctrl-C) into a dead kernel.
@@ -233,13 +264,19 @@ class WarmEngine(PapermillEngine):
 ENGINES = {engine.name: engine for engine in (WarmEngine, PapermillEngine)}
 
 
-def named(name: str | None = None, kernel: str | None = None) -> Engine:
+def named(
+    name: str | None = None,
+    kernel: str | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> Engine:
     """Return an engine by its name; without one, that of ``$DIPTYCH_ENGINE`` or the warm one.
 
     Parameters
     ----------
     kernel : str, optional
         Kernel that each notebook runs in, instead of the one it was saved with.
+    limits : Limits
+        Of each notebook.
 
     Raises
     ------
@@ -253,7 +290,7 @@ def named(name: str | None = None, kernel: str | None = None) -> Engine:
         raise ParameterError(f"{where} = {name!r}: there is no such engine. Choose {known}")
     if kernel and kernel not in _kernels():
         raise ParameterError(f"--kernel {kernel}: {_no_kernel(kernel)}")
-    return ENGINES[name](kernel=kernel or "")
+    return ENGINES[name](kernel or "", limits)
 
 
 def _kernels() -> list[str]:
@@ -302,16 +339,47 @@ def _injected(notebook: Path, parameters: Mapping[str, object]):
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # no parameters cell: said before
     nb = load_notebook_node(str(notebook))
     if parameters:
-        nb = parameterize_notebook(nb, dict(parameters), kernel_name="python3", language="python")
+        codes = {name: value for name, value in parameters.items() if isinstance(value, Code)}
+        plain = {name: value for name, value in parameters.items() if name not in codes}
+        nb = parameterize_notebook(nb, plain, kernel_name="python3", language="python")
         for cell in nb.cells:
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "injected-parameters"
+                cell.source += "".join(f"{name} = {code}\n" for name, code in codes.items())
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return nb
+
+
+@contextlib.asynccontextmanager
+async def _at_most(seconds: float | None, client):
+    """Fail a notebook that takes longer, at the cell it has reached."""
+    try:
+        async with asyncio.timeout(seconds) as timer:
+            yield
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        index, label = client.reached
+        why = f"the run was ended: it took longer than {seconds:g} s"
+        raise NotebookFailed(index, "RunTimeout", why, "", label) from None
+
+
+def _say_that_it_ended(cell) -> None:
+    """Put a sentence where a clean ``sys.exit`` left an error."""
+    from nbformat.v4 import new_output
+
+    cell.outputs = [
+        output
+        for output in cell.outputs
+        if output.get("ename") != "SystemExit" and EXIT_HINT not in output.get("text", "")
+    ]
+    text = "The notebook ended here, by sys.exit.\n"
+    cell.outputs.append(new_output("stream", name="stdout", text=text))
 
 
 async def _interrupt(client) -> bool:

@@ -1,7 +1,7 @@
 """Parameter files and ``-p name=value``, checked against what the notebook declares.
 
-The files are flat YAML that bare ``papermill -f`` reads the same way; what papermill would let
-through silently (an unknown name, a wrong type) is refused here, all problems at once.
+Files and values are read as bare papermill reads them; what it would let through silently (an
+unknown name, a wrong type) is refused here, all problems at once.
 """
 
 import json
@@ -12,7 +12,13 @@ import yaml
 
 from diptych.base import secrets, workspace
 from diptych.base.errors import ParameterError
-from diptych.execution.declaration import SECRET_REMEDY, Parameter, read_parameters
+from diptych.base.progress import say
+from diptych.execution.declaration import (
+    SECRET_REMEDY,
+    Parameter,
+    parameters_cell,
+    read_parameters,
+)
 from diptych.execution.notebooks import find, nearest
 
 __all__ = [
@@ -23,9 +29,13 @@ __all__ = [
     "parse_override",
     "read_parameters",
     "resolve",
+    "resolve_for",
 ]
 
-FLAT = "Keep the file flat: one `name: value` a line"
+FLAT = "Write one `name: value` a line"
+WORDS = {"True": True, "False": False, "None": None}
+
+Overrides = Iterable[str | tuple[str, object]] | Mapping[str, object]
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,10 +118,13 @@ def load_file(name: str | Path, sections: Collection[str] = ()) -> dict:
 def resolve(
     parameters: Iterable[Parameter],
     files: Iterable[str | Path] = (),
-    overrides: Iterable[str] | Mapping[str, object] = (),
+    overrides: Overrides = (),
     sections: Collection[str] = (),
+    free: bool = False,
 ) -> dict:
     """Return every parameter's value: the default, then each file in turn, then overrides.
+
+    A default that the kernel evaluates has no value here.
 
     Parameters
     ----------
@@ -119,10 +132,12 @@ def resolve(
         What the notebook declares.
     files : iterable of str or Path
         Paths or short names; a later file wins.
-    overrides : iterable of ``"name=value"``, or mapping of values by name
-        Wins over all files.
+    overrides : iterable of ``"name=value"`` or (name, value), or mapping of values by name
+        Wins over all files; a pair's value is taken as it is.
     sections : collection of str
         As `load_file` takes it.
+    free : bool
+        Take any name: the notebook has no cell of parameters.
 
     Raises
     ------
@@ -131,9 +146,11 @@ def resolve(
         to do.
     """
     declared = {parameter.name: parameter for parameter in parameters}
-    values = {name: parameter.default for name, parameter in declared.items()}
+    values = {name: p.default for name, p in declared.items() if not p.expression}
     problems = []
     for where, name, value in _given(declared, files, overrides, sections, problems):
+        if free and name.isidentifier():
+            declared.setdefault(name, Parameter(name, "unknown", None, typed=False))
         try:
             values[name] = checked(declared, name, value)
         except ValueError as error:
@@ -143,19 +160,46 @@ def resolve(
     return values
 
 
+def resolve_for(
+    notebook: Path,
+    files: Iterable[str | Path] = (),
+    overrides: Overrides = (),
+    sections: Collection[str] = (),
+) -> tuple[list[Parameter], dict]:
+    """Return what a notebook declares and every value, as `resolve` does.
+
+    Values for a notebook without a cell of parameters are set on top of it, as by papermill, and
+    a line says so.
+    """
+    declared = read_parameters(notebook)
+    free = parameters_cell(notebook) is None
+    values = resolve(declared, files, overrides, sections, free)
+    if free and values:
+        say(
+            f"{workspace.shown(notebook)} has no cell tagged `parameters`: {', '.join(values)} "
+            "is set on top of it, and code below may set it again"
+        )
+    return declared, values
+
+
 def parse_override(text: str, parameter: Parameter | None):
     """Return the value that ``-p name=TEXT`` stands for.
 
     Text stays text where the parameter is text, so that ``-p task=no`` is not false; quotes
-    around it are removed. Anything else is a JSON or YAML value.
+    around it are removed, and ``None`` is nothing. Any other typed value is a JSON or YAML value.
+    One without a type is what papermill makes of it.
 
     Raises
     ------
     ValueError
         If it is neither.
     """
-    if parameter is not None and parameter.type == "str" and text[:1] not in ('"', "'"):
-        return text
+    if parameter is not None and not parameter.typed:
+        return _as_papermill(text, parameter.default)
+    if parameter is not None and parameter.annotation.is_text and text[:1] not in ('"', "'"):
+        return None if text == "None" else text
+    if text == "None" and (parameter is None or parameter.annotation.allows_none):
+        return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -164,7 +208,47 @@ def parse_override(text: str, parameter: Parameter | None):
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError("not a YAML value. Put text in quotes") from error
-    return text if parameter is not None and value is None else value
+    is_word = parameter is not None and value is None and not parameter.annotation.allows_none
+    return text if is_word else value
+
+
+def load_text(text: str) -> dict:
+    """Return the values of a YAML text, as ``papermill -y`` takes it.
+
+    Raises
+    ------
+    ParameterError
+        If it is no mapping of names to values.
+    """
+    try:
+        content = yaml.load(text, Loader=_Loader) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"-y: broken YAML {_where(error)}. {FLAT}.") from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ParameterError(f"-y: {display('', text)}: not a mapping. Write -y 'name: value'.")
+    return content
+
+
+def _as_papermill(text: str, default):
+    """Return what ``papermill -p`` makes of a value.
+
+    Where the default is a list or mapping, such a value is read too; likewise true and false.
+    """
+    if isinstance(default, bool) and text in ("true", "false"):
+        return text == "true"
+    if isinstance(default, list | dict) and text[:1] in ("[", "{"):
+        try:
+            return yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise ValueError("not a YAML value. Close its brackets") from error
+    if text in WORDS:
+        return WORDS[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _given(declared, files, overrides, sections, problems):
@@ -178,9 +262,11 @@ def _given(declared, files, overrides, sections, problems):
         shown = workspace.shown(find_file(file))
         yield from ((shown, name, value) for name, value in content.items())
     if isinstance(overrides, Mapping):
-        yield from (("-p", name, value) for name, value in overrides.items())
-        return
+        overrides = list(overrides.items())
     for override in overrides:
+        if not isinstance(override, str):
+            yield "-p", *override
+            continue
         name, equals, text = override.partition("=")
         name = name.strip()
         if not equals or not name:
@@ -219,9 +305,11 @@ def display(name: str, value) -> str:
 def _flat(
     shown: str, root: yaml.Node, loader: yaml.SafeLoader, sections: Collection[str] = ()
 ) -> dict:
-    """Turn the YAML tree into names and values, refusing what bare papermill would not take."""
+    """Turn the YAML tree into names and values."""
     if not isinstance(root, yaml.MappingNode):
         raise ParameterError(f"{shown}: {_line(root)}: not a mapping. {FLAT}.")
+    _refuse_twice(shown, root)
+    loader.flatten_mapping(root)
     values, problems = {}, []
     for key_node, value_node in root.value:
         key = loader.construct_object(key_node) if _is_scalar(key_node) else None
@@ -230,10 +318,6 @@ def _flat(
             continue
         if not isinstance(key, str):
             problems.append(f"{line}: {key_node.value}: the name is not text. {FLAT}.")
-        elif key in values:
-            problems.append(f"{line}: {key}: given twice. Keep one of the two lines.")
-        elif not _is_flat(value_node):
-            problems.append(f"{line}: {key}: nested values. {FLAT}.")
         else:
             values[key] = loader.construct_object(value_node, deep=True)
     if problems:
@@ -241,10 +325,16 @@ def _flat(
     return values
 
 
-def _is_flat(node: yaml.Node) -> bool:
-    return _is_scalar(node) or (
-        isinstance(node, yaml.SequenceNode) and all(map(_is_scalar, node.value))
-    )
+def _refuse_twice(shown: str, root: yaml.MappingNode) -> None:
+    """Refuse a name that stands twice, of which YAML would drop the first silently."""
+    seen, problems = set(), []
+    for node in [key for key, _ in root.value if _is_scalar(key)]:
+        if node.value in seen:
+            line = f"{shown}: {_line(node)}"
+            problems.append(f"{line}: {node.value}: given twice. Keep one of the two lines.")
+        seen.add(node.value)
+    if problems:
+        raise ParameterError(problems)
 
 
 def _is_scalar(node: yaml.Node) -> bool:

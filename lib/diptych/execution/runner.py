@@ -22,7 +22,7 @@ from diptych.execution import runs
 from diptych.execution.cache import dependencies, entries
 from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
-from diptych.execution.parameters import Parameter, find_file, read_parameters, resolve
+from diptych.execution.parameters import Overrides, Parameter, find_file, resolve_for
 from diptych.execution.runs import Run, find_runs, load_run, new_id
 
 __all__ = ["PreparedRun", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
@@ -64,9 +64,18 @@ class PreparedRun:
 
     @property
     def injected(self) -> dict:
-        """The values that differ from the notebook's own defaults."""
-        defaults = {parameter.name: parameter.default for parameter in self.declared}
-        return {name: value for name, value in self.values.items() if value != defaults[name]}
+        """The values that differ from the notebook's own defaults, as papermill takes them.
+
+        A date and a tuple are Python (`Code`), because papermill would hand over text and a list.
+        """
+        declared = {parameter.name: parameter for parameter in self.declared}
+        changed = {}
+        for name, value in self.values.items():
+            parameter = declared.get(name)
+            if parameter is None or parameter.expression or value != parameter.default:
+                python = annotations.code(parameter.annotation, value) if parameter else None
+                changed[name] = value if python is None else Code(python)
+        return changed
 
     def with_upstream(self, run: Run | None) -> "PreparedRun":
         """Return it with an upstream run, where it takes one and none was chosen."""
@@ -96,9 +105,9 @@ def prepare(
         With every problem found.
     """
     path, files = find_notebook(notebook), tuple(files)
-    declared = tuple(read_parameters(path))
-    values = resolve(declared, files, overrides, tuple(sections))
-    return PreparedRun(path, declared, tuple(find_file(file) for file in files), values)
+    declared, values = resolve_for(path, files, overrides, tuple(sections))
+    found_files = tuple(find_file(file) for file in files)
+    return PreparedRun(path, tuple(declared), found_files, values)
 
 
 def run_notebook(
