@@ -76,7 +76,7 @@ def test_the_list_of_notebooks(diptych, repository):
     assert code == 0
     assert lines[0].split() == ["notebook", "parameters", "question"]
     assert lines[1].split(maxsplit=2) == ["mlops/2_build", "2", "Which model?"]
-    assert lines[2].split(maxsplit=2) == ["start_here", "-", "Which model?"]
+    assert lines[2].split(maxsplit=2) == ["start_here", "0", "Which model?"]
     assert "`diptych list mlops/2_build`" in lines[-1]
 
 

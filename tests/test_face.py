@@ -10,7 +10,7 @@ def test_the_face_opens_each_of_its_doors():
     for name in diptych.FACE:
         assert callable(getattr(diptych, name))
     assert set(diptych.FACE) <= set(dir(diptych))
-    with pytest.raises(AttributeError, match="it has best, compare, runs"):
+    with pytest.raises(AttributeError, match="it has best, compare, record, runs"):
         diptych.comparison  # noqa: B018
 
 

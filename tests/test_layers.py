@@ -20,7 +20,8 @@ STOREYS = {
 # Of a storey's wings and modules, from the ground up; what is not named is beside "*".
 WINGS = {
     "execution": [
-        "kernels run_card", "runs notebooks declaration parameters", "cache pages", "*", "sweeps",
+        "kernels run_card", "annotations runs notebooks declaration parameters", "cache pages",
+        "*", "sweeps",
     ],
     "core": ["evaluation contract", "data store plots", "monitoring"],
     "mlops": ["models", "registry", "serving", "*"],

@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 FACE = {
     "best": ("diptych.execution.history", "best"),
     "compare": ("diptych.core.evaluation.leaderboard", "compare"),
+    "record": ("diptych.execution.recording", "record"),
     "runs": ("diptych.execution.history", "runs_table"),
 }
 

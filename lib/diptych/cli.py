@@ -1,5 +1,7 @@
 """The command ``diptych``. Each command imports what it needs when it is called."""
 
+import base64
+import functools
 import json
 import signal
 import sys
@@ -14,19 +16,130 @@ FILES = click.option(
     help="Parameter file: a path, or a name under params/ such as tasks/reviews. "
     "A later file wins.",
 )  # fmt: skip
-VALUES = click.option(
-    "-p", "--parameter", "overrides", multiple=True, metavar="NAME=VALUE",
-    help="One parameter; wins over the files.",
+VALUE_OPTIONS = (
+    click.option(
+        "-p", "--parameter", "--parameters", "values", multiple=True, metavar="NAME=VALUE",
+        help="One parameter; wins over the files. Papermill's -p NAME VALUE is the same.",
+    ),
+    click.option(
+        "-r", "--parameters_raw", "raw", multiple=True, metavar="NAME=TEXT",
+        help="One parameter as text, whatever it looks like.",
+    ),
+    click.option(
+        "-y", "--parameters_yaml", "texts", multiple=True, metavar="YAML",
+        help="Parameters as YAML, such as 'region: north'.",
+    ),
+    click.option(
+        "-b", "--parameters_base64", "encoded", multiple=True, metavar="TEXT",
+        help="The same in base64.",
+    ),
 )  # fmt: skip
 
 
+class TwoWords(click.Command):
+    """Takes ``-p NAME VALUE`` as papermill does, besides ``-p NAME=VALUE``."""
+
+    options = ("-p", "--parameter", "--parameters", "-r", "--parameters_raw")
+
+    def parse_args(self, ctx, args):
+        """Join the two words of each such option."""
+        joined, left = [], list(args)
+        while left:
+            joined.append(left.pop(0))
+            is_name = joined[-1] in self.options and left and left[0].isidentifier()
+            if is_name and len(left) > 1 and not left[1].startswith("--"):
+                joined.append(f"{left.pop(0)}={left.pop(0)}")
+        return super().parse_args(ctx, joined)
+
+
+def VALUES(command):  # noqa: N802 (used as the other groups of options are)
+    """Give a command the options of parameters, as one argument ``overrides``."""
+
+    @functools.wraps(command)
+    def collected(*arguments, values, raw, texts, encoded, **options):
+        overrides = _overrides(values, raw, texts, encoded)
+        return command(*arguments, overrides=overrides, **options)
+
+    for option in reversed(VALUE_OPTIONS):
+        collected = option(collected)
+    return collected
+
+
+def _overrides(values, raw, texts, encoded) -> list:
+    """Return what was given as parameters, in papermill's order: a later one wins."""
+    from diptych.base.errors import ParameterError
+    from diptych.execution.parameters import load_text
+
+    pairs = []
+    try:
+        texts = [*(base64.b64decode(text, validate=True).decode() for text in encoded), *texts]
+    except ValueError:
+        raise ParameterError("-b: not base64 of a YAML text.") from None
+    for text in texts:
+        pairs += load_text(text).items()
+    if wrong := [text for text in raw if not text.partition("=")[1]]:
+        raise ParameterError(f"-r: {wrong[0]}: no value. Write -r NAME=TEXT.")
+    exact = [(name.strip(), text) for name, _, text in (each.partition("=") for each in raw)]
+    return [*pairs, *values, *exact]
+
+
+class Seconds(click.ParamType):
+    """A time such as 90, 15m or 2h."""
+
+    name = "time"
+
+    def convert(self, value, param, ctx):
+        """Return the seconds."""
+        from diptych.execution.scheduled import seconds
+
+        try:
+            return value if isinstance(value, float) else seconds(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time. Write seconds, or 90s, 15m, 2h.", param, ctx)
+
+
+LIMIT_OPTIONS = (
+    click.option(
+        "--timeout", type=Seconds(), metavar="TIME",
+        help="End a run that takes longer: 90, 15m, 2h.",
+    ),
+    click.option(
+        "--cell-timeout", "--execution-timeout", type=Seconds(), metavar="TIME",
+        help="End a cell that takes longer.",
+    ),
+    click.option(
+        "--output-limit", type=click.FloatRange(0), default=10, show_default=True, metavar="MB",
+        help="Cut what a cell writes beyond this, and say so; 0 cuts nothing.",
+    ),
+)  # fmt: skip
+
+
+def LIMITS(command):  # noqa: N802
+    """Give a command the options of limits, as one argument ``limits``."""
+
+    @functools.wraps(command)
+    def collected(*arguments, timeout, cell_timeout, output_limit, **options):
+        from diptych.execution.engine import Limits
+
+        limits = Limits(timeout, cell_timeout, output_limit)
+        return command(*arguments, limits=limits, **options)
+
+    for option in reversed(LIMIT_OPTIONS):
+        collected = option(collected)
+    return collected
+
+
+CWD = click.option(
+    "--cwd", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Run the notebook in this folder (default: its own; papermill's is here: --cwd .).",
+)  # fmt: skip
 ENGINE = click.option(
     "--engine", type=click.Choice(["diptych", "papermill"]),
     help="diptych: fork kernels from a warm process (default); papermill: start each kernel anew. "
     "Also $DIPTYCH_ENGINE.",
 )  # fmt: skip
 KERNEL = click.option(
-    "--kernel", metavar="NAME",
+    "-k", "--kernel", metavar="NAME",
     help="Kernel to run in instead of the one the notebook was saved with, such as python3 for a "
     "notebook of a conda environment that is not here.",
 )  # fmt: skip
@@ -47,42 +160,70 @@ def cli():
     """Take the same task through MLOps and LLMOps, side by side, as parameterized notebooks."""
 
 
-@cli.command()
+@cli.command(cls=TwoWords)
 @click.argument("notebook")
 @FILES
 @VALUES
 @click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Put the run folder here instead of the workspace.",
+    "--output", default="", metavar="DIR",
+    help="Put the run folder here instead of the workspace: a folder, or an address such as "
+    "s3://BUCKET/FOLDER.",
 )  # fmt: skip
+@click.option(
+    "--name", default="", metavar="TEMPLATE",
+    help="Also give the report a stable path: '{week}/{region}' of parameters, date, year, month, "
+    "day, week, notebook. `latest` in it leads to the newest run that ended well, and index.html "
+    "above to all of them.",
+)  # fmt: skip
+@CWD
+@click.option(
+    "--retry", type=click.IntRange(0), default=0, metavar="N", help="If it fails, run it again."
+)
+@LIMITS
 @ENGINE
 @KERNEL
 @TRACEBACK
 @FORCE
+@click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON.")
 @OPEN
-def run(notebook, files, overrides, output, engine, kernel, force, open_page):
+def run(notebook, files, overrides, limits, engine, kernel, **options):
     """Run NOTEBOOK with checked parameters.
 
     NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
-    inputs has changed since; `diptych why` lists the changes.
+    inputs has changed since; `diptych why` lists the changes. Exit code 1 if the notebook failed,
+    2 for bad input, 130 if it was stopped by Ctrl-C or SIGTERM.
     """
+    from diptych.base.errors import NotebookFailed
+    from diptych.execution import scheduled
     from diptych.execution.engine import named
-    from diptych.execution.runner import run_notebook
+    from diptych.execution.runner import prepare
 
-    engine = named(engine, kernel)
-    done = run_notebook(notebook, files, overrides, engine=engine, outputs_root=output, force=force)
-    click.echo(done.folder)
-    if open_page:
-        _open(done.folder / "notebook.html")
+    names = ("output", "name", "retry", "force")
+    order = scheduled.Order(**{name: options[name] for name in names})
+    chosen = named(engine, kernel, limits)
+    prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
+    try:
+        done = scheduled.deliver(prepared, order, chosen)
+    except NotebookFailed as error:
+        if options["as_json"] and error.run is not None:
+            click.echo(json.dumps(scheduled.summary(scheduled.Delivery(error.run)), indent=1))
+        raise
+    if options["as_json"]:
+        click.echo(json.dumps(scheduled.summary(done), indent=1, ensure_ascii=False))
+    else:
+        click.echo(done.address or done.run.folder)
+    if options["open_page"]:
+        _open(done.run.folder / "notebook.html")
 
 
-@cli.command()
+@cli.command(cls=TwoWords)
 @click.argument("notebook")
 @FILES
 @VALUES
 @click.option(
     "--grid", multiple=True, metavar="NAME=A,B,C",
-    help="Values of a parameter to try, with all of the others; 1..9 are whole numbers.",
+    help="Values of a parameter to try, with all of the others, as a line of CSV; 1..9 are whole "
+    "numbers. With --random also a range: uniform(0.1,0.9), loguniform(1e-4,1).",
 )  # fmt: skip
 @click.option("--metric", metavar="NAME", help="The recorded value to compare points by.")
 @click.option("--minimize", is_flag=True, default=None, help="Less of the metric is better.")
@@ -99,11 +240,13 @@ def run(notebook, files, overrides, output, engine, kernel, force, open_page):
     help="Run N points at once, each with its share of the cores.",
 )  # fmt: skip
 @click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+@CWD
+@LIMITS
 @ENGINE
 @KERNEL
 @TRACEBACK
 @OPEN
-def sweep(notebook, files, overrides, workers, dask, engine, kernel, open_page, **options):
+def sweep(notebook, files, overrides, limits, **options):
     """Run NOTEBOOK at many points and compare them.
 
     The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
@@ -113,9 +256,10 @@ def sweep(notebook, files, overrides, workers, dask, engine, kernel, open_page, 
     from diptych.execution.sweeps.search_space import plan_sweep
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
+    names = ("workers", "dask", "engine", "kernel", "open_page")
+    workers, dask, engine, kernel, open_page = (options.pop(name) for name in names)
     plan = plan_sweep(notebook, files, overrides, **options)
-    chosen = named(engine, kernel) if engine or kernel else None
-    done = run_sweep(plan, workers=workers, dask=dask, engine=chosen)
+    done = run_sweep(plan, workers=workers, dask=dask, engine=named(engine, kernel, limits))
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
@@ -378,8 +522,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0, 1 for a failed notebook, 2 for bad input, 130 for Ctrl-C."""
     from diptych.base.errors import NotebookFailed, ParameterError, WorkspaceError
 
-    # A polite kill ends the kernel and keeps the partial run, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     wanted = {"traceback": False}
     try:
         code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False, obj=wanted)
@@ -402,6 +545,17 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"{error.filename or 'diptych'}: {error.strerror or error}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(*_) -> None:
+    """End in order on a polite kill, as on Ctrl-C: the kernel ends, the partial run is kept.
+
+    A shell's background job and ``nohup`` ignore Ctrl-C, but never this.
+    """
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.raise_signal(signal.SIGINT)
+    else:
+        raise KeyboardInterrupt
 
 
 def _failure(error, traceback: bool) -> str:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import papermill.cli
 import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
@@ -14,7 +15,14 @@ from papermill.translators import PythonTranslator
 
 from diptych.base.secrets import looks_secret
 from diptych.execution.declaration import Parameter, read_parameters
-from diptych.execution.parameters import ParameterError, load_file, parse_override, resolve
+from diptych.execution.parameters import (
+    WORDS,
+    ParameterError,
+    load_file,
+    load_text,
+    parse_override,
+    resolve,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 SCALARS = {
@@ -107,16 +115,16 @@ REFUSALS = {
     "a key": ("task: sk-Ab3dEf6hAb3dEf6hAb3d", ["task = (hidden, 23 char", "name of an env"]),
     "a key's name": ("api_key: hunter2", ["api_key = (hidden, 7 characters)", "no such"]),
     "lone surrogate": (r'task: "\ud800"', ["task =", "Unicode", "Remove"]),
-    "nested": ("depth: 3\ntree:\n  depth: 5", ["line 2", "tree", "nested", "name: value"]),
-    "nested list": ("names: [[a]]", ["line 1", "names", "nested"]),
-    "merged": ("<<: {depth: 3}", ["line 1", "<<", "the name is not text"]),
+    "nested": ("depth: {depth: 5}", ["depth", "a mapping, not a whole number"]),
+    "nested list": ("names: [[a]]", ["names", "a list, not text"]),
+    "merged": ("<<: {depth: 30}", ["depth = 30", "above the range"]),
     "twice": ("depth: 3\ndepth: 4", ["line 2", "depth", "given twice", "Keep one"]),
     "a name that is no text": ("on: 3", ["line 1", "on", "the name is not text"]),
     "a list of values": ("- depth", ["line 1", "not a mapping", "name: value"]),
     "a word": ("depth", ["line 1", "not a mapping"]),
     "broken": ("depth: 3\nrate: [1", ["broken YAML at line 2, column 9"]),
     "a tab": ("depth: 3\n\trate: 1", ["broken YAML at line 2, column 1"]),
-    "an object": ("task: !!python/object:os.x {}", ["line 1", "task", "nested"]),
+    "an object": ("task: !!python/object:os.x {}", ["broken YAML at line 1, column 7"]),
     "a tagged word": ("task: !!python/name:os.system x", ["broken YAML at line 1, column 7"]),
     "two documents": ("depth: 3\n---\nrate: 1", ["broken YAML at line 2"]),
     "deep": ("names: " + "[" * 5000, ["not YAML"]),
@@ -190,6 +198,13 @@ def test_long_values_are_cut(declared):
         ("[a, b]", "list[str]", ["a", "b"]),
         ("[1e-3, 2]", "list[float]", [0.001, 2.0]),
         ("-3", "int", -3),
+        ("None", "str | None", None),
+        ("no", "str | None", "no"),
+        ("None", "int | None", None),
+        ("3", "int | str", 3),
+        ("2026-01-31", "date", "2026-01-31"),
+        ("{a: [1, 2]}", "dict[str, list[int]]", {"a": [1, 2]}),
+        ("[1, x]", "tuple[int, str]", [1, "x"]),
     ],
 )
 def test_what_an_override_means(text, kind, value):
@@ -197,6 +212,41 @@ def test_what_an_override_means(text, kind, value):
     found = resolve([parameter], overrides=[f"x={text}"])["x"]
     assert found == value
     assert type(found) is type(value)
+
+
+def test_nothing_for_text_is_no_word(declared):
+    (problem,) = refusal(declared, overrides=["task=None"])
+    assert problem.startswith("-p: task = null: nothing, not text")
+
+
+@given(TEXT | st.integers().map(str) | st.floats().map(str) | st.sampled_from([*WORDS, " 5", ""]))
+def test_without_a_type_a_value_is_what_papermill_makes_of_it(text):
+    expected = papermill.cli._resolve_type(text)
+    for default in (None, 1, "a"):
+        value = parse_override(text, Parameter("x", "unknown", default, typed=False))
+        assert repr(value) == repr(expected)
+
+
+def test_a_list_and_a_mapping_without_a_type_may_be_given_anew():
+    untyped = Parameter("x", "list", [1], typed=False)
+    assert parse_override("[2, a]", untyped) == [2, "a"]
+    assert parse_override("2", untyped) == 2
+
+
+def test_files_may_be_nested_and_merged(write):
+    text = "base: &base {a: 1, b: [[1], {c: 2}]}\nx:\n  <<: *base\n  a: 3\n"
+    assert load_file(write(text))["x"] == {"a": 3, "b": [[1], {"c": 2}]}
+
+
+def test_pairs_are_taken_as_they_are_and_yaml_texts_are_read(declared):
+    assert resolve(declared, overrides=[("task", "None"), ("depth", 5)])["task"] == "None"
+    assert load_text("{depth: 5, names: [a]}") == {"depth": 5, "names": ["a"]}
+    with pytest.raises(ParameterError, match=r"-y: .*not a mapping"):
+        load_text("[1]")
+
+
+def test_any_name_is_taken_where_no_cell_declares_them():
+    assert resolve([], overrides=["a=1", "b=x"], free=True) == {"a": 1, "b": "x"}
 
 
 @REPEATED

@@ -227,7 +227,7 @@ def test_nothing_is_made_of_a_refused_run(notebooks, home, tmp_path):
     with pytest.raises(ParameterError) as refused:
         run_notebook(notebooks / "good.ipynb", ["nobody.yaml"], ["dept=3", "depth=99"])
     assert len(refused.value.problems) == 3
-    for name in ("no_parameters", "bad_defaults", "other_language", "nobody"):
+    for name in ("bad_defaults", "other_language", "nobody"):
         with pytest.raises(ParameterError, match=name):
             run_notebook(notebooks / f"{name}.ipynb")
     assert not home.exists()

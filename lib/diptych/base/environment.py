@@ -6,11 +6,14 @@ import platform
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from diptych.base import hashing, workspace
 
 # The same project under another name: conda-forge has only `xgboost`.
 ALIASES = {"xgboost-cpu": "xgboost"}
+MOST_CHANGED = 100
+FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}  # of git's lines about a file, before its path
 
 
 def requirements(extra: str = "") -> list[str]:
@@ -97,16 +100,45 @@ def memory_gib() -> float | None:
     return round(size / 2**30, 1)
 
 
-def commit() -> str | None:
-    """Return the git commit of the repository, ``-dirty`` if files differ; None without git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def repository(folder: Path) -> dict:
+    """Return the git repository that a folder lies in; {} without git.
+
+    Returns
+    -------
+    dict
+        ``root``; ``commit`` (None before the first), ``branch``; ``changed``, the files that
+        differ from the commit or are not in it, at most `MOST_CHANGED`.
+    """
+    command = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "-z"]
+    root = ["git", "-C", str(folder), "rev-parse", "--show-toplevel"]
     try:
-        done = subprocess.run(
-            command, cwd=workspace.repo_root(), capture_output=True, text=True, timeout=10
+        status, top = (
+            subprocess.run(each, capture_output=True, text=True, timeout=10, errors="replace")
+            for each in (command, root)
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+        return {}
+    if status.returncode or top.returncode:
+        return {}
+    return {"root": top.stdout.strip(), **_status(status.stdout)}
+
+
+def _status(text: str) -> dict:
+    """Read what ``git status --porcelain=v2 --branch -z`` says."""
+    facts = {"commit": None, "branch": "", "changed": []}
+    entries = iter(text.split("\0"))
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if entry.startswith("# branch.oid ") and "initial" not in entry:
+            facts["commit"] = entry.split(" ")[2]
+        elif entry.startswith("# branch.head "):
+            facts["branch"] = entry.split(" ", 2)[2]
+        elif kind in FIELDS:
+            facts["changed"].append(rest.split(" ", FIELDS[kind])[-1])
+            if kind == "2":
+                next(entries)  # the former name of a renamed file
+    facts["changed"] = sorted(facts["changed"])[:MOST_CHANGED]
+    return facts
 
 
 def source_digest() -> str:

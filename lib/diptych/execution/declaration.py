@@ -275,4 +275,3 @@ def _inferred(default) -> str:
     if len(kinds) == 1 and (kind := kinds.pop()).__name__ in annotations.SCALARS:
         return f"list[{kind.__name__}]"
     return type(default).__name__
-

@@ -134,7 +134,7 @@ class PapermillEngine:
 
     name = "papermill"
 
-    def __init__(self, kernel: str = "", limits: Limits = Limits()):  # noqa: B008 (frozen)
+    def __init__(self, kernel: str = "", limits: Limits = Limits()):
         self.kernel, self.limits = kernel, limits
 
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
@@ -267,7 +267,7 @@ ENGINES = {engine.name: engine for engine in (WarmEngine, PapermillEngine)}
 def named(
     name: str | None = None,
     kernel: str | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
 ) -> Engine:
     """Return an engine by its name; without one, that of ``$DIPTYCH_ENGINE`` or the warm one.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
-from diptych.execution.declaration import read_parameters
+from diptych.execution.declaration import parameters_cell, read_parameters
 from diptych.execution.notebooks import all_files, read_notebook, short_name, title
 
 
@@ -29,6 +29,7 @@ def one(path: Path) -> dict:
     """
     content = read_notebook(path)
     facts = {"notebook": short_name(path), "title": title(content)}
+    facts["takes_any"] = parameters_cell(path) is None
     try:
         return facts | {"parameters": [asdict(parameter) for parameter in read_parameters(path)]}
     except ParameterError as error:
@@ -49,10 +50,17 @@ def parameter_table(facts: dict) -> str:
     heading = f"{facts['notebook']}: {facts['title']}\n"
     if facts["parameters"] is None:
         return f"{heading}\n{facts['problem']}"
+    if facts["takes_any"]:
+        return f"{heading}\nIt has no cell tagged `parameters`: what -p gives is set on top of it."
     if not facts["parameters"]:
         return f"{heading}\nIt takes no parameters."
     rows = [
-        (each["name"], each["type"], json.dumps(each["default"]), each["help"])
+        (
+            each["name"],
+            each["type"],
+            each["expression"] or json.dumps(each["default"]),
+            each["help"],
+        )
         for each in facts["parameters"]
     ]
     first = rows[0]

@@ -7,27 +7,30 @@ half a run: not beside it, and not after a kill at any moment.
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from diptych import __version__
 from diptych.base import environment as host
 from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.base.lazy import import_nbformat
 from diptych.base.progress import Bar, say
 from diptych.base.secrets import Redactor
-from diptych.execution import runs
+from diptych.execution import annotations, recording, runs
 from diptych.execution.cache import dependencies, entries
-from diptych.execution.engine import Engine, named
+from diptych.execution.engine import Code, Engine, named
 from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
 from diptych.execution.parameters import Overrides, Parameter, find_file, resolve_for
 from diptych.execution.runs import Run, find_runs, load_run, new_id
 
 __all__ = ["PreparedRun", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
 
-Step = tuple[str | Path, Iterable[str | Path], Iterable[str] | Mapping[str, object]]
+Step = tuple[str | Path, Iterable[str | Path], Overrides]
+OURS = workspace.PACKAGE.parents[1] / "notebooks"  # where this file lies in a clone
+LONGEST = 40  # characters of a parameter in a page's title
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class PreparedRun:
         Every parameter's value by name.
     origin : tuple of (str, str)
         Name and shown path of a notebook that was sent here; else () and both are the path's.
+    cwd : Path or None
+        Where the kernel runs; None takes `folder`'s choice.
     """
 
     notebook: Path
@@ -51,6 +56,19 @@ class PreparedRun:
     files: tuple[Path, ...]
     values: dict
     origin: tuple[str, str] = ()
+    cwd: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the kernel runs: beside the notebook, unless another folder was chosen.
+
+        Diptych's own notebooks run in the caller's directory, so that a path given as a parameter
+        means the same; they themselves never depend on it.
+        """
+        if self.cwd is not None:
+            return self.cwd
+        path = self.notebook.absolute()
+        return Path.cwd() if self.origin or path.is_relative_to(OURS) else path.parent
 
     @property
     def name(self) -> str:
@@ -72,7 +90,7 @@ class PreparedRun:
         changed = {}
         for name, value in self.values.items():
             parameter = declared.get(name)
-            if parameter is None or parameter.expression or value != parameter.default:
+            if parameter is None or parameter.expression or _differ(value, parameter.default):
                 python = annotations.code(parameter.annotation, value) if parameter else None
                 changed[name] = value if python is None else Code(python)
         return changed
@@ -87,8 +105,9 @@ class PreparedRun:
 def prepare(
     notebook: str | Path,
     files: Iterable[str | Path] = (),
-    overrides: Iterable[str] | Mapping[str, object] = (),
+    overrides: Overrides = (),
     sections: Iterable[str] = (),
+    cwd: str | Path | None = None,
 ) -> PreparedRun:
     """Check everything about a run that can be checked without a kernel.
 
@@ -98,22 +117,46 @@ def prepare(
         As `run_notebook` takes them.
     sections : iterable of str
         Sections that the files may have besides parameters, such as ``sweep``.
+    cwd : str or Path, optional
+        Folder that the kernel runs in instead of the notebook's own.
 
     Raises
     ------
     ParameterError
         With every problem found.
     """
+    if cwd is not None and not Path(cwd).is_dir():
+        raise ParameterError(f"--cwd {cwd}: no such folder.")
     path, files = find_notebook(notebook), tuple(files)
     declared, values = resolve_for(path, files, overrides, tuple(sections))
     found_files = tuple(find_file(file) for file in files)
-    return PreparedRun(path, tuple(declared), found_files, values)
+    folder = None if cwd is None else Path(cwd).absolute()
+    prepared = PreparedRun(path, tuple(declared), found_files, values, cwd=folder)
+    _warn_of_paths(prepared)
+    return prepared
+
+
+def _warn_of_paths(prepared: PreparedRun) -> None:
+    """Say which values are paths from here, but not from where the notebook runs."""
+    for name, value in prepared.injected.items():
+        if not isinstance(value, str) or isinstance(value, Code) or not {*"./"} & {*value}:
+            continue
+        path = Path(value[:4096].replace("\0", ""))
+        if path.exists() and not (prepared.folder / path).exists():
+            where = workspace.shown(prepared.folder)
+            say(f"{name} = {value}: is here, but not in {where}, where the notebook runs; "
+                "--cwd . runs it here")  # fmt: skip
+
+
+def _differ(value, default) -> bool:
+    """Say whether a value is another one, or of another type: True is not 1 to a notebook."""
+    return repr(value) != repr(default)
 
 
 def run_notebook(
     notebook: str | Path,
     files: Iterable[str | Path] = (),
-    overrides: Iterable[str] | Mapping[str, object] = (),
+    overrides: Overrides = (),
     *,
     progress: bool = True,
     engine: Engine | None = None,
@@ -239,8 +282,6 @@ def _execute(
     started = datetime.now(UTC)
     manifest = _manifest(prepared, started)
     manifest["id"], staged = _staged(root, prepared, started)
-    # The kernel inherits the caller's directory, as under bare papermill, so that a path given
-    # as a parameter means the same; notebooks themselves never depend on it.
     environment = process_environment.for_kernel(workspace.home(), engine.name, staged)
     try:
         with Bar(prepared.name, "cell", progress) as bar:
@@ -249,7 +290,7 @@ def _execute(
                 staged / "notebook.ipynb",
                 prepared.injected,
                 environment=environment,
-                cwd=Path.cwd(),
+                cwd=prepared.folder,
                 on_cell=bar,
             )
     except BaseException as error:
@@ -285,19 +326,45 @@ def _manifest(prepared: PreparedRun, started: datetime) -> dict:
         "id": "",
         "notebook": prepared.shown,
         "name": prepared.name,
+        "title": _title(prepared),
         "parameters": prepared.values,
+        "evaluated": {p.name: p.expression for p in prepared.declared
+                      if p.expression and p.name not in prepared.values},
+        "cwd": str(prepared.folder),
         "sha256": {
             "code": code_digest(read_notebook(prepared.notebook)),
             "files": {workspace.shown(path): hashing.of_file(path) for path in prepared.files},
             "lib": host.source_digest(),
         },
-        "git": host.commit(),
+        **_provenance(prepared),
         "python": platform.python_version(),
         "packages": host.packages(),
         "host": host.machine(),
         "started": started.isoformat(),
         "cost": 0,
+    }  # fmt: skip
+
+
+def _provenance(prepared: PreparedRun) -> dict:
+    """Return the state of the repository that the notebook lies in, and of Diptych."""
+    repository = host.repository(prepared.notebook.absolute().parent)
+    commit = repository.get("commit")
+    return {
+        "path": str(prepared.notebook.absolute()),
+        "git": f"{commit}-dirty" if commit and repository["changed"] else commit,
+        "repository": repository,
+        "diptych": __version__,
     }
+
+
+def _title(prepared: PreparedRun) -> str:
+    """Return a page's title: the notebook's, and the parameters that were given."""
+    given = [
+        f"{name} {value}"[:LONGEST]
+        for name in prepared.injected
+        if name != "upstream" and not isinstance(value := prepared.values[name], list | dict)
+    ]
+    return " · ".join([title(read_notebook(prepared.notebook)) or prepared.name, *given])
 
 
 def _export(staged: Path, manifest: dict) -> None:
@@ -308,7 +375,7 @@ def _export(staged: Path, manifest: dict) -> None:
     path = staged / "notebook.ipynb"
     if path.exists():
         nb = nbformat.read(path, as_version=4)
-        page = notebook_to_html(nb, title=title(nb) or manifest["name"], manifest=manifest)
+        page = notebook_to_html(nb, title=manifest["title"], manifest=manifest)
         workspace.write_atomic(staged / "notebook.html", page)
 
 
@@ -330,6 +397,7 @@ def _publish(
         end |= {"id": run_id, "status": "failed", "error": _facts_of(error)}
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
+    recording.collect(staged, manifest["name"], complete=error is None)
     with Bar(f"{manifest['name']} · page", "page", progress, total=1):
         _export(staged, manifest)
     Redactor().folder(staged)

@@ -10,7 +10,7 @@ from execution.kernels.conftest import pids, zygotes
 from processes import is_gone, until
 
 from diptych.base.errors import NotebookFailed
-from diptych.execution.engine import WarmEngine
+from diptych.execution.engine import Limits, WarmEngine
 
 BEFORE = "print('before')"
 PARENT = "import os; print(os.getppid())"
@@ -77,7 +77,7 @@ def test_a_hang_that_ignores_an_interrupt_is_ended(kernels):
         "print('hanging', flush=True)\n"
         "while True: time.sleep(0.1)"
     )
-    failed = fails(kernels, hang, engine=WarmEngine(timeout=1))
+    failed = fails(kernels, hang, engine=WarmEngine(limits=Limits(cell_s=1)))
     assert (failed.ename, failed.evalue) == (
         "CellTimeout",
         "the cell was ended: it took longer than 1 s",

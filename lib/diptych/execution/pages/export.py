@@ -17,7 +17,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from diptych.execution.declaration import comments
+from diptych.execution.declaration import comments, plain_python
 from diptych.execution.pages.sanitize import Fitter, plain, terminal
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -42,7 +42,7 @@ LABELS = {
     "host": "Machine",
     "cost": "Cost, USD",
 }
-HIDDEN = ("ended", "name", "cache")
+HIDDEN = ("title", "path", "evaluated", "repository", "cwd", "ended", "name", "cache")
 
 
 @dataclass
@@ -350,7 +350,7 @@ def _length(output: Mapping) -> int:
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
     """Read a parameters cell: name, type, value used, default (where another) and help."""
     notes, parameters = comments(source), []
-    for node in ast.parse(source).body:
+    for node in ast.parse(plain_python(source)).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
