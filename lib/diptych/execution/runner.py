@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from diptych import __version__
 from diptych.base import environment as host
 from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
@@ -353,7 +352,7 @@ def _provenance(prepared: PreparedRun) -> dict:
         "path": str(prepared.notebook.absolute()),
         "git": f"{commit}-dirty" if commit and repository["changed"] else commit,
         "repository": repository,
-        "diptych": __version__,
+        "diptych": host.version_of("diptych"),
     }
 
 
