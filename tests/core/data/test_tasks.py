@@ -238,7 +238,7 @@ def test_what_was_left_out_is_known_after_loading_and_reported(tmp_path):
     message = report.table.set_index("check").loc["left out"]
     assert message["status"] == "warn"
     assert "'nothing'" in message["found"]
-    assert list(again.guesses["guessed"]) == ["separator", "header"]
+    assert list(again.guesses["guessed"]) == ["separator", "header", "column 'nothing'"]
 
 
 def labelled_table(folder, labels, **columns):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.core.data.column import CellError, Column, TypedColumns
-from diptych.core.data.facts import Conventions, LeftOutError
+from diptych.core.data.facts import Conventions, KindError, LeftOutError
 from diptych.core.data.typing import infer, infer_column, label_column
 
 GAPS = ["", " ", "NA", "n/a", "NaN", "null", "None", "-", "?"]
@@ -284,8 +284,8 @@ def test_a_kind_can_be_asked_for():
     frame = pd.DataFrame({"grade": strings(["1", "2", "3"] * 5), "id": strings(range(15))})
     asked = Conventions(kinds={"grade": "category", "id": "number"})
     assert kinds(frame, conventions=asked) == {"grade": "category", "id": "number"}
-    typed = infer(frame, Conventions(kinds={"grade": "time"}))
-    assert "cannot be" in typed.left_out["grade"] or "no seconds" in typed.left_out["grade"]
+    with pytest.raises(KindError, match=r"column 'grade': .*no seconds"):
+        infer(frame, Conventions(kinds={"grade": "time"}))
     with pytest.raises(ValueError, match="'date' is no kind; take one of number"):
         infer(frame, Conventions(kinds={"grade": "date"}))
 
@@ -501,3 +501,117 @@ def test_codes_that_look_like_numbers_are_said():
     notes = infer(pd.DataFrame({"part": parts, "size": sizes})).notes
     assert list(notes) == ["part"]
     assert "'5E3' is read as the number 5000" in notes["part"][0]
+
+
+def column_of(name, values, **settled):
+    """The column, its notes, and its values as training reads them (and service, likewise)."""
+    raw = strings(values)
+    column, notes = infer_column(raw, name, Conventions(**settled))
+    assert_read_alike(column, raw)
+    return column, " ".join(notes), plain(column.read_series(raw))
+
+
+@pytest.mark.parametrize("name", ["zip", "ZIP Code", "plz", "billing_postcode", "country_code"])
+def test_digits_that_a_name_calls_a_code_are_categories(name):
+    column, notes, values = column_of(name, ["90210", "10115", "90210", None] * 5)
+    assert (column.kind, values[0], values[3]) == ("category", "90210", None)
+    assert "kept as a code, by the column's name" in notes
+    assert column.read_value(90210) == "90210"  # from JSON
+    kind, _, values = column_of(name, ["90210", "10115"], kinds={name: "number"})
+    assert (kind.kind, values) == ("number", [90210.0, 10115.0])
+
+
+def test_codes_with_zeros_stay_codes_beside_a_word():
+    values = [f"{x:05d}" for x in range(1000, 12000, 400)] * 2 + ["unknown"]
+    assert column_of("area", values)[0].kind == "category"
+
+
+def test_telephone_numbers_are_left_out():
+    with pytest.raises(LeftOutError, match="a code, by its name, and hardly repeats"):
+        column_of("phone", range(5551000, 5552000, 20))
+
+
+@pytest.mark.parametrize("name", ["time", "ts", "epoch", "when_at"])
+def test_whole_numbers_of_a_time_are_no_years(name):
+    column, notes, values = column_of(name, [1500, 1730, 2000, 2299])
+    assert (column.kind, values[0]) == ("number", 1500.0)
+    assert "not as years" in notes
+    assert column_of(name, [1730, 2000], kinds={name: "time"})[0].kind == "time"
+
+
+def test_whole_numbers_of_a_date_are_years():
+    column, notes, values = column_of("date", [2019, 2020, 2021])
+    assert (column.kind, values[1]) == ("time", 1577836800 * 10**6)
+    assert "times are like 2026" in notes
+
+
+def test_fractions_beside_percent():
+    _, notes, values = column_of("rate", ["5%", "0.05", "12.5 %", "0.4", "1"])
+    assert values == [0.05, 0.05, 0.125, 0.4, 1.0]
+    assert "'5%' is read as 0.05" in notes
+    assert "percent=number" in notes
+    _, _, values = column_of("rate", ["5%", "0.05", "12.5 %"], percent="number")
+    assert values == [5.0, 0.05, 12.5]
+
+
+def test_percent_beside_larger_numbers_stays_as_written():
+    _, notes, values = column_of("rate", ["5%", "7", "0.5"])
+    assert values == [5.0, 7.0, 0.5]
+    assert "percent=fraction" in notes
+    assert column_of("rate", ["5%", "7%"], percent="fraction")[2] == [0.05, 0.07]
+
+
+def test_minus_behind_the_number():
+    _, notes, values = column_of("amount", ["12,50-", "3,25", "1.200,00-", "7,10- €"])
+    assert values == [-12.5, 3.25, -1200.0, -7.1]
+    assert "'12,50-' is read as -12.5" in notes
+    assert column_of("price", ["12.-", "12.50", "3.--"])[2] == [12.0, 12.5, 3.0]  # francs
+    assert column_of("grade", ["2-", "2+", "1-"])[0].kind == "category"
+
+
+def test_digits_grouped_as_in_india():
+    _, notes, values = column_of(
+        "income", ["1,23,456", "12,34,567.50", "45,000", "999", "-2,00,000"]
+    )
+    assert values == [123456.0, 1234567.5, 45000.0, 999.0, -200000.0]
+    assert "as in India (such as" in notes
+
+
+def test_letters_for_thousands_and_millions():
+    _, notes, values = column_of("installs", ["20K", "3M", "1.5B", "$2.5k", "700", "1.2 M"])
+    assert values == [20e3, 3e6, 1.5e9, 2.5e3, 700.0, 1.2e6]
+    assert "'20K' is read as 20,000" in notes
+    column, notes, _ = column_of("screen", ["4K", "8K", "4K"])
+    assert column.kind == "category"
+    assert "are names here, not thousands" in notes
+    assert column_of("screen", ["4K", "8K"], kinds={"screen": "number"})[2] == [4e3, 8e3]
+    column, _ = infer_column(strings(["1.5", "2"]), "size")
+    with pytest.raises(CellError, match="'3K' is no number"):  # training saw no letter
+        column.read_value("3K")
+
+
+def test_days_that_are_none_are_named():
+    values = ["30/02/2024", "31/04/2024", "15/01/2024", "30/02/2023"] * 3
+    column, notes, _ = column_of("visit", values)
+    assert column.kind == "category"
+    assert "9 of 12 values are written as dates but name no day (such as '30/02/2024')" in notes
+    good = ["15/01/2024", "16/01/2024", "30/02/2024"] * 4
+    column, notes, values = column_of("visit", good, kinds={"visit": "time"})
+    assert (column.kind, values[2]) == ("time", None)
+    assert "'30/02/2024' in 4 rows: read as missing" in notes
+
+
+def test_what_a_requested_number_does_not_read_is_missing_and_said():
+    _, notes, values = column_of(
+        "price", ["1,5", "2,5", "n.v.", "3-4"], decimal=",", kinds={"price": "number"}
+    )
+    assert values == [1.5, 2.5, None, None]
+    assert "'3-4', 'n.v.' in 2 rows: read as missing" in notes
+
+
+def test_a_zone_of_the_file():
+    _, notes, values = column_of("seen", ["2024-01-01 12:00", "2024-07-01 12:00"],
+                                      zone="Europe/Berlin")  # fmt: skip
+    hours = [x // (3600 * 10**6) % 24 for x in values]
+    assert hours == [11, 10]
+    assert "in Europe/Berlin where no zone is written" in notes

@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from diptych.core.data.numerals import INFINITE, bare, number_pattern
+from diptych.core.data.numerals import INFINITE, POWERS, Token, bare, number_pattern
 from diptych.core.data.times import PLAIN, TimeFormat, native_times, plain_moments, series
 
 if TYPE_CHECKING:  # an endpoint reads values without pandas
@@ -53,6 +53,10 @@ class Column:
         Marks within numbers.
     sign : str
         Around every number, such as ``"%"`` or ``"$"``; numbers stay as written (5 % is 5).
+    fraction : bool
+        Whether 5 % is 0.05 instead, as where ``0.05`` stands beside ``5%``.
+    letters : bool
+        Whether K, M and B after a number stand for thousands, millions and billions.
     forms : tuple of str
         The values of a category as they are kept; others that differ from one of them only in
         case and spaces are read as it.
@@ -68,6 +72,8 @@ class Column:
     sign: str = ""
     forms: tuple[str, ...] = ()
     time: TimeFormat | None = None
+    fraction: bool = False
+    letters: bool = False
 
     def read_value(self, value):
         """Read one value of a request or a row.
@@ -185,20 +191,27 @@ class Column:
         if isinstance(value, str):
             if value.casefold() in INFINITE:
                 return None
-            token, sign = bare(value)
-            fits = number_pattern(self.decimal, self.thousands).fullmatch(token)
-            if not fits or sign not in ("", self.sign):
+            token = bare(value)
+            fits = number_pattern(self.decimal, self.thousands).fullmatch(token.number)
+            if not fits or token.sign not in ("", self.sign) or (token.letter and not self.letters):
                 raise self._error(value, self._wanted())
-            token = token.replace(self.thousands, "") if self.thousands else token
-            token = token.replace(self.decimal, ".")
-            whole = re.fullmatch(r"([+-]?\d{1,400})(\.0*)?", token)
-            value = int(whole[1]) if whole else float(token)
+            value = self._of_token(token)
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._error(value, self._wanted())
         if isinstance(value, int) and abs(value) > EXACT:
             raise self._error(value, "a whole number is read exactly up to 2^53")
         value = float(value)
         return value if abs(value) < INFINITY and value not in self._stand_ins else None
+
+    def _of_token(self, token: Token) -> int | float:
+        digits = token.number.replace(self.thousands, "") if self.thousands else token.number
+        digits = digits.replace(self.decimal, ".")
+        power = POWERS[token.letter] - 2 * (self.fraction and token.sign == "%")
+        if power:  # an exponent of its own is rare
+            exact = "e" not in digits.casefold()
+            return float(f"{digits}e{power}") if exact else float(digits) * 10.0**power
+        whole = re.fullmatch(r"([+-]?\d{1,400})(\.0*)?", digits)
+        return int(whole[1]) if whole else float(digits)
 
     def _wanted(self) -> str:
         example = "1234" + self.decimal + "5"

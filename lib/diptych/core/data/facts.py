@@ -19,6 +19,10 @@ class LeftOutError(ValueError):
     """A column is of no use to a model; the message is the reason."""
 
 
+class KindError(ValueError):
+    """A column cannot be of the kind that the user asks for; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class Conventions:
     """What the user settles for a whole file; what is left open is decided from the values.
@@ -33,6 +37,8 @@ class Conventions:
         ``"dmy"`` or ``"mdy"`` for dates such as 1/2/2023; "" decides by the column.
     zone : str
         Of times that name none.
+    percent : str
+        ``"fraction"`` reads 5% as 0.05, ``"number"`` as 5; "" decides by the column.
     kinds : dict of str to str
         The kind of a column by its name in the file, such as ``{"zip": "category"}``.
     """
@@ -41,6 +47,7 @@ class Conventions:
     missing: tuple[str, ...] = MISSING
     order: str = ""
     zone: str = "UTC"
+    percent: str = ""
     kinds: dict[str, str] = field(default_factory=dict)
 
 

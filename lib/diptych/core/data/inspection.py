@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from diptych.core.data import leaks, readers, schema, splits, stratify, typing
+from diptych.core.data import guesses, leaks, readers, schema, splits, stratify, typing
 from diptych.core.data.column import NUMBER, TEXT, TIME, Column
 from diptych.core.data.sources import DataError
 from diptych.core.data.tasks import OwnRows
@@ -81,15 +81,16 @@ def inspect_file(own: OwnRows) -> Inspection:
         rows = own.interpret(raw)
     except DataError as error:
         result.problem = str(error)
-        typed = typing.infer(raw.frame, own.conventions(raw), exclude=[own.label_column])
+        typed = typing.infer(raw.frame, replace(own.conventions(raw), kinds={}), [own.label_column])
         result.columns = _records(columns_table(typed.read(raw.frame), typed.columns))
         result.left_out = typed.left_out
         return result
+    result.guesses += _records(readers.guess_table(guesses.of_rows(rows)))
     result.columns = _records(columns_table(rows.frame, rows.columns))
     result.left_out = rows.typed.left_out
     result.classes = {str(k): int(n) for k, n in rows.frame["label"].value_counts().items()}
-    left_out = {f"column {name!r} was left out: {why}" for name, why in result.left_out.items()}
-    result.warnings += [note for note in rows.notes if note not in left_out]
+    guessed = {*rows.typed.sentences()}  # they are among the guesses
+    result.warnings += [note for note in rows.notes if note not in guessed]
     result.warnings += _warnings(rows)
     return result
 
@@ -155,7 +156,8 @@ def _with_roles(own: OwnRows, frame: pd.DataFrame) -> tuple[OwnRows, list[str]]:
         remarks.append(f"{absent}; {guess!r} may be the label" if guess else absent)
         own = replace(own, label_column=guess or own.label_column)
     others = [name for name in frame if name not in (own.label_column, "id", "slice", "split")]
-    typed = typing.infer(frame[others], own.conventions())
+    known = {name: kind for name, kind in own.conventions().kinds.items() if name in others}
+    typed = schema.typed_columns(frame[others], replace(own.conventions(), kinds=known), ())
     features = [column for column in typed.columns if column.kind != TIME]
     if own.text_column not in frame:
         alone = len(features) == 1 and features[0].kind == TEXT
@@ -210,7 +212,7 @@ def _records(table: pd.DataFrame) -> list[dict]:
 def as_text(result: Inspection) -> str:
     """Return an inspection as plain text, in sections."""
     sections = [f"{result.place}: {result.rows:,} rows"]
-    sections.append(_section("Guessed", result.guesses))
+    sections.append(_guessed(result.guesses))
     sections.append(_section("Columns", result.columns))
     if result.left_out:
         lines = [f"  {name!r}: {why}" for name, why in result.left_out.items()]
@@ -227,6 +229,15 @@ def as_text(result: Inspection) -> str:
         sections.append(f"Problem\n  {result.problem}")
     sections.append(f"Next\n  {result.command}")
     return "\n\n".join(filter(None, sections))
+
+
+def _guessed(records: list[dict]) -> str:
+    lines = []
+    for record in records:
+        lines.append(f"  {record['guessed']}: {record['value']} ({record['because']})")
+        if record["to override"]:
+            lines.append(f"      otherwise: {record['to override']}")
+    return "\n".join(["Guessed (otherwise: what --read-options takes)", *lines]) if lines else ""
 
 
 def _section(title: str, records: list[dict]) -> str:

@@ -5,7 +5,7 @@ Canonical rows are what every stage reads: ``id``, ``time`` (UTC or null), the f
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from diptych.core.data import splits, stratify, typing
 from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, TRUTH, Column, TypedColumns
-from diptych.core.data.facts import Conventions, LeftOutError
+from diptych.core.data.facts import Conventions, KindError, LeftOutError
 from diptych.core.data.sources import DataError
 from diptych.core.data.times import TimeError, read_times
 from diptych.core.evaluation.graders import REFERENCE
@@ -147,6 +147,7 @@ def interpret(
     }
     _refuse_twice(chosen)
     notes: list[str] = []
+    _refuse_kinds(conventions.kinds, raw, label_column, time_column)
     is_text = _has_text(raw, text_column)
     label, labels = _labels(raw, label_column, conventions, notes)
     raw, labels = _complete(raw, labels, chosen if is_text else chosen | {"text_column": ""}, notes)
@@ -161,7 +162,7 @@ def interpret(
         kind, features, typed = "text", ["text"], TypedColumns([])
         frame["text"] = _texts(raw, text_column, parts, notes)
     else:
-        typed = typing.infer(raw, conventions, exclude=parts)
+        typed = typed_columns(raw, conventions, parts)
         _refuse_features(typed, raw, text_column)
         kind, features = "table", [column.name for column in typed.columns]
         notes += typed.sentences()
@@ -171,6 +172,43 @@ def interpret(
     frame.insert(0, "id", _ids(raw, frame, features, notes))
     groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
     return Rows(frame, kind, features, notes, typed, label, groups, named)
+
+
+def typed_columns(
+    raw: pd.DataFrame, conventions: Conventions, exclude: Iterable[str]
+) -> TypedColumns:
+    """Return what `typing.infer` does.
+
+    Raises
+    ------
+    DataError
+        If a column cannot be of the kind that `conventions` asks for.
+    """
+    try:
+        return typing.infer(raw, conventions, exclude=exclude)
+    except KindError as error:
+        raise DataError(f"read_options: kinds: {error}; give another kind, or drop.") from error
+
+
+def _refuse_kinds(kinds: dict[str, str], raw: pd.DataFrame, label: str, time: str) -> None:
+    """Refuse kinds of columns that are not there, or that a parameter settles otherwise."""
+    for name, kind in kinds.items():
+        if name not in raw:
+            near = difflib.get_close_matches(name, list(raw.columns), n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise DataError(
+                f"read_options: kinds: there is no column {name!r}; {_listed(raw)}{hint}"
+            )
+        if name == label and kind in (NUMBER, TIME):
+            raise DataError(
+                f"read_options: kinds: {name!r} is the label, whose values are classes, so it "
+                f"cannot be {kind}; leave it out of kinds."
+            )
+        if name == time and kind != TIME:
+            raise DataError(
+                f"read_options: kinds: {name!r} is the time_column, so it cannot be {kind}; leave "
+                "it out of kinds, or set time_column to ''."
+            )
 
 
 def _refuse_twice(chosen: dict[str, str]) -> None:

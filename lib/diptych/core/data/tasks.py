@@ -19,7 +19,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from diptych.core.data import generators, readers, schema, sources, splits, stratify, versions
+from diptych.core.data import (
+    generators,
+    guesses,
+    readers,
+    schema,
+    sources,
+    splits,
+    stratify,
+    versions,
+)
 from diptych.core.data.column import Column
 from diptych.core.data.facts import Conventions
 from diptych.core.data.generators import summaries, support, tables
@@ -347,7 +356,11 @@ class OwnRows:
 
     def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
         """Return what the user and the file settle about numbers, gaps and dates."""
-        settled = {"order": self.options.get("dates", "")}
+        options = self.options
+        settled = {"order": options.get("dates", ""), "percent": options.get("percent", "")}
+        settled["zone"] = options.get("zone", "UTC")
+        kinds = readers.kinds_of(options)
+        settled["kinds"] = {name: kind for name, kind in kinds.items() if kind != readers.DROP}
         words = self.options.get("missing", "")
         decimal = self.options.get("decimal", raw.conventions.decimal if raw else "")
         if "decimal" in self.options or decimal == ",":  # a point may be no more than the default
@@ -394,7 +407,7 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
         describe(rows.features, rows.columns)
         frame, assignment = assigned(seed)
         task.notes[:] = [*raw.notes, *rows.notes, *assignment.notes]
-        task.guesses = raw.guessed()
+        task.guesses = readers.guess_table([*raw.guesses, *guesses.of_rows(rows)])
         return frame.copy(deep=False)
 
     task.rows = load

@@ -8,7 +8,7 @@ note.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,26 @@ from diptych.core.data.column import (
     plain,
     spelling,
 )  # fmt: skip
-from diptych.core.data.facts import Conventions, Facts, LeftOutError, is_strings
-from diptych.core.data.numerals import INFINITE, bare, choose_marks, fitting
-from diptych.core.data.times import NUMERIC, TimeError, TimeFormat, decide, far_times, series
+from diptych.core.data.facts import Conventions, Facts, KindError, LeftOutError, is_strings
+from diptych.core.data.numerals import (
+    INFINITE,
+    MARKS,
+    Token,
+    bare,
+    choose_marks,
+    fitting,
+    is_below,
+    number_pattern,
+)
+from diptych.core.data.times import (
+    LAYOUTS,
+    NUMERIC,
+    TimeError,
+    TimeFormat,
+    decide,
+    far_times,
+    series,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +71,15 @@ ID_NAME = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|index|rownum|row_number))$|[a-z](Id|ID)$|^Unnamed: \d+$"
 )
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+CODE_NAME = re.compile(
+    r"(?i)(^|[\W_])(zip|zip5|plz|postleitzahl|post(al)?[\W_]?code|postcode|zipcode|code|fips|naics|"
+    r"ean|gtin|isbn|upc|phone|telephone|telefon|mobile)$"
+)
+DATE_NAME = re.compile(r"(?i)(^|[\W_])(date|day|when)$")  # whole numbers may be years
 TIME_NAME = re.compile(r"(?i)(^|[\W_])(date|time|timestamp|datetime|day|when|epoch|at|ts)$")
+YEARS = (1500, 2299)  # whole numbers that a column of times could mean as years
+FEW_LETTERS = 5  # different numbers from which K, M and B multiply: 4K and 8K are names
+READABLE = 0.5  # share of values that must read as the kind that was asked for
 STAND_INS = frozenset((-1, -9, -99, -999, -9999, -99999, 999, 9999, 99999, 999999))
 
 
@@ -75,6 +100,11 @@ def infer(
     -------
     TypedColumns
         Constant and empty columns, ids, lists and objects are left out, each with a reason.
+
+    Raises
+    ------
+    KindError
+        If a column cannot be of the kind that `conventions` asks for.
     """
     conventions = conventions or Conventions()
     names = [name for name in raw.columns if name not in set(exclude)]
@@ -88,6 +118,8 @@ def infer(
         except LeftOutError as reason:
             left_out[str(name)] = str(reason)
             continue
+        except KindError as error:
+            raise KindError(f"column {str(name)!r}: {error}") from error
         taken.add(column.name.casefold())
         columns.append(column)
         if remarks:
@@ -107,6 +139,8 @@ def infer_column(
     ------
     LeftOutError
         With the reason, if a model can learn nothing from it.
+    KindError
+        If it cannot be of the kind that `conventions` asks for.
     """
     conventions = conventions or Conventions()
     name = identifier(original, taken)
@@ -116,7 +150,10 @@ def infer_column(
     facts = Facts.of(values, original, conventions, numbers=wanted in ("", NUMBER))
     _refuse(facts, bool(wanted))
     makers = [MAKERS[wanted]] if wanted else list(MAKERS.values())
-    if not wanted and facts.native != "number" and TIME_NAME.search(original):
+    if not wanted and _is_named_code(facts):
+        facts = Facts.of(values, original, conventions, numbers=False)
+        makers = [_as_code]
+    elif not wanted and facts.native != "number" and TIME_NAME.search(original):
         makers.insert(0, _as_time)  # numbers under such a name may be seconds since 1970
     for make in makers:
         reading = make(facts, conventions, bool(wanted))
@@ -124,7 +161,7 @@ def infer_column(
             settings, notes = reading
             column = Column(name, original, missing=facts.missing, **settings)
             return column, facts.notes() + notes
-    raise LeftOutError(f"it cannot be read as {wanted}, as asked ({facts.example})")
+    raise KindError(f"it cannot be read as {wanted}, as kinds asks ({facts.example})")
 
 
 def label_column(
@@ -191,8 +228,10 @@ def _mean_words(facts: Facts) -> float:
 
 
 def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
-    if facts.native:
-        return ({"kind": BOOLEAN}, []) if facts.native == "boolean" else None
+    if facts.native == "boolean":
+        return {"kind": BOOLEAN}, []
+    if facts.native and not (requested and set(facts.values) <= {0, 1}):
+        return None
     words = {x.casefold() for x in facts.texts}
     allowed = words <= TRUTH.keys()
     paired = any(words & pair for pair in PAIRS)
@@ -210,29 +249,98 @@ def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
     ]
 
 
+def _is_named_code(facts: Facts) -> bool:
+    """Whether whole numbers are codes by the column's name, such as post codes."""
+    whole = re.compile(r"\d+(\.0+)?")
+    return bool(CODE_NAME.search(facts.original)) and all(map(whole.fullmatch, facts.strings))
+
+
+def _as_code(facts: Facts, conventions: Conventions, requested: bool):
+    """Keep digits as categories; those that hardly repeat, as telephone numbers, are left out."""
+    if len(facts.values) >= 0.95 * facts.present >= FEW_TEXTS:
+        raise LeftOutError(f"it is a code, by its name, and hardly repeats ({facts.example})")
+    settings, notes = _category(facts, conventions, True)
+    if not _is_code(facts.texts):  # else the notes say so
+        notes.insert(0, "digits are kept as a code, by the column's name")
+    return settings, notes
+
+
 def _as_number(facts: Facts, conventions: Conventions, requested: bool):
     if facts.native in ("number", "whole"):
         if facts.native == "whole" and max(map(abs, facts.values)) > EXACT:
             return None
         notes = _infinite(facts) + _stand_ins(facts.values, facts.counts)
-        return {"kind": NUMBER}, notes + _narrowed(facts.values)
-    reading = None if facts.native else _reads(facts, conventions)
-    if not reading or (_is_code(facts.strings) and not requested):
+        return {"kind": NUMBER}, notes + _narrowed(facts.values) + _year_note(facts, requested)
+    reading = None if facts.native else _reads(facts, conventions, requested)
+    if not reading:
         return None
     marks, odd, notes = reading
-    signs = Counter(bare(x)[1] for x in facts.strings if x not in odd)
+    tokens = {x: bare(x) for x in facts.strings if x not in odd}
+    if not requested and (_is_code(tokens) or _is_name(tokens)):
+        return None
+    signs = Counter(token.sign for token in tokens.values())
     if len(signs.keys() - {""}) > 1:  # dollars beside euros, or beside percent, are no one number
         return None
     sign = next(filter(None, signs), "")
     settings = {"kind": NUMBER, "decimal": marks[0], "thousands": marks[1], "sign": sign}
+    settings["letters"] = any(token.letter for token in tokens.values())
     column = Column("", facts.original, missing=facts.missing, **settings)
+    settings["fraction"], sign_notes = _percent(column, tokens, signs, conventions)
+    column = replace(column, fraction=settings["fraction"])
     try:
         numbers = [None if x in odd else column.read_value(x) for x in facts.strings]
     except CellError:  # too large to be exact
         return None
-    notes = [*notes, *_sign_note(sign, signs), *_odd_note(facts, odd), *_infinite(facts)]
-    notes += _power_note(facts.strings)
+    notes = [*notes, *sign_notes, *_odd_note(facts, odd), *_infinite(facts)]
+    notes += _written_notes(column, tokens)
     return settings, notes + _stand_ins(numbers, facts.counts)
+
+
+def _year_note(facts: Facts, requested: bool) -> list[str]:
+    low, high = YEARS
+    years = TIME_NAME.search(facts.original) and all(low <= x <= high for x in facts.values)
+    return ["whole numbers are read as numbers, not as years"] if years and not requested else []
+
+
+def _is_name(tokens: dict[str, Token]) -> bool:
+    """Whether letters after few different numbers are no thousands, as in 4K and 8K."""
+    return 0 < len(tokens) < FEW_LETTERS and any(token.letter for token in tokens.values())
+
+
+def _percent(
+    column: Column, tokens: dict[str, Token], signs: Counter, conventions: Conventions
+) -> tuple[bool, list[str]]:
+    """Decide whether 5% is 0.05, as where 0.05 stands beside it, and say what became of signs."""
+    sign = column.sign
+    if sign != "%" or not signs[""]:
+        return sign == "%" and conventions.percent == "fraction", _sign_note(sign, signs)
+    sizes = {True: [], False: []}
+    for text, token in tokens.items():
+        sizes[token.sign == "%"].append(abs(column.read_value(text) or 0))
+    if conventions.percent:
+        fraction = conventions.percent == "fraction"
+    else:
+        fraction = max(sizes[False]) <= 1 < max(sizes[True])
+    if not fraction:
+        return False, _sign_note(sign, signs)
+    example = next(x for x, token in tokens.items() if token.sign)
+    return True, [
+        f"{example!r} is read as {replace(column, fraction=True).read_value(example):g}, for "
+        f"{signs['']:,} different values stand beside it without a sign; to read it as written: "
+        "read_options percent=number"
+    ]
+
+
+def _written_notes(column: Column, tokens: dict[str, Token]) -> list[str]:
+    """Say what is read of numbers that could be something else."""
+    notes = _power_note(list(tokens))
+    letter = next((x for x, token in tokens.items() if token.letter), "")
+    below = next((x for x in tokens if is_below(x)), "")
+    if letter:
+        notes.append(f"{letter!r} is read as {column.read_value(letter):,.0f}")
+    if below:
+        notes.append(f"{below!r} is read as {column.read_value(below):g}")
+    return notes
 
 
 def _power_note(strings: list[str]) -> list[str]:
@@ -262,6 +370,8 @@ def _narrowed(numbers: list) -> list[str]:
 
 def _sign_note(sign: str, signs: Counter) -> list[str]:
     mixed = f", {signs['']:,} different values without it too" if signs[""] else ""
+    if mixed and sign == "%":
+        mixed += " (if those are fractions: read_options percent=fraction)"
     return [f"{sign} is taken off the numbers, which stay as written{mixed}"] if sign else []
 
 
@@ -271,7 +381,8 @@ def _odd_note(facts: Facts, odd: set[str]) -> list[str]:
         return []
     rows = sum(c for x, c in zip(facts.strings, facts.counts, strict=True) if x in odd)
     facts.missing = (*facts.missing, *sorted({x.casefold() for x in odd}))
-    return [f"{', '.join(map(repr, sorted(odd)))} in {rows:,} rows: read as missing"]
+    shown = ", ".join(map(repr, sorted(odd)[:ODD_WORDS])) + ", ..." * (len(odd) > ODD_WORDS)
+    return [f"{shown} in {rows:,} rows: read as missing"]
 
 
 def _infinite(facts: Facts) -> list[str]:
@@ -286,12 +397,14 @@ def _infinite(facts: Facts) -> list[str]:
     return [f"infinite numbers in {rows:,} rows: read as missing"] if rows else []
 
 
-def _reads(facts: Facts, conventions: Conventions):
+def _reads(facts: Facts, conventions: Conventions, requested: bool = False):
     """Return the marks that read all values (bar a few odd words), those words, and notes."""
-    first = [bare(x)[0] for x in facts.strings[:FEW_VALUES] if re.search(r"\d", x)]
+    if requested:
+        return _reads_most(facts, conventions)
+    first = [bare(x).number for x in facts.strings[:FEW_VALUES] if re.search(r"\d", x)]
     if not fitting(first):  # most columns that are no numbers show it at once
         return None
-    tokens = {x: bare(x)[0] for x in facts.strings if x.casefold() not in INFINITE}
+    tokens = {x: bare(x).number for x in facts.strings if x.casefold() not in INFINITE}
     distinct = set(tokens.values())
     if not distinct:
         return None
@@ -309,6 +422,27 @@ def _reads(facts: Facts, conventions: Conventions):
     return marks, odd, notes
 
 
+def _reads_most(facts: Facts, conventions: Conventions):
+    """Return the marks that read most values, those that they do not read, and notes.
+
+    None if they read fewer than `READABLE` of the rows.
+    """
+    tokens = {x: bare(x).number for x in facts.strings if x.casefold() not in INFINITE}
+    unread = {
+        marks: {x for x, token in tokens.items() if not number_pattern(*marks).fullmatch(token)}
+        for marks in MARKS
+    }
+    fewest = min(map(len, unread.values()), default=0)
+    candidates = [marks for marks in MARKS if len(unread[marks]) == fewest]
+    odd = unread[candidates[0]]
+    count = sum(c for x, c in zip(facts.strings, facts.counts, strict=True) if x in odd)
+    if not tokens or count > READABLE * facts.present:
+        return None
+    digits = list({token for x, token in tokens.items() if x not in odd})
+    marks, notes = choose_marks(candidates, digits, conventions.decimal)
+    return marks, unread[marks], notes
+
+
 def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> str:
     """Return the decimal mark that columns with one reading only show; "" if they show none.
 
@@ -320,7 +454,7 @@ def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> st
             facts = Facts.of(values.drop_duplicates().head(5_000), "", conventions)
         except LeftOutError:
             continue
-        tokens = [bare(x)[0] for x in facts.strings]
+        tokens = [bare(x).number for x in facts.strings]
         marks = {x[0] for x in fitting(tokens)} if tokens else set()
         if len(marks) == 1:
             shown[marks.pop()] += 1
@@ -329,10 +463,10 @@ def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> st
     return next(iter(shown))
 
 
-def _is_code(texts: list[str]) -> bool:
+def _is_code(texts: Collection[str]) -> bool:
     """Whether digits are a code, such as a post code: some begin with 0."""
-    zeros = sum(bool(re.fullmatch(r"0\d+", x)) for x in texts)
-    return zeros > 0 and all(re.fullmatch(r"\d+", x) for x in texts)
+    zeros = any(re.fullmatch(r"0\d+", x) for x in texts)
+    return zeros and all(re.fullmatch(r"\d+", x) for x in texts)
 
 
 def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
@@ -365,17 +499,38 @@ def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: boo
         form, notes = decide(facts.values, conventions.order, conventions.zone)
     except TimeError as error:
         if requested and not quiet:
-            raise LeftOutError(str(error)) from error
+            raise KindError(str(error)) from error
         return None
     if form.layout in NUMERIC and not named:
         return None
+    if form.layout == "year" and not requested and not DATE_NAME.search(facts.original):
+        return None
     moments = form.parse_all(facts.values)
-    if None in moments or (not named and _is_version(form, facts.strings)):
+    if requested and not quiet:
+        notes += _odd_note(facts, _odd_times(facts, moments))
+    elif None in moments or (not named and _is_version(form, facts.strings)):
         return None
     import numpy as np
 
-    times = series(moments, np.repeat(np.arange(len(moments)), facts.counts), None)
+    known = [(x, n) for x, n in zip(moments, facts.counts, strict=True) if x is not None]
+    codes = np.repeat(np.arange(len(known)), [n for _, n in known])
+    times = series([x for x, _ in known], codes, None)
     return {"kind": TIME, "time": form}, notes + far_times(times)
+
+
+def _odd_times(facts: Facts, moments: list[int | None]) -> set[str]:
+    """Return values that are no times, where a column of times was asked for.
+
+    Raises
+    ------
+    KindError
+        If more than half of the rows are none.
+    """
+    odd = [at for at, moment in enumerate(moments) if moment is None]
+    if sum(facts.counts[at] for at in odd) > READABLE * facts.present:
+        shown = facts.strings[odd[0]][:30]
+        raise KindError(f"it cannot be read as time, as kinds asks: {shown!r} is none")
+    return {facts.strings[at] for at in odd}
 
 
 def _is_version(form: TimeFormat, strings: list[str]) -> bool:
@@ -400,7 +555,9 @@ def _nearly_numbers(facts: Facts) -> list[str]:
     """Say what keeps a column from being one of numbers where most of its values are some."""
     if facts.native or not facts.values:
         return []
-    others = [i for i, x in enumerate(facts.strings) if not fitting([bare(x)[0]])]
+    others = [i for i, x in enumerate(facts.strings) if not fitting([bare(x).number])]
+    if not others and any(bare(x).letter for x in facts.strings):
+        return [f"values such as {facts.strings[0]!r} are names here, not thousands or millions"]
     return _nearly(facts, others, "numbers")
 
 
@@ -413,7 +570,15 @@ def _nearly_times(facts: Facts, conventions: Conventions) -> list[str]:
     if facts.native or form.layout in NUMERIC:
         return []
     others = [i for i, x in enumerate(facts.values) if form.parse(x) is None]
-    return _nearly(facts, others, "times")
+    formed = [i for i in others if LAYOUTS[form.layout].fullmatch(facts.strings[i])]
+    if (notes := _nearly(facts, others, "times")) or not formed or len(formed) < len(others):
+        return notes
+    rows = sum(facts.counts[i] for i in formed)
+    return [
+        f"{rows:,} of {facts.present:,} values are written as dates but name no day (such as "
+        f"{facts.strings[formed[0]]!r}), so all are categories; correct those, or read them as "
+        f"missing: read_options {kind_option(facts.original, TIME)}"
+    ]
 
 
 def _nearly(facts: Facts, others: list[int], what: str) -> list[str]:
@@ -424,7 +589,8 @@ def _nearly(facts: Facts, others: list[int], what: str) -> list[str]:
     shown = ", ".join(repr(facts.strings[i]) for i in others[:3])
     return [
         f"{facts.present - rows:,} of {facts.present:,} values are {what}, but not {shown}, so all "
-        "are categories; correct those, or name them: read_options missing=..."
+        "are categories; correct those, or read them as missing: read_options "
+        + kind_option(facts.original, NUMBER if what == "numbers" else TIME)
     ]
 
 
@@ -476,3 +642,9 @@ def identifier(name: str, taken: Iterable[str] = ()) -> str:
         count += 1
         unique = f"{base}_{count}"
     return unique
+
+
+def kind_option(original: str, kind: str) -> str:
+    """Return what to give as `read_options` so that a column is of a kind."""
+    option = f"kinds={original}:{kind}"
+    return f'"{option}"' if re.search(r"\s", original) else option

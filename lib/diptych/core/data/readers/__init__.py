@@ -5,15 +5,18 @@ which a user corrects a guess.
 """
 
 from diptych.core.data.readers.formats import SUFFIXES, read_table, resolve, shown, stem
-from diptych.core.data.readers.options import OPTIONS, parse_options
-from diptych.core.data.readers.table import Conventions, Guess, RawTable
+from diptych.core.data.readers.options import DROP, OPTIONS, kinds_of, parse_options
+from diptych.core.data.readers.table import Conventions, Guess, RawTable, guess_table
 
 __all__ = [
+    "DROP",
     "OPTIONS",
     "SUFFIXES",
     "Conventions",
     "Guess",
     "RawTable",
+    "guess_table",
+    "kinds_of",
     "parse_options",
     "read_table",
     "resolve",

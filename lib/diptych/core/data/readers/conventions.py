@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from diptych.core.data.numerals import INDIAN
 from diptych.core.data.readers.table import MISSING, Conventions, Guess
 
 CURRENCY = r"(?:[$€£¥₹₽₩₺¢]|R\$|US\$|CHF|EUR|USD|GBP|JPY|kr\.?|zł|Kč|Fr\.)"
@@ -21,12 +22,13 @@ MINUS = "[+\u2212-]"
 SPACE = "[ \u00a0\u202f\u2009]"
 GROUPED = r"[0-9]{1,3}(?:%s[0-9]{3})+"
 CORE = (
-    rf"(?:{GROUPED % '[.,]'}(?:[.,][0-9]+)?|{GROUPED % APOSTROPHE}(?:[.,][0-9]+)?"
+    rf"(?:{INDIAN}(?:[.][0-9]+)?"
+    rf"|{GROUPED % '[.,]'}(?:[.,][0-9]+)?|{GROUPED % APOSTROPHE}(?:[.,][0-9]+)?"
     rf"|{GROUPED % SPACE}(?:[.,][0-9]+)?|[0-9]+(?:[.,][0-9]*)?"
     r"|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 )
 BEFORE = rf"^\s*\(?{MINUS}?\s*(?:{CURRENCY}\s*)?{MINUS}?"
-AFTER = rf"\s*(?:%|{CURRENCY})?\s*\)?\s*$"
+AFTER = rf"-?\s*(?:%|{CURRENCY})?\s*\)?\s*$"
 NUMBER = BEFORE + CORE + AFTER
 LIKELY = 0.8  # of a column's values must look like numbers before it says how they are written
 SAMPLE = 2000  # values looked at to tell whether a column holds numbers
@@ -37,7 +39,7 @@ WORDS = (
 # What can be read in one way only, and what in two.
 FORMS = {
     (",", "."): rf"{GROUPED % '[.]'},[0-9]+|{GROUPED % '[.]'}(?:[.][0-9]{{3}})",
-    (".", ","): rf"{GROUPED % ','}[.][0-9]+|{GROUPED % ','}(?:,[0-9]{{3}})",
+    (".", ","): rf"{GROUPED % ','}[.][0-9]+|{GROUPED % ','}(?:,[0-9]{{3}})|{INDIAN}(?:[.][0-9]+)?",
     (",", " "): rf"{GROUPED % SPACE},[0-9]+",
     (".", " "): rf"{GROUPED % SPACE}[.][0-9]+",
     (",", "'"): rf"{GROUPED % APOSTROPHE},[0-9]+",

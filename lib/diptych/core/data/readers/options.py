@@ -3,8 +3,11 @@
 import codecs
 import difflib
 import re
+from collections.abc import Mapping
 
+from diptych.core.data.column import KINDS
 from diptych.core.data.sources import DataError
+from diptych.core.data.times import TimeError, zone_of
 
 OPTIONS = {
     "separator": "what stands between fields: , ; | tab or space",
@@ -17,6 +20,10 @@ OPTIONS = {
     "skip_rows": "how many lines stand above the table",
     "totals": "keep or drop: a last row of totals",
     "dates": "dmy, mdy or ymd: what stands first in dates such as 1/2/2026 or 26-02-01",
+    "zone": "the time zone of times that name none, such as Europe/Berlin or +02:00",
+    "percent": "number or fraction: whether 5% is 5 or 0.05",
+    "kinds": "what columns are, such as zip:category,paid:boolean; a kind is number, category, "
+    "text, boolean, time or drop",
     "missing": "words for missing values, separated by commas",
     "leave_out": "columns not to read, separated by commas",
     "table": "the table of a database",
@@ -38,8 +45,12 @@ ALLOWED = {
     "header": ("yes", "no"),
     "dates": ("dmy", "mdy", "ymd"),
     "totals": ("keep", "drop"),
+    "percent": ("number", "fraction"),
 }
+DROP = "drop"
+KIND = re.compile(rf"\s*(.+?)\s*:\s*({'|'.join((*KINDS, DROP))})\s*(?:,|$)")
 TOKEN = re.compile(r"""\s*([A-Za-z_]+)=("[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|\S*)""")
+QUOTED = re.compile(r"""\s*(?:"([A-Za-z_]+=[^"]*)"|'([A-Za-z_]+=[^']*)')(?=\s|$)""")
 
 
 def parse_options(text: str) -> dict[str, str]:
@@ -58,6 +69,12 @@ def parse_options(text: str) -> dict[str, str]:
     """
     options, at = {}, 0
     while text[at:].strip():
+        if quoted := QUOTED.match(text, at):  # "kinds=post code:category"
+            name, _, value = (quoted[1] or quoted[2]).partition("=")
+            at = quoted.end()
+            _refuse_name(name, options)
+            options[name] = _value(name, value)
+            continue
         token = TOKEN.match(text, at)
         if not token:
             raise DataError(
@@ -77,7 +94,33 @@ def parse_options(text: str) -> dict[str, str]:
             f"read_options: decimal and thousands are both {options['decimal']!r}; "
             "change one of them."
         )
+    if drops := [name for name, kind in kinds_of(options).items() if kind == DROP]:
+        options["leave_out"] = ",".join(filter(None, [options.get("leave_out", ""), *drops]))
     return options
+
+
+def kinds_of(options: Mapping[str, str]) -> dict[str, str]:
+    """Return the kind of each column that ``kinds`` names, "drop" of those to leave out.
+
+    Raises
+    ------
+    DataError
+        If it is not written as ``column:kind``, or the kind is none.
+    """
+    kinds, text, at = {}, options.get("kinds", "").strip("{} "), 0
+    while at < len(text):
+        entry = KIND.match(text, at)
+        if not entry:
+            raise DataError(
+                f"read_options: kinds={text[at:]} cannot be; write column:kind, such as "
+                f"zip:category, where kind is one of {', '.join((*KINDS, DROP))}."
+            )
+        name = entry[1].strip("'\"")
+        if kinds.get(name, entry[2]) != entry[2]:
+            raise DataError(f"read_options: kinds names {name!r} twice; give it one kind.")
+        kinds[name] = entry[2]
+        at = entry.end()
+    return kinds
 
 
 def _refuse_name(name: str, options: dict[str, str]) -> None:
@@ -105,6 +148,13 @@ def _value(name: str, value: str) -> str:
             codecs.lookup(value)
         except (LookupError, UnicodeDecodeError):
             wrong = True
+    if name == "zone":
+        try:
+            zone_of(value)
+        except TimeError as error:
+            raise DataError(f"read_options: zone={value} cannot be; {error}.") from error
+    if name == "kinds":
+        kinds_of({"kinds": value})
     if wrong:
         raise DataError(f"read_options: {name}={value} cannot be; give {OPTIONS[name]}.")
     return value

@@ -1,6 +1,6 @@
 """What every reader takes and gives back."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -72,8 +72,13 @@ class RawTable:
 
     def guessed(self) -> pd.DataFrame:
         """Return the guesses as a table to show, one row each."""
-        rows = [(g.what, g.value, g.why, g.override) for g in self.guesses]
-        return pd.DataFrame(rows, columns=["guessed", "value", "because", "to override"])
+        return guess_table(self.guesses)
+
+
+def guess_table(guesses: Sequence[Guess]) -> pd.DataFrame:
+    """Return guesses as a table to show, one row each."""
+    rows = [(g.what, g.value, g.why, g.override) for g in guesses]
+    return pd.DataFrame(rows, columns=["guessed", "value", "because", "to override"])
 
 
 @dataclass(frozen=True)
