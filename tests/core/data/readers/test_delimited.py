@@ -258,6 +258,36 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(table, content, words):
     assert [word for word in words if word not in str(raised.value)] == []
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text", "sure"),
+    [
+        ("cp1251", "Москва", False),
+        ("cp1251", "Иван, Пётр", False),
+        ("koi8-r", "Красный Синий", False),
+        ("cp866", "Москва", False),
+        ("cp1253", "Αθήνα", False),
+        ("cp1255", "ירושלים", False),
+        ("cp1256", "القاهرة", False),
+        ("cp874", "กรุงเทพ", False),
+        ("cp932", "はい いいえ", False),
+        ("gb18030", "上海", False),
+        ("cp949", "서울", False),
+        ("cp1252", "Ærø", False),
+        ("cp1254", "Şişli, Çorum, ığdır, İstanbul", False),
+        ("cp1252", "Þú ert góður maður, ekki satt", True),
+        ("cp1251", "Хороший товар, быстрая доставка, всем советую", True),
+        ("cp949", "상품이 아주 좋고 배송도 빨라요", False),  # level 1 of GB 2312, too
+    ],
+)
+def test_an_encoding_is_guessed_from_few_words_and_doubt_is_said(table, encoding, text, sure):
+    raw = table(f'text,label\n"{text}",1\n"ok",0\n'.encode(encoding))
+    assert raw.frame["text"][0] == text
+    guess = guessed(raw, "encoding")
+    assert ("not sure" not in guess.why) == sure
+    assert guess.override.startswith("encoding=")
+    assert guess.override != f"encoding={guess.value}"
+
+
 def test_a_wrong_encoding_names_the_line(table):
     with pytest.raises(DataError, match="is not ascii: line 2"):
         table("a,b\nü,1\n", options="encoding=ascii")

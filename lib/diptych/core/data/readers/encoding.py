@@ -1,10 +1,11 @@
 """In which encoding a text is written.
 
 UTF-8 is tried by reading the text; UTF-16 and UTF-32 show by their mark or by their zero bytes. For
-any other text `charset_normalizer` decides between alphabets. It sees only the lines with non-ASCII
-bytes, because it calls a long English file with one accented word cp1250. It cannot choose between
-the Latin code pages, which all fit: of the cases tried it took every one for cp1250. There, cp1252
-holds, the default of Windows and of web browsers, unless it puts symbols inside words.
+any other text `alphabets` decides between alphabets, and `charset_normalizer` where it cannot. They
+see only the lines with non-ASCII bytes, because the latter calls a long English file with one
+accented word cp1250. It cannot choose between the Latin code pages, which all fit: of the cases
+tried it took every one for cp1250. There, cp1252 holds, the default of Windows and of web browsers,
+unless it puts symbols inside words.
 """
 
 import codecs
@@ -13,6 +14,7 @@ import re
 
 import charset_normalizer
 
+from diptych.core.data.readers.alphabets import FEW, alphabet_of
 from diptych.core.data.readers.table import Guess
 from diptych.core.data.sources import DataError
 
@@ -23,6 +25,11 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# what is most often meant instead, where a guess is wrong
+OTHERS = {"cp1252": "cp1250", "cp1250": "cp1254", "latin-1": "cp1252", "cp850": "cp437"} | {
+    "cp1251": "koi8-r", "koi8-r": "cp1251", "cp866": "cp1251", "cp932": "euc_jp",
+    "euc_jp": "cp932", "gb18030": "big5", "big5": "gb18030",
+}  # fmt: skip
 LATIN = ("cp1252", "cp1250", "latin-1", "cp850")
 SAMPLE = 2**16  # bytes of lines with other than ASCII that are looked at
 WORD = re.compile(r"[^\W\d_]+")
@@ -31,6 +38,7 @@ SYMBOLS = "\x80-\x9f\xa1-\xb6\xb8-\xbf\xd7\xf7\u2018\u201a-\u2022\u2026-\u203a\u
 SYMBOL_IN_WORD = re.compile(
     rf"(?<=[^\W\d_])[{SYMBOLS}](?=[^\W\d_])|[\x80-\x9f\xa5\xa6\xac\xaf\xb3\xb6\xb9](?=[^\W\d_])"
 )
+HIGH_WORD = re.compile(rb"(?<![A-Za-z\x80-\xff])[\x80-\xff]{2,}(?![A-Za-z\x80-\xff])")
 CONTROL = re.compile("[\0-\x08]")
 
 
@@ -114,31 +122,52 @@ def _without_mark(data: bytes) -> str:
 def _legacy(data: bytes, line: int) -> tuple[str, list[Guess]]:
     matches = re.finditer(rb"[^\n]*[\x80-\xff][^\n]*", data)
     lines = b"\n".join(match[0] for match in itertools.islice(matches, 2000))[:SAMPLE]
-    encoding = _of_lines(lines)
+    encoding, doubt = _of_lines(lines)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         encoding = "latin-1"
         text = data.decode(encoding)
+        doubt = "cp1252"
     words = re.findall(r"\S*[^\x00-\x7f]\S*", lines.decode(encoding, "replace"))
     shown = ", ".join(dict.fromkeys(word.strip("\"',;")[:30] for word in words[:3]))
-    return text, [_guess(encoding, f"line {line} is not UTF-8; read as {shown}")]
+    why = f"line {line} is not UTF-8; read as {shown}"
+    if doubt:
+        why += "; that is not sure, so check it"
+    other = doubt or OTHERS.get(encoding, "utf-8")
+    return text, [Guess("encoding", encoding, why, f"encoding={other}")]
 
 
-def _of_lines(lines: bytes) -> str:
+def _of_lines(lines: bytes) -> tuple[str, str]:
+    """Return the encoding of lines with other than ASCII, and another one if it may as well be."""
     latin = {name: _symbols_in_words(lines, name) for name in LATIN}
     best = min(latin, key=latin.get)  # the first of equals
     words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii() and len(w) > 1]
     foreign = sum(not re.search("[A-Za-z]", word) for word in words)
-    if 10 * latin[best] <= len(words) and (not words or 2 * foreign < len(words)):
-        return best
+    runs = [run.decode("latin-1") for run in HIGH_WORD.findall(lines)]
+    strange = 2 * sum(not run.isalpha() for run in runs) > len(runs)  # rare in a Latin language
+    latin_words = 10 * latin[best] <= len(words) and (not words or 2 * foreign < len(words))
+    if latin_words and not strange:
+        if best == "cp1252" and _is_turkish(lines.decode(best, "replace")):
+            return "cp1254", best
+        other = OTHERS[best]
+        same = lines.decode(best, "replace") == lines.decode(other, "replace")
+        return best, other if len(words) < FEW and not same else ""
+    if alphabet := alphabet_of(lines):
+        return alphabet.encoding, "" if alphabet.sure else alphabet.second
     for match in charset_normalizer.from_bytes(lines):
         names = {name.replace("_", "-") for name in match.could_be_from_charset}
         if match.encoding.startswith(("cp1250", "cp1252", "cp1254", "cp1257", "cp1258", "iso8859")):
             continue
         if not names & set(LATIN):
-            return match.encoding
-    return best
+            return match.encoding, best
+    return best, OTHERS[best]
+
+
+def _is_turkish(text: str) -> bool:
+    """Whether letters that only Icelandic has in cp1252, and Turkish in cp1254, are Turkish."""
+    text = text.casefold()
+    return sum(map(text.count, "ýþð")) > sum(map(text.count, "áéíóúæ"))
 
 
 def _symbols_in_words(lines: bytes, encoding: str) -> float:
