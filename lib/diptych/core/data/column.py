@@ -211,7 +211,10 @@ class Column:
             exact = "e" not in digits.casefold()
             return float(f"{digits}e{power}") if exact else float(digits) * 10.0**power
         whole = re.fullmatch(r"([+-]?\d{1,400})(\.0*)?", digits)
-        return int(whole[1]) if whole else float(digits)
+        value = float(digits)  # of 9007199254740994.0, which is a float that a file wrote
+        if whole and not (whole[2] and value == int(whole[1])):
+            return int(whole[1])
+        return value
 
     def _wanted(self) -> str:
         example = "1234" + self.decimal + "5"

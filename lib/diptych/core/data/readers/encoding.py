@@ -167,7 +167,7 @@ def _of_lines(lines: bytes) -> tuple[str, str]:
 def _is_turkish(text: str) -> bool:
     """Whether letters that only Icelandic has in cp1252, and Turkish in cp1254, are Turkish."""
     text = text.casefold()
-    return sum(map(text.count, "ýþð")) > sum(map(text.count, "áéíóúæ"))
+    return any(x in text for x in "ýþð") and not any(x in text for x in "áéíóúæ")
 
 
 def _symbols_in_words(lines: bytes, encoding: str) -> float:
