@@ -13,6 +13,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
 TORCH_OPTIONS ?=
 SCENARIOS ?=
+# options of JupyterLab
+ARGS ?=
 # the language model: its preset, and a CSV of real labelled sentences to test it on, if there is one
 PRESET ?= cpu
 SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
@@ -59,8 +61,8 @@ lint: setup  ## check style, and format of code and notebooks
 format: setup  ## fix what can be fixed
 	@$(IN_ROOT) $(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
-lab: setup  ## open the notebooks in JupyterLab
-	@$(IN_ROOT) $(PY) -m jupyterlab notebooks
+lab: setup  ## open the notebooks in JupyterLab (ARGS="--port 9000")
+	@$(IN_ROOT) exec $(PY) -m diptych lab $(ARGS)
 
 notebooks: setup  ## run every notebook in order, without cached runs, and store the outputs
 	@$(IN_ROOT) $(PY) -m diptych notebooks

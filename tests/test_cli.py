@@ -66,7 +66,7 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED []"
-    for command in ("run", "sweep", "why", "list", "report", "doctor", "serve"):
+    for command in ("run", "sweep", "why", "list", "report", "lab", "doctor", "serve"):
         assert f"\n  {command} " in done.stdout
 
 

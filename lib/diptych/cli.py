@@ -377,6 +377,18 @@ def notebooks(notebook, engine):
     refresh([find_notebook(name) for name in notebook] or None, engine=named(engine))
 
 
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def lab(options):
+    """Open the notebooks in JupyterLab, with warm kernels.
+
+    OPTIONS are JupyterLab's, such as --port 9000 or --no-browser; or the path of a notebook.
+    """
+    from diptych.execution.lab import start
+
+    start(options)
+
+
 @cli.command()
 def doctor():
     """Show what is installed, what is missing and what to do."""

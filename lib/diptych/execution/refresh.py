@@ -3,6 +3,7 @@
 Nothing is stored before every notebook has run, so the outputs in git always stem from one run.
 """
 
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,9 +14,14 @@ from diptych.base.progress import Bar, say
 from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import all_files, read_notebook, short_name
 
-KERNEL = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
 }
 
 
@@ -76,11 +82,16 @@ def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: boo
 
 
 def store(executed: Path, notebook: Path) -> None:
-    """Write an executed notebook with only what a reader needs, so that diffs stay small."""
+    """Write an executed notebook with only what a reader needs, so that diffs stay small.
+
+    Its metadata are those that JupyterLab writes, so opening and saving it changes nothing.
+    """
     nbformat = import_nbformat()
 
     nb = nbformat.read(executed, as_version=4)
-    nb.metadata = nbformat.from_dict(KERNEL)
+    version = nb.metadata.get("language_info", {}).get("version") or platform.python_version()
+    language = {**LANGUAGE, "version": version}
+    nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
     for number, cell in enumerate(nb.cells):
         cell.id = f"{notebook.stem}-{number:02d}"
         tags = cell.metadata.get("tags")
