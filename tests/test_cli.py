@@ -157,6 +157,18 @@ def test_a_file_is_inspected(diptych, home, tmp_path):
     assert (code, "there is no file" in err) == (1, True)
 
 
+def test_a_column_that_is_not_there_is_refused_before_a_kernel_starts(diptych, home, tmp_path):
+    (tmp_path / "my.csv").write_text("age,label\n" + "1,yes\n2,no\n" * 20)
+    task = f"task={tmp_path / 'my.csv'}"
+    code, out, err = diptych("run", "mlops/1_data", "-p", task, "-p", "label_column=labl")
+    assert (code, out) == (2, "")
+    assert err == (
+        "label_column: there is no column 'labl'; the columns are 'age', 'label'. Did you mean "
+        "'label'?\n"
+    )
+    assert not (home / "runs").exists()
+
+
 def test_serve_model_names_its_options_and_what_it_needs(diptych):
     code, out, _ = diptych("serve", "model", "--help")
     assert code == 0

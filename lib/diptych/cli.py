@@ -202,6 +202,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     order = scheduled.Order(**{name: options[name] for name in names})
     chosen = named(engine, kernel, limits)
     prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
+    _check_task(prepared)
     try:
         done = scheduled.deliver(prepared, order, chosen)
     except NotebookFailed as error:
@@ -212,6 +213,10 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
         click.echo(json.dumps(scheduled.summary(done), indent=1, ensure_ascii=False))
     else:
         click.echo(done.address or done.run.folder)
+        from diptych.reporting import after_run
+
+        for line in after_run.lines(done.run):
+            click.echo(line, err=True)
     if options["open_page"]:
         _open(done.run.folder / "notebook.html")
 
@@ -568,6 +573,20 @@ def _interrupt(*_) -> None:
         signal.raise_signal(signal.SIGINT)
     else:
         raise KeyboardInterrupt
+
+
+def _check_task(prepared) -> None:
+    """Find what is wrong with rows of one's own before a kernel starts."""
+    if not {"task", "label_column"} <= prepared.values.keys():
+        return
+    from diptych.base.errors import ParameterError
+    from diptych.core.data import precheck
+    from diptych.core.data.sources import DataError
+
+    try:
+        precheck.check(prepared.name, prepared.values)
+    except DataError as error:
+        raise ParameterError(str(error)) from error
 
 
 def _failure(error, traceback: bool) -> str:

@@ -272,7 +272,7 @@ def test_the_champion_of_own_rows_is_found_by_their_path(folder, tmp_path, monke
     assert champion_of("claims.csv", {"label_column": "paid"}) == version
     with pytest.raises(RegistryError, match=rf"3_release .* in service: .*{version.name}"):
         champion_of("claims.csv", {"label_column": "b"})
-    with pytest.raises(RegistryError, match=r"'other\.csv' has no champion"):
+    with pytest.raises(RegistryError, match=r"there is no file .*other\.csv"):
         champion_of("other.csv", {})
     other = released(folder, task="claims.csv", text_column="", label_column="b", seed=3)
     assert other.name.endswith("-seed3")

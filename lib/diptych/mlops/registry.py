@@ -54,6 +54,8 @@ def champion_of(task: str, columns: Mapping[str, str]) -> Version:
     RegistryError
         If there is none, or several; the message lists what there is.
     """
+    from diptych.core.data import sources
+
     names = ModelRegistry(task).names()
     fits = {task: {}} if task in names and not columns else _released(task, columns)
     champions = {name: ModelRegistry(name).champion() for name in fits if name in names}
@@ -67,6 +69,8 @@ def champion_of(task: str, columns: Mapping[str, str]) -> Version:
             f"take a model's name ({listed})"
         )
     in_service = [name for name in names if ModelRegistry(name).champion()]
+    if sources.looks_like_location(task) and (missing := sources.missing(task)):
+        raise RegistryError(missing)
     if refused := [name for name in fits if name in names]:
         why = (
             f"its model {refused[0]!r} was never promoted: the gate's table in {RELEASE} says why. "

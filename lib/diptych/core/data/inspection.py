@@ -131,7 +131,8 @@ def _reading(column: Column) -> str:
         return column.time.describe()
     parts = [f"decimal {column.decimal}" if column.decimal != "." else ""]
     parts += [f"thousands {column.thousands!r}" if column.thousands else ""]
-    parts += [f"without {column.sign}" if column.sign else ""]
+    sign = f"without {column.sign}" if column.sign else ""
+    parts += ["5% is 0.05" if column.fraction else sign, "K, M, B" if column.letters else ""]
     return ", ".join(filter(None, parts)) if column.kind == NUMBER else ""
 
 

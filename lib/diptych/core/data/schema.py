@@ -174,6 +174,29 @@ def interpret(
     return Rows(frame, kind, features, notes, typed, label, groups, named)
 
 
+def check_columns(
+    names: Sequence[str], text_column: str, label_column: str, time_column: str, group_column: str
+) -> None:
+    """Refuse parameters that name no column, or one column twice; see `interpret`.
+
+    Raises
+    ------
+    DataError
+        Naming the parameter, and a column that is near.
+    """
+    raw = pd.DataFrame(columns=list(names))
+    chosen = {
+        "label_column": label_column, "text_column": text_column, "time_column": time_column,
+        "group_column": group_column,
+    }  # fmt: skip
+    _refuse_twice(chosen)
+    if text_column == "text" and text_column not in raw:
+        chosen["text_column"] = ""
+    for parameter, name in chosen.items():
+        if name or parameter == "label_column":
+            _column(raw, parameter, name)
+
+
 def typed_columns(
     raw: pd.DataFrame, conventions: Conventions, exclude: Iterable[str]
 ) -> TypedColumns:

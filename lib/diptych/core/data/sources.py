@@ -127,6 +127,14 @@ def not_found(path: Path) -> str:
     return f"task: there is no file {path}. {hint}"
 
 
+def missing(location: str) -> str:
+    """Return the message for a path where there is nothing, "" for one that is there."""
+    if "://" in location or location.startswith("hf:"):
+        return ""
+    path = Path(resolve(location))
+    return "" if path.exists() else not_found(path)
+
+
 def _download(url: str) -> bytes:
     address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
     try:

@@ -352,7 +352,7 @@ class OwnRows:
 
     def read_raw(self) -> readers.RawTable:
         """Return the table as its file has it; raises as `readers.read_table` does."""
-        return readers.read_table(self.place, self.options, [x for x in self._columns if x])
+        return readers.read_table(self.place, self.options, self.named)
 
     def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
         """Return what the user and the file settle about numbers, gaps and dates."""
@@ -371,10 +371,16 @@ class OwnRows:
 
     def interpret(self, raw: readers.RawTable) -> schema.Rows:
         """Return the rows without their split; raises as `schema.interpret` does."""
-        return schema.interpret(raw.frame, *self._columns, self.conventions(raw))
+        return schema.interpret(raw.frame, *self.columns, self.conventions(raw))
 
     @property
-    def _columns(self) -> tuple[str, str, str, str]:
+    def named(self) -> list[str]:
+        """The columns that were named: a first row that holds one of them is the header."""
+        return [name for name in self.columns if name]
+
+    @property
+    def columns(self) -> tuple[str, str, str, str]:
+        """The columns of text, label, time and group; "" is none."""
         return self.text_column, self.label_column, self.time_column, self.group_column
 
 

@@ -326,8 +326,8 @@ def _percent(
     example = next(x for x, token in tokens.items() if token.sign)
     return True, [
         f"{example!r} is read as {replace(column, fraction=True).read_value(example):g}, for "
-        f"{signs['']:,} different values stand beside it without a sign; to read it as written: "
-        "read_options percent=number"
+        "numbers up to 1 stand beside it without a sign; to read it as written: read_options "
+        "percent=number"
     ]
 
 

@@ -4,7 +4,14 @@
 which a user corrects a guess.
 """
 
-from diptych.core.data.readers.formats import SUFFIXES, read_table, resolve, shown, stem
+from diptych.core.data.readers.formats import (
+    SUFFIXES,
+    columns_of_beginning,
+    read_table,
+    resolve,
+    shown,
+    stem,
+)
 from diptych.core.data.readers.options import DROP, OPTIONS, kinds_of, parse_options
 from diptych.core.data.readers.table import Conventions, Guess, RawTable, guess_table
 
@@ -15,6 +22,7 @@ __all__ = [
     "Conventions",
     "Guess",
     "RawTable",
+    "columns_of_beginning",
     "guess_table",
     "kinds_of",
     "parse_options",

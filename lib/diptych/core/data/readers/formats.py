@@ -4,6 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from diptych.core.data import sources
 from diptych.core.data.readers import delta, dvc, hub, parquet, sql
 from diptych.core.data.readers.delimited import read_delimited
@@ -108,6 +111,28 @@ def stem(location: str) -> str:
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
     return name or "data"
+
+
+def columns_of_beginning(
+    path: Path, options: Mapping[str, str], expected: Collection[str], size: int
+) -> list[str]:
+    """Return the names of a file's columns from its first `size` bytes; [] if they do not show."""
+    name = path.name.lower()
+    if name.endswith(parquet.SUFFIXES):
+        try:
+            return pa.parquet.read_schema(path).names
+        except (OSError, pa.ArrowException):
+            return []
+    if not name.endswith(TEXT):
+        return []
+    with path.open("rb") as stream:
+        data = stream.read(size)
+    whole_lines = data[: data.rfind(b"\n") + 1]
+    try:
+        raw = read_delimited(Source(whole_lines, name, str(path), options, expected))
+    except DataError:  # such as a quoted line break at the cut
+        return []
+    return list(raw.frame.columns)
 
 
 def _folder(location: str, place: str, options: Mapping[str, str]) -> RawTable | None:
