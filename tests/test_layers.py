@@ -28,7 +28,7 @@ WINGS = {
     "llmops": [
         "server", "client", "pretrain", "prompts", "evaluation", "hallucination finetuning", "*",
     ],
-    "reporting": ["format", "site", "scenario", "contrast"],
+    "reporting": ["format", "site after_run", "scenario", "contrast"],
 }  # fmt: skip
 OURS = re.compile(
     r"(?<![\w./-])diptych\.(?:base|execution|core|mlops|llmops|reporting|run|report)(?:\.[A-Za-z_]\w*)+"

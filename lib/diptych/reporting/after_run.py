@@ -1,5 +1,6 @@
 """What to say on the command line after a run: its figures, its warnings, what to type next."""
 
+import itertools
 import shlex
 from collections.abc import Mapping
 
@@ -49,18 +50,18 @@ def _next(run: Run) -> list[str]:
         return []
     task = _task(run)
     if stage == contract.RELEASE:
-        if not run.result.get("facts", {}).get("promoted"):
+        if not run.result.get("facts", {}).get(contract.WAS_PROMOTED.name):
             return ["the gate refused it: its table on the page says why"]
         if panel == contract.MLOPS:
             serve = shlex.join(["diptych", "serve", "model", "--task", task["task"]])
             return [f"passed the gate; serve it: {serve}", f"or try it: {_command(run)}"]
-    after = contract.STAGES.index(stage) + 1
-    return [f"next: {_command(run)}"] if after < len(contract.STAGES) else []
+    return [f"next: {_command(run)}"] if stage != contract.STAGES[-1] else []
 
 
 def _command(run: Run) -> str:
     panel, _, stage = run.notebook.rpartition("/")
-    words = ["diptych", "run", f"{panel}/{contract.STAGES[contract.STAGES.index(stage) + 1]}"]
+    following = dict(itertools.pairwise(contract.STAGES))[stage]
+    words = ["diptych", "run", f"{panel}/{following}"]
     for name, value in _task(run).items():
         words += ["-p", f"{name}={value}"]
     return shlex.join(words)
