@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 
 from diptych.core import contract
+from diptych.core.contract import WAS_PROMOTED
 from diptych.execution.runs import Run
 from diptych.reporting import format as written
 
@@ -50,7 +51,7 @@ def _next(run: Run) -> list[str]:
         return []
     task = _task(run)
     if stage == contract.RELEASE:
-        if not run.result.get("facts", {}).get(contract.WAS_PROMOTED.name):
+        if not run.result.get("facts", {}).get(WAS_PROMOTED.name):
             return ["the gate refused it: its table on the page says why"]
         if panel == contract.MLOPS:
             serve = shlex.join(["diptych", "serve", "model", "--task", task["task"]])

@@ -342,3 +342,15 @@ def test_every_family_keeps_to_the_protocols():
             encoder = models.new_encoder(family, kind)
             assert isinstance(encoder, Encoder), family
             assert kind != "text" or isinstance(inspect.getattr_static(encoder, "words"), property)
+
+
+@pytest.mark.parametrize("family", ["xgboost", "xgboost_linear", "logistic"])
+def test_a_text_without_a_known_word_gets_the_shares_of_training(family, tmp_path):
+    texts = ["good fine film", "great lovely book", "good great", "bad dull film"] * 6
+    labels = ["yes", "yes", "yes", "no"] * 6
+    model = models.fit(texts, labels, family=family, kind="text", features=["text"], parameters={})
+    model = models.load(model.save(tmp_path / "model"))
+    probabilities, has_basis = model.predict_with_basis(["", "Превосходно", "good", "dull !", "!"])
+    assert has_basis.tolist() == [False, False, True, True, False]
+    assert probabilities[~has_basis].tolist() == [[0.25, 0.75]] * 3
+    np.testing.assert_array_equal(model.predict_proba(["Превосходно", "good"])[0], [0.25, 0.75])

@@ -89,6 +89,22 @@ def test_an_answer_is_the_models_own_and_on_record(words, text_model):
     assert (log["latency_ms"] > 0).all()
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_text_without_a_known_word_is_named_and_gets_the_shares_of_training(words, form):
+    texts = ["Превосходно", "a good film", "?!", "zqx vjw"]
+    if form == "json":
+        status, answer, _ = call(words.url, body={"inputs": texts})
+    else:
+        body = "text\n" + "\n".join(texts)
+        headers = {"Content-Type": "text/csv; header=present"}
+        status, answer, _ = call(words.url, body=body.encode(), headers=headers)
+    assert status == 200
+    assert answer["no_basis"] == [0, 2, 3]
+    assert answer["probabilities"][0] == answer["probabilities"][2] == [0.5, 0.5]
+    assert max(answer["probabilities"][1]) > 0.5
+    assert "no_basis" not in call(words.url, body={"inputs": ["a gooood film"]})[1]
+
+
 ROWS = [[0.1, 0.7, -1.0], [2.0, None, 1.0]]
 NAMED = [dict(zip(["width", "height", "depth"], row, strict=True)) for row in ROWS]
 

@@ -13,6 +13,7 @@ import numpy as np
 from diptych.base.workspace import write_atomic
 
 TOKEN = re.compile(r"[\w']+|[!?]")
+GROUP = 4  # letters, with a space at a word's end, that say something without the whole word
 CACHED, LONG = 1 << 14, 32  # words in the cache; a word of LONG letters or more is not cached
 
 
@@ -106,6 +107,9 @@ class TextFeatures:
         self._columns = columns
         self._idf = [np.asarray(part, dtype=np.float32) for part in idf]
         self._scale = np.concatenate(self._idf)
+        tells = [bool(re.search(r"\w", term)) for term in columns[0]]
+        tells += [len(term) >= GROUP for part in columns[1:] for term in part]
+        self._tells = np.array(tells, dtype=bool)
         words, *letters = columns
         self._find = [_finder(terms, words)]
         self._find += [_cached(_finder(_cut, part, len(words))) for part in letters]
@@ -130,6 +134,15 @@ class TextFeatures:
         lengths = np.sqrt(np.bincount(row, weights=values * values))
         values = (values / lengths[row]).astype(np.float32)
         return csr_matrix((values, parts.indices, parts.indptr[::n]), shape=(len(texts), width))
+
+    def has_basis(self, matrix) -> np.ndarray:
+        """Return which rows of `transform` hold a known word, or part of one; shape (n,).
+
+        Of characters, groups of `GROUP` count: shorter ones occur in any text.
+        """
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        known = rows[self._tells[matrix.indices]]
+        return np.bincount(known, minlength=matrix.shape[0]) > 0
 
     @property
     def words(self) -> set[str]:

@@ -69,6 +69,9 @@ class Model:
         The canned answer of each class, where answers are texts.
     text_column : str
         What the file that texts came from calls their column.
+    prior : list of float
+        Share of each class in the train rows: the answer to a text of which no word is known. Of a
+        model saved before there was one, empty.
     """
 
     family: str
@@ -81,6 +84,7 @@ class Model:
     temperature: float = 1.0
     replies: dict[str, str] = field(default_factory=dict, repr=False)
     text_column: str = "text"
+    prior: list[float] = field(default_factory=list, repr=False)
 
     @property
     def columns(self) -> TypedColumns | None:
@@ -139,8 +143,24 @@ class Model:
         -------
         ndarray of float64, shape (n, len(classes))
         """
-        probabilities = self.estimator.predict_proba(self.encoder.transform(rows))
-        return rescale(probabilities, self.temperature)
+        return self.predict_with_basis(rows)[0]
+
+    def predict_with_basis(self, rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return class probabilities as `predict_proba` does, and which rows they rest on.
+
+        Returns
+        -------
+        probabilities : ndarray of float64, shape (n, len(classes))
+        has_basis : ndarray of bool, shape (n,)
+            False for a text of which the model knows no word; its probabilities are `prior`.
+        """
+        matrix = self.encoder.transform(rows)
+        probabilities = rescale(self.estimator.predict_proba(matrix), self.temperature)
+        if not self.prior or not isinstance(self.encoder, TextFeatures):
+            return probabilities, np.ones(len(probabilities), dtype=bool)
+        has_basis = self.encoder.has_basis(matrix)
+        probabilities[~has_basis] = self.prior
+        return probabilities, has_basis
 
     def predict(self, rows) -> np.ndarray:
         """Return the most probable label of each row, shape (n,)."""
@@ -203,6 +223,8 @@ class Model:
             card["typed"] = True
         if self.text_column != "text":
             card["text_column"] = self.text_column
+        if self.prior:
+            card["prior"] = self.prior
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
 
@@ -252,8 +274,11 @@ def fit(
     encoder = new_encoder(family, kind, columns)
     matrix = fit_encoder(encoder, rows)
     estimator = ESTIMATORS[family](**parameters, seed=seed)
-    estimator.fit(matrix, encode(labels, classes), len(classes))
-    return Model(family, kind, list(features), classes, parameters, encoder, estimator)
+    codes = encode(labels, classes)
+    estimator.fit(matrix, codes, len(classes))
+    shares = np.bincount(codes, minlength=len(classes)) / len(codes)
+    prior = shares.tolist() if isinstance(encoder, TextFeatures) else []
+    return Model(family, kind, list(features), classes, parameters, encoder, estimator, prior=prior)
 
 
 def _suitable(kind: str) -> tuple[str, ...]:
@@ -340,6 +365,7 @@ def _load(folder: Path) -> Model:
         **{name: card[name] for name in names},
         replies=card.get("replies", {}),
         text_column=card.get("text_column", "text"),
+        prior=card.get("prior", []),
         encoder=_encoder_class(card).load(folder),
         estimator=ESTIMATORS[card["family"]].load(folder),
     )

@@ -114,19 +114,19 @@ class Batcher:
             start = end
         return answers
 
-    def _predict(self, rows: list) -> list[tuple[str, list[float]]]:
-        """Return each row's class and probabilities."""
-        probabilities = self.model.predict_proba(self.model.inputs(rows))
+    def _predict(self, rows: list) -> list[tuple[str, list[float], bool]]:
+        """Return each row's class, its probabilities, and whether they rest on what it holds."""
+        probabilities, has_basis = self.model.predict_with_basis(self.model.inputs(rows))
         best = probabilities.argmax(axis=1).tolist()
         names = [self.model.classes[i] for i in best]
-        return list(zip(names, probabilities.tolist(), strict=True))
+        return list(zip(names, probabilities.tolist(), has_basis.tolist(), strict=True))
 
     def _record(self, batch: list[PendingRequest], predictions: list[tuple]) -> None:
         now, remaining, records = time.perf_counter(), iter(predictions), []
         for request in batch:
             latency = (now - request.began) * 1000
             for row, row_id in zip(request.rows, request.ids, strict=True):
-                prediction, probabilities = next(remaining)
+                prediction, probabilities, _ = next(remaining)
                 records.append(
                     {
                         "endpoint": self.endpoint,
@@ -142,15 +142,18 @@ class Batcher:
         self.ledger.log(records)
 
     def _answer(self, request: PendingRequest, predictions: list[tuple]) -> bytes:
-        labels = [label for label, _ in predictions]
+        labels = [label for label, _, _ in predictions]
         content = {
             "predictions": labels,
-            "probabilities": [probabilities for _, probabilities in predictions],
+            "probabilities": [probabilities for _, probabilities, _ in predictions],
             "classes": self.model.classes,
             "model": self.name,
         }
         if self.model.speaks:
             content["answers"] = self.model.answers(request.rows, labels)
+        unknown = [at for at, (_, _, has_basis) in enumerate(predictions) if not has_basis]
+        if unknown:  # their probabilities are the classes' shares in training
+            content["no_basis"] = unknown
         if request.ignored:
             content["ignored_columns"] = request.ignored
         return json.dumps(content).encode()
