@@ -5,6 +5,7 @@
 ``DIPTYCH_HOME``          the workspace; the user sets it, and the runner for the kernel
 ``DIPTYCH_ENGINE``        the engine to use where none is named; set as the workspace is
 ``DIPTYCH_LEDGER``        where calls are recorded, if not in the workspace; the user sets it
+``JPY_SESSION_NAME``      the notebook that a person works in; a Jupyter server sets it
 ========================  =========================================================================
 """
 
@@ -22,6 +23,11 @@ def run_folder() -> Path | None:
     """Return the folder of the run in progress, None where no runner started this process."""
     folder = os.environ.get("DIPTYCH_RUN")
     return Path(folder) if folder else None
+
+
+def in_live_notebook() -> bool:
+    """Return whether a person works in a notebook, rather than a runner or a test."""
+    return "JPY_SESSION_NAME" in os.environ and run_folder() is None
 
 
 def workspace_folder() -> Path | None:

@@ -35,8 +35,8 @@ def start(options: Sequence[str]) -> None:
     if as_root(options):
         print("This is root in a container, so JupyterLab is started with --allow-root.")
         options = ["--allow-root", *options]
-    os.environ |= environment(os.environ)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *defaults(), *options])
+    command = [sys.executable, "-m", "jupyterlab", *defaults(), *options]
+    os.execve(sys.executable, command, {**os.environ, **environment(os.environ)})
 
 
 def as_root(options: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from page import Page
 from diptych.core.plots import html as figures
 from diptych.core.plots import plots, style, svg
 from diptych.execution.pages.export import TEMPLATES
+from diptych.execution.pages.sanitize import Fitter
 
 DRAWING = """
 import numpy as np
@@ -77,21 +78,40 @@ print("found", json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> dict[str, dict]:
-    """What each ready-made plot displays in a shell of IPython."""
-    environment = {**os.environ, "IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))}
+def displayed(folder: Path, codes: dict[str, str], **variables) -> dict[str, dict]:
+    """Return what each piece of code displays in a shell of IPython, one output each."""
     done = subprocess.run(
         [sys.executable, "-c", SHELL],
-        input=json.dumps([DRAWING, PLOTS]),
-        env=environment,
+        input=json.dumps([DRAWING, codes]),
+        env={**os.environ, "IPYTHONDIR": str(folder), **variables},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    displayed = json.loads(done.stdout.rpartition("found ")[2])
-    assert {name: len(outputs) for name, outputs in displayed.items()} == dict.fromkeys(PLOTS, 1)
-    return {name: outputs[0] for name, outputs in displayed.items()}
+    outputs = json.loads(done.stdout.rpartition("found ")[2])
+    assert {name: len(each) for name, each in outputs.items()} == dict.fromkeys(codes, 1)
+    return {name: each[0] for name, each in outputs.items()}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> dict[str, dict]:
+    """What each ready-made plot displays."""
+    return displayed(tmp_path_factory.mktemp("ipython"), PLOTS)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory) -> dict[str, dict]:
+    """What tables display in a notebook that a person works in."""
+    codes = {
+        "mixed": """
+values = [1200.5, 7.25, np.nan, *range(1, 28)]
+names = [f"model {n}" for n in range(30)]
+plots.table(pd.DataFrame({"name": names, "value": values}), rows=20)
+""",
+        "long": 'plots.table(pd.DataFrame({"x": range(1_100)}), rows=10)',
+    }
+    folder = tmp_path_factory.mktemp("ipython")
+    return displayed(folder, codes, JPY_SESSION_NAME="a.ipynb")
 
 
 def curve(values=(1, 3, 2)):
@@ -298,6 +318,35 @@ def test_a_long_table_says_how_much_it_leaves_out():
     assert "and 1,090 more rows" in html
 
 
+def test_a_table_in_a_live_notebook_is_sorted_filtered_and_paged(chromium, tmp_path, live):
+    names, html = [f"model {n}" for n in range(30)], live["mixed"]["text/html"]
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{html}")
+    chromium.open(tmp_path / "page.html")
+    column = "[...document.querySelectorAll('tbody tr')].map(row => row.cells[{}].textContent)"
+    click = "void document.querySelectorAll('{}')[{}].click()"
+    assert chromium.evaluate(column.format(0)) == names[:20]
+    chromium.evaluate(click.format("button", 1))
+    assert chromium.evaluate(column.format(0)) == names[20:]
+    chromium.evaluate(click.format("th", 1))
+    assert chromium.evaluate(column.format(1))[:2] == ["1", "2"]
+    chromium.evaluate(click.format("th", 1))
+    assert chromium.evaluate(column.format(1))[:2] == ["1,200", "27"]
+    chromium.evaluate(click.format("button", 1))
+    assert chromium.evaluate(column.format(1))[-1] == "—"  # last in either order
+    write = "box = document.querySelector('input'); box.value = 'MODEL 2'; void box.oninput()"
+    chromium.evaluate(write)
+    assert len(chromium.evaluate(column.format(0))) == 11
+    assert "11 of 11" in chromium.evaluate("document.body.innerText")
+
+
+def test_a_long_table_reads_without_its_script_and_pages_leave_the_script_out(live):
+    page = Page(Fitter().output(live["long"]["text/html"]))
+    rows = [attributes for tag, attributes in page.tags if tag == "tr"]
+    assert ["hidden" in attributes for attributes in rows] == [False] * 11 + [True] * 490
+    assert "and 1,090 more rows" in page.text
+    assert "document" not in page.text
+
+
 def test_a_meaningful_index_is_a_column_and_a_row_number_is_not():
     frame = pd.DataFrame({"x": [1, 2]})
     assert cells_of(pd.concat([frame, frame])) == ["1", "2", "1", "2"]
@@ -313,5 +362,5 @@ def test_plots_know_nothing_of_the_lifecycle():
     for module in (plots, figures, svg):
         tree = ast.parse(Path(module.__file__).read_text())
         froms = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-        assert all(not name.startswith("diptych") or name == "diptych.core" or
-                   name.startswith("diptych.core.") for name in froms)  # fmt: skip
+        ours = {name.split(".")[1] for name in froms if name.startswith("diptych.")}
+        assert ours <= {"base", "core"}

@@ -1,16 +1,21 @@
 """How a figure or a table becomes HTML that any page can carry: small, escaped, the same each time.
 
-It uses no more than JupyterLab leaves in a notebook that is not trusted.
+It uses no more than JupyterLab leaves in a notebook that is not trusted; a table in a live one has
+a script, by which a reader sorts, filters and pages it.
 """
 
+import re
+from functools import cache
 from html import escape
 
 import numpy as np
 import pandas as pd
 
+from diptych.base import process_environment, workspace
 from diptych.core.plots.svg import image_html
 
 SCROLL = 'class="scroll" style="overflow-x:auto" role="group" tabindex="0"'
+LIVE = 500  # rows of a table that a reader can page through
 
 
 def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:
@@ -52,27 +57,48 @@ def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str =
 def table(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> None:
     """Display a frame as a table: escaped, rounded, numbers to the right.
 
+    In a notebook that a person works in, a click on a heading sorts it; a long one has a filter and
+    pages.
+
     Parameters
     ----------
     rows : int
         The first so many rows are shown; the rest is counted.
     """
-    _display(table_html(frame, caption, rows), frame.head(rows).to_string())
+    live = process_environment.in_live_notebook()
+    html = table_html(frame, caption, rows, hidden=LIVE if live else 0)
+    if live and len(frame) > 1:
+        html += f'<script class="of-table">{_script()}</script>'
+    _display(html, frame.head(rows).to_string())
 
 
-def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> str:
-    """Return what `table` displays."""
+@cache
+def _script() -> str:
+    file = workspace.PACKAGE / "assets" / "lab" / "table.js"
+    return re.sub(r"\n\s*|^//.*\n", "\n", file.read_text("utf-8"), flags=re.MULTILINE).strip()
+
+
+def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60, hidden: int = 0) -> str:
+    """Return what `table` displays, without its script.
+
+    Parameters
+    ----------
+    hidden : int
+        So many rows in all are there for a script to show.
+    """
     numbered = frame.index.names == [None] and pd.api.types.is_integer_dtype(frame.index)
     if not numbered:
         frame = frame.reset_index()
-    shown = frame.head(rows)
+    shown = frame.head(max(rows, hidden))
     columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
     head = "".join(
         f'<th scope="col"{side}>{escape(str(name))}</th>'
         for name, (side, _) in zip(frame.columns, columns, strict=True)
     )
     lines = (
-        "<tr>" + "".join(f"<td{side}>{texts[i]}</td>" for side, texts in columns) + "</tr>"
+        ("<tr>" if i < rows else "<tr hidden>")
+        + "".join(f"<td{side}>{texts[i]}</td>" for side, texts in columns)
+        + "</tr>"
         for i in range(len(shown))
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
@@ -137,6 +163,8 @@ def _numbers(values: pd.Series) -> list[str]:
 
 
 def _cell(value) -> str:
+    if hasattr(value, "_repr_html_"):  # such as the id of a run, which leads to its page
+        return value._repr_html_()
     if isinstance(value, float | np.floating):
         return NONE if np.isnan(value) else f"{value:.3f}"
     return NONE if value is None or value is pd.NaT or value is pd.NA else escape(str(value))

@@ -31,7 +31,7 @@ SVG_TAGS = _words(
 )
 # no style, script, title, textarea or the like: with svg allowed, they are how filters are fooled
 TAGS = {*TEXT_TAGS, *HEADINGS, *SVG_TAGS, *(tag.lower() for tag in SVG_TAGS)}
-ANYWHERE = {"class", "dir", "id", "lang", "role", "style", "tabindex"}
+ANYWHERE = {"class", "dir", "hidden", "id", "lang", "role", "style", "tabindex"}
 BY_TAG = {
     "details": {"open"},
     "img": {"alt", "height", "src", "width"},
@@ -63,6 +63,8 @@ PICTURE = re.compile(r"data:image/((png|jpeg|gif|webp|svg\+xml);base64|svg\+xml)
 NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
 STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 STYLE_END = re.compile(r"</style\s*>", re.IGNORECASE)
+# by which a reader of a live notebook sorts a table: core/plots/html.py
+TABLE_SCRIPT = re.compile(r'<script class="of-table">[^<]*</script>')
 PLACED = re.compile(r"\bid\s*=|href|aria-|headers|url\(", re.IGNORECASE)  # it needs names in a page
 REFERENCES = {"aria-labelledby", "aria-describedby", "aria-controls", "headers"}
 
@@ -96,7 +98,7 @@ class Fitter:
 
     def output(self, html: str) -> str:
         """Fit what a cell displayed: its headings stay below the sections of the prose."""
-        html = _without_styles(html)
+        html = _without_styles(TABLE_SCRIPT.sub("", html))
         if PLACED.search(html):
             return self._clean(html, _Output)
         return _clean_anywhere(html)  # a page is rendered again when it was too large
