@@ -120,7 +120,7 @@ def test_options_that_do_not_fit_are_refused(repository, options, message):
         ("sweep: {grid: {depth: 3}}", "depth: no values. Write a list"),
         ("sweep: {random: many}", "random = 'many': not int"),
         ("sweep: [1]", "sweep: no mapping"),
-        ("other: {a: 1}", "nested values"),
+        ("other: {a: 1}", "other = .*no such parameter"),
     ],
 )
 def test_a_bad_section_is_named(repository, section, message):
@@ -132,3 +132,65 @@ def test_every_problem_is_told_at_once(repository):
     with pytest.raises(ParameterError) as refused:
         plan_sweep(NAME, (), (), ["dept=1", "rate=7", "mode=slow"])
     assert len(refused.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('"a,b",c', ["a,b", "c"]),
+        ("'a,b' , c", ["a,b", "c"]),
+        ('"say ""hi""",x', ['say "hi"', "x"]),
+        ("a, b", ["a", "b"]),
+        ("a,", ["a", ""]),
+        ("[x],y", ["[x]", "y"]),
+    ],
+)
+def test_a_list_is_a_line_of_csv(repository, text, values):
+    assert plan_sweep(NAME, (), (), [f"task={text}"]).grid == {"task": values}
+
+
+def test_quotation_marks_that_do_not_close_are_refused(repository):
+    with pytest.raises(ParameterError, match="--grid task"):
+        plan_sweep(NAME, (), (), ['task="a,b'])
+
+
+def test_a_range_is_drawn_from_and_the_same_seed_draws_the_same(repository):
+    grid = ["rate=loguniform(1e-4, 1)", "depth=int(2,9)", "mode=fast,exact"]
+    plan = plan_sweep(NAME, (), (), grid, random=200)
+    points = plan.points()
+    assert points == plan_sweep(NAME, (), (), grid, random=200).points()
+    assert points != plan_sweep(NAME, (), (), grid, random=200, seed=1).points()
+    assert {point["depth"] for point in points} == set(range(2, 10))
+    assert {point["mode"] for point in points} == {"fast", "exact"}
+    rates = sorted(point["rate"] for point in points)
+    assert 1e-4 <= rates[0] < rates[-1] <= 1
+    assert sum(rate < 1e-2 for rate in rates) == pytest.approx(100, abs=35)  # half the logarithm
+    assert plan.varied == ["mode", "rate", "depth"]
+    assert plan.described()["rate"] == "loguniform(0.0001, 1)"
+
+
+@pytest.mark.parametrize(
+    ("grid", "random", "message"),
+    [
+        ("rate=uniform(0,1)", None, "drawn from. Say how often"),
+        ("rate=uniform(1,0)", 5, "do not rise"),
+        ("rate=loguniform(0,1)", 5, "has no logarithm"),
+        ("rate=uniform(0,7)", 5, "above the range"),
+        ("depth=uniform(0.5,1.5)", 5, "not a whole number"),
+        ("depth=int(1,x)", 5, '"x" is not a whole number'),
+        ("floor=1..999999999999", None, "999,999,999,999 points. Draw some"),
+        ("depth=1..999999999999", None, "above the range"),
+    ],
+)
+def test_a_range_that_cannot_be_tried_is_refused(repository, grid, random, message):
+    with pytest.raises(ParameterError, match=message):
+        plan_sweep(NAME, (), (), [grid], random=random)
+
+
+def test_a_huge_range_is_drawn_from_without_being_made(repository):
+    grid = ["floor=1..999999999999", "upstream=a,b"]
+    plan = plan_sweep(NAME, (), (), grid, random=3)
+    assert len({point["floor"] for point in plan.points()}) == 3
+    many = plan_sweep(NAME, (), (), ["floor=-1..9223372036854775000", "upstream=a,b"], random=3)
+    assert len(many.points()) == 3
+    assert plan.described()["floor"] == "1..999999999999"

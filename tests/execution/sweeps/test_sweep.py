@@ -67,11 +67,12 @@ def test_every_point_is_run_and_ranked(bowl):
     rows = table(result)
     assert [int(row["number"]) for row in rows] == list(range(10))
     assert rows[7] == {
-        "number": "7", "x": "3", "y": "0.5", "status": "ok", "value": "1.5", "low": "0.5",
-        "high": "2.5", "seconds": rows[7]["seconds"], "run": rows[7]["run"], "error": "",
+        "number": "7", "x": "3", "y": "0.5", "status": "ok", "depth": "1.5",
+        "depth_low": "0.5", "depth_high": "2.5", "seconds": rows[7]["seconds"], "run": rows[7]["run"],
+        "error": "",
     }  # fmt: skip
     stored = pyarrow.parquet.read_table(result.folder / "results.parquet").to_pylist()
-    assert [row["value"] for row in stored] == [float(row["value"]) for row in rows]
+    assert [row["depth"] for row in stored] == [float(row["depth"]) for row in rows]
     facts = json.loads((result.folder / "sweep.json").read_text())
     assert facts["best"]["x"] == 3
     assert facts["grid"] == {"x": [0, 1, 2, 3, 4], "y": [0.0, 0.5]}

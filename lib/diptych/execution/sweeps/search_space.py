@@ -7,6 +7,8 @@ They come from ``--grid name=a,b,c`` and from the section ``sweep`` of a paramet
       grid: {family: [logistic, xgboost], trials: [1, 5]}
       metric: calibration_error
       minimize: true
+
+A random search draws from ranges too: ``rate=loguniform(1e-4,1)``, ``depth=1..1000``.
 """
 
 import math
@@ -20,12 +22,22 @@ import yaml
 
 from diptych.base.errors import ParameterError
 from diptych.execution.notebooks import nearest
-from diptych.execution.parameters import Parameter, checked, display, load_section
+from diptych.execution.parameters import (
+    Overrides,
+    Parameter,
+    checked,
+    display,
+    load_section,
+    parse_override,
+)
 from diptych.execution.runner import PreparedRun, prepare
+from diptych.execution.sweeps import ranges
+from diptych.execution.sweeps.ranges import Range
 
 SECTION = "sweep"
 MOST = 100_000  # points of a grid that is tried whole
 SPAN = re.compile(r"\s*(-?\d+)\.\.(-?\d+)\s*")
+FIELD = re.compile(r"""\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^,]*))\s*(?:,|$)""")
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,9 @@ class SweepPlan:
     base : PreparedRun
         The notebook with what all points share.
     grid : dict
-        The values to try, by parameter.
+        The values to try, by parameter: a list, or a `range` of whole numbers.
+    ranges : dict of str to Range
+        What is drawn from continuously, by parameter.
     metric : str
         Name of the recorded value to compare points by; "" compares none.
     minimize : bool
@@ -57,19 +71,37 @@ class SweepPlan:
     random: int = 0
     halving: tuple[str, list] = ("", [])
     seed: int = 0
+    ranges: dict[str, Range] = field(default_factory=dict)
 
     @property
     def varied(self) -> list[str]:
         """The names of what differs from point to point."""
-        return [*self.grid, *filter(None, [self.halving[0]])]
+        return [*self.grid, *self.ranges, *filter(None, [self.halving[0]])]
 
     def points(self) -> list[dict]:
         """Return the points in order, or those drawn (random search: Bergstra and Bengio 2012)."""
         total = math.prod(map(len, self.grid.values()))
-        chosen = range(total)
-        if self.random and self.random < total:
-            chosen = random.Random(self.seed).sample(chosen, self.random)
+        rng = random.Random(self.seed)
+        if self.ranges:
+            drawn = [{name: r.draw(rng) for name, r in self.ranges.items()}
+                     for _ in range(self.random)]  # fmt: skip
+            return [self._point(rng.randrange(total)) | point for point in drawn]
+        if not self.random or self.random >= total:
+            return [self._point(number) for number in range(total)]
+        if total < 2**63:  # the most that `sample` takes
+            return [self._point(number) for number in rng.sample(range(total), self.random)]
+        chosen: dict[int, None] = {}
+        while len(chosen) < self.random:
+            chosen[rng.randrange(total)] = None
         return [self._point(number) for number in chosen]
+
+    def described(self) -> dict:
+        """Return the grid as plain JSON: a range in words, a list as it is."""
+        grid = {
+            name: f"{values[0]}..{values[-1]}" if isinstance(values, range) else values
+            for name, values in self.grid.items()
+        }
+        return grid | {name: str(each) for name, each in self.ranges.items()}
 
     def run_at(self, point: Mapping) -> PreparedRun:
         """Return the notebook with a point's values."""
@@ -98,7 +130,7 @@ class _Request:
 def plan_sweep(
     notebook: str | Path,
     files: Iterable[str | Path] = (),
-    overrides: Iterable[str] | Mapping[str, object] = (),
+    overrides: Overrides = (),
     grid: Iterable[str] | Mapping[str, list] = (),
     *,
     halving: str | Mapping[str, list] = "",
@@ -106,6 +138,7 @@ def plan_sweep(
     minimize: bool | None = None,
     random: int | None = None,
     seed: int | None = None,
+    cwd: str | Path | None = None,
 ) -> SweepPlan:
     """Check a sweep as far as that goes without a kernel.
 
@@ -118,6 +151,8 @@ def plan_sweep(
     halving : "name=a,b,c", or mapping of one name to a list
     metric, minimize, random, seed : optional
         As in `SweepPlan`; None takes what the files say.
+    cwd : optional
+        As `prepare` takes it.
 
     Raises
     ------
@@ -125,7 +160,7 @@ def plan_sweep(
         With every problem found.
     """
     files = tuple(files)
-    base = prepare(notebook, files, overrides, sections=(SECTION,))
+    base = prepare(notebook, files, overrides, sections=(SECTION,), cwd=cwd)
     declared = {parameter.name: parameter for parameter in base.declared}
     problems: list[str] = []
     options = {"metric": metric, "minimize": minimize, "random": random, "seed": seed}
@@ -135,19 +170,30 @@ def plan_sweep(
     if isinstance(halving, str):
         halving = [halving] if halving else []
     request.halving = _lists(halving, "--halving", declared, problems) or request.halving
+    drawn = ranges.take(request.grid, declared, problems)
     values = _values(request.grid, "grid", declared, problems)
     effort = _values(request.halving, "halving", declared, problems)
-    if not isinstance(overrides, Mapping):
-        fixed = {text.partition("=")[0].strip() for text in overrides}
-        problems += [f"{name}: fixed by -p and varied. Leave one out."
-                     for name in fixed & {*values, *effort}]  # fmt: skip
+    problems += _fixed(overrides, {*values, *effort, *drawn})
     problems += _refusals(request, values, effort, declared)
+    if not (drawn or request.grid or request.halving):
+        problems.append("grid: nothing to vary. Give --grid name=a,b,c or a file with `sweep:`.")
+    if drawn and not request.random:
+        problems.append(f"{', '.join(drawn)}: a range is drawn from. Say how often: --random 100.")
     if problems:
         raise ParameterError(problems)
     levels = next(iter(effort.items()), ("", []))
     return SweepPlan(
-        base, values, request.metric, request.minimize, request.random, levels, request.seed
+        base, values, request.metric, request.minimize, request.random, levels, request.seed, drawn
     )
+
+
+def _fixed(overrides: Overrides, varied: set[str]) -> list[str]:
+    """Return the problems of what is both given and varied."""
+    if isinstance(overrides, Mapping):
+        return []
+    names = {(each.partition("=")[0] if isinstance(each, str) else each[0]).strip()
+             for each in overrides}  # fmt: skip
+    return [f"{name}: fixed by -p and varied. Leave one out." for name in names & varied]
 
 
 def _from_files(files: tuple, problems: list[str]) -> _Request:
@@ -191,13 +237,48 @@ def _lists(texts, option: str, declared: Mapping[str, Parameter], problems: list
     return lists
 
 
-def _parsed(text: str, parameter: Parameter | None) -> list:
-    if parameter is not None and parameter.type == "str":
-        return [part.strip() for part in text.split(",")]
-    if parameter is not None and parameter.type == "int" and (span := SPAN.fullmatch(text)):
+def _parsed(text: str, parameter: Parameter | None) -> list | range | str:
+    """Return the values of a list as CSV has it; lists and mappings are written as in YAML."""
+    is_text = parameter is not None and parameter.annotation.is_text and parameter.typed
+    if ranges.is_range(text) and not is_text:
+        return text
+    whole = parameter is not None and (not parameter.typed or parameter.type == "int")
+    if whole and (span := SPAN.fullmatch(text)):
         low, high = map(int, span.groups())
-        return list(range(low, high + 1))
-    return yaml.safe_load(f"[{text}]")
+        return range(low, high + 1)
+    if re.search(r"[\[{]", text) and not is_text:
+        return yaml.safe_load(f"[{text}]")
+    return [_value(*field, parameter) for field in _fields(text)]
+
+
+def _fields(text: str) -> list[tuple[str, bool]]:
+    """Return the fields of a line of CSV, each with whether it stood in quotes.
+
+    Raises
+    ------
+    ValueError
+        If text follows a closing quotation mark.
+    """
+    fields, at = [], 0
+    while at < len(text) or not fields or text[at - 1] == ",":
+        match = FIELD.match(text, at)
+        if not match or (match[3] or "").lstrip()[:1] in ('"', "'"):
+            raise ValueError("quotation marks that do not close")
+        double, single, bare = match.groups()
+        if bare is None:
+            inner = double.replace('""', '"') if double is not None else single.replace("''", "'")
+            fields.append((inner, True))
+        else:
+            fields.append((bare.strip(), False))
+        at = match.end()
+        if at == len(text) and not match[0].endswith(","):
+            break
+    return fields
+
+
+def _value(text: str, quoted: bool, parameter: Parameter | None):
+    """Return what a field stands for: as of ``-p``, and text where it stood in quotes."""
+    return text if quoted else parse_override(text, parameter)
 
 
 def _values(
@@ -206,7 +287,10 @@ def _values(
     """Return the lists with every value checked against its parameter."""
     good = {}
     for name, values in grid.items():
-        if not isinstance(values, list) or not values:
+        if isinstance(values, range) and len(values) > MOST:
+            good[name] = _huge(name, values, part, declared, problems)
+            continue
+        if not isinstance(values, list | range) or not values:
             problems.append(f"{part}: {name}: no values. Write a list such as [1, 2].")
             continue
         good[name], seen = [], set()
@@ -222,11 +306,19 @@ def _values(
     return good
 
 
+def _huge(name: str, values: range, part: str, declared: Mapping, problems: list[str]) -> range:
+    """Return a long range of whole numbers as it is, its ends checked."""
+    for end in (values[0], values[-1]):
+        try:
+            checked(declared, name, end)
+        except ValueError as error:
+            problems.append(f"{part}: {name} = {display(name, end)}: {error}.")
+    return values
+
+
 def _refusals(request: _Request, values: dict, effort: dict, declared: Mapping) -> list[str]:
     """Return the problems of a sweep whose values are right one by one."""
     problems = []
-    if not request.grid and not request.halving:
-        problems.append("grid: nothing to vary. Give --grid name=a,b,c or a file with `sweep:`.")
     if request.random < 0:
         problems.append(f"random = {request.random}: below 0. Write how many points to draw.")
     total = math.prod(map(len, values.values()))
@@ -235,6 +327,7 @@ def _refusals(request: _Request, values: dict, effort: dict, declared: Mapping) 
     if len(request.halving) > 1:
         problems.append(f"halving: {', '.join(request.halving)}: give one parameter.")
     for name, levels in effort.items():
+        levels = list(levels[:MOST])
         number = name in declared and declared[name].type in ("int", "float")
         rising = number and levels == sorted(levels) and levels[0] > 0
         if name in values:

@@ -36,6 +36,8 @@ class Trial:
     status : {"ok", "linked", "failed"}
     value, low, high : float or None
         The metric and its interval.
+    recorded : dict
+        All that the run recorded, by name; an interval as ``name_low`` and ``name_high``.
     """
 
     number: int
@@ -47,14 +49,20 @@ class Trial:
     seconds: float | None = None
     run: str = ""
     error: str = ""
+    recorded: dict = field(default_factory=dict)
 
     def row(self) -> dict:
-        """Return the trial as a line of the results table."""
+        """Return the trial as a line of the results table: point, status, all it recorded."""
         shown = {
-            name: json.dumps(v) if isinstance(v, list) else v for name, v in self.point.items()
+            name: json.dumps(v) if isinstance(v, list | dict) else v
+            for name, v in self.point.items()
         }
-        rest = {name: value for name, value in vars(self).items() if name != "point"}
-        return {"number": rest.pop("number"), **shown, **rest}
+        rest = {"seconds": self.seconds, "run": self.run, "error": self.error}
+        first = {"number": self.number, **shown, "status": self.status}
+        taken = {*first, *rest}
+        figures = {f"recorded_{name}" if name in taken else name: value
+                   for name, value in self.recorded.items()}  # fmt: skip
+        return first | figures | rest
 
 
 @dataclass
@@ -141,7 +149,7 @@ def sweep(
 def write(result: Result) -> None:
     """Write the tables and what the sweep was."""
     result.folder.mkdir(parents=True, exist_ok=True)
-    rows = [trial.row() for trial in sorted(result.trials, key=lambda trial: trial.number)]
+    rows = _aligned([t.row() for t in sorted(result.trials, key=lambda trial: trial.number)])
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
@@ -153,7 +161,7 @@ def write(result: Result) -> None:
     facts = {
         "notebook": plan.base.shown,
         "parameters": plan.base.values,
-        "grid": plan.grid,
+        "grid": plan.described(),
         "metric": plan.metric,
         "minimize": plan.minimize,
         "random": plan.random,
@@ -167,13 +175,28 @@ def write(result: Result) -> None:
     workspace.write_atomic(result.folder / "sweep.json", text + "\n")
 
 
+def _aligned(rows: list[dict]) -> list[dict]:
+    """Return rows that have the same columns: what any recorded, before ``seconds``."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    last = ("seconds", "run", "error")
+    order = [name for name in names if name not in last] + list(last)
+    return [{name: row.get(name) for name in order} for row in rows]
+
+
 def _write_parquet(path: Path, rows: list[dict], redact: Callable[[str], str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
-    clean = [{k: redact(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    columns = {}
+    for name in rows[0]:
+        column = [row[name] for row in rows]
+        kinds = {type(value) for value in column if value is not None}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            column = [None if value is None else str(value) for value in column]
+        column = [redact(value) if isinstance(value, str) else value for value in column]
+        columns[name] = pa.array(column, pa.float64() if kinds == {int, float} else None)
     sink = pa.BufferOutputStream()
-    pa.parquet.write_table(pa.Table.from_pylist(clean), sink)
+    pa.parquet.write_table(pa.table(columns), sink)
     workspace.write_atomic(path, sink.getvalue().to_pybytes())
 
 
@@ -233,6 +256,7 @@ def _fill(trial: Trial, outcome: Outcome, metric: str) -> None:
     run, trial.error, trial.status = outcome.run, outcome.error, "failed"
     if run is not None:
         trial.run, trial.seconds = run.id, run.manifest.get("seconds")
+        trial.recorded = _figures(run.result.get("values"))
     if outcome.error:
         return
     trial.status = "linked" if run.linked else "ok"
@@ -251,6 +275,17 @@ def _fill(trial: Trial, outcome: Outcome, metric: str) -> None:
         return
     trial.value = value
     trial.low, trial.high = values[metric].get("low"), values[metric].get("high")
+
+
+def _figures(values) -> dict:
+    """Return all scalars that a run recorded, with the ends of their intervals."""
+    figures = {}
+    for name, entry in (values if isinstance(values, dict) else {}).items():
+        entry = entry if isinstance(entry, dict) else {"value": entry}
+        ends = {f"{name}_{end}": entry.get(end) for end in ("low", "high")}
+        scalars = {name: entry.get("value")} | {k: v for k, v in ends.items() if v is not None}
+        figures |= {k: v for k, v in scalars.items() if v is None or not isinstance(v, list | dict)}
+    return figures
 
 
 class _Display:
