@@ -287,6 +287,148 @@ def why(run):
     click.echo(entries.why(runs.named(run)))
 
 
+@cli.command()
+@click.argument("notebook", default="")
+@click.option("--task", default="", metavar="NAME", help="Only runs of this task.")
+@click.option(
+    "--where", multiple=True, metavar="NAME=VALUE", help="Only runs with this parameter or status."
+)
+@click.option("--figure", default="", metavar="NAME", help="The recorded value to show.")
+@click.option("--sort", default="", metavar="COLUMN", help="Sort by this column, the least first.")
+@click.option(
+    "--newest", default=20, show_default=True, type=click.IntRange(0), metavar="N",
+    help="At most N runs; 0 shows all.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+    help="Runs that --output put here.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@OPEN
+def runs(notebook, task, **options):
+    """Show the runs so far, newest first, of NOTEBOOK or all."""
+    from diptych.execution import run_list
+
+    where = [text.partition("=")[::2] for text in options["where"]]
+    chosen = run_list.Choice(notebook, task, options["figure"], tuple(where), options["sort"],
+                             options["newest"], options["output"])  # fmt: skip
+    frame = run_list.choose(chosen)
+    if options["as_json"]:
+        click.echo(frame.to_json(orient="records", date_format="iso", indent=1))
+    else:
+        click.echo(run_list.as_text(frame))
+    if options["open_page"]:
+        _open(run_list.page(list(frame["run"]), options["output"]))
+
+
+@cli.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(first, second, as_json):
+    """Compare two runs: figures, parameters, inputs, packages, code.
+
+    FIRST and SECOND are ids or folders of runs, or a notebook's name for its latest run.
+    """
+    from diptych.execution import comparison
+    from diptych.execution import runs as runs_
+
+    result = comparison.compare(runs_.named(first), runs_.named(second))
+    if as_json:
+        click.echo(json.dumps(comparison.as_json(result), indent=1, ensure_ascii=False))
+    else:
+        click.echo(comparison.as_text(result))
+
+
+@cli.command(cls=TwoWords)
+@click.argument("run")
+@VALUES
+@click.option("--check", is_flag=True, help="Only say what differs; exit code 1 if anything does.")
+@click.option("--as-it-was", is_flag=True, help="Run the code of RUN, not the notebook as it is.")
+@LIMITS
+@ENGINE
+@KERNEL
+@TRACEBACK
+def rerun(run, overrides, check, as_it_was, limits, engine, kernel):
+    """Run RUN again, say what it was made of that differs, and compare the figures.
+
+    RUN is a run's id or folder, or a notebook's name for its latest run.
+    """
+    from diptych.execution import comparison, runs
+    from diptych.execution import rerun as again
+    from diptych.execution.engine import named
+
+    before = runs.named(run)
+    changes = again.differences(before)
+    for change in changes or ["nothing that it was made of differs"]:
+        click.echo(f"differs: {change}" if changes else change)
+    if check:
+        return 1 if changes else 0
+    prepared = again.prepare_again(before, overrides, as_it_was)
+    after = again.rerun(prepared, named(engine, kernel, limits))
+    result = comparison.compare(before, after)
+    figures = len(result.figures)
+    for name, (old, new) in result.changed_figures.items():
+        click.echo(f"figure {name}: {old} -> {new}")
+    if figures and not result.changed_figures:
+        click.echo(f"all {figures} figures are the same")
+    click.echo(after.folder)
+    return 0
+
+
+@cli.command()
+@click.argument("notebook", default="")
+@click.option(
+    "--keep", type=click.IntRange(1), metavar="N",
+    help="Keep the newest N runs of each notebook with the same parameters.",
+)  # fmt: skip
+@click.option("--older-than", type=Seconds(), metavar="TIME", help="Only runs older than 30d, 12h.")
+@click.option("--yes", is_flag=True, help="Remove them; without it, they are only listed.")
+def prune(notebook, keep, older_than, yes):
+    """Remove old runs of NOTEBOOK or all, and what killed runs left.
+
+    Without --yes nothing is removed. The newest good run of a notebook, what a stable path leads
+    to, and what another run builds on always stay.
+    """
+    from diptych.execution import prune as pruning
+
+    if keep is None and older_than is None:
+        raise click.UsageError("Give --keep N, --older-than TIME, or both.")
+    plan = pruning.plan(keep or 0, older_than or 0, notebook)
+    for each in plan.runs:
+        click.echo(each.folder)
+    for folder in plan.leftovers:
+        click.echo(f"{folder} (left by a killed run)")
+    for run_id, reason in plan.protected.items():
+        click.echo(f"{run_id} stays: {reason}")
+    count = len(plan.runs) + len(plan.leftovers)
+    amount = f"{count} {'folder' if count == 1 else 'folders'}, {plan.size / 10**6:.1f} MB"
+    if yes:
+        pruning.remove(plan)
+    click.echo(f"removed {amount}" if yes else f"{amount} to remove; add --yes to do it")
+
+
+@cli.command()
+@click.argument("run")
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="The zip to write (default: RUN.zip here).",
+)  # fmt: skip
+@click.option(
+    "--limit", default=100, show_default=True, type=click.FloatRange(0), metavar="MB",
+    help="Megabytes of inputs; what does not fit is named.",
+)  # fmt: skip
+def archive(run, to, limit):
+    """Write RUN as one zip that runs elsewhere: notebook, inputs, parameters, lock, page."""
+    from diptych.execution import archive as archives
+    from diptych.execution import runs
+
+    path, notes = archives.write(runs.named(run), to, limit)
+    for note in notes:
+        click.echo(f"not in it: {note}", err=True)
+    click.echo(path)
+
+
 @cli.command("list")
 @click.argument("notebook", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -25,18 +25,18 @@ def add(run: Run, root: Path, path: str) -> Path | None:
     card = card_of(run) | {"path": path, "link": f"{path}/latest/notebook.html"}
     text = Redactor().text(json.dumps(card, indent=1))
     workspace.write_atomic(folder / CARD, text)
-    return write(root, _cards(root), "Reports")
+    return write(root / INDEX, _cards(root), "Reports")
 
 
-def write(root: Path, cards: list[dict], title: str) -> Path:
-    """Write ``index.html`` of cards, as `card_of` makes them with ``path`` and ``link``."""
+def write(target: Path, cards: list[dict], title: str) -> Path:
+    """Write a page of cards, as `card_of` makes them with ``path`` and ``link``."""
     from diptych.execution.pages.export import render
 
     ordered = sorted(cards, key=lambda card: card["path"])
     ordered.sort(key=lambda card: card["started"][:10], reverse=True)
     page = render("index.html.j2", title=title, panel="", cards=ordered, provenance=[])
-    workspace.write_atomic(root / INDEX, Redactor().text(page))
-    return root / INDEX
+    workspace.write_atomic(target, Redactor().text(page))
+    return target
 
 
 def card_of(run: Run) -> dict:

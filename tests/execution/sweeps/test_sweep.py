@@ -68,8 +68,8 @@ def test_every_point_is_run_and_ranked(bowl):
     assert [int(row["number"]) for row in rows] == list(range(10))
     assert rows[7] == {
         "number": "7", "x": "3", "y": "0.5", "status": "ok", "depth": "1.5",
-        "depth_low": "0.5", "depth_high": "2.5", "seconds": rows[7]["seconds"], "run": rows[7]["run"],
-        "error": "",
+        "depth_low": "0.5", "depth_high": "2.5", "seconds": rows[7]["seconds"],
+        "run": rows[7]["run"], "error": "",
     }  # fmt: skip
     stored = pyarrow.parquet.read_table(result.folder / "results.parquet").to_pylist()
     assert [row["depth"] for row in stored] == [float(row["depth"]) for row in rows]
