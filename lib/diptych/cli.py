@@ -215,7 +215,8 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
         click.echo(done.address or done.run.folder)
         from diptych.reporting import after_run
 
-        for line in after_run.lines(done.run):
+        # a schedule's mail has one line
+        for line in after_run.lines(done.run) if sys.stderr.isatty() else ():
             click.echo(line, err=True)
     if options["open_page"]:
         _open(done.run.folder / "notebook.html")
@@ -257,13 +258,17 @@ def sweep(notebook, files, overrides, limits, **options):
     The lists come from --grid, or from `sweep:` in a parameter file. A stopped sweep is resumed:
     points that are done are linked. Exit code 1 if a point failed.
     """
+    from dataclasses import replace
+
     from diptych.execution.engine import named
     from diptych.execution.sweeps.search_space import plan_sweep
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
     names = ("workers", "dask", "engine", "kernel", "open_page")
     workers, dask, engine, kernel, open_page = (options.pop(name) for name in names)
+    cwd = options.pop("cwd")
     plan = plan_sweep(notebook, files, overrides, **options)
+    plan = replace(plan, base=plan.base.inside(cwd))
     done = run_sweep(plan, workers=workers, dask=dask, engine=named(engine, kernel, limits))
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 

@@ -94,6 +94,20 @@ class PreparedRun:
                 changed[name] = value if python is None else Code(python)
         return changed
 
+    def inside(self, cwd: str | Path | None) -> "PreparedRun":
+        """Return it with the folder that the kernel runs in; None leaves it as it is.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such folder.
+        """
+        if cwd is None:
+            return self
+        if not Path(cwd).is_dir():
+            raise ParameterError(f"--cwd {cwd}: no such folder.")
+        return replace(self, cwd=Path(cwd).absolute())
+
     def with_upstream(self, run: Run | None) -> "PreparedRun":
         """Return it with an upstream run, where it takes one and none was chosen."""
         if run is None or self.values.get("upstream") != "":
@@ -124,18 +138,14 @@ def prepare(
     ParameterError
         With every problem found.
     """
-    if cwd is not None and not Path(cwd).is_dir():
-        raise ParameterError(f"--cwd {cwd}: no such folder.")
     path, files = find_notebook(notebook), tuple(files)
     declared, values = resolve_for(path, files, overrides, tuple(sections))
     found_files = tuple(find_file(file) for file in files)
-    folder = None if cwd is None else Path(cwd).absolute()
-    prepared = PreparedRun(path, tuple(declared), found_files, values, cwd=folder)
-    _warn_of_paths(prepared)
-    return prepared
+    prepared = PreparedRun(path, tuple(declared), found_files, values)
+    return prepared.inside(cwd)
 
 
-def _warn_of_paths(prepared: PreparedRun) -> None:
+def warn_of_paths(prepared: PreparedRun) -> None:
     """Say which values are paths from here, but not from where the notebook runs."""
     for name, value in prepared.injected.items():
         if not isinstance(value, str) or isinstance(value, Code) or not {*"./"} & {*value}:

@@ -7,7 +7,7 @@ from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.base.progress import say
 from diptych.execution import destination, index_page, stable_paths
 from diptych.execution.engine import Engine
-from diptych.execution.runner import PreparedRun, run_prepared
+from diptych.execution.runner import PreparedRun, run_prepared, warn_of_paths
 from diptych.execution.runs import Run
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -65,6 +65,7 @@ def deliver(prepared: PreparedRun, order: Order, engine: Engine) -> Delivery:
     """
     place = destination.resolve(order.output)
     path = stable_paths.path_of(order.name, prepared) if order.name else ""
+    warn_of_paths(prepared)
     root = place.folder / path if place.folder else None
     run = _tried(prepared, order, engine, root)
     if place.url:

@@ -138,7 +138,6 @@ def plan_sweep(
     minimize: bool | None = None,
     random: int | None = None,
     seed: int | None = None,
-    cwd: str | Path | None = None,
 ) -> SweepPlan:
     """Check a sweep as far as that goes without a kernel.
 
@@ -151,8 +150,6 @@ def plan_sweep(
     halving : "name=a,b,c", or mapping of one name to a list
     metric, minimize, random, seed : optional
         As in `SweepPlan`; None takes what the files say.
-    cwd : optional
-        As `prepare` takes it.
 
     Raises
     ------
@@ -160,7 +157,7 @@ def plan_sweep(
         With every problem found.
     """
     files = tuple(files)
-    base = prepare(notebook, files, overrides, sections=(SECTION,), cwd=cwd)
+    base = prepare(notebook, files, overrides, sections=(SECTION,))
     declared = {parameter.name: parameter for parameter in base.declared}
     problems: list[str] = []
     options = {"metric": metric, "minimize": minimize, "random": random, "seed": seed}

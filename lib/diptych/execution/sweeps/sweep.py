@@ -20,6 +20,7 @@ from diptych.base.progress import Bar, say
 from diptych.base.secrets import Redactor
 from diptych.execution.engine import Engine
 from diptych.execution.notebooks import nearest
+from diptych.execution.runner import warn_of_paths
 from diptych.execution.runs import STAMP
 from diptych.execution.sweeps.search_space import SweepPlan
 from diptych.execution.sweeps.workers import Here, Outcome, Place, Workers
@@ -131,6 +132,7 @@ def sweep(
     cores = environment.cores()
     if workers > cores and not dask:
         say(f"--workers {workers}: this machine has {cores} cores, so {cores} are used")
+    warn_of_paths(plan.base)
     place = _place(root, min(workers, cores), dask, engine, plan)
     result = Result(folder, plan)
     try:
