@@ -19,6 +19,7 @@ from diptych.mlops import build
 from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ModelError
+from diptych.mlops.models.search import Search
 
 SHOWN = ("test", "handwritten")
 UCI = repo_root().parent / "shared" / "data" / "uci_sentiment_labelled_sentences.csv"
@@ -329,7 +330,7 @@ def test_on_real_sentences_linear_models_beat_trees():
                 family=family,
                 kind="text",
                 features=task.features,
-                parameters=build.settings(family, 1, 0)[0],
+                parameters=Search(build.space(family), 1, 0).ask(),
             )
             found.extend(build.evaluate(model, rows.iloc[test], "label").correct)
     shown = {family: round(float(np.mean(found)), 3) for family, found in right.items()}
