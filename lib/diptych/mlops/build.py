@@ -14,7 +14,8 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import LABEL, RIGHT
-from diptych.mlops.models import fits
+from diptych.core.store import records
+from diptych.mlops.models import fits, own
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ESTIMATORS, Model
 from diptych.mlops.models.search import Range, Search, Space
@@ -500,7 +501,17 @@ def learning_curve(
 
 
 def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
-    """Fit the same family and setting on other rows."""
+    """Fit the same family and setting on other rows; of a model of your own a copy.
+
+    Raises
+    ------
+    ModelError
+        As `diptych.mlops.models.model.fit` does, or if a model of your own cannot be copied.
+    """
+    if model.is_own:
+        rows = model.encoder.transform(task_rows(train, task))
+        estimator = model.estimator.refit(rows, train["label"])
+        return own_model(model.family, estimator.model, train, task)
     refitted = models.fit(
         task_rows(train, task),
         train["label"],
@@ -513,6 +524,49 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     )
     refitted.replies, refitted.text_column = model.replies, model.text_column
     return refitted
+
+
+def own_model(name: str, fitted, train: pd.DataFrame, task: Task) -> Model:
+    """Return a fitted model of your own as the families' models are.
+
+    Parameters
+    ----------
+    fitted : object
+        See `diptych.mlops.leaderboard.Leaderboard.add`.
+    train : DataFrame
+        The training rows: their classes are the task's, and monitoring compares with them.
+
+    Raises
+    ------
+    ModelError
+        If it has no ``predict``, or the rows hold fewer than two classes.
+    """
+    classes = models.classes_of(train["label"])
+    rows, first = task_rows(train, task), train.head(1)
+    if task.columns:
+        sample = models.plain_rows(first, task.columns)
+    else:
+        sample = task_rows(first, task)
+        sample = sample if task.kind == "text" else sample.tolist()
+    encoder = own.features(task.kind, task.features, task.columns, rows, sample)
+    estimator = own.OwnEstimator(name, fitted, classes)
+    model = Model(name, task.kind, task.features, classes, {}, encoder, estimator)
+    model.replies, model.text_column = task.replies, task.text_column
+    return model
+
+
+def load(run_id: str) -> Model:
+    """Return the model that a run of ``mlops/2_build`` selected.
+
+    Raises
+    ------
+    RecordError
+        If there is no such run, or it saved no model.
+    ModelError
+        If the model cannot be loaded.
+    """
+    run = records.load(run_id)
+    return models.load(run.folder / run.fact("model"))
 
 
 def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:

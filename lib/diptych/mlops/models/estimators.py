@@ -13,6 +13,10 @@ SPARSE_BINS = 8
 FEW_ROWS = 50_000
 
 
+class ModelError(ValueError):
+    """A model cannot be fitted or loaded; the message says what to do."""
+
+
 @runtime_checkable
 class Estimator(Protocol):
     """What is behind a model family; it is made with its hyperparameters and a ``seed``.

@@ -20,8 +20,9 @@ from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Colu
 from diptych.core.data.times import iso
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.columns import ColumnFeatures
-from diptych.mlops.models.estimators import Estimator
+from diptych.mlops.models.estimators import Estimator, ModelError
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
+from diptych.mlops.models.own import OwnEstimator, OwnFeatures
 
 FAMILIES = {
     "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
@@ -41,10 +42,6 @@ DTYPES = {
 }  # fmt: skip
 # not covered by the checksums: the card itself, and what is added after the model is saved
 ADDED = ("model.json", "reference.json")
-
-
-class ModelError(ValueError):
-    """A model cannot be fitted or loaded; the message says what to do."""
 
 
 @dataclass
@@ -98,7 +95,12 @@ class Model:
     @property
     def typed(self) -> bool:
         """Whether it reads typed columns."""
-        return isinstance(self.encoder, ColumnFeatures)
+        return bool(getattr(self.encoder, "columns", None))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a model of your own, see `diptych.mlops.models.own`."""
+        return isinstance(self.estimator, OwnEstimator)
 
     def rows_of(self, frame):
         """Take what the model reads from canonical rows, see `rows_of`.
@@ -125,7 +127,9 @@ class Model:
         return np.array(rows, dtype=np.float32)
 
     def blank(self) -> list:
-        """Return one row that says nothing, to try the model out."""
+        """Return one row that says nothing, to try the model out; of your own one it has seen."""
+        if self.is_own:
+            return self.inputs(self.encoder.sample)
         if self.typed:
             return [[None] * len(self.features)]
         return [""] if self.kind == "text" else np.zeros((1, len(self.features)), np.float32)
@@ -221,6 +225,8 @@ class Model:
         }
         if self.typed:
             card["typed"] = True
+        if self.is_own:
+            card["own"] = {"sample": self.encoder.sample}
         if self.text_column != "text":
             card["text_column"] = self.text_column
         if self.prior:
@@ -354,23 +360,33 @@ def _load(folder: Path) -> Model:
     card = json.loads((folder / "model.json").read_text("utf-8"))
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
-    if card["family"] not in _suitable(card["kind"]):
+    if "own" not in card and card["family"] not in _suitable(card["kind"]):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
     present = _checksums(folder)
     for name, checksum in card["files"].items():
         if present.get(name) != checksum:
             raise ModelError(f"{name} is {'damaged' if name in present else 'missing'}")
     names = ("family", "kind", "features", "classes", "parameters", "temperature")
+    encoder, estimator = _parts(card, folder)
     model = Model(
         **{name: card[name] for name in names},
         replies=card.get("replies", {}),
         text_column=card.get("text_column", "text"),
         prior=card.get("prior", []),
-        encoder=_encoder_class(card).load(folder),
-        estimator=ESTIMATORS[card["family"]].load(folder),
+        encoder=encoder,
+        estimator=estimator,
     )
     model._probe()
     return model
+
+
+def _parts(card: dict, folder: Path) -> tuple[Encoder, Estimator]:
+    """Load a model's encoder and estimator."""
+    if "own" in card:
+        base, names, sample = _encoder_class(card), card["features"], card["own"]["sample"]
+        encoder = OwnFeatures.load(folder, base, names, sample)
+        return encoder, OwnEstimator.load(folder, card["family"], card["classes"])
+    return _encoder_class(card).load(folder), ESTIMATORS[card["family"]].load(folder)
 
 
 def _encoder_class(card: dict) -> type[Encoder]:

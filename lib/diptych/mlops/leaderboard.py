@@ -1,0 +1,206 @@
+"""The models of one task side by side: the families, models of your own, metrics of your own."""
+
+import inspect
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import graders, stats
+from diptych.core.plots import html
+from diptych.mlops import build
+from diptych.mlops.build import Scores
+from diptych.mlops.models.model import ESTIMATORS, Model, ModelError
+
+RESAMPLES = 400  # of a metric's bootstrap
+OWN = "own"  # in place of a number of trials
+
+
+class Leaderboard:
+    """Models that are compared on the same rows; in a notebook it shows itself as their table.
+
+    Parameters
+    ----------
+    tuned, tried
+        As `diptych.mlops.build.tune_all` returns them; what is added is added to `tuned`, too.
+    data : DataFrame
+        Canonical rows.
+    task : Task
+    margin : float
+        Differences within it are a tie.
+    seed : int
+        Of the bootstraps.
+
+    Attributes
+    ----------
+    tried : DataFrame
+        The settings that were tried, and the validation scores of models that were added.
+    """
+
+    def __init__(
+        self,
+        tuned: dict[str, Model],
+        tried: pd.DataFrame,
+        data: pd.DataFrame,
+        task: Task,
+        margin: float = 0.01,
+        seed: int = 0,
+    ):
+        self.models, self.tried, self.task = tuned, tried, task
+        self.margin, self.seed = margin, seed
+        self._rows = {name: build.part(data, name) for name in ("train", "valid", "test")}
+        self._scores: dict[str, tuple[Model, Scores]] = {}
+        self._refusals: dict[str, str] = {}
+        self._metrics: dict[str, Callable] = {}
+
+    def add(self, name: str, model) -> None:
+        """Let a fitted model of your own take part, under a name; one added before is replaced.
+
+        Parameters
+        ----------
+        name : str
+        model : object
+            With ``predict``, and ``predict_proba`` if it has probabilities, such as a fitted
+            scikit-learn ``Pipeline``. It reads a list of texts, or a DataFrame of the task's
+            columns, and answers with the task's labels.
+
+        Raises
+        ------
+        ModelError
+            If the name is taken by a family, or the model's answers to the validation set do not
+            fit: labels that the task does not have, another number of answers than rows, NaN.
+        """
+        if name in ESTIMATORS:
+            raise ModelError(f"{name}: a family has this name; give your model another")
+        mine = build.own_model(name, model, self._rows["train"], self.task)
+        valid = self._rows["valid"]
+        valid = valid[valid["label"].isin(mine.classes)]
+        inputs = mine.rows_of(valid)
+        predicted = mine.predict(inputs)
+        expected = graders.get(self.task.grader).expected(valid)
+        score = float(build.grades(mine, inputs, predicted, expected, self.task.grader).mean())
+        if mine.estimator.has_probabilities:
+            mine.calibrate(inputs, valid["label"])
+        self.models[name] = mine
+        self._refusals[name] = mine.estimator.refusal()
+        line = {"family": name, "trial": OWN, "setting": type(model).__name__, "validation": score}
+        others = self.tried[self.tried["family"] != name]
+        self.tried = pd.concat([others, pd.DataFrame([line])], ignore_index=True)
+        if "reason" in self.tried:
+            self.tried = self.tried.fillna({"reason": ""})
+        print(f"{name}: {score:.3f} on the validation set. {self._about(name)}")
+
+    def _about(self, name: str) -> str:
+        sure = "" if self.models[name].estimator.has_probabilities else NO_PROBABILITIES
+        if refusal := self._refusals[name]:
+            return f"It is compared and cannot be selected: {refusal}.{sure}"
+        return f"It can be selected and released.{sure}"
+
+    def add_metric(self, name: str, function: Callable) -> None:
+        """Let a metric of your own be reported beside the accuracy; it decides nothing.
+
+        Parameters
+        ----------
+        name : str
+        function : callable
+            Takes the labels and the predictions, and as a third argument, if it has one, the
+            probabilities, shape (n, classes), classes sorted; returns a number.
+        """
+        self._metrics[name] = function
+
+    @property
+    def best(self) -> str:
+        """The name of the best model on the validation set that can be released."""
+        fits = self.tried[~self.tried["family"].map(lambda n: bool(self._refusals.get(n)))]
+        best = fits.loc[fits["validation"].idxmax(), "family"]
+        first = self.tried.loc[self.tried["validation"].idxmax(), "family"]
+        if self._refusals.get(first):
+            print(f"{first} is the best on the validation set and cannot be released; {best} is.")
+        return best
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """How each model did on the test set, each measured once."""
+        for name, model in self.models.items():
+            if self._scores.get(name, (None,))[0] is not model:
+                scores = build.evaluate(model, self._rows["test"], self.task.grader)
+                self._scores[name] = model, scores
+        return {name: self._scores[name][1] for name in self.models}
+
+    def table(self) -> pd.DataFrame:
+        """Rank the models on the test set, see `diptych.mlops.build.leaderboard`.
+
+        Metrics of your own are its last columns, each with its interval.
+        """
+        table = build.leaderboard(self.scores, self.margin, self.seed)
+        for metric in self._metrics:
+            estimates = [self._measured(metric, name) for name in table["name"]]
+            table[metric] = [f"{x.value:.3f} ({x.low:.3f} to {x.high:.3f})" for x in estimates]
+        return table
+
+    def metrics(self, prefix: str = "own metric, ") -> dict[str, stats.Estimate]:
+        """Return metrics of your own on the test set, by metric and model."""
+        return {
+            f"{prefix}{metric} of {name}": self._measured(metric, name)
+            for metric in self._metrics
+            for name in self.models
+        }
+
+    def _measured(self, metric: str, name: str) -> stats.Estimate:
+        """Return a metric with its 95 % percentile bootstrap interval over the rows.
+
+        Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
+        """
+        function, model = self._metrics[metric], self.models[name]
+        test, predicted = self._rows["test"], self.scores[name].predicted
+        arrays = [test["label"].to_numpy(object), np.asarray(predicted, dtype=object)]
+        if _parameters(function) >= 3:
+            arrays.append(model.predict_proba(model.rows_of(test)))
+        value = _number(metric, function, arrays)
+        draw, values = np.random.default_rng(self.seed), []
+        for _ in range(RESAMPLES):
+            rows = draw.integers(0, len(test), len(test))
+            try:
+                values.append(_number(metric, function, [array[rows] for array in arrays]))
+            except ModelError:  # a class may be missing from a resample
+                values.append(math.nan)
+        if np.isnan(values).mean() > 0.1:
+            low = high = math.nan
+        else:
+            low, high = np.nanpercentile(values, [2.5, 97.5])
+        return stats.Estimate(value, float(low), float(high), len(test))
+
+    def _repr_html_(self) -> str:
+        return html.table_html(self.table(), caption="Test rows")
+
+
+NO_PROBABILITIES = " It has no predict_proba, so it counts as sure of every answer."
+
+
+def _parameters(function: Callable) -> int:
+    """Return how many arguments by place a function takes without a default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some written in C
+        return 2
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(x.kind in by_place and x.default is x.empty for x in parameters)
+
+
+def _number(metric: str, function: Callable, arrays: list) -> float:
+    """Return what a metric gives.
+
+    Raises
+    ------
+    ModelError
+        If it fails or gives no number.
+    """
+    try:
+        value = float(function(*arrays))
+    except Exception as error:  # whatever it raises
+        raise ModelError(f"{metric}: the metric failed: {type(error).__name__}: {error}") from error
+    if not math.isfinite(value):
+        raise ModelError(f"{metric}: the metric gave {value}; it must give a number")
+    return value

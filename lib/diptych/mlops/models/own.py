@@ -1,0 +1,262 @@
+"""A model of your own beside the families: anything fitted that has ``predict``.
+
+A text model reads a list of texts, a table or image model a DataFrame with the task's columns.
+It is saved by skops, which holds no pickle, and loaded only if all it consists of is trusted:
+what skops trusts itself, and `TRUSTED`. Other code cannot be saved; such a model is compared and
+not released.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core.data.column import BOOLEAN, NUMBER, TIME, Column
+from diptych.mlops.models.columns import ColumnFeatures
+from diptych.mlops.models.estimators import ModelError
+from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
+
+FILE = "model.skops"
+# fitted parts of libraries that skops does not list itself: arrays and trees, no code
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.compose._column_transformer.make_column_selector",
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+)
+
+
+class OwnFeatures:
+    """Rows as a model of your own reads them: texts, or a DataFrame of the task's columns.
+
+    Beside it stands what the families know of the training rows, which monitoring describes live
+    rows by.
+
+    Parameters
+    ----------
+    base : Encoder
+        Fitted to the training rows.
+    features : sequence of str
+        Columns of the DataFrame; not read for texts.
+    sample : list
+        One row as an endpoint has read it, to try the model out.
+    """
+
+    def __init__(self, base: Encoder, features: Sequence[str], sample: list):
+        self.base, self.features, self.sample = base, list(features), sample
+
+    @property
+    def columns(self) -> list[Column]:
+        """The typed columns, [] where rows are texts or numbers alone."""
+        return getattr(self.base, "columns", [])
+
+    @property
+    def words(self):
+        """What monitoring knows words by: those of `TextFeatures` or `ColumnFeatures`."""
+        return self.base.words
+
+    def transform(self, rows):
+        """Return what the model reads."""
+        if isinstance(self.base, TextFeatures):
+            return list(rows)
+        import pandas as pd
+
+        if isinstance(rows, pd.DataFrame):
+            return rows[self.features]
+        if not self.columns:
+            return pd.DataFrame(np.asarray(rows, dtype=np.float32), columns=self.features)
+        by_column = list(zip(*rows, strict=True)) or [()] * len(self.columns)
+        pairs = zip(self.columns, by_column, strict=True)
+        return pd.DataFrame({column.name: _series(values, column.kind) for column, values in pairs})
+
+    def save(self, folder: Path) -> None:
+        """Write what the families know of the training rows."""
+        self.base.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, kind: type[Encoder], features, sample: list) -> "OwnFeatures":
+        """Rebuild what `save` wrote."""
+        return cls(kind.load(folder), features, sample)
+
+
+def _series(values: Sequence, kind: str):
+    """Return plain values of a request as a typed column, as training has them."""
+    import pandas as pd
+
+    if kind == TIME:
+        moments = [pd.NaT if value is None else value for value in values]
+        return pd.Series(pd.to_datetime(moments, unit="us", utc=True)).dt.as_unit("us")
+    dtype = {NUMBER: "float64", BOOLEAN: "boolean"}.get(kind, "str")
+    return pd.Series(list(values), dtype=dtype)
+
+
+class OwnEstimator:
+    """A fitted model of your own, its answers checked and in the order of the task's classes.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    model : object
+        With ``predict``, or ``predict_proba`` and ``classes_``. Without ``predict_proba`` it
+        counts as sure of every answer.
+    classes : list of str
+        The task's.
+    """
+
+    def __init__(self, name: str, model, classes: list[str]):
+        self.name, self.model, self.classes = name, model, list(classes)
+        self.has_probabilities = hasattr(model, "predict_proba") and hasattr(model, "classes_")
+        if not self.has_probabilities and not hasattr(model, "predict"):
+            raise ModelError(
+                f"{name}: a {type(model).__name__} has no predict; give a fitted model that has, "
+                "such as a scikit-learn Pipeline"
+            )
+
+    def predict_proba(self, rows) -> np.ndarray:
+        """Return class probabilities, shape (n, classes).
+
+        Raises
+        ------
+        ModelError
+            If the model fails, or its answers are not one known label or share for each row.
+        """
+        if not self.has_probabilities:
+            return self._one_hot(self._call("predict", rows), len(rows))
+        shares = np.asarray(self._call("predict_proba", rows), dtype=float)
+        known = [str(label) for label in self.model.classes_]
+        self._check_labels(known)
+        if shares.shape != (len(rows), len(known)):
+            raise ModelError(
+                f"{self.name}: predict_proba gave an array of shape {shares.shape}, and "
+                f"{(len(rows), len(known))} is expected: {len(rows)} rows, {len(known)} classes"
+            )
+        self._check_missing(np.isnan(shares).any(axis=1))
+        if not np.allclose(shares.sum(axis=1), 1, atol=1e-3):
+            raise ModelError(f"{self.name}: predict_proba gave shares that do not add up to 1")
+        ordered = np.zeros((len(rows), len(self.classes)))
+        ordered[:, [self.classes.index(label) for label in known]] = shares
+        return ordered
+
+    def _call(self, method: str, rows):
+        try:
+            return getattr(self.model, method)(rows)
+        except Exception as error:  # whatever it raises
+            what = "a list of texts" if isinstance(rows, list) else "a DataFrame of the columns"
+            raise ModelError(
+                f"{self.name}: {method} failed on {what}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _one_hot(self, answers, rows: int) -> np.ndarray:
+        labels = np.asarray(answers, dtype=object)
+        if labels.ndim != 1 or len(labels) != rows:
+            shape = len(labels) if labels.ndim == 1 else f"an array of shape {labels.shape}"
+            raise ModelError(
+                f"{self.name}: predict gave {shape} for {rows} rows; give one label a row"
+            )
+        self._check_missing(np.array([x is None or x != x for x in labels]))
+        texts = [str(label) for label in labels]
+        self._check_labels(texts)
+        places = [self.classes.index(text) for text in texts]
+        return np.eye(len(self.classes))[places]
+
+    def _check_labels(self, labels: list[str]) -> None:
+        if unknown := sorted(set(labels) - set(self.classes)):
+            raise ModelError(
+                f"{self.name}: it predicts {', '.join(map(repr, unknown[:3]))}, and the labels of "
+                f"the training set are {', '.join(map(repr, self.classes))}; fit it to these"
+            )
+
+    def _check_missing(self, missing: np.ndarray) -> None:
+        if missing.any():
+            raise ModelError(
+                f"{self.name}: it gave no answer (NaN) for {missing.sum()} of {len(missing)} rows"
+            )
+
+    def refit(self, rows, labels) -> "OwnEstimator":
+        """Fit a copy with the same setting to other rows.
+
+        Raises
+        ------
+        ModelError
+            If it is no scikit-learn estimator, which can be copied without what it learnt.
+        """
+        from sklearn.base import clone
+
+        try:
+            model = clone(self.model)
+        except TypeError as error:
+            raise ModelError(
+                f"{self.name}: a {type(self.model).__name__} cannot be fitted again; give it "
+                "scikit-learn's get_params and fit"
+            ) from error
+        model.fit(rows, np.asarray(labels, dtype=object))
+        return OwnEstimator(self.name, model, sorted(set(labels)))
+
+    def save(self, folder: Path) -> None:
+        """Write it without pickle.
+
+        Raises
+        ------
+        ModelError
+            If it holds code that is not trusted.
+        """
+        if refusal := self.refusal():
+            raise ModelError(f"{self.name}: {refusal}")
+        (folder / FILE).write_bytes(self._dumped())
+
+    def refusal(self) -> str:
+        """Return why it cannot be saved without pickle, "" if it can."""
+        from skops import io
+
+        where = "put the code into a module and add it as a family, or do without it"
+        try:
+            unknown = set(io.get_untrusted_types(data=self._dumped())) - set(TRUSTED)
+        except Exception as error:  # whatever a part of it makes of being written
+            reason = f"{type(error).__name__}: {error}"
+            return f"it cannot be saved without pickle ({reason}); {where}"
+        if not unknown:
+            return ""
+        names = ", ".join(sorted(unknown))
+        return f"it cannot be saved without pickle, because it holds {names}; {where}"
+
+    def _dumped(self) -> bytes:
+        from skops import io
+
+        return io.dumps(self.model)
+
+    @classmethod
+    def load(cls, folder: Path, name: str, classes: list[str]) -> "OwnEstimator":
+        """Rebuild what `save` wrote; a type that is not trusted is refused."""
+        from skops import io
+
+        path = folder / FILE
+        unknown = set(io.get_untrusted_types(file=path)) - set(TRUSTED)
+        if unknown:
+            raise ModelError(f"{FILE} holds {', '.join(sorted(unknown))}, which is not trusted")
+        return cls(name, io.load(path, trusted=list(TRUSTED)), classes)
+
+
+def features(kind: str, names: list[str], columns: Sequence[Column], rows, sample) -> OwnFeatures:
+    """Return the features of a model of your own, from the training rows.
+
+    Parameters
+    ----------
+    kind : str
+        The task's.
+    rows : list of str, array or DataFrame
+        As the families read them.
+    sample : list
+        One row as an endpoint has read it.
+    """
+    if columns:
+        base = ColumnFeatures(columns)
+    else:
+        base = TextFeatures(chars=False) if kind == "text" else TableFeatures()
+    base.fit_transform(rows)
+    return OwnFeatures(base, names, sample)
