@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import nbformat
 import pandas as pd
 import pytest
-from mlops.samples import fitted
+from mlops.samples import fitted, sample
 
 from diptych.base import workspace
 from diptych.core import contract
 from diptych.core.contract import CONTRACTS, Contract, Fact, RecordError, Table, Value
+from diptych.core.data import tasks
 from diptych.core.monitoring import windows
 from diptych.execution.refresh import in_order
 from diptych.llmops import build as llmops_build
 from diptych.mlops import build as mlops_build
+from diptych.mlops.leaderboard import Leaderboard
 from diptych.reporting.contrast import contrast
 from diptych.reporting.scenario import Scenario
 
@@ -46,6 +48,13 @@ def faithful():
     return llmops_build.faithful(answers, rows, "rouge_l")
 
 
+def metrics():
+    models, tried = {"logistic": fitted("table", "logistic")}, pd.DataFrame()
+    leaderboard = Leaderboard(models, tried, sample("tumours"), tasks.get("tumours"))
+    leaderboard.add_metric("agreement", lambda labels, predicted: (labels == predicted).mean())
+    return leaderboard.metrics()
+
+
 def counts():
     scenario = Scenario("sentiment", "", "", [], [])
     return contrast.contrast(scenario, [], contrast.Assumptions()).counts()
@@ -56,7 +65,7 @@ def names_of_functions(tmp_path_factory):
     """What the functions return whose results notebooks record as they are."""
     saved = mlops_build.save(fitted("table", "logistic"), tmp_path_factory.mktemp("model"))
     made = {"outcome": outcome(), "before_and_since": before_and_since(), "save": saved,
-            "faithful": faithful(), "counts": counts()}  # fmt: skip
+            "faithful": faithful(), "counts": counts(), "metrics": metrics()}  # fmt: skip
     return {name: set(result) for name, result in made.items()}
 
 

@@ -328,7 +328,11 @@ CONTRACTS = (
     ),
     Contract(
         "mlops/2_build",
-        (*_BUILT, CALIBRATION_ERROR),
+        (
+            *_BUILT,
+            CALIBRATION_ERROR,
+            Value("own metric, {name}", "a metric of your own, {name}", interval=True),
+        ),
         (
             FAMILY,
             Fact("model", "folder of the selected model in the run"),
