@@ -156,9 +156,7 @@ def test_what_cannot_answer_is_refused(capsys):
     board, train = leaderboard(), build.part(sample("tumours"), "train")
     with pytest.raises(ModelError, match="mine: a str has no predict; give a fitted model"):
         board.add("mine", "pipeline")
-    with pytest.raises(
-        ModelError, match="mine: predict failed on .*: NotFittedError"
-    ):
+    with pytest.raises(ModelError, match=r"mine: predict failed on .*: NotFittedError"):
         board.add("mine", LogisticRegression())
     with pytest.raises(ModelError, match="logistic: a family has this name"):
         board.add("logistic", pipeline("tumours"))

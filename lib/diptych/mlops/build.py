@@ -362,7 +362,8 @@ class _Fitting:
             self.family, task.kind, task.features, self.classes, setting, self.encoder, estimator
         )
         model.replies, model.text_column = task.replies, task.text_column
-        predicted = predicted_labels(model, estimator.predict_proba(self.held_out))
+        model.prior = models.prior_of(self.encoder, self.codes, len(self.classes))
+        predicted = predicted_labels(model, model.predict_encoded(self.held_out)[0])
         expected = graders.get(task.grader).expected(self.valid)
         score = grades(model, self.inputs, predicted, expected, task.grader).mean()
         return model, float(score)

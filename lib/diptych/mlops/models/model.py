@@ -158,7 +158,10 @@ class Model:
         has_basis : ndarray of bool, shape (n,)
             False for a text of which the model knows no word; its probabilities are `prior`.
         """
-        matrix = self.encoder.transform(rows)
+        return self.predict_encoded(self.encoder.transform(rows))
+
+    def predict_encoded(self, matrix) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `predict_with_basis` does, of rows that are encoded already."""
         probabilities = rescale(self.estimator.predict_proba(matrix), self.temperature)
         if not self.prior or not isinstance(self.encoder, TextFeatures):
             return probabilities, np.ones(len(probabilities), dtype=bool)
@@ -282,9 +285,15 @@ def fit(
     estimator = ESTIMATORS[family](**parameters, seed=seed)
     codes = encode(labels, classes)
     estimator.fit(matrix, codes, len(classes))
-    shares = np.bincount(codes, minlength=len(classes)) / len(codes)
-    prior = shares.tolist() if isinstance(encoder, TextFeatures) else []
+    prior = prior_of(encoder, codes, len(classes))
     return Model(family, kind, list(features), classes, parameters, encoder, estimator, prior=prior)
+
+
+def prior_of(encoder: Encoder, codes: np.ndarray, classes: int) -> list[float]:
+    """Return the classes' shares for a model of texts, which may know no word of one; else []."""
+    if not isinstance(encoder, TextFeatures):
+        return []
+    return (np.bincount(codes, minlength=classes) / len(codes)).tolist()
 
 
 def _suitable(kind: str) -> tuple[str, ...]:
@@ -367,9 +376,10 @@ def _load(folder: Path) -> Model:
         if present.get(name) != checksum:
             raise ModelError(f"{name} is {'damaged' if name in present else 'missing'}")
     names = ("family", "kind", "features", "classes", "parameters", "temperature")
+    facts = {name: card[name] for name in names}
     encoder, estimator = _parts(card, folder)
     model = Model(
-        **{name: card[name] for name in names},
+        **facts,
         replies=card.get("replies", {}),
         text_column=card.get("text_column", "text"),
         prior=card.get("prior", []),
