@@ -222,6 +222,9 @@ DROP_UNDER = Value(
 ANSWER_INSTABILITY = Value(
     "answer_instability", "answer instability: share of rows whose answer changes when repeated"
 )
+VALIDATION = Value(
+    "validation", "quality on the validation set, of what was selected", always=False
+)
 CALIBRATION_ERROR = Value("calibration_error", "expected calibration error")
 PROMOTED = Value("promoted", "promoted to champion", kind=bool)
 SIZE = Value("size_mb", "size of the model", "MB")
@@ -302,7 +305,7 @@ FORECAST = Table(
     ("model", "calls", "cached", "tokens in", "tokens out", "usd"),
 )
 
-_BUILT = (ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
+_BUILT = (VALIDATION, ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
 _RELEASED = (ACCURACY, CALIBRATION_ERROR, SIZE, PROMOTED)
 _SERVED = (REQUESTS, FAILED, P50, P95, P99, THROUGHPUT, MEMORY)
 _MONITORED = (WINDOWS, ALARMS, TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE)

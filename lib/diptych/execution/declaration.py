@@ -127,7 +127,24 @@ def read_parameters(notebook: Path) -> list[Parameter]:
         If the notebook is missing or is none, or a default does not fit its declaration.
     """
     name = workspace.shown(notebook)
-    text = plain_python(parameters_cell(notebook) or "")
+    return parse(parameters_cell(notebook) or "", name)
+
+
+def parse(cell: str, name: str) -> list[Parameter]:
+    """Read the parameters that the source of a parameters cell declares.
+
+    Parameters
+    ----------
+    cell : str
+    name : str
+        What messages call the notebook.
+
+    Raises
+    ------
+    ParameterError
+        If a default does not fit its declaration.
+    """
+    text = plain_python(cell)
     try:
         statements = ast.parse(text).body
         notes = comments(text)

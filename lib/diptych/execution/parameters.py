@@ -4,6 +4,7 @@ Files and values are read as bare papermill reads them; what it would let throug
 unknown name, a wrong type) is refused here, all problems at once.
 """
 
+import copy
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from diptych.execution.notebooks import find, nearest
 __all__ = [
     "Parameter",
     "ParameterError",
+    "checked_values",
     "find_file",
     "load_file",
     "parse_override",
@@ -180,6 +182,46 @@ def resolve_for(
             "is set on top of it, and code below may set it again"
         )
     return declared, values
+
+
+def checked_values(parameters: Iterable[Parameter], namespace: Mapping[str, object]) -> dict:
+    """Return the values that a notebook's variables give its parameters now, as they are recorded.
+
+    Raises
+    ------
+    ParameterError
+        With every problem, each naming the parameter, the value and what to do.
+    """
+    declared = {parameter.name: parameter for parameter in parameters}
+    if missing := [name for name in declared if name not in namespace]:
+        raise ParameterError(
+            f"{', '.join(missing)}: the parameters cell has not run; run it, and then this cell."
+        )
+    problems = []
+    for name, parameter in declared.items():
+        value = namespace[name]
+        if is_plain(value) or not parameter.expression:
+            try:
+                checked(declared, name, value)
+            except ValueError as error:
+                problems.append(f"{name} = {display(name, value)}: {error}.")
+    if problems:
+        raise ParameterError(problems)
+    return {name: _copied(namespace[name]) for name in declared}
+
+
+def is_plain(value) -> bool:
+    """Say whether a value is what JSON knows, or a tuple of it."""
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(entry) for key, entry in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _copied(value):
+    """Return a plain value as it is now, and of any other its text."""
+    return copy.deepcopy(value) if is_plain(value) else repr(value)
 
 
 def parse_override(text: str, parameter: Parameter | None):

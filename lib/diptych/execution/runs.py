@@ -1,9 +1,10 @@
 """Run folders: their names, and reading them back."""
 
 import json
+import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +45,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``ok``, ``failed``, or ``incomplete`` (opened outside the runner, never finished)."""
+        """``ok``, ``failed``, ``draft``, or ``incomplete`` (outside the runner, never finished)."""
+        if self.result.get("draft") and self.manifest.get("status", "ok") == "ok":
+            return "draft"
         outside = "ok" if self.result.get("complete") else "incomplete"
         return self.manifest.get("status", outside)
 
@@ -130,6 +133,11 @@ def latest(notebook: str, task: Mapping) -> Run | None:
     A run of an earlier Diptych is left out: its notebook recorded other names. So is a run on
     another content of the file that the task names (``source``), unless the file is gone.
     """
+    return next(complete(notebook, task), None)
+
+
+def complete(notebook: str, task: Mapping) -> Iterator[Run]:
+    """Yield the complete runs that `latest` may return, the one requested last first."""
     root = workspace.runs()
     for folder in sorted(root.iterdir(), key=_requested, reverse=True):
         if folder.name.startswith(".") or not (folder / "result.json").exists():
@@ -144,8 +152,44 @@ def latest(notebook: str, task: Mapping) -> Run | None:
         if "source" not in task:
             recorded.pop("source", None)
         if recorded == task:
-            return run
-    return None
+            yield run
+
+
+def best(notebook: str, task: Mapping, figure: str, data: str) -> Run | None:
+    """Return the complete run with the highest value of a figure; of equals the latest.
+
+    Parameters
+    ----------
+    notebook, task
+        As `latest` takes them.
+    figure : str
+        Name of a recorded value. A run that has none comes last.
+    data : str
+        Notebook whose fact ``data_version`` says on which rows a run was made: those on another
+        version than its latest run are left out.
+    """
+    pinned = latest(data, task)
+    version = pinned and _data_version(pinned, data)
+    candidates = [
+        run for run in complete(notebook, task)
+        if pinned is None or _data_version(run, data) == version
+    ]  # fmt: skip
+    return max(candidates, key=lambda run: _figure(run, figure), default=None)
+
+
+def _figure(run: Run, name: str) -> float:
+    value = run.result.get("values", {}).get(name, {}).get("value")
+    return -math.inf if value is None else value
+
+
+def _data_version(run: Run, data: str):
+    """Return the version of the data that a run was made on, however many runs back."""
+    while run.notebook != data:
+        try:
+            run = load_run(run.result.get("upstream") or "")
+        except LookupError:
+            return None
+    return run.result.get("facts", {}).get("data_version")
 
 
 def content(run: Run) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import platform
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -25,9 +26,9 @@ from diptych.base import hashing, process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
-from diptych.execution import run_card, runs
+from diptych.execution import cells, run_card, runs, session
 from diptych.execution.cache import dependencies
-from diptych.execution.declaration import read_parameters
+from diptych.execution.parameters import checked_values
 
 SHARED = (
     "task", "text_column", "label_column", "time_column", "group_column", "read_options",
@@ -57,6 +58,10 @@ class Record:
         Plain JSON handed to the next stage, such as a model's name.
     upstream : str or None
         Id of the run this one builds on.
+    complete : bool
+        Whether it ended, and its cells ran in order.
+    draft : list of str
+        Why it is a draft, if its cells ran again or in another order. No stage builds on one.
     """
 
     folder: Path
@@ -66,6 +71,7 @@ class Record:
     facts: dict = field(default_factory=dict)
     upstream: str | None = None
     complete: bool = False
+    draft: list = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -79,7 +85,7 @@ class Record:
         return run_card.html(self.folder, self.notebook, self._status(), self.values)
 
     def _status(self) -> str:
-        return "complete" if self.complete else "not complete"
+        return "draft" if self.draft else "complete" if self.complete else "not complete"
 
     @property
     def contract(self) -> contract.Contract | None:
@@ -176,6 +182,9 @@ class ReplayedLatency:
 class Recorder(Record):
     """The record of the run in progress; every change is on disk when the call returns.
 
+    In IPython it follows the cells (`diptych.execution.cells`): what ran with other values than
+    those on record is never recorded. It becomes a new run, or recording stops with one sentence.
+
     Attributes
     ----------
     replayed : ReplayedLatency
@@ -185,6 +194,50 @@ class Recorder(Record):
     replayed: ReplayedLatency = field(
         default_factory=ReplayedLatency, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self):
+        self._log: cells.Log | None = None
+        self._begun: Beginning | None = None
+        self._sources: dict[tuple[str, str], cells.Cell] = {}  # which cell recorded what
+        self._stamps: dict | None = None  # of the files of a concluded run
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, into which cells may write files of their own."""
+        self._follow(recording=True)
+        self._remember("files", "")
+        return self._folder
+
+    @folder.setter
+    def folder(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        self._follow()
+        return self.snapshot().id
+
+    def snapshot(self) -> Record:
+        """Return the record as it is on disk."""
+        return Record(self._folder, self.notebook, self.task, self.values, self.facts,
+                      self._upstream, self.complete, self.draft)  # fmt: skip
+
+    def __repr__(self) -> str:
+        return repr(self.snapshot())
+
+    def _repr_html_(self) -> str:
+        return self.snapshot()._repr_html_()
+
+    @property
+    def upstream(self) -> str | None:
+        """Id of the run this one builds on."""
+        self._follow()
+        return self._upstream
+
+    @upstream.setter
+    def upstream(self, run_id: str | None) -> None:
+        self._upstream = run_id
 
     def parent(self) -> Record:
         """Return the run this one builds on."""
@@ -212,6 +265,7 @@ class Recorder(Record):
         RecordError
             As `find` does, and if that run was made on another version of the data table.
         """
+        self._follow()
         other = find(notebook, self.task)
         ours, theirs = self.data_version(), other.ancestor(DATA).fact("data_version")
         if ours != theirs:
@@ -231,8 +285,16 @@ class Recorder(Record):
         ------
         RecordError
             If the notebook has a contract and declares no such value, or another kind, interval
-            or unit.
+            or unit; or if the value may come from cells that ran before a parameter changed.
         """
+        self._follow(recording=True)
+        entry = self._entry(name, value, low, high, unit)
+        self._remember("values", name)
+        self.values[name] = entry
+        self._write()
+
+    def _entry(self, name: str, value, low=None, high=None, unit: str = "") -> dict:
+        """Return what is recorded of a value, checked."""
         if isinstance(value, Estimate):
             value, low, high = value.value, value.low, value.high
         value, low, high = map(_plain, (value, low, high))
@@ -246,14 +308,16 @@ class Recorder(Record):
             unit = declared.unit
             if value != value:  # NaN, which JSON does not have
                 value = low = high = None
-        self.values[name] = {"value": value, "low": low, "high": high, "unit": unit}
-        self._write()
+        return {"value": value, "low": low, "high": high, "unit": unit}
 
     def note(self, **facts) -> None:
         """Hand plain facts (JSON) to the next stage; raises as `record` does."""
+        self._follow(recording=True)
         if self.contract:
             for name, content in facts.items():
                 self.contract.check_fact(name, content)
+        for name in facts:
+            self._remember("facts", name)
         self.facts.update(facts)
         self._write()
 
@@ -263,46 +327,215 @@ class Recorder(Record):
         Raises
         ------
         RecordError
-            If the notebook has a contract and the table is not declared, or lacks a column.
+            If the notebook has a contract and the table is not declared, or lacks a column; and
+            as `record` does of cells that ran before a change.
         """
+        self._follow(recording=True)
         if self.contract:
             self.contract.check_columns(name, list(frame))
+        self._remember("tables", name)
         frame.to_parquet(self._path(name), index=False)
+        self._write()
 
     def conclude(self, **values) -> pd.DataFrame:
-        """Record the verdict's values, mark the run complete and return them as a table.
+        """Record the verdict's values, mark the run complete or a draft, and return a table.
 
         Raises
         ------
         RecordError
             As `record` does, and if something is missing that the notebook's contract declares.
         """
+        if self._is_repeated(values):
+            return summary(self.snapshot())
         for name, value in values.items():
             self.record(name, value)
+        self._follow(recording=True)
         if self.contract:
-            missing = self.contract.missing(self.values, self.facts, self.tables)
+            missing = self.contract.missing(self.values, self.facts, self.snapshot().tables)
             if missing:
                 names = ", ".join(missing)
                 raise RecordError(f"{names}: {self.notebook} declares this and did not record it")
-        self.complete = True
+        self._remember("verdict", "")
+        self._stamps = {}
         self._write()
-        return summary(self)
+        if self.draft:
+            print(f"Draft: {'; '.join(self.draft)}. To make it complete, {cells.AGAIN}.")
+        return summary(self.snapshot())
+
+    @property
+    def _concluded(self) -> bool:
+        return self._stamps is not None
+
+    def _path(self, table: str) -> Path:
+        return self._folder / f"{table}.parquet"
+
+    def _remember(self, kind: str, name: str) -> None:
+        if self._log is not None and self._log.current is not None:
+            self._sources[kind, name] = self._log.current
+
+    def _recorded_by(self, some: Iterable[cells.Cell]) -> list[tuple[str, str]]:
+        some = set(some)
+        return [entry for entry, cell in self._sources.items() if cell in some]
+
+    def _is_repeated(self, values: dict) -> bool:
+        """Say whether the cell that concluded the run runs once more, with the same values."""
+        log = self._log
+        if log is None or not self._concluded or log.run is not self:
+            return False
+        last = self._sources.get(("verdict", ""))
+        if log.changes or log.dropped or set(log.repeated) - {last} or last not in log.repeated:
+            return False
+        try:
+            same = all(self.values.get(n) == self._entry(n, v) for n, v in values.items())
+        except RecordError:
+            return False
+        if not same or log.fault(self, True):
+            return False
+        self._sources |= dict.fromkeys(self._recorded_by([last]), log.current)
+        log.written()
+        return True
+
+    def _follow(self, recording: bool = False) -> None:
+        """Let the record follow the cells that ran, before it is read or changed.
+
+        Raises
+        ------
+        RecordError
+            If what would be recorded is not what ran with these parameters.
+        ParameterError
+            If a parameter has been changed to what it cannot be.
+        """
+        log = self._log
+        if log is None or (log.current.names.shows and not recording):
+            return
+        if problem := log.fault(self, recording):
+            raise RecordError(problem)
+        if self._concluded:
+            log.dropped += [cell for cell in log.repeated if self._recorded_by([cell])]
+        else:
+            for entry in self._recorded_by(log.repeated):
+                self._forget(*entry)
+        used = self._concluded or self._recorded_by(log.dropped)
+        if log.changes or (log.dropped and used):
+            self._begin_again(log)
+        log.written()
+
+    def _forget(self, kind: str, name: str) -> None:
+        """Remove what a cell recorded that runs once more."""
+        del self._sources[kind, name]
+        if kind in ("values", "facts"):
+            getattr(self, kind).pop(name, None)
+        elif kind == "tables":
+            self._path(name).unlink(missing_ok=True)
+
+    def _begin_again(self, log: cells.Log) -> None:
+        """Become a new run, with what the cells recorded that did not run again."""
+        stays = {
+            entry: cell
+            for entry, cell in self._sources.items()
+            if cell in log.sequence and cell is not log.current
+        }
+        if ("files", "") in stays:
+            cell = stays["files", ""]
+            raise RecordError(f"{cell} wrote files into the run {self._folder.name}: {cells.AGAIN}")
+        changes = ", ".join(f"{name} {a!r} → {b!r}" for name, (a, b) in log.changes.items())
+        parameters = checked_values(self._begun.declared, self._begun.namespace)
+        if log.from_top:
+            self.task, self._upstream = self._begun.upstream()
+        before = self._folder
+        if self._sources or self._concluded:
+            self._folder = _folder(self.notebook)
+        why = changes or f"{log.current} ran again"
+        print(f"{why}: {'new ' if self._folder != before else ''}run {self._folder.name}")
+        for kind, name in stays:
+            if kind == "tables":
+                shutil.copy2(before / f"{name}.parquet", self._path(name))
+        for kind in ("values", "facts"):
+            entries = getattr(self, kind)
+            names = [name for name in entries if (kind, name) in stays]
+            setattr(self, kind, {name: entries[name] for name in names})
+        self.facts["parameters"] = parameters
+        self._sources, self._stamps, self.complete, self.draft = stays, None, False, []
+        self.replayed = ReplayedLatency()
+        self._begun.started = datetime.now(UTC)
+        self._write()
+
+    def after_cell(self) -> None:
+        """See after a cell that no file of a concluded run has changed."""
+        if self._stamps and self._stamps != self._files() and not self.draft:
+            self.draft = ["files of the run changed after it was concluded"]
+            self._write()
+
+    def _files(self) -> dict:
+        paths = [path for path in hashing.files_of(self._folder) if path.name not in runs.SHOWN]
+        stats = {path: path.stat() for path in paths if path.name != "result.json"}
+        return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
     def _write(self) -> None:
+        by_runner = process_environment.run_folder() is not None
+        if self._concluded:
+            drafted = self._log.draft() if self._log else []
+            self.draft = drafted or self.draft
+            self.complete = not self.draft
         content = {
             "format": runs.FORMAT,
             "notebook": self.notebook,
             "task": self.task,
-            "upstream": self.upstream,
+            "upstream": self._upstream,
             "complete": self.complete,
+            "draft": self.draft,
             "values": self.values,
             "facts": self.facts,
             "replayed_seconds": self.replayed.seconds,
         }
-        workspace.write_atomic(self.folder / "result.json", json.dumps(content, indent=1))
+        workspace.write_atomic(self._folder / "result.json", json.dumps(content, indent=1))
+        if self._concluded and self._log is not None and not by_runner:
+            begun = self._begun
+            parameters = self.facts["parameters"]
+            session.keep(
+                self._folder, self.notebook, self._log, begun.declared, parameters, begun.started
+            )
+            self._stamps = self._files()
 
 
-def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
+@dataclass
+class Beginning:
+    """What a setup cell began a run with.
+
+    Attributes
+    ----------
+    notebook, namespace, after, best
+        As `start` takes them.
+    declared : list of Parameter
+    started : datetime
+    """
+
+    notebook: str
+    namespace: Mapping
+    after: str | None
+    best: str
+    declared: list
+    started: datetime
+
+    def upstream(self) -> tuple[dict, str | None]:
+        """Return the task that the parameters name, and the id of the run to build on.
+
+        Raises
+        ------
+        RecordError
+            As `find` does.
+        """
+        task = {name: self.namespace[name] for name in SHARED if name in self.namespace}
+        task |= source(task.get("task", ""))
+        if self.after is None:
+            return task, None
+        chosen = self.namespace.get("upstream", "")
+        record = find(self.after, task, chosen, best=self.best)
+        print(_built_on(record, task, chosen, self.best))
+        return task, record.id
+
+
+def start(notebook: str, namespace: dict, after: str | None = None, best: str = "") -> Recorder:
     """Begin a run's record and find (or make) the run it builds on.
 
     Parameters
@@ -314,18 +547,91 @@ def start(notebook: str, namespace: dict, after: str | None = None) -> Recorder:
         task declares only some of `SHARED`.
     after : str, optional
         The notebook whose run this one builds on.
+    best : str
+        Name of a recorded value: build on the run in which it is highest; "" for the latest.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is missing, or has a value that its declaration does not allow.
+    DataError
+        If the task is none.
+    RecordError
+        As `find` does.
     """
-    task = {name: namespace[name] for name in SHARED if name in namespace}
-    task |= source(task.get("task", ""))
-    folder = _folder(notebook)
-    upstream = find(after, task, namespace["upstream"]).id if after else None
-    run = Recorder(folder, notebook, task, upstream=upstream)
-    declared = read_parameters(workspace.repo_root() / "notebooks" / f"{notebook}.ipynb")
-    run.note(parameters={p.name: namespace[p.name] for p in declared if p.name in namespace})
-    print(_heading(run, after is not None))
+    if log := cells.current():
+        log.end()
+    declared, path = session.declared(notebook, namespace)
+    parameters = checked_values(declared, namespace)
+    if after or contract.of(notebook):
+        _check_task(namespace.get("task"))
+    begun = Beginning(notebook, namespace, after, best, declared, datetime.now(UTC))
+    task, upstream = begun.upstream()
+    run = Recorder(_folder(notebook), notebook, task, upstream=upstream)
+    run.facts["parameters"] = parameters
+    run._begun = begun
+    run._write()
+    heading = _heading(run, after is not None)
+    print(*filter(None, (heading, f"run {run.id}")), sep=" · ")
     packages = " ".join(f"{name} {host.version_of(name)}" for name in PACKAGES)
     print(f"Python {platform.python_version()} · {packages}")
+    if log := cells.log_of(namespace):
+        log.begin(run, parameters, (*SHARED, "upstream") if after else SHARED, path)
+        run._log = log
     return run
+
+
+def _check_task(task) -> None:
+    """Refuse a task that is neither built in nor a place, before anything is made for it."""
+    from diptych.core.data import sources, tasks
+
+    if not isinstance(task, str) or task in tasks.BUILT_IN:
+        return
+    if not sources.looks_like_location(task):
+        tasks.get(task)  # it says which is near
+
+
+def _built_on(record: Record, task: Mapping, chosen: str, best: str) -> str:
+    """Return which run a stage builds on, its figure and age, and how to choose another."""
+    name, figure = headline(record)
+    shown = f", {name} {figure:.3g}" if figure is not None else ""
+    line = f"Builds on {record.notebook}, run {record.id}{shown}, {_age(record)}"
+    if chosen:
+        return f"{line}; you chose it."
+    line += '. Another: upstream="run id".'
+    others = list(runs.complete(record.notebook, task)) if best else []
+    newest = others[0] if others else None
+    if newest is not None and newest.id != record.id:
+        value = newest.result.get("values", {}).get(best, {}).get("value")
+        was = f" had {best} {value:.3g}" if value is not None else f" recorded no {best}"
+        line += f" It is the best of {len(others)} by {best}; the newer run {newest.id}{was}."
+    elif len(others) > 1:
+        line += f" It is the best of {len(others)} by {best}, and the newest."
+    return line
+
+
+def headline(record: Record) -> tuple[str, float | None]:
+    """Return the name and the value of the figure that a run is known by; None if it has none."""
+    selected = record.facts.get("family") or record.facts.get("name")
+    names = (f"accuracy of {selected}", "accuracy", "challenger", "validation", *record.values)
+    for name in names:
+        value = record.values.get(name, {}).get("value")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return name, value
+    return "", None
+
+
+def _age(record: Record) -> str:
+    """Return how long ago a run began."""
+    try:
+        began = datetime.strptime(record.id[:15], runs.STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return "of unknown age"
+    minutes = max(0, int((datetime.now(UTC) - began).total_seconds() // 60))
+    for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
+        if count := minutes // size:
+            return f"{count} {unit}{'s' if count > 1 else ''} old"
+    return "just now"
 
 
 def source(task: str) -> dict[str, str]:
@@ -355,8 +661,11 @@ def _heading(run: Recorder, later: bool) -> str:
     return " · ".join(f"{label} {facts[key]}" for key, label in labels.items() if key in facts)
 
 
-def find(notebook: str, task: dict, run_id: str = "") -> Record:
-    """Return the run `run_id`, else the latest complete run of `notebook` on `task`, else make it.
+def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
+    """Return the run `run_id`, else a complete run of `notebook` on `task`, else make it.
+
+    Of several it is the latest; with `best` the one that recorded the highest value of that name,
+    of those on the version of the data that is the latest.
 
     Raises
     ------
@@ -369,6 +678,11 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
         except LookupError as error:
             raise RecordError(f"upstream: {error}") from error
         record = load(run_id)
+        if record.draft:
+            raise RecordError(
+                f"upstream: {run_id} is a draft ({record.draft[0]}); run {notebook} from its setup "
+                "cell down, and build on that"
+            )
         if record.notebook != notebook or not record.complete:
             raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
         before, now = record.task.get("source"), task.get("source")
@@ -377,6 +691,11 @@ def find(notebook: str, task: dict, run_id: str = "") -> Record:
                 f"upstream: {task['task']} has changed since run {run_id}; run {DATA} again, or "
                 "leave upstream empty"
             )
+        return record
+    if best:
+        run = runs.best(notebook, task, best, DATA)
+        record = load(run.id) if run else _make_once(notebook, task)
+        dependencies.best(notebook, task, best, DATA)
         return record
     record = latest(notebook, task)
     if record is None:
@@ -415,7 +734,8 @@ def load(run_id: str) -> Record:
     folder = workspace.runs() / run_id
     try:
         content = json.loads((folder / "result.json").read_text())
-        return Record(folder, **{key: content[key] for key in RECORDED})
+        recorded = {key: content[key] for key in RECORDED}
+        return Record(folder, draft=content.get("draft", []), **recorded)
     except (OSError, ValueError, KeyError) as error:
         raise RecordError(f"upstream: no run {run_id!r} can be read in {folder.parent}") from error
 
@@ -450,7 +770,16 @@ def _make(notebook: str, task: dict) -> None:
     environment = process_environment.without_run()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise RecordError(f"upstream: making {notebook} failed:\n{done.stderr.strip()[-2000:]}")
+        raise RecordError(f"upstream: {_last_first(done.stderr, notebook)}")
+
+
+def _last_first(text: str, notebook: str) -> str:
+    """Return what a failed command wrote: what went wrong first, and then the rest."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    failed = [line for line in lines if f"{notebook} failed in cell" in line]
+    first = (failed or lines or [f"{notebook} failed without a word"])[-1]
+    rest = "\n".join(lines)[-2000:]
+    return f"{first}\n{rest}" if len(lines) > 1 else first
 
 
 def _plain(value):

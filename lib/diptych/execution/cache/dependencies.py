@@ -37,6 +37,11 @@ def latest(notebook: str, task: dict) -> None:
     _note("latest", notebook=notebook, task=task)
 
 
+def best(notebook: str, task: dict, figure: str, data: str) -> None:
+    """Note the best complete run of a notebook on a task; see `diptych.execution.runs.best`."""
+    _note("best", notebook=notebook, task=task, figure=figure, data=data)
+
+
 def never(why: str) -> None:
     """Note that a run must not be taken from the cache, because nobody can look again."""
     _note("never", why=why)
@@ -81,6 +86,8 @@ def changed(use: dict) -> str:
             return f"the data table {Path(use['path']).name} is not what it was"
         case "latest":
             return f"the latest run of {use['notebook']} is another one"
+        case "best":
+            return f"the best run of {use['notebook']} is another one"
         case _:
             return f"{use['path']} is not what it was"
 
@@ -145,4 +152,9 @@ def _latest(use: dict):
     return run and runs.content(run)
 
 
-_LOOKS = {"rows": _rows, "files": _files, "table": _table, "latest": _latest}
+def _best(use: dict):
+    run = runs.best(use["notebook"], use["task"], use["figure"], use["data"])
+    return run and runs.content(run)
+
+
+_LOOKS = {"rows": _rows, "files": _files, "table": _table, "latest": _latest, "best": _best}
