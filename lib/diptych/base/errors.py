@@ -6,7 +6,14 @@ from collections.abc import Iterable
 ARROW = re.compile(r"^-+> *\d+ (.*)$", re.MULTILINE)  # how IPython points at a line
 
 
-class ParameterError(ValueError):
+class Plain:
+    """An error whose message says all: IPython shows it without the lines it passed through."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ParameterError(Plain, ValueError):
     """Input refused before a kernel starts.
 
     Attributes

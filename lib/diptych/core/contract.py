@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import UnionType
 
+from diptych.base.errors import Plain
 from diptych.execution.notebooks import nearest
 
 MLOPS, LLMOPS = PANELS = ("mlops", "llmops")
@@ -20,7 +21,7 @@ DATA, BUILD, RELEASE, SERVE, MONITOR, IMPROVE = STAGES
 OUTCOMES = ("MLOps", "LLMOps", "tie", "inconclusive", "not measured")  # of a dimension
 
 
-class RecordError(LookupError):
+class RecordError(Plain, LookupError):
     """A run or a recorded name is not there; the message says what is, or how to make it."""
 
 

@@ -38,11 +38,14 @@ class Cell:
         That of the notebook's cell; "" where the frontend sends none.
     state : str
         ``running``, ``ok``, ``failed`` or ``interrupted``.
+    number : int
+        Counts the cells of the session.
     """
 
     source: str
     id: str = ""
     state: str = RUNNING
+    number: int = 0
 
     @property
     def names(self) -> Names:
@@ -93,7 +96,7 @@ class Log:
         self.stale: dict[str, str] = {}
         self.carried: set[str] = set()
         self.path: Path | None = None
-        self.began = False
+        self.began, self.count = False, len(_history(shell))
         self._clear({}, ())
         shell.events.register("pre_run_cell", self._before)
         shell.events.register("post_run_cell", self._after)
@@ -124,35 +127,56 @@ class Log:
         """
         history = [source for source in _history(self.shell) if source.strip()]
         source = history.pop() if history else ""
-        self.current = self.current or Cell(source)  # the hooks may be younger than this cell
+        # the hooks may be younger than this cell
+        self.current = self.current or Cell(source, number=len(history))
         if self.began:
             self._put_aside([cell for cell in self.executed if cell is not self.current], path)
         else:
-            self.prologue = [Cell(source, state=OK) for source in history]
-        self.began = True
+            self.prologue = [Cell(one, state=OK, number=n) for n, one in enumerate(history)]
+        self._check_prologue(parameters)
         for name in (*self.current.names.binds, *parameters):
             self.stale.pop(name, None)
             self.carried.discard(name)
         self._clear(parameters, fixed)
         self.executed, self.sequence = [self.current], [self.current]
-        self.run, self.path = run, path
+        self.run, self.path, self.began = run, path, True
 
     def _put_aside(self, earlier: list[Cell], path: Path | None) -> None:
         """Let nothing that earlier cells made pass for this run's, but what is above the setup."""
-        above = {cell.key for cell in self.prologue} | _keys_above(path, self.current)
+        above = _keys_above(path, self.current)
         digests = {hashing.of_json(cell.source) for cell in self.prologue}
-        top = [c for c in earlier if c.key in above or hashing.of_json(c.source) in digests]
+        top = []
         for cell in earlier:
-            if cell not in top:
+            defined = hashing.of_json(cell.source) in digests and self._defines(cell)
+            if cell.key in above or defined or cell.names.declares_only(self.parameters):
+                top.append(cell)
+            else:
                 self._spoil(cell, "is from before this run began")
         fresh = set().union(*(cell.names.binds for cell in top if cell.state == OK))
         for name in fresh:
             self.stale.pop(name, None)
         keys = {cell.key for cell in top}
-        kept = [cell for cell in self.prologue if cell.key not in keys]
-        older = set().union(*(cell.names.binds for cell in kept)) - fresh
-        self.carried = {name for name in older if not _is_imported(self.namespace.get(name))}
-        self.prologue = [*kept, *top]
+        older = [cell for cell in self.prologue if cell.key not in keys]
+        names = set().union(*(cell.names.binds for cell in older)) - fresh
+        self.carried = {name for name in names if not _is_imported(self.namespace.get(name))}
+        self.prologue = [*older, *top]
+
+    def _defines(self, cell: Cell) -> bool:
+        """Say whether a cell makes functions and classes only, or imports them."""
+        kinds = (type, types.FunctionType, types.ModuleType)
+        return all(isinstance(self.namespace.get(name), kinds) for name in cell.names.binds)
+
+    def _check_prologue(self, parameters: Mapping) -> None:
+        """Let nothing pass that cells above the setup made with other parameters."""
+        bound = {
+            name: cell.number
+            for cell in self.prologue
+            for name in cell.names.binds & parameters.keys()
+        }
+        for cell in self.prologue:
+            for name in cell.names.reads & bound.keys():
+                if bound[name] > cell.number:
+                    self._spoil(cell, f"was made before {name} was set")
 
     def end(self) -> None:
         """End the run in progress: nothing more is recorded for it."""
@@ -194,17 +218,24 @@ class Log:
 
     def needed(self) -> list[Cell]:
         """Return the cells above the setup cell whose names the executed cells read."""
-        names = set().union(*(cell.names.reads for cell in self.executed))
-        chosen = []
+        names, bound = set(), set()
+        for cell in self.executed:
+            names |= cell.names.reads - bound
+            bound |= cell.names.binds
+        chosen = {}
         for cell in reversed(self.prologue):
-            if cell.names.binds & names and not cell.names.declares_only(self.parameters):
+            is_setup = "start(" in cell.source and cell.names.binds & self.executed[0].names.binds
+            if is_setup or cell.key in chosen or cell.names.declares_only(self.parameters):
+                continue
+            if cell.names.binds & names:
                 names |= cell.names.reads
-                chosen.insert(0, cell)
-        return chosen
+                chosen[cell.key] = cell
+        return list(reversed(chosen.values()))
 
     def _before(self, info) -> None:
         """Enter a cell that is about to run."""
-        cell = self.current = Cell(info.raw_cell, info.cell_id or "")
+        self.count += 1
+        cell = self.current = Cell(info.raw_cell, info.cell_id or "", number=self.count)
         self.executed.append(cell)
         if self.run is None:
             return
@@ -241,6 +272,7 @@ class Log:
         names = cell.names
         if cell.state == OK:
             earlier = sorted(names.reads & self.stale.keys())
+            self.carried -= names.binds
             for name in names.binds:
                 if earlier:
                     self.stale[name] = self.stale[earlier[0]]
@@ -292,16 +324,17 @@ class Log:
 
     def _place(self, cell: Cell, changed: dict) -> int:
         """Return how many cells of the sequence stay before a cell that runs now."""
-        body = [place for place, one in enumerate(self.sequence) if not one.names.shows]
-        same = [place for place in body[1:] if self._is_again(cell, self.sequence[place])]
-        readers = [p for p in body[1:] if self.sequence[p].names.reads & changed.keys()]
+        body = [place for place, one in enumerate(self.sequence) if not one.names.shows][1:]
+        same = [place for place in body if self._is_again(cell, self.sequence[place])]
+        ended = [place for place in same if self.sequence[place].state == OK]
+        readers = [p for p in body if self.sequence[p].names.reads & changed.keys()]
         places = [len(self.sequence), *readers[:1]]
         if changed.keys() & self.fixed:
             places.append(1)
-        if same and same[-1] == body[-1]:
-            self.repeated.append(self.sequence[same[-1]])
-        else:
-            places += same[:1]
+        if ended and ended[-1] != body[-1]:
+            places += ended[:1]
+        else:  # at once, or it had not ended well
+            self.repeated += [self.sequence[place] for place in same]
         return min(places)
 
     def _is_again(self, cell: Cell, other: Cell) -> bool:
@@ -356,9 +389,9 @@ def note_partial(reason: str) -> None:
         _LOGS[0].note(reason)
 
 
-def notebook_of_session() -> Path | None:
-    """Return the notebook that Jupyter started this kernel for, None if it is not known."""
-    path = os.environ.get("JPY_SESSION_NAME", "")
+def notebook_of_session(namespace: Mapping) -> Path | None:
+    """Return the notebook that Jupyter or VS Code has open here, None if it is not known."""
+    path = namespace.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME", "")
     return Path(path) if path.endswith(".ipynb") and Path(path).is_file() else None
 
 

@@ -70,7 +70,7 @@ def declared(notebook: str, namespace: Mapping) -> tuple[list[Parameter], Path |
     if process_environment.run_folder():
         path = process_environment.run_folder() / "notebook.ipynb"
         return (read_parameters(path), None) if path.is_file() else (_usual(notebook), None)
-    path = _open_notebook(notebook)
+    path = _open_notebook(notebook, namespace)
     known = read_parameters(path) if path else []
     for text in sources_before(namespace):
         names = _annotated(text)
@@ -90,9 +90,9 @@ def _usual(notebook: str) -> list[Parameter]:
     return read_parameters(path) if path.is_file() else []
 
 
-def _open_notebook(notebook: str) -> Path | None:
+def _open_notebook(notebook: str, namespace: Mapping) -> Path | None:
     """Return the file that Jupyter has open, if it is the notebook that starts under this name."""
-    path = notebook_of_session()
+    path = notebook_of_session(namespace)
     sources = [cell.source for cell in code_cells(path)]
     starts = any("start(" in text and notebook in text for text in sources)
     return path if starts else None
