@@ -140,6 +140,7 @@ def keep(
     path = folder / "notebook.ipynb"
     workspace.write_atomic(path, redactor.text(json.dumps(content, indent=1)) + "\n")
     manifest = _manifest(SessionRun(name, path, dict(values)), content, started)
+    manifest |= _provenance(log.path)
     manifest |= {"id": folder.name, "status": "draft" if drafted else "ok", "draft": drafted}
     manifest["notebook"] = workspace.shown(log.path) if log.path else name
     text = redactor.text(json.dumps(manifest, indent=1))
@@ -181,6 +182,18 @@ def _code(name: str, source: str, tags: list[str]) -> dict:
             "outputs": [], "source": lines}  # fmt: skip
 
 
+def _provenance(path: Path | None) -> dict:
+    """Return the state of the repository that the notebook lies in, as the runner does."""
+    repository = host.repository((path or Path.cwd() / "notebook").absolute().parent)
+    commit = repository.get("commit")
+    return {
+        "path": str(path.absolute()) if path else "",
+        "git": f"{commit}-dirty" if commit and repository["changed"] else commit,
+        "repository": repository,
+        "diptych": host.version_of("diptych"),
+    }
+
+
 def _manifest(run: SessionRun, content: dict, started: datetime) -> dict:
     """Return what the runner's manifests hold, and no key: nobody links such a run."""
     ended = datetime.now(UTC)
@@ -195,7 +208,8 @@ def _manifest(run: SessionRun, content: dict, started: datetime) -> dict:
         "name": run.name,
         "parameters": run.values,
         "sha256": {"code": code, "files": {}, "lib": host.source_digest()},
-        "git": host.commit(),
+        "evaluated": {},
+        "cwd": str(Path.cwd()),
         "python": platform.python_version(),
         "packages": host.packages(),
         "host": host.machine(),
