@@ -52,8 +52,8 @@ model-eval: setup  ## measure the shipped language model and write its card
 test: setup  ## run every test
 	@$(IN_ROOT) $(PY) -m pytest -n 3
 
-test-long: setup  ## the property tests of the readers on 10,000 tables (about 10 minutes)
-	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py
+test-long: setup  ## property tests: readers on 10,000 tables, 200 days of partial reruns (about 20 minutes)
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_partial_reruns.py
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .

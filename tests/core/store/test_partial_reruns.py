@@ -278,7 +278,10 @@ def test_the_parameters_of_a_copy_are_on_record(bench):
     assert "depth = 6: above the range. Write 1 to 5." in bench.run("setup")
 
 
-@pytest.mark.parametrize("ids", [True, False], ids=["JupyterLab", "no ids"])
+LONG = [False] if os.environ.get("DIPTYCH_LONG") else []
+
+
+@pytest.mark.parametrize("ids", [True, *LONG], ids=["JupyterLab", "no ids"][: 1 + len(LONG)])
 def test_part_of_our_own_notebook_runs_again(tmp_path, ids):
     path = workspace.repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
     cells = json.loads(path.read_text())["cells"]
