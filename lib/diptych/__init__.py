@@ -1,5 +1,6 @@
 """Diptych: the same task through MLOps and LLMOps, side by side, as parameterized notebooks."""
 
+import sys
 from importlib import import_module
 
 __version__ = "0.1.0"
@@ -21,4 +22,16 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *FACE])
+    return sorted([*(set(globals()) - {"FACE", "import_module", "sys"}), *FACE])
+
+
+def _in_notebook() -> None:
+    """Tidy the completion where there is a shell that completes."""
+    ipython = sys.modules.get("IPython")
+    if shell := ipython and ipython.get_ipython():
+        from diptych.base import completion
+
+        completion.register(shell)
+
+
+_in_notebook()
