@@ -11,6 +11,7 @@ FACE = {
     "compare": ("diptych.core.evaluation.leaderboard", "compare"),
     "record": ("diptych.execution.recording", "record"),
     "runs": ("diptych.execution.history", "runs_table"),
+    "uses": ("diptych.execution.cache.dependencies", "declare"),
 }
 
 

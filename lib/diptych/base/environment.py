@@ -47,29 +47,43 @@ def version_of(name: str) -> str | None:
     return None
 
 
+def own_version() -> str:
+    """Return this package's version, also where it runs from a clone."""
+    return sys.modules[__name__.partition(".")[0]].__version__
+
+
 def packages() -> dict[str, str]:
     """Return the installed version of every direct dependency by name."""
-    installed = _installed()
+    installed = installed_folders()
     versions = {
-        name: installed.get(_normal(name)) or version_of(name)
+        name: version_in(installed.get(normal(name))) or version_of(name)
         for name in map(name_of, requirements())
     }
     return {name: version for name, version in sorted(versions.items()) if version}
 
 
-def _installed() -> dict[str, str]:
-    """Return the packages on the path, by the names of folders: opening each takes far longer."""
-    versions = {}
-    for folder in sys.path:
-        names = os.listdir(folder) if os.path.isdir(folder) else []
+def installed_folders() -> dict[str, Path]:
+    """Return the packages on the path by name, each with the folder that describes it.
+
+    The names of the folders tell: opening each takes far longer.
+    """
+    folders = {}
+    for place in sys.path:
+        names = os.listdir(place) if os.path.isdir(place) else []
         for name in names:
             if name.endswith(".dist-info"):
-                project, _, version = name.removesuffix(".dist-info").rpartition("-")
-                versions.setdefault(_normal(project), version)
-    return versions
+                project = name.removesuffix(".dist-info").rpartition("-")[0]
+                folders.setdefault(normal(project), Path(place, name))
+    return folders
 
 
-def _normal(name: str) -> str:
+def version_in(folder: Path | None) -> str:
+    """Return the version in the name of a folder that describes a package, "" without one."""
+    return folder.name.removesuffix(".dist-info").rpartition("-")[2] if folder else ""
+
+
+def normal(name: str) -> str:
+    """Return the one form of a package's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

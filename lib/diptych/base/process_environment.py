@@ -10,6 +10,7 @@
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 # read by numerical libraries when they are loaded
@@ -19,9 +20,15 @@ THREAD_COUNTS = (
 )  # fmt: skip
 
 
-def run_folder() -> Path | None:
-    """Return the folder of the run in progress, None where no runner started this process."""
-    folder = os.environ.get("DIPTYCH_RUN")
+def run_folder(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the folder of the run in progress, None where no runner started this process.
+
+    Parameters
+    ----------
+    environment : mapping, optional
+        A kernel's; this process's own if not given.
+    """
+    folder = (os.environ if environment is None else environment).get("DIPTYCH_RUN")
     return Path(folder) if folder else None
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import queue
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -17,11 +18,13 @@ from diptych.base import process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
+from diptych.execution.cache import inputs
 from diptych.execution.notebooks import HERE, heading, kernel_name
 
 OnCell = Callable[[int, int, str], None]
 PATIENCE = 2.0  # seconds
 SOON = 0.5  # seconds
+TELLING = 60.0  # seconds
 LAST_WORDS = 2000  # characters
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 CLEAN_EXITS = ("", "0", "None")  # of sys.exit, as papermill has it
@@ -140,11 +143,13 @@ class PapermillEngine:
     def execute(self, notebook, output, parameters, *, environment, cwd, on_cell) -> None:
         """Execute a notebook; see `Engine.execute`."""
         nb = _injected(notebook, parameters)
+        redactor = Redactor({**os.environ, **environment})
+        run = process_environment.run_folder(environment)
+        begin = inputs.begin(run, notebook) if run else ""
         environment = {**os.environ, **environment}
-        redactor = Redactor(environment)
-        _finish(self._execute(nb, output, environment, cwd, on_cell, redactor))
+        _finish(self._execute(nb, output, environment, cwd, on_cell, redactor, begin))
 
-    async def _execute(self, nb, output, environment, cwd, on_cell, redactor) -> None:
+    async def _execute(self, nb, output, environment, cwd, on_cell, redactor, begin) -> None:
         from diptych.execution.notebook_client import LimitedClient
 
         name, limits = self.kernel or kernel_name(nb), self.limits
@@ -158,7 +163,11 @@ class PapermillEngine:
             try:
                 async with _at_most(limits.run_s, client):
                     await self._start(client, environment, cwd, sockets, words)
+                    if begin:
+                        await _tell(client, begin)
                     await self._execute_cells(client, saver, on_cell, redactor)
+                    if begin:
+                        await _tell(client, inputs.end())
             except BaseException as error:
                 try:
                     await _stop(client, now=not await _interrupt(client))
@@ -380,6 +389,17 @@ def _say_that_it_ended(cell) -> None:
     ]
     text = "The notebook ended here, by sys.exit.\n"
     cell.outputs.append(new_output("stream", name="stdout", text=text))
+
+
+async def _tell(client, code: str) -> None:
+    """Run code of ours in the kernel, unseen by the notebook.
+
+    A kernel that cannot do it takes no notes, and its run is not linked.
+    """
+    with contextlib.suppress(TimeoutError, RuntimeError, queue.Empty):
+        await client.kc.execute(
+            code, silent=True, store_history=False, allow_stdin=False, reply=True, timeout=TELLING
+        )
 
 
 async def _interrupt(client) -> bool:

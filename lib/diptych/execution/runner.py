@@ -44,18 +44,21 @@ class PreparedRun:
         The parameter files.
     values : dict
         Every parameter's value by name.
-    origin : tuple of (str, str)
-        Name and shown path of a notebook that was sent here; else () and both are the path's.
+    origin : tuple of (str, str, tuple)
+        Name, shown path and place of a notebook that was sent here; else () and all are the path's.
     cwd : Path or None
         Where the kernel runs; None takes `folder`'s choice.
+    link_for : float
+        For how many seconds a run counts as unchanged that read what cannot be looked at again.
     """
 
     notebook: Path
     declared: tuple[Parameter, ...]
     files: tuple[Path, ...]
     values: dict
-    origin: tuple[str, str] = ()
+    origin: tuple[str, str, tuple[str, str]] | tuple[()] = ()
     cwd: Path | None = None
+    link_for: float = 0
 
     @property
     def folder(self) -> Path:
@@ -78,6 +81,17 @@ class PreparedRun:
     def shown(self) -> str:
         """Path of the notebook as a reader wants it."""
         return self.origin[1] if self.origin else workspace.shown(self.notebook)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where the notebook lies and where it runs, as far as its outcome may depend on that.
+
+        One that comes with this package is known by its name, and runs anywhere.
+        """
+        if self.origin:
+            return self.origin[2]
+        path = self.notebook.absolute()
+        return (self.name, "") if path.is_relative_to(OURS) else (str(path), str(self.folder))
 
     @property
     def injected(self) -> dict:

@@ -11,6 +11,7 @@ import pytest
 from execution.kernels.conftest import Kernels
 from papermill.engines import papermill_engines
 
+from diptych.execution.cache import inputs
 from diptych.execution.engine import WarmEngine
 from diptych.execution.kernels.papermill import DiptychEngine
 
@@ -56,7 +57,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_outputs_are_those_of_a_kernel_started_afresh(notebooks, folder):
+def test_outputs_are_those_of_a_kernel_started_afresh(notebooks, folder, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_RUN", str(folder))  # the notebook shows all variables
     expected = bare(notebooks / "torture.ipynb", folder / "plain.ipynb")
     (folder / "helper_mod.py").unlink()
     # The first time the notebook imports its libraries, then they have been imported ahead.
@@ -70,11 +72,12 @@ def test_outputs_are_those_of_a_kernel_started_afresh(notebooks, folder):
         notebooks / "torture.ipynb",
         output,
         {},
-        environment={},
+        environment={"DIPTYCH_RUN": str(folder)},  # so that what it reads is noted
         cwd=folder,
         on_cell=lambda *_: None,
     )
     assert (folder / "exit").read_text() == "bye"
+    assert (folder / inputs.NOTES).read_text().endswith('["end"]\n')
     for found in (first, cells(output)):
         assert list(found) == list(expected)
         for cell, outputs in expected.items():

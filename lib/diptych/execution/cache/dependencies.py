@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from diptych.base import hashing, process_environment, workspace
 from diptych.execution import runs
+from diptych.execution.cache import inputs
 
 NOTES = "uses.jsonl"
 
@@ -40,6 +41,28 @@ def latest(notebook: str, task: dict) -> None:
 def best(notebook: str, task: dict, figure: str, data: str) -> None:
     """Note the best complete run of a notebook on a task; see `diptych.execution.runs.best`."""
     _note("best", notebook=notebook, task=task, figure=figure, data=data)
+
+
+def declare(*paths: str | Path) -> None:
+    """Declare what the notebook in progress reads, where that cannot be seen.
+
+    A run is linked instead of repeated only while all it read is the same. What a subprocess, a
+    database or a library's compiled code reads is not seen, so such a run is never linked, unless
+    its author vouches for what that was.
+
+    Parameters
+    ----------
+    *paths : str or Path
+        Files, folders, and patterns such as ``"data/*.csv"``; none says that there is nothing.
+
+    Examples
+    --------
+    >>> import diptych as dt
+    >>> dt.uses("sales.duckdb", "data/*.csv")
+    """
+    for use in inputs.declared(map(str, paths), Path.cwd()):
+        _append(use)
+    _append({"kind": "declared"})
 
 
 def never(why: str) -> None:
@@ -77,8 +100,12 @@ def changed(use: dict) -> str:
         return use["why"]
     if use["kind"] not in _LOOKS:
         return f"it used {use['kind']}, which this version of Diptych does not know"
-    if look(use) == use["found"]:
-        return ""
+    now = look(use)
+    return "" if now == use["found"] else difference(use, now)
+
+
+def difference(use: dict, now) -> str:
+    """Return in words how what a place holds differs from what was noted."""
     match use["kind"]:
         case "rows":
             return f"{use['path']} no longer holds what the run wrote or read there"
@@ -89,7 +116,7 @@ def changed(use: dict) -> str:
         case "best":
             return f"the best run of {use['notebook']} is another one"
         case _:
-            return f"{use['path']} is not what it was"
+            return inputs.difference(use, now)
 
 
 def _note(kind: str, **where) -> None:
@@ -98,9 +125,14 @@ def _note(kind: str, **where) -> None:
     if folder is None or not folder.is_dir():
         return
     use = {"kind": kind, **where}
-    use["found"] = None if kind == "never" else look(use)
-    with open(folder / NOTES, "a", encoding="utf-8") as file:
-        file.write(json.dumps(use) + "\n")
+    _append(use | {"found": None if kind == "never" else look(use)})
+
+
+def _append(use: dict) -> None:
+    folder = process_environment.run_folder()
+    if folder is not None and folder.is_dir():
+        with open(folder / NOTES, "a", encoding="utf-8") as file:
+            file.write(json.dumps(use) + "\n")
 
 
 def _short(path: Path) -> str:
@@ -118,11 +150,6 @@ def _rows(use: dict):
         return [list(row) for row in database.execute(use["query"], use["arguments"])]
     finally:
         database.close()
-
-
-def _files(use: dict):
-    path = workspace.home() / use["path"]
-    return hashing.of_path(path) if path.exists() else None
 
 
 def _table(use: dict):
@@ -157,4 +184,4 @@ def _best(use: dict):
     return run and runs.content(run)
 
 
-_LOOKS = {"rows": _rows, "files": _files, "table": _table, "latest": _latest, "best": _best}
+_LOOKS = {"rows": _rows, "table": _table, "latest": _latest, "best": _best, **inputs.LOOKS}

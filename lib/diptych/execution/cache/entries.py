@@ -1,9 +1,12 @@
 """Runs by their key: an unchanged one is linked, not run again.
 
-An entry names a run folder, the digest of each file in it, and what the run found elsewhere
-(`diptych.execution.cache.dependencies`). It counts only while all of that holds: a damaged file, a
-removed table or a registry begun anew make the run again. Entries are written whole, so
-of two runs of one key at once the later is linked from then on, and both are kept.
+An entry names a run folder, the digest of each file in it, and what the run found elsewhere: what
+our own code says it read (`diptych.execution.cache.dependencies`) and what the kernel saw being
+read (`diptych.execution.cache.inputs`). It counts only while all of that holds: a changed file or
+variable, a removed table or a registry begun anew make the run again. A run that read what cannot
+be looked at again (the clock, the network) counts only for an age that the caller chose.
+Entries are written whole, so of two runs of one key at once the later is linked from then on, and
+both are kept.
 """
 
 import json
@@ -11,11 +14,13 @@ import os
 import secrets
 import shutil
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.base import hashing, workspace
+from diptych.base.errors import ParameterError
 from diptych.execution import runs
-from diptych.execution.cache import dependencies, import_graph
+from diptych.execution.cache import dependencies, import_graph, inputs
 from diptych.execution.cache import fingerprint as keys
 from diptych.execution.notebooks import HERE, kernel_name, read_notebook
 from diptych.execution.runs import Run
@@ -35,12 +40,15 @@ class Lookup:
         The run to link.
     why : str
         Why there is none although there was one once; "" if this is the first.
+    declared : tuple of dict or None
+        What the notebook's author declared as its inputs; None if nothing was declared.
     """
 
     key: str = ""
     parts: dict = field(default_factory=dict)
     run: Run | None = None
     why: str = ""
+    declared: tuple[dict, ...] | None = None
 
 
 def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
@@ -57,7 +65,8 @@ def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
         Kernel to run in instead of the notebook's own. A run in one of another environment has no
         key: its packages are not seen from here.
     """
-    kernel = kernel or kernel_name(read_notebook(prepared.notebook))
+    content = read_notebook(prepared.notebook)
+    kernel = kernel or kernel_name(content)
     if kernel not in HERE:
         return Lookup(why=f"it runs in the kernel {kernel}, whose packages are not seen from here")
     try:
@@ -65,7 +74,7 @@ def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
     except hashing.TooMany as error:
         return Lookup(why=str(error))
     import_graph.remember()
-    lookup = Lookup(keys.digest(parts), parts)
+    lookup = Lookup(keys.digest(parts), parts, declared=_declared(content, prepared.notebook))
     path = _path(lookup.key)
     if force or not path.exists():
         lookup.why = "--force" if force else ""
@@ -73,7 +82,7 @@ def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
     try:
         entry = json.loads(path.read_bytes())
         folder = workspace.home() / entry["folder"]
-        lookup.why = _broken(folder, entry)
+        lookup.why = _broken(folder, entry) or _too_old(entry, prepared.link_for)
         if not lookup.why:
             lookup.run = runs.load_run(folder.name, _linked(folder, Path(root)).parent)
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -84,13 +93,18 @@ def find(prepared, root: Path, force: bool = False, kernel: str = "") -> Lookup:
 def note(staged: Path, manifest: dict, lookup: Lookup) -> None:
     """Add to a manifest what its key was made of and what the run used elsewhere."""
     noted = dependencies.take(staged)
+    folder = lookup.parts.get("folder", "")  # "" for a notebook of ours, whose draws are seeded
+    seen = inputs.take(staged, folder)
     never = [use["why"] for use in noted if use["kind"] == "never"]
+    is_declared = lookup.declared is not None or any(use["kind"] == "declared" for use in noted)
+    uses = [use for use in noted if use["kind"] not in ("never", "declared")]
     result = staged / "result.json"
     manifest["cache"] = {
         "key": lookup.key,
         "parts": lookup.parts,
-        "uses": [use for use in noted if use["kind"] != "never"],
-        "never": never[0] if never else "" if lookup.key else lookup.why,
+        "uses": [*uses, *(lookup.declared or ()), *seen.uses],
+        "never": next(iter(never), "") or (seen.never if lookup.key else lookup.why),
+        "unknown": [] if is_declared else seen.unknown + seen.drawn * bool(folder),
         "why": lookup.why,
         "content": runs.content_of(staged, json.loads(result.read_bytes())) if result.exists()
         else "",
@@ -109,6 +123,8 @@ def add(run: Run) -> None:
         "files": _digests(run.folder),
         "uses": facts["uses"],
         "upstream": run.result.get("upstream") or "",
+        "unknown": facts["unknown"],
+        "ended": run.manifest["ended"],
     }
     path = _path(facts["key"])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +132,7 @@ def add(run: Run) -> None:
 
 
 def why(run: Run) -> str:
-    """Return in words why a run was made and not linked."""
+    """Return in words why a run was made and not linked, and whether it would be linked now."""
     facts = run.manifest.get("cache")
     if not facts or not facts.get("parts"):
         reason = (facts or {}).get("never") or "it was made outside the runner"
@@ -128,21 +144,58 @@ def why(run: Run) -> str:
     if before is None:
         lines.append(f"no earlier run of {run.notebook} to compare with")
     else:
-        other = keys.changes(before.manifest["cache"]["parts"], facts["parts"])
-        lines += [f"changed: {text}" for text in other]
-        if not other:
-            lines.append("nothing changed in its key")
-            lines += [f"changed: {text}" for use in before.manifest["cache"]["uses"]
-                      if (text := dependencies.changed(use))]  # fmt: skip
+        changes = _changes(before.manifest["cache"], facts)
+        lines += [f"changed: {text}" for text in changes]
+        lines += [] if changes else ["nothing that it was made of had changed"]
     if facts["never"]:
         lines.append(f"never linked: {facts['never']}")
+    lines += [f"not linkable: {text}" for text in facts.get("unknown", ())]
+    since = [text for use in facts["uses"] if (text := dependencies.changed(use))]
+    lines += [f"changed since: {text}" for text in since]
     against = f" against {before.id}" if before else ""
     return "\n".join([f"{run.id}{against}", *(f"  {line}" for line in lines)])
 
 
+def _changes(before: dict, after: dict) -> list[str]:
+    """Return in words how what a run was made of differs from an earlier one."""
+    places = {_where(use): use.get("found") for use in after["uses"]}
+    return keys.changes(before["parts"], after["parts"]) + [
+        dependencies.difference(use, places[_where(use)])
+        for use in before["uses"]
+        if _where(use) in places and places[_where(use)] != use.get("found")
+    ]
+
+
+def _where(use: dict) -> str:
+    return json.dumps({k: v for k, v in use.items() if k != "found"}, sort_keys=True)
+
+
+def _declared(content: dict, notebook: Path) -> tuple[dict, ...] | None:
+    """Return the inputs that a notebook's metadata declare: ``"diptych": {"inputs": [...]}``.
+
+    Raises
+    ------
+    ParameterError
+        If they are no list of paths.
+    """
+    settings = content.get("metadata", {}).get("diptych", {})
+    patterns = settings.get("inputs") if isinstance(settings, dict) else None
+    if patterns is None:
+        return None
+    if not isinstance(patterns, list) or not all(isinstance(text, str) for text in patterns):
+        raise ParameterError(
+            f"{workspace.shown(notebook)}: inputs = {patterns!r} in its metadata is no list of "
+            'paths. Write "diptych": {"inputs": ["sales.csv", "data/*.csv"]}.'
+        )
+    return tuple(inputs.declared(patterns, Path(notebook).absolute().parent))
+
+
 def _earlier(run: Run) -> Run | None:
-    """Return the latest run before this one that succeeded and has a key, of its task if any."""
-    started, task = run.manifest["started"], run.manifest["parameters"].get("task")
+    """Return the latest run before this one that succeeded and has a key, and is most like it.
+
+    That is one of the same parameters, else of the same task, else any.
+    """
+    started, parameters = run.manifest["started"], _parameters(run)
     earlier = [
         other
         for other in runs.find_runs(run.notebook, run.folder.parent)
@@ -150,8 +203,24 @@ def _earlier(run: Run) -> Run | None:
         and other.manifest.get("cache", {}).get("parts")
         and other.manifest["started"] < started
     ]
-    alike = [other for other in earlier if other.manifest["parameters"].get("task") == task]
-    return next(iter(alike or earlier), None)
+    same = [other for other in earlier if _parameters(other) == parameters]
+    task = parameters.get("task")
+    alike = [other for other in earlier if _parameters(other).get("task") == task]
+    return next(iter(same or alike or earlier), None)
+
+
+def _parameters(run: Run) -> dict:
+    """Return a run's parameters without the run that it builds on."""
+    return {k: v for k, v in run.manifest["parameters"].items() if k != keys.UPSTREAM}
+
+
+def _too_old(entry: dict, link_for: float) -> str:
+    """Return why an entry does not count, if it read what cannot be looked at again."""
+    if not entry["unknown"]:
+        return ""
+    ended = datetime.fromisoformat(entry["ended"])
+    is_young = (datetime.now(UTC) - ended).total_seconds() < link_for
+    return "" if is_young else entry["unknown"][0]
 
 
 def _broken(folder: Path, entry: dict) -> str:

@@ -1,7 +1,8 @@
-"""The key of a run: all that its outcome depends on, in named parts.
+"""The key of a run: what its page depends on as far as is known before it runs, in named parts.
 
-Code cells (not prose, not outputs), parameters, the content of files that a parameter names, the
-content of the upstream run, the modules and files the code uses, the lock file, packages, Python,
+The notebook (its place, code, prose, images and settings, not its outputs), parameters, the content
+of files that a parameter names, the content of the upstream run, the modules and files the code
+uses, the lock file, packages, Python, the working folder,
 and the environment variables declared in ``pyproject.toml``:
 
     [tool.diptych]
@@ -13,16 +14,31 @@ import platform
 import re
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 from diptych.base import environment, hashing, workspace
 from diptych.execution import runs
 from diptych.execution.cache import import_graph
+from diptych.execution.cache.inputs import import_folders
 from diptych.execution.notebooks import code_digest, read_notebook, source
 
 UPSTREAM = "upstream"
+IMAGE = re.compile(
+    r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)"""  # ![text](file)
+    r"""|\bsrc\s*=\s*["']?([^"'\s>]+)"""  # <img src="file">
+    r"""|^\[[^\]]+\]:\s*<?(\S+?)>?\s""",  # [name]: file
+    re.MULTILINE,
+)
+# Of a cell or a notebook, in its metadata: set by the programs that run or show it.
+LEFT_BEHIND = {"execution", "collapsed", "scrolled", "papermill", "ExecuteTime", "language_info",
+               "widgets", "signature", "kernelspec"}  # fmt: skip
 WORDS = {
-    "notebook": "the notebook's name",
+    "notebook": "the notebook's place",
     "code": "a code cell",
+    "prose": "the prose, an attachment or a setting of the notebook",
+    "images": "image",
+    "folder": "the working folder",
+    "diptych": "Diptych",
     "parameters": "parameter",
     "data": "file of the parameter",
     "upstream": "what it builds on",
@@ -49,13 +65,21 @@ def parts_of(prepared) -> dict:
     """
     content = read_notebook(prepared.notebook)
     cells = [source(cell) for cell in content["cells"] if cell["cell_type"] == "code"]
-    modules, read = import_graph.used_by(cells, _folders())
+    modules, read = import_graph.used_by(cells, import_folders(prepared.folder))
     values = {name: value for name, value in prepared.values.items() if name != UPSTREAM}
     return {
-        "notebook": prepared.name,  # another may hold the same code
+        "notebook": prepared.place[0],  # another may hold the same code
         "code": code_digest(content),
+        "prose": hashing.of_json(_without_results(content)),
+        "images": _images(content, prepared.notebook.parent),
+        "folder": prepared.place[1],
+        "diptych": environment.own_version(),
         "parameters": values,
-        "data": {name: files for name, value in values.items() if (files := _data(value))},
+        "data": {
+            name: files
+            for name, value in values.items()
+            if (files := _data(value, prepared.folder))
+        },
         "upstream": _upstream(prepared.values.get(UPSTREAM)),
         "lib": {_name(path): hashing.of_file(path) for path in modules},
         "files": {_name(path): hashing.of_path(path) for path in read},
@@ -94,10 +118,33 @@ def _between(part: str, old, new) -> str:
     return "" if old is not None and new is not None else " (new)" if new else " (gone)"
 
 
-def _folders() -> list[Path]:
-    """Return where a kernel started here finds the user's own modules."""
-    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [Path.cwd(), *(Path(folder) for folder in folders if folder)]
+def _without_results(content: dict) -> dict:
+    """Return a notebook without code, and without what running or looking at it leaves behind."""
+    settings = {k: v for k, v in content.get("metadata", {}).items() if k not in LEFT_BEHIND}
+    cells = [
+        {
+            "source": "" if cell["cell_type"] == "code" else source(cell),
+            "kind": cell["cell_type"],
+            "attachments": cell.get("attachments", {}),
+            "metadata": {k: v for k, v in cell.get("metadata", {}).items() if k not in LEFT_BEHIND},
+        }
+        for cell in content["cells"]
+    ]
+    return {"metadata": settings, "cells": cells}
+
+
+def _images(content: dict, folder: Path) -> dict[str, str]:
+    """Return the digest of every image file that the prose shows, "" for a missing one."""
+    digests = {}
+    for cell in content["cells"]:
+        if cell["cell_type"] != "markdown":
+            continue
+        for groups in IMAGE.findall(source(cell)):
+            text = next(filter(None, groups), "")
+            path = folder / unquote(text)
+            if not re.match(r"\w+:|#|//", text):
+                digests[text] = hashing.of_file(path) if path.is_file() else ""
+    return digests
 
 
 def _name(path: Path) -> str:
@@ -108,13 +155,13 @@ def _name(path: Path) -> str:
     return workspace.shown(path)
 
 
-def _data(value) -> dict[str, str]:
+def _data(value, folder: Path) -> dict[str, str]:
     """Return the digest of every file or folder that a parameter's value names."""
     digests = {}
     for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str) or not text or len(text) > 4096 or "\0" in text:
             continue
-        for base in (Path.cwd(), _root()):
+        for base in (folder, _root()):
             path = base / Path(text).expanduser()
             # a plain word that happens to be a folder's name is no path
             if path.is_file() or (path.is_dir() and re.search(r"[/\\.]", text)):

@@ -73,7 +73,8 @@ class Cluster:
             if lookup.run is not None:
                 yield number, Outcome(replace(lookup.run, linked=True))
                 continue
-            prepared = replace(prepared, files=(), origin=(prepared.name, prepared.shown))
+            origin = prepared.name, prepared.shown, prepared.place
+            prepared = replace(prepared, files=(), origin=origin)
             content = prepared.notebook.read_bytes()
             futures.append(
                 self.client.submit(run_parcel, prepared, content, self.engine, pure=False)

@@ -1,0 +1,749 @@
+"""Notes what a notebook reads while it runs; the engine sends this file into each kernel.
+
+It is self-contained: a kernel of another environment need not have this package. Python announces
+what it opens, lists, starts and connects to (`sys.addaudithook`); environment variables and
+questions whether a file exists are seen where the standard library looks them up. What nobody
+announces (the clock, random numbers, libraries that read past Python) is looked for in the code
+that ran, by the names it refers to.
+
+Each note is a line of JSON, appended at once, so that forked processes note theirs too:
+
+``["read", path, size, mtime]``, ``["wrote", path]``, ``["list", path, names]``,
+``["exists", path, kind]``, ``["tree", path]``, ``["variable", name, by_user]``,
+``["folder", path]``, ``["module", name]``, ``["path", path]``, ``["unknown", why]``,
+``["drawn", why]`` (by a library, as far as known) and at last ``["end"]``.
+
+"User's" is code of cells and of modules outside the installed packages. A library's own use of
+the clock or of identifiers is not the notebook's.
+"""
+
+import _thread
+import contextlib
+import datetime
+import dis
+import functools
+import json
+import os
+import random
+import re
+import site
+import sys
+import sysconfig
+import types
+
+NAME = "_diptych_recorder"  # among the modules
+USER, OURS, LIBRARY, STANDARD, UNNAMED = "user", "ours", "library", "standard", "unnamed"
+# Between a cell and the process it starts by `!`.
+TRANSPARENT = re.compile(r"[/\\](IPython|ipykernel|pexpect|ptyprocess)[/\\]")
+# What libraries start to learn about the machine.
+HARMLESS = {
+    "uname", "lscpu", "nproc", "ldconfig", "gcc", "cc", "ld", "objdump", "getconf", "fc-list",
+    "nvidia-smi", "which", "sysctl", "stty", "tput", "lsb_release", "file", "arch",
+}  # fmt: skip
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
+SYSTEM = ("/proc/", "/sys/", "/dev/")
+SEEDS = {
+    "seed", "set_seed", "seed_all", "seed_everything", "manual_seed", "set_random_seed",
+    "set_state", "setstate",
+}  # fmt: skip
+TIMES = {"st_mtime", "st_ctime", "st_atime", "st_mtime_ns", "getmtime", "getctime", "getatime",
+         "st_size", "getsize"}  # fmt: skip
+FRESH = (None, 623, 624)  # where NumPy's shared generator stands after it was seeded
+UNSEEDED = "it draws random numbers without a seed"
+TODAYS = ("now", "today", "utcnow")
+ALWAYS = 90  # more arguments than anyone gives
+TODAY = re.compile(r"now|today|.*(current_(date|time|timestamp)\b|\bnow\(\)|date\('now').*", re.I)
+TODAY_READERS = {"Timestamp", "to_datetime", "datetime64", "Period", "date_range", "execute",
+                 "read_sql", "read_sql_query", "sql", "query"}  # fmt: skip
+# Libraries whose compiled code opens files or connections itself, and by what it does.
+NATIVE = {
+    "pyarrow": r"(read|open)_\w+|memory_map|OSFile|MemoryMappedFile|input_stream|dataset"
+    r"|Parquet(File|Dataset)|ORCFile|LocalFileSystem|SubTreeFileSystem",
+    "pandas": r"read_(hdf|orc|spss|sql\w*)|HDFStore",
+    "polars": r"(read|scan)_\w+|SQLContext|sql",
+    "duckdb": r"sql|query|execute\w*|connect|read_\w+|from_\w+|default_connection|table",
+    "deltalake": r"DeltaTable|QueryBuilder",
+    "xgboost": r"load_\w+|DMatrix|QuantileDMatrix|ExtMemQuantileDMatrix",
+    "lightgbm": r"Booster|Dataset|load_\w+",
+    "catboost": r"load_\w+|Pool",
+    "transformers": r"from_pretrained|pipeline",
+    "sentence_transformers": r"SentenceTransformer|CrossEncoder",
+    "datasets": r"load_\w+|from_\w+",
+    "safetensors": r"safe_open|load_file|load_model",
+    "tokenizers": r"from_file|from_pretrained",
+    "mlflow": r"load_\w+|search_\w+|get_\w+|pyfunc|set_tracking_uri",
+    "dask": r"read_\w+|Client",
+    "xarray": r"open_\w+|load_\w+",
+    "geopandas": r"read_\w+",
+    "python_calamine": r"load_workbook|from_path|from_object",
+    "cv2": r"im\w*read\w*|VideoCapture|FileStorage|load\w*|readNet\w*",
+    "lxml": r"parse|iterparse|XSLT|XMLSchema|RelaxNG",
+    "torch": r"jit|from_file|hub",
+    "sqlalchemy": r"create_\w*engine\w*|engine_from_config",
+    **dict.fromkeys(
+        ("h5py", "tables", "netCDF4", "rasterio", "fiona", "pyogrio", "osgeo", "soundfile",
+         "torchaudio", "torchvision", "faiss", "onnxruntime", "llama_cpp", "xllamacpp",
+         "sentencepiece", "fasttext", "fastexcel", "pyreadstat", "vaex", "datatable", "connectorx",
+         "lmdb", "rocksdb", "pysam", "openslide", "av", "lance", "rpy2", "jpype", "pyspark",
+         "psycopg", "psycopg2", "asyncpg", "MySQLdb", "pymysql", "oracledb", "pyodbc", "pymssql",
+         "snowflake", "pymongo", "redis", "cassandra", "clickhouse_driver", "grpc", "zmq",
+         "pycurl", "boto3", "psutil", "vl_convert", "cffi"), r".*",
+    ),
+}  # fmt: skip
+
+
+def _clock() -> dict:
+    """Return functions that read the clock, and how many arguments keep them from it."""
+    import time
+
+    now = {time.localtime: 1, time.gmtime: 1, time.ctime: 1, time.asctime: 1, time.strftime: 2}
+    return dict.fromkeys((time.time, time.time_ns), ALWAYS + 1) | now
+
+
+# Of Python, IPython and matplotlib: caches, and names of what is no file.
+NO_FILE = re.compile(
+    r"[/\\](__pycache__[/\\].*|ipykernel_\d+[/\\]\d+\.py|fontlist-\S+\.json|<[^/\\]*>)$|\n"
+)
+IMPORTING = re.compile(r"^<frozen importlib|[/\\]importlib[/\\]metadata[/\\]|[/\\]pkgutil\.py$")
+LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")
+
+
+class Recorder:
+    """What one kernel notes.
+
+    Parameters
+    ----------
+    path : str
+        Where notes are appended.
+    ignored : list of str
+        Folders whose files are no inputs: the workspace, the run's own folder.
+    package : str
+        Folder of the package that notes its own reads elsewhere.
+    """
+
+    def __init__(self, path, ignored, package):
+        self.path, self.pid = path, os.getpid()
+        self.busy, self.noted, self.written = set(), set(), set()
+        self.codes, self.bulk, self.is_seeded = [], set(), False
+        self.is_drawing = False
+        self.package = package.rstrip(os.sep) + os.sep
+        self.ignored = tuple(folder.rstrip(os.sep) + os.sep for folder in ignored)
+        self.standard, self.installed = _installed()
+        self.kinds = {__file__: STANDARD}  # its own frames
+        self.random, self.numpy = random.getstate(), _numpy_position()
+        self.is_on = True
+        self.handlers = {
+            "open": self.opened,
+            "exec": self.executed,
+            "import": self.imported,
+            "os.listdir": self.listed,
+            "os.scandir": self.listed,
+            "os.rename": lambda source, target, *_: self.wrote(target),
+            "os.link": lambda source, target, *_: self.wrote(target),
+            "os.symlink": lambda source, target, *_: self.wrote(target),
+            "os.mkdir": lambda target, *_: self.wrote(target),
+            "sqlite3.connect": self.connected_to_file,
+            "socket.connect": lambda _, address: self.connected(address),
+            "socket.sendto": lambda _, address: self.connected(address),
+            "subprocess.Popen": lambda program, words, *_: self.started([program, words]),
+            "os.system": lambda command: self.started([command]),
+            "os.exec": lambda program, words, _: self.started([program, words]),
+            "os.posix_spawn": lambda program, words, _: self.started([program, words]),
+            "os.spawn": lambda _, program, words, __: self.started([program, words]),
+            "ctypes.dlopen": self.loaded,
+        }
+
+    def hook(self, event, arguments):
+        """Handle what Python announces; an error in here must not reach the notebook."""
+        handler = self.handlers.get(event)
+        if handler is not None and self.is_on:
+            self.guarded(handler, *arguments)
+
+    def guarded(self, handler, *arguments):
+        """Call a handler whose own reads are not noted."""
+        thread = _thread.get_ident()
+        if thread in self.busy:
+            return
+        self.busy.add(thread)
+        try:
+            handler(*arguments)
+        except Exception as error:
+            self.note("unknown", f"its notes could not be taken ({error!r})")
+        finally:
+            self.busy.discard(thread)
+
+    def note(self, *content):
+        """Append a note, each once."""
+        line = json.dumps(content)
+        if line in self.noted:
+            return
+        self.noted.add(line)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, line.encode() + b"\n")
+        finally:
+            os.close(file)
+
+    # -- files
+
+    def opened(self, path, mode, flags):
+        """Note a file that is opened."""
+        if isinstance(path, int) or path is None:
+            return
+        place = self.place(path)
+        if place in self.written or self.is_ignored(place):
+            return
+        flags = flags or 0
+        is_new = flags & (os.O_TRUNC | os.O_EXCL) or not os.path.lexists(place)
+        if not (flags & WRITING and is_new):
+            self.read(place)  # also a file that it adds to, or changes a part of
+        if flags & WRITING:
+            self.wrote(place)
+
+    def read(self, place):
+        """Note a file that is read."""
+        if place.endswith(".pyc") or ("read", place) in self.noted:
+            return
+        self.noted.add(("read", place))
+        if not place.startswith(SYSTEM):
+            self.note("read", place, *_stamp(place))
+        elif place != "/dev/null" and self.responsible()[1] == USER:
+            self.note("unknown", f"it reads {place}, which changes by itself")
+
+    def wrote(self, path):
+        """Note a file or folder that the run makes or changes."""
+        place = self.place(path)
+        if place in self.written or self.is_ignored(place) or place.startswith(SYSTEM):
+            return
+        self.written.add(place)
+        self.note("wrote", place)
+
+    def listed(self, path=None):
+        """Note the names in a folder; not what `import` looks through."""
+        if _is_import(sys._getframe(3)) or str(path).startswith(SYSTEM):
+            return
+        if isinstance(path, int):
+            path = os.readlink(f"/proc/self/fd/{path}")
+        place = self.place("." if path is None else path)
+        if ("list", place) in self.noted or self.is_ignored(place) or place in self.written:
+            return
+        self.noted.add(("list", place))
+        if os.path.isdir(place):
+            self.note("list", place, sorted(os.listdir(place)))
+        else:
+            self.exists(place)
+
+    def exists(self, path):
+        """Note whether a file or folder is there."""
+        if isinstance(path, int) or path is None:
+            return
+        place = self.place(path)
+        if ("exists", place) in self.noted or self.is_ignored(place) or place in self.written:
+            return
+        self.noted.add(("exists", place))
+        kind = "" if place.startswith(SYSTEM) else _kind_of(place)
+        if kind == "file":
+            self.read(place)  # compiled code may read next what Python only looked for
+        elif not place.startswith(SYSTEM):
+            self.note("exists", place, kind)
+
+    def asked(self, frame):
+        """Note what a function of the standard library asks the system about a file."""
+        if frame.f_code.co_name == "_joinrealpath":
+            return
+        names = frame.f_code.co_varnames
+        path = frame.f_locals.get(names[0]) if names else None
+        if isinstance(path, (str, bytes, os.PathLike)) and not _is_import(frame.f_back):
+            self.exists(path)
+            caller = frame.f_back.f_code.co_filename if frame.f_back else ""
+            if caller.endswith(os.path.join("pandas", "io", "parquet.py")):
+                self.read_tree(path)
+
+    def read_tree(self, path):
+        """Note all that lies in a folder that a library reads as one table."""
+        place = self.place(path)
+        if os.path.isdir(place) and not self.is_ignored(place):
+            self.note("tree", place)
+
+    def connected_to_file(self, database):
+        """Note the file of an SQLite database."""
+        name = os.fsdecode(database)
+        if name.startswith("file:"):
+            from urllib.parse import unquote
+
+            name = unquote(name[5:].partition("?")[0])
+            name = "/" + name.lstrip("/") if name.startswith("//") else name
+        if name in ("", ":memory:") or name.startswith(":memory:"):
+            return
+        place = self.place(name)
+        if not self.is_ignored(place):
+            self.read(place)
+            self.exists(f"{place}-wal")
+
+    def loaded(self, name):
+        """Note a compiled library of the user's own."""
+        if isinstance(name, str) and os.sep in name and os.path.isfile(name):
+            place = self.place(name)
+            if not self.is_ignored(place):
+                self.read(place)
+
+    # -- environment variables
+
+    def read_variable(self, name):
+        """Note a variable that is read by its name."""
+        if isinstance(name, (str, bytes)):
+            name, owner = os.fsdecode(name), self.responsible()[0]
+            if name not in self.bulk:
+                self.note("variable", name, owner == USER)
+            self.bulk.discard(name)
+
+    def read_variables(self, name):
+        """Note that all are read, if the user's code does; a library copies them for a process."""
+        self.bulk.add(os.fsdecode(name))
+        if self.responsible()[0] == USER:
+            self.note("variable", "*", True)
+
+    # -- processes and connections
+
+    def started(self, words):
+        """Note a process: the files that it is started on, and that its reads are not seen."""
+        nearest, responsible = self.responsible()
+        if responsible == OURS:
+            return
+        flat = [os.fsdecode(word) for word in _flat(words)]
+        program = os.path.basename((flat[0].split() or [""])[0]) if flat else ""
+        if nearest == LIBRARY and program in HARMLESS:
+            return
+        for word in (part for text in flat for part in text.replace("'", " ").split()):
+            place = self.place(word.strip("\"';"))
+            if os.path.isfile(place) and not self.is_ignored(place):
+                self.read(place)
+        shown = (flat[-1] if len(flat) > 1 and flat[-1] else program)[:80]
+        self.note("unknown", f"it starts a process, whose own reads are not seen ({shown})")
+
+    def connected(self, address):
+        """Note a connection to another machine, or one that the user's code makes."""
+        if not isinstance(address, tuple):
+            return
+        host = str(address[0])
+        responsible = self.responsible()[1]
+        is_here = host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "::")
+        if responsible != OURS and (not is_here or responsible == USER):
+            self.note("unknown", f"it reads from the network ({host})")
+
+    # -- code
+
+    def executed(self, code):
+        """Keep code of the user's that runs, to look through it at the end."""
+        if not isinstance(code, types.CodeType):
+            return
+        kind = self.kind(code.co_filename)
+        if kind == UNNAMED:
+            kind = self.responsible(steps=True)[0]
+        if kind != USER:
+            return
+        self.codes.append(code)
+        place = os.path.abspath(code.co_filename)
+        if os.path.isfile(place) and not self.is_ignored(place):
+            self.read(place)
+
+    def imported(self, name, file, *_):
+        """Note which packages are imported, and a compiled module of the user's own."""
+        self.note("module", name.partition(".")[0])
+        if file and self.kind(file) == USER and not self.is_ignored(self.place(file)):
+            self.read(self.place(file))
+
+    def finish(self):
+        """Note what can be told only at the end."""
+        self.is_on = False
+        for code, names in self.codes_with_names():
+            references = References(names)
+            references.look(code)
+            for why in references.unknown():
+                self.note("unknown", why)
+            self.is_seeded |= references.is_seeded
+            self.is_drawing |= references.is_drawing
+        self.note_random()
+        for name in {name.partition(".")[0] for name in list(sys.modules)}:
+            self.note("module", name)
+        for name in list(sys.path):
+            place = os.path.abspath(name or ".")
+            if not self.is_ignored(place):
+                self.note("path", place)
+        self.note_settings()
+        if os.getpid() == self.pid:
+            self.note("end")
+
+    def codes_with_names(self):
+        """Yield the user's code with the names that it sees, all of one file at once."""
+        files = {getattr(module, "__file__", None): module for module in list(sys.modules.values())}
+        main = vars(sys.modules["__main__"])
+        for code in self.codes:
+            module = files.get(code.co_filename)
+            yield code, main if module is None else vars(module)
+
+    def note_random(self):
+        """Note that the generators that all share were drawn from, and nobody seeded them."""
+        drawn = {
+            "random": self.random != random.getstate(),
+            "numpy.random": _numpy_position() not in (self.numpy, *FRESH),
+        }
+        for name in [name for name in drawn if drawn[name] and not self.is_seeded]:
+            self.note("unknown" if self.is_drawing else "drawn", f"{UNSEEDED} ({name})")
+
+    def note_settings(self):
+        """Note the settings that matplotlib and IPython read before a notebook could be watched."""
+        shell = sys.modules["__main__"].__dict__.get("get_ipython")
+        if shell is not None:
+            profile = shell().profile_dir
+            for name in ("ipython_config.py", "ipython_kernel_config.py"):
+                self.read(os.path.join(profile.location, name))
+            for name in sorted(os.listdir(profile.startup_dir)):
+                self.read(os.path.join(profile.startup_dir, name))
+        if "matplotlib" in sys.modules:
+            self.read(self.place("matplotlibrc"))
+            self.read(os.path.join(sys.modules["matplotlib"].get_configdir(), "matplotlibrc"))
+            for name in ("MATPLOTLIBRC", "MPLCONFIGDIR", "MPLBACKEND"):
+                self.note("variable", name, True)
+            if chosen := os.environ.get("MATPLOTLIBRC"):
+                self.read(self.place(chosen))
+
+    # -- whose it is
+
+    def place(self, path):
+        """Return a path as it is found from everywhere."""
+        path = os.fsdecode(path)
+        if not os.path.isabs(path):
+            self.note("folder", os.getcwd())
+        return os.path.abspath(path)
+
+    def is_ignored(self, place):
+        """Say whether a file is no input of its own: installed, or the workspace's."""
+        return f"{place}{os.sep}".startswith(
+            (*self.ignored, *self.standard, *self.installed, self.package)
+        ) or NO_FILE.search(place)
+
+    def kind(self, file):
+        """Return whose the code of a file is."""
+        if file not in self.kinds:
+            self.kinds[file] = self._kind(file)
+        return self.kinds[file]
+
+    def _kind(self, file):
+        if "ipykernel_" in file or file.startswith("<ipython"):
+            return USER
+        if file.startswith("<frozen"):
+            return STANDARD
+        if file.startswith("<"):
+            return UNNAMED
+        if file.startswith(self.package):
+            return OURS
+        if file.startswith(self.installed):
+            return STANDARD if TRANSPARENT.search(file) else LIBRARY
+        return STANDARD if file.startswith(self.standard) else USER
+
+    def responsible(self, steps=False):
+        """Return whose code is nearest and whose is responsible: the user's, ours, a library's."""
+        nearest, frame = "", sys._getframe(2)
+        while frame is not None:
+            kind = self.kind(frame.f_code.co_filename)
+            if kind not in (STANDARD, UNNAMED):
+                nearest = nearest or kind
+                if steps or kind in (USER, OURS):
+                    return nearest, kind
+            frame = frame.f_back
+        return nearest or LIBRARY, LIBRARY
+
+
+class References:
+    """What a piece of code refers to, as far as its names can be resolved without running it.
+
+    Parameters
+    ----------
+    names : dict
+        The global names that it sees.
+    """
+
+    def __init__(self, names):
+        self.names, self.roots, self.attributes, self.texts = names, set(), set(), set()
+        self.clocks, self.draws = set(), set()
+        self.is_seeded = self.is_drawing = False
+        self.functions = _clock()
+
+    def look(self, code, aliases=None):
+        """Look through a code object and those in it."""
+        aliases = dict(aliases or {})
+        self.attributes.update(code.co_names)
+        steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
+        value = module = imported = None
+        for at, step in enumerate(steps):
+            name, word = step.opname, step.argval
+            if name == "IMPORT_NAME":
+                module = imported = self._import(word, steps[at - 1].argval)
+            elif name == "IMPORT_FROM":
+                imported = _of(module, word) or _of(imported, word)
+            elif name.startswith("STORE_"):
+                if imported is not None:
+                    aliases[word] = imported
+                imported = None
+            elif name in LOADS:
+                value = aliases.get(word, self.names.get(word))
+                self._judge(None, word, value, _count(steps, at))
+            elif name in ("LOAD_ATTR", "LOAD_METHOD"):
+                owner, value = value, _of(value, word)
+                self._judge(owner, word, value, _count(steps, at))
+            elif name not in ("SWAP", "ROT_TWO", "POP_TOP", "PUSH_NULL"):
+                value = None
+        self._look_inside(code.co_consts, aliases)
+
+    def _look_inside(self, constants, aliases):
+        for constant in constants:
+            if isinstance(constant, str):
+                self.texts.add(constant)
+            elif isinstance(constant, types.CodeType):
+                self.look(constant, aliases)
+
+    def _import(self, name, listed):
+        self.roots.add(name.partition(".")[0])
+        return sys.modules.get(name if listed else name.partition(".")[0])
+
+    def _judge(self, owner, name, value, count):
+        """Note a clock, a source of random numbers, or a seed."""
+        if isinstance(value, types.ModuleType):
+            self.roots.add(value.__name__.partition(".")[0])
+        elif self._is_clock(value, count):
+            self.clocks.add(name)
+        elif owner is None and isinstance(value, types.BuiltinMethodType):
+            owner, name = value.__self__, value.__name__
+        if isinstance(owner, type) and issubclass(owner, datetime.date) and name in TODAYS:
+            self.clocks.add(f"{owner.__name__}.{name}")
+        if callable(value):
+            self.is_seeded |= getattr(value, "__name__", "") in SEEDS
+            self.is_drawing |= getattr(value, "__self__", None) in _shared_generators()
+            if _is_random(value, count):
+                self.draws.add(name)
+
+    def _is_clock(self, value, count):
+        try:
+            least = self.functions.get(value, -1)
+        except TypeError:  # it has no hash
+            return False
+        return least > ALWAYS or (count is not None and count < least)
+
+    def unknown(self):
+        """Yield in words what the code reads that cannot be looked at again."""
+        for name in sorted(self.clocks):
+            yield f"it reads the clock ({name})"
+        for name in sorted(self.draws):
+            yield f"{UNSEEDED} ({name})"
+        if self.attributes & TODAY_READERS and any(map(TODAY.fullmatch, self.texts)):
+            yield "it reads the clock ('today' or 'now' in a text)"
+        if times := self.attributes & TIMES:
+            yield f"it asks for the size or times of a file ({min(times)})"
+        for root in sorted(self.roots & NATIVE.keys()):
+            readers = sorted(filter(re.compile(NATIVE[root]).fullmatch, self.attributes - {root}))
+            if readers and not (root == "sqlalchemy" and self._is_sqlite()):
+                yield f"it uses {root}, whose compiled code reads past Python ({readers[0]})"
+
+    def _is_sqlite(self):
+        return any(text.startswith("sqlite:") for text in self.texts)
+
+
+def _is_random(value, count) -> bool:
+    """Say whether a function gives what no seed can repeat."""
+    module, name = getattr(value, "__module__", "") or "", getattr(value, "__name__", "")
+    if module == "uuid" or value in (os.urandom, getattr(os, "getrandom", None)):
+        return name in ("uuid1", "uuid4", "uuid6", "uuid7", "urandom", "getrandom")
+    if module == "secrets" or value is random.SystemRandom:
+        return True
+    return value is random.Random and count == 0
+
+
+def _shared_generators() -> list:
+    """Return the generators behind the functions of `random` and `numpy.random`."""
+    numpy = sys.modules.get("numpy.random.mtrand")
+    return [random._inst] + ([numpy._rand] if numpy is not None else [])
+
+
+def _count(steps, at):
+    """Return how many constants the function loaded at a step is called with, None if others."""
+    constants = 0
+    for step in steps[at + 1 : at + 6]:
+        if step.opname == "LOAD_CONST":
+            constants += 1
+        elif step.opname in ("CALL", "CALL_FUNCTION", "CALL_METHOD"):
+            return constants if step.arg == constants else None
+        elif step.opname not in ("PRECALL", "PUSH_NULL"):
+            return None
+    return None
+
+
+def _of(owner, name):
+    """Return an attribute of a module or class; of anything else, looking could run code."""
+    if isinstance(owner, (types.ModuleType, type)):
+        with contextlib.suppress(Exception):
+            return getattr(owner, name)
+    return None
+
+
+def _flat(words):
+    for word in words:
+        if isinstance(word, (str, bytes, os.PathLike)):
+            yield word
+        elif isinstance(word, (list, tuple)):
+            yield from _flat(word)
+
+
+def _is_import(frame) -> bool:
+    """Say whether a frame is one of Python's import, or looks for what is installed."""
+    return frame is not None and bool(IMPORTING.search(frame.f_code.co_filename))
+
+
+def _stamp(place):
+    try:
+        status = os.stat(place)
+    except OSError:
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
+def _kind_of(place) -> str:
+    if os.path.isdir(place):
+        return "folder"
+    return "file" if os.path.lexists(place) else ""
+
+
+def _numpy_position():
+    """Return how far NumPy's shared generator was drawn from, None where there is none."""
+    module = sys.modules.get("numpy.random.mtrand")
+    if module is None:
+        return None
+    state = module._rand._bit_generator.state
+    return state["state"]["pos"] if state.get("bit_generator") == "MT19937" else None
+
+
+def _installed():
+    """Return the folders of the standard library and those of installed packages."""
+    paths = sysconfig.get_paths()
+    standard = {paths["stdlib"], paths["platstdlib"], os.path.dirname(os.__file__)}
+    packages = {paths["purelib"], paths["platlib"], *site.getsitepackages()}
+    if site.ENABLE_USER_SITE:
+        packages.add(site.getusersitepackages())
+    return tuple(
+        tuple({form.rstrip(os.sep) + os.sep for path in group
+               for form in (path, os.path.realpath(path))})
+        for group in (standard, packages)
+    )  # fmt: skip
+
+
+class _Asking(types.ModuleType):
+    """The module `os` as the standard library's questions about files see it.
+
+    A property leaves no frame behind, so that the traceback of an error stays what it is.
+    """
+
+    def __init__(self, recorder):
+        super().__init__("os")
+        vars(self).update(vars(os), _recorder=recorder)
+
+    @property
+    def stat(self):
+        """Return `os.stat`, and note on what it will be called."""
+        self._note(sys._getframe(1))
+        return os.stat
+
+    @property
+    def lstat(self):
+        """Return `os.lstat` in the same way."""
+        self._note(sys._getframe(1))
+        return os.lstat
+
+    def _note(self, frame):
+        if self._recorder.is_on:
+            self._recorder.guarded(self._recorder.asked, frame)
+
+
+def _watch_questions(recorder) -> None:
+    for name in ("genericpath", "posixpath", *(n for n in sys.modules if n.startswith("pathlib"))):
+        module = sys.modules.get(name)
+        if getattr(module, "os", None) is os:
+            module.os = _Asking(recorder)
+
+
+def _watch_variables(recorder) -> None:
+    """See which environment variables are read, where their names meet the system's."""
+
+    def encoding(encode):
+        @functools.wraps(encode)
+        def encodekey(key):
+            if recorder.is_on and sys._getframe(1).f_code.co_name == "__getitem__":
+                recorder.guarded(recorder.read_variable, key)
+            return encode(key)
+
+        return encodekey
+
+    def decoding(decode):
+        @functools.wraps(decode)
+        def decodekey(key):
+            if recorder.is_on:
+                recorder.guarded(recorder.read_variables, key)
+            return decode(key)
+
+        return decodekey
+
+    for environment in (os.environ, getattr(os, "environb", os.environ)):
+        environment.encodekey = encoding(environment.encodekey)
+        environment.decodekey = decoding(environment.decodekey)
+
+
+def _watch_entropy(recorder) -> None:
+    """See generators made without a seed, by whomever: NumPy's ask for random bits."""
+
+    def noting(draw):
+        @functools.wraps(draw)
+        def randbits(*arguments):
+            if recorder.is_on:
+                recorder.guarded(note)
+            return draw(*arguments)
+
+        return randbits
+
+    def note():
+        frame = sys._getframe(2)
+        while frame is not None:
+            if _is_import(frame):  # the shared generator, made when NumPy is loaded
+                return
+            frame = frame.f_back
+        if recorder.responsible()[1] != OURS:
+            recorder.note("drawn", f"{UNSEEDED} (a generator of its own)")
+
+    random.SystemRandom.getrandbits = noting(random.SystemRandom.getrandbits)
+    for name in ("secrets", "numpy.random.bit_generator"):
+        module = sys.modules.get(name)
+        if module is not None and hasattr(module, "randbits"):
+            module.randbits = noting(module.randbits)
+
+
+RECORDER = None
+
+
+def install(path, ignored, package) -> None:
+    """Note from now on what this process reads."""
+    global RECORDER
+    if RECORDER is None:
+        RECORDER = Recorder(path, ignored, package)
+        _watch_questions(RECORDER)
+        _watch_variables(RECORDER)
+        _watch_entropy(RECORDER)
+        sys.addaudithook(RECORDER.hook)
+
+
+def finish() -> None:
+    """Note no more, and what can be told only at the end."""
+    if RECORDER is not None:
+        thread = _thread.get_ident()
+        RECORDER.busy.add(thread)
+        try:
+            RECORDER.finish()
+        except Exception as error:
+            RECORDER.note("unknown", f"its notes could not be completed ({error!r})")
