@@ -135,10 +135,14 @@ def missing(location: str) -> str:
     return "" if path.exists() else not_found(path)
 
 
+def quoted(url: str) -> str:
+    """Return a URL as a request takes it, characters of other alphabets encoded."""
+    return urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
+
+
 def _download(url: str) -> bytes:
-    address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": "diptych"})
+        request = urllib.request.Request(quoted(url), headers={"User-Agent": "diptych"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             return bounded(answer, url, int(answer.headers.get("Content-Length") or 0))
     except urllib.error.HTTPError as error:

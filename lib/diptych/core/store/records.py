@@ -22,7 +22,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import environment as host
-from diptych.base import hashing, process_environment, workspace
+from diptych.base import process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
@@ -526,9 +526,15 @@ class Beginning:
             As `find` does.
         """
         task = {name: self.namespace[name] for name in SHARED if name in self.namespace}
-        task |= source(task.get("task", ""))
+        from diptych.core.data import freshness  # not needed to read what runs recorded
+
+        place = task.get("task", "")
+        lies = freshness.state(place, task.get("read_options", ""))
+        task |= freshness.as_task(lies)
         if self.after is None:
             return task, None
+        if lies.unknown:
+            print(freshness.sentence(place, lies))
         chosen = self.namespace.get("upstream", "")
         record = find(self.after, task, chosen, best=self.best)
         print(_built_on(record, task, chosen, self.best))
@@ -634,19 +640,11 @@ def _age(record: Record) -> str:
     return "just now"
 
 
-def source(task: str) -> dict[str, str]:
-    """Return ``source``, the digest of the file or folder that a task names; {} if it names none.
+def source(task: str, read_options: str = "") -> dict[str, str]:
+    """Return ``source``, a digest of what lies where a task names; {} if that cannot be known."""
+    from diptych.core.data import freshness  # not needed to read what runs recorded
 
-    What lies elsewhere, or is no longer there, has no digest.
-    """
-    for base in (Path.cwd(), workspace.repo_root()):
-        path = base / Path(task).expanduser()
-        if path.is_file() or (path.is_dir() and any(mark in task for mark in "/\\.")):
-            try:
-                return {"source": hashing.of_path(path)}
-            except (OSError, hashing.TooMany):
-                return {}
-    return {}
+    return freshness.as_task(freshness.state(task, read_options))
 
 
 def _heading(run: Recorder, later: bool) -> str:

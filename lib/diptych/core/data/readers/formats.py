@@ -75,12 +75,15 @@ def read_table(
     place = sources.shown(location)
     if location.startswith(REMOTE):
         dependencies.never(f"{place} may change unseen")
-    elif location.endswith(".dvc") and Path(location).is_file():
-        location = str(dvc.target(Path(location)))
-        place = location
+    notes = []
+    if location.endswith(".dvc") and Path(location).is_file():
+        pointer = Path(location)
+        location = place = str(dvc.target(pointer))
+        notes = dvc.note(pointer)
     raw = _folder(location, place, options) or _file(
         Source(b"", _name(location), place, options, expected), location
     )
+    raw.notes.extend(notes)
     return _with_rows(raw, place)
 
 

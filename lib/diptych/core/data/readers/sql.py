@@ -4,6 +4,8 @@ The query comes from `read_options` or from the URL itself (`sqlite:///sales.db?
 password is in no message.
 """
 
+import hashlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,31 +51,10 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     DataError
         If the URL, the query or the table is wrong, a driver is missing, or there are no rows.
     """
-    import sqlalchemy
-
     place = shown_database(location)
     guesses: list[Guess] = []
     notes: list[str] = []
-    address, chosen = _split(location)
-    chosen |= {key: options[key] for key in ("query", "table") if key in options}
-    try:
-        url = sqlalchemy.make_url(address)
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        raise DataError(
-            f"task: {place} is no address of a database; write dialect://user@host/name."
-        ) from error
-    url, settings = _for_reading(url, place)
-    try:
-        engine = sqlalchemy.create_engine(url, execution_options=settings)
-        with engine.connect() as connection:
-            statement = chosen.get("query") or _whole_table(
-                connection, chosen.get("table", ""), place, guesses
-            )
-            names, rows = _rows(connection, statement, place)
-            connection.rollback()
-        engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-        raise _refused(error, url, place) from error
+    names, rows = _result(location, options, guesses)
     if not rows:
         raise DataError(f"task: {place} gives no rows; change the query.")
     unwanted = {n.strip() for n in options.get("leave_out", "").split(",")}
@@ -85,6 +66,51 @@ def read_sql(location: str, options: Mapping[str, str]) -> RawTable:
     )
     conventions, marks = conventions_of(frame, "", options)
     return RawTable(frame, guesses + marks, notes, conventions)
+
+
+def digest_of(location: str, options: Mapping[str, str]) -> str:
+    """Return a digest of what a query or a table gives, whatever the order of its rows.
+
+    Raises
+    ------
+    DataError
+        As `read_sql` does.
+    """
+    names, rows = _result(location, options, [])
+    total = 0
+    for row in rows:
+        one = hashlib.blake2b(repr(tuple(row)).encode(errors="surrogatepass"), digest_size=16)
+        total = (total + int.from_bytes(one.digest())) % 2**128
+    return hashlib.sha256(f"{names} {len(rows)} {total}".encode()).hexdigest()
+
+
+def _result(location: str, options: Mapping[str, str], guesses: list[Guess]):
+    """Return the names and rows of a query or a table."""
+    import sqlalchemy
+
+    place = shown_database(location)
+    address, chosen = _split(location)
+    chosen |= {key: options[key] for key in ("query", "table") if key in options}
+    try:
+        url = sqlalchemy.make_url(address)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise DataError(
+            f"task: {place} is no address of a database; write dialect://user@host/name."
+        ) from error
+    url, settings = _for_reading(url, place)
+    try:
+        engine = sqlalchemy.create_engine(
+            url, execution_options=settings, poolclass=sqlalchemy.NullPool
+        )
+        with engine.connect() as connection:
+            statement = chosen.get("query") or _whole_table(
+                connection, chosen.get("table", ""), place, guesses
+            )
+            names, rows = _rows(connection, statement, place)
+            connection.rollback()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
+        raise _refused(error, url, place) from error
+    return names, rows
 
 
 def _split(location: str) -> tuple[str, dict[str, str]]:
@@ -106,6 +132,8 @@ def _for_reading(url, place: str):
     """
     path = url.database or ""
     if url.get_backend_name() == "postgresql":
+        if url.drivername == "postgresql" and not importlib.util.find_spec("psycopg2"):
+            url = url.set(drivername="postgresql+psycopg")  # the newer one, which may be there
         return url, {"postgresql_readonly": True}
     if url.get_backend_name() != "sqlite" or path in ("", ":memory:") or path.startswith("file:"):
         return url, {}
@@ -142,7 +170,8 @@ def _whole_table(connection, name: str, place: str, guesses: list[Guess]) -> str
 
 
 def _rows(connection, statement: str, place: str) -> tuple[list[str], list]:
-    result = connection.exec_driver_sql(statement)
+    # else a driver takes the % of LIKE 'a%' for a parameter
+    result = connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     if not result.returns_rows:
         connection.rollback()
         raise DataError(f"task: the query for {place} gives no rows; give one that selects.")
