@@ -22,7 +22,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import environment as host
-from diptych.base import process_environment, workspace
+from diptych.base import hashing, process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
