@@ -168,10 +168,12 @@ class PapermillEngine:
                     await self._execute_cells(client, saver, on_cell, redactor)
                     if begin:
                         await _tell(client, inputs.end())
+                    client.set_widgets_metadata()  # a page draws widgets from it
             except BaseException as error:
                 try:
                     await _stop(client, now=not await _interrupt(client))
                 finally:
+                    client.set_widgets_metadata()
                     saver.now()
                 if isinstance(error, NotebookFailed) and error.ename == "KernelDied":
                     text = redactor.text(_last(words))

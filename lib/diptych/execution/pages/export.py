@@ -1,13 +1,17 @@
-"""Turn an executed notebook into one page that reads anywhere: no network, no script.
+"""Turn an executed notebook into one page that reads anywhere, without a network.
 
 nbconvert renders the cells with the project's own template (`templates/diptych`), and a page
 template shared by the whole site (`templates/page.html.j2`) puts the frame around them. A page
-carries its style and its figures; what it was made from stands in its footer.
+carries its style, its figures and the libraries that draw them; its policy (CSP) lets nothing else
+run or load. What it was made from stands in its footer.
 """
 
 import ast
+import base64
 import copy
 import functools
+import hashlib
+import html as markup
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +22,26 @@ import jinja2
 from markupsafe import Markup
 
 from diptych.execution.declaration import comments, plain_python
+from diptych.execution.pages import limits, markdown, print_layout
+from diptych.execution.pages.look import Look
+from diptych.execution.pages.mime import Canvas, shown
+from diptych.execution.pages.mime.latex import Formulas
+from diptych.execution.pages.mime.widgets import states
 from diptych.execution.pages.sanitize import Fitter, plain, terminal
+from diptych.execution.pages.visibility import (
+    FOLDED,
+    REMOVED,
+    Visibility,
+    front_matter,
+    hidden_lines,
+    tags,
+    visibility,
+    without_front_matter,
+    without_lines,
+)
 
 TEMPLATES = Path(__file__).with_name("templates")
 NOTHING = '""'  # how an empty text parameter is shown
-LIMIT = 400_000  # bytes of a page
-MOST_RAW = 4  # times as many characters of outputs are rendered to see what a page takes of them
-LEAST = 1_000  # characters of an output that is worth leaving out
-LINES = 80  # of one printed output; the middle of a longer one is left out
-CHARACTERS = 40_000  # of one printed output, likewise
 FOLD = 25  # lines of code from which a cell starts folded
 LABELS = {
     "id": "Run",
@@ -110,10 +125,12 @@ def notebook_to_html(
     manifest: Mapping | None = None,
     nav: Nav | None = None,
     resolve: Callable[[str], str | None] | None = None,
+    look: Look | None = None,
+    folders: Sequence[Path] = (),
 ) -> str:
-    """Render an executed notebook as a page of at most `LIMIT` bytes.
+    """Render an executed notebook as a page.
 
-    Outputs that would take the page over the limit are left out, the largest first, and say so.
+    Pictures and figures keep their size; see `diptych.execution.pages.limits` for the rest.
 
     Parameters
     ----------
@@ -128,32 +145,63 @@ def notebook_to_html(
     nav : Nav, optional
     resolve : callable, optional
         Turns a relative link of the notebook into a page's address, or None if there is none.
+    look : Look, optional
+    folders : sequence of Path
+        Where relative pictures of the prose may lie.
     """
-    manifest = manifest or {}
+    manifest, look = manifest or {}, look or Look()
     name = str(manifest.get("notebook", "")).removeprefix("notebooks/")
     panel = {"mlops": "left", "llmops": "right"}.get(name.split("/")[0], "")
     nb = copy.deepcopy(nb)
-    drop_largest(nb, _size(nb) - MOST_RAW * LIMIT)
-    while True:
-        rendered = body(nb, resolve=resolve)
-        page = render(
-            "notebook.html.j2",
-            title=title,
-            body=rendered,
-            home=home_link,
-            panel=panel,
-            nav=nav or Nav(),
-            failed=manifest.get("status", "ok") != "ok" or bool(rendered.failure),
-            provenance=provenance(manifest),
-        )
-        excess = len(page.encode()) - LIMIT
-        # a page takes more of an output than it has (classes of cells), or less (no script)
-        if not drop_largest(nb, excess * _size(nb) / len(page.encode())):
-            return page
+    limits.drop_largest(nb)
+    scripts: dict[str, str] = {}
+    rendered = body(nb, resolve=resolve, look=look, folders=folders, scripts=scripts)
+    return render(
+        "notebook.html.j2",
+        title=look.title or title,
+        body=rendered,
+        home=home_link,
+        panel=panel,
+        nav=nav or Nav(),
+        failure=_failure(manifest, rendered),
+        provenance=provenance(_without_hidden(manifest, nb, look)),
+        look=look,
+        date=spoken_date(manifest["started"]) if manifest.get("started") else "",
+        weight=limits.weight(rendered.html, scripts),
+        scripts=scripts,
+    )
+
+
+def _failure(manifest: Mapping, rendered: Body) -> str:
+    """Return why the run failed, "" if it did not: the manifest knows, without one the cells."""
+    if not manifest.get("status"):
+        return rendered.failure
+    if manifest["status"] == "ok":
+        return ""
+    error = manifest.get("error") or {}
+    name, value = error.get("ename"), plain(str(error.get("evalue", "")))
+    text = f"{name}: {value}" if name else rendered.failure
+    return text or "It stopped before the last cell."
+
+
+def _without_hidden(manifest: Mapping, nb: Mapping, look: Look) -> dict:
+    """Leave the parameters out of the footer if their cell is removed from the page."""
+    document = front_matter(nb)
+    hidden = any(
+        "parameters" in tags(cell) and visibility(cell, document).input == REMOVED
+        for cell in nb["cells"]
+    )
+    return {key: value for key, value in manifest.items() if not (hidden and key == "parameters")}
 
 
 def body(
-    nb: Mapping, *, prefix: str = "", resolve: Callable[[str], str | None] | None = None
+    nb: Mapping,
+    *,
+    prefix: str = "",
+    resolve: Callable[[str], str | None] | None = None,
+    look: Look | None = None,
+    folders: Sequence[Path] = (),
+    scripts: dict[str, str] | None = None,
 ) -> Body:
     """Render a notebook's cells.
 
@@ -162,27 +210,84 @@ def body(
     prefix : str
         Starts every id, so that two notebooks can share a page.
     resolve : callable, optional
+    look : Look, optional
+    folders : sequence of Path
         As in `notebook_to_html`.
+    scripts : dict, optional
+        Takes the libraries that draw figures; `render` puts them into the page. Without it the
+        figures do not move the page: their still picture or a sentence stands there.
     """
-    fitter = Fitter(prefix, resolve)
-    nb = _prepared(nb, fitter)
+    look = look or Look()
+    fitter, formulas = Fitter(prefix, resolve), Formulas()
+    canvas = Canvas(fitter, look, states(nb), {} if scripts is None else scripts)
+    nb = _prepared(nb, fitter, look)
+
+    def prose(source: str, cell: Mapping) -> str:
+        attachments = cell.get("attachments", {})
+        html = markdown.to_html(source, formulas, attachments, folders, look.shrink_images)
+        return fitter.prose(html)
+
+    def displayed(source: str) -> str:
+        return fitter.output(markdown.to_html(source, formulas, {}, folders))
+
     exporter = _exporter()
-    exporter.register_filter("prose", fitter.prose)
-    exporter.register_filter("fitted", fitter.output)
+    exporter.register_filter("prose", prose)
+    exporter.register_filter("shown", lambda output: shown(output, canvas, displayed))
     html, _ = exporter.from_notebook_node(nb)
+    headings = [(level, name, formulas.in_words(text)) for level, name, text in fitter.headings]
+    if look.title:
+        html, headings = _titled(html, headings, look.title)
+    return Body(Markup(print_layout.fitted(formulas.put_in(html))), headings, _raised(nb))
+
+
+def _titled(html: str, headings: list, title: str) -> tuple[str, list]:
+    """Replace the notebook's first heading by another title."""
+    text = markup.escape(title)
+    html = re.sub(r"(<h1\b[^>]*>).*?(</h1>)", lambda m: m[1] + text + m[2], html, count=1, flags=re.S)
+    return html, [(lv, name, title if lv == 1 else words) for lv, name, words in headings]
+
+
+def _raised(nb: Mapping) -> str:
+    """Return the last error that no cell was meant to raise."""
     errors = [
         f"{output['ename']}: {plain(output['evalue'])}"
         for cell in nb["cells"]
         for output in cell.get("outputs", ())
-        if output["output_type"] == "error"
+        if output["output_type"] == "error" and "raises-exception" not in tags(cell)
     ]
-    return Body(Markup(html), fitter.headings, errors[-1] if errors else "")
+    return errors[-1] if errors else ""
 
 
 def render(template: str, folder: Path | None = None, **values) -> str:
-    """Fill in a page template of this package, or of `folder`; every value is escaped."""
+    """Fill in a page template of this package, or of `folder`; every value is escaped.
+
+    ``scripts``, a mapping of name to JavaScript, is put at the end, and the page's policy lets
+    just these run.
+    """
+    look, scripts = values.setdefault("look", Look()), values.pop("scripts", None) or {}
+    if look.template and template == "notebook.html.j2":
+        folder, template = Path(look.template).parent, Path(look.template).name
+    texts = [Markup(f"\n{text}\n") for text in scripts.values()]
     environment = _environment(folder)
-    return environment.get_template(template).render(**values)
+    values = {"failure": "", "weight": "", "date": "", **values}
+    return environment.get_template(template).render(
+        scripts=texts, policy=_policy(texts, look), **values
+    )
+
+
+def _policy(scripts: Sequence[str], look: Look) -> str:
+    """Return the page's content security policy: nothing from outside, the named scripts only."""
+    if look.trust:
+        return ""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    run = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    # plotly compiles what it draws with WebGL; no data of a figure is ever compiled
+    compiles = " 'unsafe-eval'" if any("Plotly.newPlot" in text for text in scripts) else ""
+    return (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; "
+        "media-src data:; font-src data:; style-src 'unsafe-inline'; "
+        f"script-src {run + compiles if run else chr(39) + 'none' + chr(39)}"
+    )
 
 
 def provenance(manifest: Mapping) -> list[tuple[str, str]]:
@@ -222,9 +327,16 @@ def _environment(folder: Path | None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["css_text"] = _css_text
     style = (TEMPLATES / "diptych.css").read_text()
     environment.globals["style"] = Markup(re.sub(r"\s*\n\s*", "\n", style))
     return environment
+
+
+def _css_text(text: str) -> Markup:
+    """Return text that may stand between quotation marks in a style sheet."""
+    spaced = re.sub(r"\s+", " ", str(text))
+    return Markup(re.sub(r"[^\w .,:;–—()/+-]", lambda m: f"\\{ord(m[0]):x} ", spaced))
 
 
 @functools.cache
@@ -253,98 +365,73 @@ def _exporter():
     return exporter
 
 
-def _prepared(nb: Mapping, fitter: Fitter):
+def _prepared(nb: Mapping, fitter: Fitter, look: Look):
     """Return a copy with what the template cannot work out by itself in each cell's metadata."""
     nb = copy.deepcopy(nb)
-    cells, overrides = [], {}
-    for cell in nb["cells"]:
-        if "injected-parameters" in _tags(cell):
+    document = front_matter(nb)
+    seen = [(cell, visibility(cell, document, look.no_input)) for cell in nb["cells"]]
+    if document:
+        nb["cells"][0]["source"] = without_front_matter(nb["cells"][0]["source"])
+    overrides, hidden = {}, hidden_lines(seen)
+    for cell, _ in seen:
+        if "injected-parameters" in tags(cell):
             overrides = _assigned(cell["source"])
-    for number, cell in enumerate(nb["cells"], 1):
-        if "injected-parameters" in _tags(cell):
-            continue
-        if cell["cell_type"] == "code":
-            lines = cell["source"].count("\n") + 1
-            page = {"id": fitter.name(f"cell-{number}"), "lines": lines}
-            page["open"] = lines < FOLD and "parameters" not in _tags(cell)
-            if "parameters" in _tags(cell):
-                page["parameters"] = _parameters(cell["source"], overrides)
-            cell["metadata"]["page"] = page
-            cell["outputs"] = [_shortened(output, number) for output in cell["outputs"]]
-        cells.append(cell)
-    nb["cells"] = cells
+    nb["cells"] = [
+        cell
+        for number, (cell, visible) in enumerate(seen, 1)
+        if not visible.removed and _placed(cell, number, visible, fitter, overrides, hidden)
+    ]
     return nb
 
 
-def _tags(cell: Mapping) -> Sequence[str]:
-    return cell["metadata"].get("tags", ())
+def _placed(cell, number, visible, fitter, overrides, hidden) -> bool:
+    """Note in a cell how it stands on the page, and say whether it does."""
+    page = {"input": visible.input, "output": visible.output}
+    if cell["cell_type"] != "code":
+        cell["metadata"]["page"] = page
+        return True
+    if "injected-parameters" in tags(cell):
+        return False
+    lines, is_parameters = cell["source"].count("\n") + 1, "parameters" in tags(cell)
+    page |= {"id": fitter.name(f"cell-{number}"), "lines": lines}
+    page["open"] = visible.opened or (
+        lines < FOLD and not is_parameters and visible.input != FOLDED
+    )
+    page["expected"] = "raises-exception" in tags(cell)
+    if visible.input == REMOVED:
+        cell["source"] = ""
+    elif is_parameters:
+        page["parameters"] = _parameters(cell["source"], overrides)
+    cell["metadata"]["page"] = page
+    cell["outputs"] = [
+        _shortened(output, number, hidden)
+        for output in cell["outputs"]
+        if visible.output != REMOVED and _is_wanted(output, visible)
+    ]
+    return True
 
 
-def _shortened(output: Mapping, number: int) -> Mapping:
-    """Cut long text, and say in words what a picture is."""
+def _is_wanted(output: Mapping, visible: Visibility) -> bool:
     if output["output_type"] == "stream":
-        output["text"] = _cut(output["text"])
+        return output.get("name") not in visible.streams
+    if output["output_type"] == "error":
+        return visible.errors
+    return not tags(output) & {"remove-output", "remove-single-output"}
+
+
+def _shortened(output: Mapping, number: int, hidden: set[str]) -> Mapping:
+    """Cut long text, say in words what a picture is, and quote no code that is removed."""
+    if output["output_type"] == "stream":
+        output["text"] = limits.cut(output["text"])
+        return output
+    if output["output_type"] == "error":
+        output["traceback"] = [without_lines(text, hidden) for text in output["traceback"]]
         return output
     data = output.get("data", {})
     if "text/plain" in data:
-        data["text/plain"] = _cut(data["text/plain"])
-    # widgets and forms do not work on paper; their plain text says more
-    if re.search(r"<(input|button|select|iframe|canvas)\b", data.get("text/html", "")):
-        data.pop("text/html")
-    for kind in ("image/png", "image/jpeg", "image/svg+xml"):
-        if kind in data:
-            of_kind = output["metadata"].get(kind)
-            alt = (of_kind or {}).get("alt") or output["metadata"].get("alt")
-            output["metadata"]["alt_text"] = (
-                alt or f"Picture from code cell {number}, not described"
-            )
+        data["text/plain"] = limits.cut(data["text/plain"])
+    output["metadata"]["alt_text"] = f"Picture from code cell {number}, not described"
     return output
-
-
-def _cut(text: str) -> str:
-    lines = text.splitlines()
-    if (left_out := len(lines) - LINES) > 0:
-        note = f"… {left_out:,} lines left out here; the notebook has them …"
-        text = "\n".join([*lines[: LINES * 3 // 4], note, *lines[-LINES // 4 :]])
-    if (left_out := len(text) - CHARACTERS) > 0:
-        note = f"\n… {left_out:,} characters left out here; the notebook has them …\n"
-        text = text[: CHARACTERS * 3 // 4] + note + text[-CHARACTERS // 4 :]
-    return text
-
-
-def drop_largest(nb: Mapping, excess: float) -> bool:
-    """Put notes in place of the largest outputs until they are less by `excess` characters.
-
-    Returns
-    -------
-    bool
-        Whether any was large enough to be worth it.
-    """
-    if excess <= 0:
-        return False
-    outputs = [
-        (_length(output), place, cell)
-        for cell in nb["cells"]
-        for place, output in enumerate(cell.get("outputs", ()))
-    ]
-    dropped = 0
-    for size, place, cell in sorted(outputs, key=lambda output: -output[0]):
-        if dropped >= excess or size < LEAST:
-            break
-        note = f"An output of {size / 1000:,.0f} kB was left out of the page; the notebook has it."
-        cell["outputs"][place] = {"output_type": "stream", "name": "stdout", "text": f"{note}\n"}
-        dropped += size
-    return dropped > 0
-
-
-def _size(nb: Mapping) -> int:
-    """Return the characters of all outputs."""
-    return sum(_length(output) for cell in nb["cells"] for output in cell.get("outputs", ()))
-
-
-def _length(output: Mapping) -> int:
-    printed = min(len(output.get("text", "")), CHARACTERS)  # `_cut` leaves no more
-    return printed + sum(len(str(value)) for value in output.get("data", {}).values())
 
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:

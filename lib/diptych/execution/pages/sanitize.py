@@ -2,7 +2,8 @@
 
 What a cell prints may hold text written by users or by a model, so nothing in it may run, load or
 link outside: markup that is not on the list below is shown as text. What stays is fitted into the
-page: ids are unique, headings keep their order, wide tables scroll inside their own box.
+page: ids are unique, headings keep their order, wide tables scroll inside their own box. Styles
+are read by `css` and hold inside their own output only.
 """
 
 import re
@@ -11,8 +12,10 @@ from functools import lru_cache, partial
 from itertools import accumulate
 
 from bleach import Cleaner
-from bleach.css_sanitizer import CSSSanitizer
 from bleach.html5lib_shim import Filter
+
+from diptych.execution.pages import css, plain_tables
+from diptych.execution.pages.plain_tables import NUMBER
 
 
 def _words(text: str) -> frozenset[str]:
@@ -21,9 +24,9 @@ def _words(text: str) -> frozenset[str]:
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 TEXT_TAGS = _words(
-    """a abbr b blockquote br caption cite code col colgroup dd del details div dl dt em
-    figcaption figure hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup
-    table tbody td tfoot th thead time tr u ul var"""
+    """a abbr audio b blockquote br caption cite code col colgroup dd del details div dl dt em
+    figcaption figure hr i img ins kbd li mark meter ol p pre progress q s samp small source span
+    strong sub summary sup table tbody td tfoot th thead time tr u ul var video"""
 )
 SVG_TAGS = _words(
     """circle clipPath defs ellipse g line linearGradient marker path pattern polygon
@@ -33,12 +36,17 @@ SVG_TAGS = _words(
 TAGS = {*TEXT_TAGS, *HEADINGS, *SVG_TAGS, *(tag.lower() for tag in SVG_TAGS)}
 ANYWHERE = {"class", "dir", "hidden", "id", "lang", "role", "style", "tabindex"}
 BY_TAG = {
+    "audio": {"controls", "loop", "src"},
     "details": {"open"},
     "img": {"alt", "height", "src", "width"},
+    "meter": {"min", "max", "low", "high", "optimum", "value"},
     "ol": {"start"},
+    "progress": {"max", "value"},
+    "source": {"src", "type"},
     "td": {"colspan", "rowspan", "headers"},
     "th": {"colspan", "rowspan", "scope", "headers"},
     "time": {"datetime"},
+    "video": {"controls", "height", "loop", "src", "width"},
 }
 SVG_ATTRIBUTES = _words(
     """clip-path clip-rule cx cy d dominant-baseline dx dy fill fill-opacity fill-rule font-family
@@ -48,23 +56,21 @@ SVG_ATTRIBUTES = _words(
     stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width
     text-anchor transform viewbox width x x1 x2 y y1 y2"""
 )
-# no colours: a page of ours is light or dark, and a fixed colour is unreadable in one of them
-PROPERTIES = _words(
-    """border-collapse font-style font-weight height margin margin-left margin-right
-    max-width min-width overflow-x padding text-align text-decoration vertical-align white-space
-    width"""
-)
-DRAWING = _words(
-    """fill fill-opacity fill-rule font-size opacity stroke stroke-dasharray stroke-linecap
-    stroke-linejoin stroke-miterlimit stroke-opacity stroke-width text-anchor"""
-)
 # an SVG that is a picture runs no script and loads nothing
-PICTURE = re.compile(r"data:image/((png|jpeg|gif|webp|svg\+xml);base64|svg\+xml),")
-NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
-STYLE = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
+PICTURE = re.compile(
+    r"data:image/((png|jpeg|gif|webp|avif|svg\+xml);base64|svg\+xml),", re.IGNORECASE
+)
+SOUND = re.compile(r"data:(video|audio)/[\w.+-]+;(codecs=[^;,]+;)?base64,", re.IGNORECASE)
 STYLE_END = re.compile(r"</style\s*>", re.IGNORECASE)
 # by which a reader of a live notebook sorts a table: core/plots/html.py
 TABLE_SCRIPT = re.compile(r'<script class="of-table">[^<]*</script>')
+FRAME = re.compile(  # of a whole document, and of forms: what is inside them stays
+    r"</?(?:html|head|body|meta|link|base|center|font|form|label|fieldset|main|section|article|nav"
+    r"|header|footer|address|input|button|select|option|textarea|canvas|embed|picture)\b[^<>]*>"
+    r"|<!doctype[^<>]*>",
+    re.IGNORECASE,
+)
+RUNS = ("script", "iframe", "object", "noscript", "title", "template")  # they go with all inside
 PLACED = re.compile(r"\bid\s*=|href|aria-|headers|url\(", re.IGNORECASE)  # it needs names in a page
 REFERENCES = {"aria-labelledby", "aria-describedby", "aria-controls", "headers"}
 
@@ -97,11 +103,22 @@ class Fitter:
         return self._clean(html, _Prose)
 
     def output(self, html: str) -> str:
-        """Fit what a cell displayed: its headings stay below the sections of the prose."""
-        html = _without_styles(TABLE_SCRIPT.sub("", html))
-        if PLACED.search(html):
-            return self._clean(html, _Output)
-        return _clean_anywhere(html)  # a page is rendered again when it was too large
+        """Fit what a cell displayed: its headings stay below the sections of the prose.
+
+        Styles hold inside the output only; one with colours of its own stands on white paper,
+        which it was made for, on a dark page too.
+        """
+        if (table := plain_tables.fitted(html)) is not None:
+            return table
+        html, styles = _split(TABLE_SCRIPT.sub("", html))
+        html = FRAME.sub("", html)
+        if not styles and not PLACED.search(html):
+            return _clean_anywhere(html)
+        declarations, names = css.Declarations(), {}
+        clean = self._clean(html, partial(_Output, names=names), declarations)
+        scope = self.name("output") if styles else ""
+        sheet, coloured = css.scoped(styles, scope, names)
+        return _on_paper(clean, sheet, scope, coloured or declarations.coloured)
 
     def name(self, wanted: str) -> str:
         """Return `wanted` as an id that the page does not have yet."""
@@ -112,12 +129,12 @@ class Fitter:
         self._taken.add(name)
         return name
 
-    def _clean(self, html: str, tidy: type) -> str:
+    def _clean(self, html: str, tidy: Callable, declarations: css.Declarations | None = None) -> str:
         cleaner = Cleaner(
             tags=TAGS,
             attributes=_allowed,
             protocols={"http", "https", "mailto", "data"},
-            css_sanitizer=CSSSanitizer(PROPERTIES, DRAWING),
+            css_sanitizer=declarations or css.Declarations(),
             filters=[partial(tidy, fitter=self)],
         )
         return cleaner.clean(html)
@@ -126,37 +143,65 @@ class Fitter:
 @lru_cache(maxsize=512)
 def _clean_anywhere(html: str) -> str:
     """Fit an output that is the same in any place of any page."""
-    return Fitter()._clean(html, _Output)
+    declarations = css.Declarations()
+    clean = Fitter()._clean(html, _Output, declarations)
+    return _on_paper(clean, "", "", declarations.coloured)
 
 
-def _without_styles(html: str) -> str:
-    """Leave out style elements; one that is never closed is left to the list of tags."""
-    closings = [match.end() for match in STYLE_END.finditer(html)]
+def _on_paper(html: str, sheet: str, scope: str, coloured: bool) -> str:
+    """Put an output and its styles into a box of their own, if it has any."""
+    if not sheet and not coloured:
+        return html
+    name = f' id="{scope}"' if sheet else ""
+    style = f"<style>{sheet}</style>" if sheet else ""
+    return f'{style}<div{name} class="styled{" paper" if coloured else ""}">{html}</div>'
+
+
+def _split(html: str) -> tuple[str, str]:
+    """Return an output without its style elements, and the styles.
+
+    A style element that is never closed is left to the list of tags. Pandas writes the same small
+    one, which says ``scoped``, with every table: the page's own style does that already.
+    """
+    styles: list[str] = []
+
+    def note(match: re.Match) -> str:
+        head, _, text = match[0].partition(">")
+        if not re.search(r"\bscoped\b", head):
+            styles.append(STYLE_END.sub("", text))
+        return ""
+
+    return without("style", html, note), "\n".join(styles)
+
+
+def without(tag: str, html: str, note: Callable[[re.Match], str] = lambda match: "") -> str:
+    """Leave out each element of a kind with all that is inside; `note` gives what stands there."""
+    closings = [m.end() for m in re.finditer(rf"</{tag}\s*>", html, re.IGNORECASE)]
     last = closings[-1] if closings else 0  # each search beyond it would reach the end in vain
-    return STYLE.sub("", html[:last]) + html[last:]
+    whole = re.compile(rf"<{tag}\b.*?</{tag}\s*>", re.DOTALL | re.IGNORECASE)
+    return whole.sub(note, html[:last]) + html[last:]
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:
     """Say whether an attribute may stay; its protocol and CSS properties are checked elsewhere."""
     name = name.lower()
-    if name == "style":
-        return not re.search(r"url|\\|expression|image|@", value, re.IGNORECASE)
     if name in ANYWHERE or name.startswith("aria-") or name in BY_TAG.get(tag, ()):
-        return name != "src" or bool(PICTURE.match(value))
+        source = PICTURE if tag == "img" else SOUND
+        return name != "src" or bool(source.match(value))
     if tag == "a":
         return name == "href" and not value.lstrip().lower().startswith("data:")
     if tag in SVG_TAGS or tag in TAGS - {*TEXT_TAGS, *HEADINGS}:
-        outside = re.search(r"url\(\s*[\"']?[^#\"'\s]", value)
-        return name in SVG_ATTRIBUTES and not outside and (name != "href" or value[:1] == "#")
+        inside = css.stays_inside(value) if name != "href" else value[:1] == "#"
+        return name in SVG_ATTRIBUTES and inside
     return False
 
 
 class _Tidy(Filter):
     """Works on the sanitized fragment as a list of html5lib tokens."""
 
-    def __init__(self, source, fitter: Fitter):
+    def __init__(self, source, fitter: Fitter, names: dict[str, str] | None = None):
         super().__init__(source)
-        self.fitter = fitter
+        self.fitter, self.names = fitter, {} if names is None else names
 
     def __iter__(self):
         tokens = list(super().__iter__())
@@ -168,7 +213,7 @@ class _Tidy(Filter):
     def _rename(self, tokens: list[dict]) -> None:
         """Give every id a name of its own in the page, and point its references there."""
         opened = [token for token in tokens if token["type"] in ("StartTag", "EmptyTag")]
-        names: dict[str, str] = {}
+        names = self.names
         for token in opened:
             if wanted := _get(token, "id"):
                 names[wanted] = self.fitter.name(wanted)
@@ -192,6 +237,7 @@ class _Tidy(Filter):
         for token in tokens:
             if token.get("name") == "a" and token["type"] == "StartTag":
                 link = _get(token, "href")
+                text_before = ""
                 outside = bool(re.match(r"[a-z][a-z+.-]*:|//", link, re.IGNORECASE))
                 addresses.append(link.removeprefix("mailto:") if outside else "")
                 if outside or (link and not link.startswith("#")):
@@ -201,7 +247,8 @@ class _Tidy(Filter):
                         _set(token, "href", target)
             elif token.get("name") == "a" and token["type"] == "EndTag":
                 address = addresses.pop() if addresses else ""
-                if address and address != text_before:
+                # a mark or a picture that leads to a site is no source that a reader looks for
+                if address and address != text_before and len(text_before) > 1:
                     yield {"type": "Characters", "data": f" ({address})"}
             elif token["type"] == "Characters":
                 text_before = token["data"]

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from diptych.core import contract
 from diptych.execution.notebooks import title as question_of
-from diptych.execution.pages.export import LIMIT, Nav, body, drop_largest, provenance, render
+from diptych.execution.pages.export import Nav, body, provenance, render
+from diptych.execution.pages.limits import drop_largest
 from diptych.execution.runs import Run
 from diptych.reporting.format import interval, with_unit
 from diptych.reporting.site.contrast_page import SIDES
@@ -137,47 +138,47 @@ def pair_to_html(
 ) -> str:
     """Render two notebooks of a stage as one page.
 
-    It has at most `diptych.execution.pages.export.LIMIT` bytes.
-    Outputs that would take the page over the limit are left out, the largest first, and say so.
+    Printed text and tables beyond `diptych.execution.pages.limits.LIMIT` are left out, the largest
+    first, and say so.
     """
     sides = {"left": sections(left.notebook), "right": sections(right.notebook)}
     cells = [cell for parts in sides.values() for part in parts.values() for cell in part]
-    while True:
-        page = render(
-            "pair.html.j2",
-            TEMPLATES,
-            title=title,
-            panel="",
-            home=home_link,
-            nav=nav,
-            sides=[
-                {"side": name, "href": side.href, "question": question_of(side.notebook),
-                 "failed": side.run.status != "ok", "provenance": provenance(side.run.manifest)}
-                for name, side in (("left", left), ("right", right))
-            ],
-            chips=SIDES,
-            rows=_rows(sides, left, right),
-            hinge=hinge(left.run, right.run, verdicts),
-        )  # fmt: skip
-        if not drop_largest({"cells": cells}, len(page.encode()) - LIMIT):
-            return page
+    drop_largest({"cells": cells})
+    scripts: dict[str, str] = {}
+    return render(
+        "pair.html.j2",
+        TEMPLATES,
+        title=title,
+        panel="",
+        home=home_link,
+        nav=nav,
+        sides=[
+            {"side": name, "href": side.href, "question": question_of(side.notebook),
+             "failed": side.run.status != "ok", "provenance": provenance(side.run.manifest)}
+            for name, side in (("left", left), ("right", right))
+        ],
+        chips=SIDES,
+        rows=_rows(sides, left, right, scripts),
+        hinge=hinge(left.run, right.run, verdicts),
+        scripts=scripts,
+    )  # fmt: skip
 
 
-def _rows(sides: Mapping[str, dict], left: Side, right: Side) -> list[Row]:
+def _rows(sides: Mapping[str, dict], left: Side, right: Side, scripts: dict) -> list[Row]:
     headings = [*sides["left"], *(name for name in sides["right"] if name not in sides["left"])]
     return [
         Row(
             heading,
-            _rendered(left, sides["left"].get(heading), f"l{number}-"),
-            _rendered(right, sides["right"].get(heading), f"r{number}-"),
+            _rendered(left, sides["left"].get(heading), f"l{number}-", scripts),
+            _rendered(right, sides["right"].get(heading), f"r{number}-", scripts),
         )
         for number, heading in enumerate(headings)
     ]
 
 
-def _rendered(side: Side, cells: list | None, prefix: str) -> Markup | str:
+def _rendered(side: Side, cells: list | None, prefix: str, scripts: dict) -> Markup | str:
     if not cells:
         return ""
     part = copy.copy(side.notebook)
     part["cells"] = cells
-    return body(part, prefix=prefix, resolve=side.resolve).html
+    return body(part, prefix=prefix, resolve=side.resolve, scripts=scripts).html
