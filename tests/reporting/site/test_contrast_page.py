@@ -15,7 +15,6 @@ from reporting.both import NAME, SCENARIO, runs
 from reporting.site.test_panels import notebook_into
 from reporting.site.test_site import EVIL, run_of, scenario_of, words
 
-from diptych.execution.pages.export import LIMIT
 from diptych.reporting.contrast import contrast
 from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
@@ -129,7 +128,7 @@ def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
         page = read(path)
         assert not page.loads()
         assert "script" not in page.names()
-        assert path.stat().st_size <= LIMIT
+        assert path.stat().st_size <= 400_000  # a page of ours is light
         ids = page.all("id")
         assert len(ids) == len(set(ids))
         for link in page.all("href"):
@@ -167,8 +166,7 @@ def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium,
             assert ratio >= 4.5, text
             assert "taken" not in chromium.evaluate("document.title")
             assert all(url.startswith(("file:", "data:")) for url in chromium.requests)
-    shown = "document.body.innerText.includes(\"<script>document.title = 'taken'</script>\")"
-    assert chromium.evaluate(shown)  # the review's text, as text
+    assert chromium.evaluate("document.body.innerText.includes('a script was left out')")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from page import Page
 from reporting.site.test_site import ACCURACY, EVIL, run_of, scenario_of, words
 
-from diptych.execution.pages.export import LIMIT
+from diptych.execution.pages.limits import LIMIT
 from diptych.reporting.site.panels import hinge, sections
 from diptych.reporting.site.site import build
 
@@ -86,7 +86,7 @@ def test_it_stands_alone_and_its_links_lead_somewhere(site):
 
 
 def test_the_largest_outputs_go_first_where_a_page_would_be_too_large(tmp_path):
-    large = new_output("display_data", data={"text/html": f"<p>{'y' * 250_000}</p>"})
+    large = new_output("display_data", data={"text/html": f"<p>{'y' * 6_000_000}</p>"})
     small = new_output("stream", name="stdout", text="kept")
     runs = [
         notebook_into(

@@ -70,7 +70,7 @@ def to_html(
     def embed(text: str) -> str:
         return TAG.sub(lambda tag: _embedded(tag[0], finder), text)
 
-    return MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+    return MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
 
 
 def _image(address: str, text: str, url: str) -> str:
