@@ -18,7 +18,7 @@ class Page(HTMLParser):
     def __init__(self, html: str):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
+        self.html, self.text = str(html), ""
         self._inside = ""
         self.feed(str(html))
         self.close()

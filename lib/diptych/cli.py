@@ -434,6 +434,52 @@ def archive(run, to, limit):
     click.echo(path)
 
 
+@cli.command()
+@click.argument("run")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to (default: the notebook's name, here).",
+)
+@click.option("--pdf", is_flag=True, help="Print it as PDF, by Chromium, Chrome or Edge.")
+@click.option("--no-input", is_flag=True, default=None, help="Leave out all code.")
+@click.option(
+    "--shrink-images", is_flag=True, default=None, help="Encode heavy pictures again, smaller."
+)
+@click.option("--title", metavar="TEXT", help="Title in place of the notebook's.")
+@click.option("--logo", metavar="FILE", help="Picture for the head of the page.")
+@click.option("--css", metavar="FILE", help="Style sheet that comes after the page's.")
+@click.option("--accent", metavar="COLOUR", help="Colour of links and marks, such as #0d655c.")
+@click.option("--template", metavar="FILE", help="Jinja template; it may extend notebook.html.j2.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    default=None,
+    help="Let scripts of the notebook's outputs run on the page.",
+)
+@OPEN
+def export(run, output, pdf, open_page, **options):
+    """Write the page of RUN again, with other options, or as PDF.
+
+    RUN is a run's id or folder, a notebook's name for its latest run, or the path of any executed
+    notebook. A notebook keeps options in its metadata (`diptych: {page: {...}}`), a parameter file
+    under `page:`.
+    """
+    from diptych.execution import exporting
+    from diptych.execution.pages.pdf import PdfError
+
+    chosen = {name: value for name, value in options.items() if value is not None}
+    try:
+        page = exporting.export(run, chosen, output, pdf)
+    except PdfError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(page)
+    if open_page:
+        _open(page)
+
+
 @cli.command("list")
 @click.argument("notebook", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

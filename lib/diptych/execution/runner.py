@@ -8,20 +8,20 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.base import environment as host
 from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
-from diptych.base.lazy import import_nbformat
 from diptych.base.progress import Bar, say
 from diptych.base.secrets import Redactor
-from diptych.execution import annotations, recording, runs
+from diptych.execution import annotations, exporting, recording, runs
 from diptych.execution.cache import dependencies, entries
 from diptych.execution.engine import Code, Engine, named
 from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
+from diptych.execution.pages.look import Look
 from diptych.execution.parameters import Overrides, Parameter, find_file, resolve_for
 from diptych.execution.runs import Run, find_runs, load_run, new_id
 
@@ -50,6 +50,8 @@ class PreparedRun:
         Where the kernel runs; None takes `folder`'s choice.
     link_for : float
         For how many seconds a run counts as unchanged that read what cannot be looked at again.
+    look : Look
+        How its page looks.
     """
 
     notebook: Path
@@ -59,6 +61,7 @@ class PreparedRun:
     origin: tuple[str, str, tuple[str, str]] | tuple[()] = ()
     cwd: Path | None = None
     link_for: float = 0
+    look: Look = field(default_factory=Look)
 
     @property
     def folder(self) -> Path:
@@ -153,9 +156,10 @@ def prepare(
         With every problem found.
     """
     path, files = find_notebook(notebook), tuple(files)
-    declared, values = resolve_for(path, files, overrides, tuple(sections))
+    declared, values = resolve_for(path, files, overrides, (*sections, exporting.SECTION))
     found_files = tuple(find_file(file) for file in files)
-    prepared = PreparedRun(path, tuple(declared), found_files, values)
+    look = exporting.look_of(read_notebook(path), path, found_files)
+    prepared = PreparedRun(path, tuple(declared), found_files, values, look=look)
     return prepared.inside(cwd)
 
 
@@ -354,6 +358,7 @@ def _manifest(prepared: PreparedRun, started: datetime) -> dict:
         "evaluated": {p.name: p.expression for p in prepared.declared
                       if p.expression and p.name not in prepared.values},
         "cwd": str(prepared.folder),
+        **({"page": options} if (options := prepared.look.options) else {}),
         "sha256": {
             "code": code_digest(read_notebook(prepared.notebook)),
             "files": {workspace.shown(path): hashing.of_file(path) for path in prepared.files},
@@ -392,14 +397,10 @@ def _title(prepared: PreparedRun) -> str:
 
 def _export(staged: Path, manifest: dict) -> None:
     """Write the notebook, as far as it got, as a page."""
-    nbformat = import_nbformat()
-    from diptych.execution.pages.export import notebook_to_html
-
     path = staged / "notebook.ipynb"
     if path.exists():
-        nb = nbformat.read(path, as_version=4)
-        page = notebook_to_html(nb, title=manifest["title"], manifest=manifest)
-        workspace.write_atomic(staged / "notebook.html", page)
+        look = Look(**manifest.get("page", {}))
+        exporting.write(path, staged / "notebook.html", manifest, look)
 
 
 def _publish(

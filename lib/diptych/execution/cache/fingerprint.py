@@ -48,6 +48,7 @@ WORDS = {
     "python": "Python",
     "packages": "package",
     "environment": "environment variable",
+    "page": "option of the page",
 }
 
 
@@ -87,7 +88,14 @@ def parts_of(prepared) -> dict:
         "python": platform.python_version(),
         "packages": environment.packages(),
         "environment": _environment(),
+        **({"page": _page(prepared.look.options)} if prepared.look.options else {}),
     }
+
+
+def _page(options: dict) -> dict:
+    """Return the options of a page, with the content of the files that they name."""
+    names = {name for name in ("logo", "css", "template") if options.get(name)}
+    return options | {name: hashing.of_file(Path(options[name])) for name in names}
 
 
 def digest(parts: dict) -> str:

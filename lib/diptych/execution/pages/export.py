@@ -57,7 +57,7 @@ LABELS = {
     "host": "Machine",
     "cost": "Cost, USD",
 }
-HIDDEN = ("title", "path", "evaluated", "repository", "cwd", "ended", "name", "cache")
+HIDDEN = ("title", "path", "page", "evaluated", "repository", "cwd", "ended", "name", "cache")
 
 
 @dataclass
@@ -243,7 +243,9 @@ def body(
 def _titled(html: str, headings: list, title: str) -> tuple[str, list]:
     """Replace the notebook's first heading by another title."""
     text = markup.escape(title)
-    html = re.sub(r"(<h1\b[^>]*>).*?(</h1>)", lambda m: m[1] + text + m[2], html, count=1, flags=re.S)
+    html = re.sub(
+        r"(<h1\b[^>]*>).*?(</h1>)", lambda m: m[1] + text + m[2], html, count=1, flags=re.S
+    )
     return html, [(lv, name, title if lv == 1 else words) for lv, name, words in headings]
 
 
@@ -336,7 +338,7 @@ def _environment(folder: Path | None) -> jinja2.Environment:
 def _css_text(text: str) -> Markup:
     """Return text that may stand between quotation marks in a style sheet."""
     spaced = re.sub(r"\s+", " ", str(text))
-    return Markup(re.sub(r"[^\w .,:;–—()/+-]", lambda m: f"\\{ord(m[0]):x} ", spaced))
+    return Markup(re.sub(r"[^\w .,:;()/+-]", lambda m: f"\\{ord(m[0]):x} ", spaced))
 
 
 @functools.cache

@@ -92,6 +92,12 @@ class Look:
         return replace(self, **values)
 
     @property
+    def options(self) -> dict:
+        """The options that are not the usual ones."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in pairs if value}
+
+    @property
     def style(self) -> str:
         """The page's extra CSS."""
         own = Path(self.css).read_text(encoding="utf-8") if self.css else ""

@@ -23,7 +23,7 @@ SOURCE = re.compile(r"""\bsrc\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.I
 def to_html(
     source: str,
     formulas: Formulas,
-    attachments: Mapping = {},  # noqa: B006
+    attachments: Mapping = {},
     folders: Sequence[Path] = (),
     shrink: bool = False,
 ) -> str:
@@ -70,7 +70,9 @@ def to_html(
     def embed(text: str) -> str:
         return TAG.sub(lambda tag: _embedded(tag[0], finder), text)
 
-    return MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(source)
+    return MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(
+        source
+    )
 
 
 def _image(address: str, text: str, url: str) -> str:
@@ -78,8 +80,9 @@ def _image(address: str, text: str, url: str) -> str:
     if address.startswith("data:"):
         return f'<img src="{address}" alt="{html.escape(html.unescape(text))}">'
     where = "it lies on the network" if re.match(r"[a-z]+:|//", url) else "there is no such file"
-    said = f"{text}: " if text else ""
-    return f'<em class="missing">[{said}the picture {html.escape(url[:200])} is not on this page: {where}]</em>'
+    label = f"{text}: " if text else ""
+    line = f"[{label}the picture {html.escape(url[:200])} is not on this page: {where}]"
+    return f'<em class="missing">{line}</em>'
 
 
 def _embedded(tag: str, finder) -> str:

@@ -50,7 +50,7 @@ def _marked(table: str) -> str:
 
 
 def width(table: str) -> tuple[float, bool]:
-    """Return how many CSS pixels a table takes at most if no word breaks, and whether that is sure."""
+    """Return how many CSS pixels a table takes if no word breaks, and whether that is sure."""
     columns: dict[int, float] = {}
     is_sure = True
     for number, row in enumerate(ROW.finditer(table)):

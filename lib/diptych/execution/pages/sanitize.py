@@ -129,7 +129,9 @@ class Fitter:
         self._taken.add(name)
         return name
 
-    def _clean(self, html: str, tidy: Callable, declarations: css.Declarations | None = None) -> str:
+    def _clean(
+        self, html: str, tidy: Callable, declarations: css.Declarations | None = None
+    ) -> str:
         cleaner = Cleaner(
             tags=TAGS,
             attributes=_allowed,

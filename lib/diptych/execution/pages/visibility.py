@@ -76,7 +76,7 @@ def _front(source: str) -> dict | None:
     return _mapping(match[1]) or None if match else None
 
 
-def visibility(cell: Mapping, document: Mapping = {}, no_input: bool = False) -> Visibility:  # noqa: B006
+def visibility(cell: Mapping, document: Mapping = {}, no_input: bool = False) -> Visibility:
     """Return what of a cell is shown.
 
     Parameters

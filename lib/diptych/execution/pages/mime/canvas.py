@@ -85,7 +85,12 @@ def _without_nan(value):
 def _in_script(text: str) -> str:
     """Return JavaScript that does not end its element, with the line ends that a browser hashes."""
     text = re.sub(r"</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
-    return text.replace("<!--", "<\\!--").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\\0")
+    return (
+        text.replace("<!--", "<\\!--")
+        .replace("\r\n", "\n")
+        .replace("\r", "\n")
+        .replace("\0", "\\0")
+    )
 
 
 def note(text: str, kind: str = "") -> str:

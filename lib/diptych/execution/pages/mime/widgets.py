@@ -74,7 +74,9 @@ class _Drawing:
                     {"data": state["_data"], "layout": state["_layout"]}, self.canvas
                 )
             if str(state.get("_data_url", "")).startswith("data:image/"):
-                return f'<div class="picture"><img src="{_e(state["_data_url"])}" alt="Figure"></div>'
+                return (
+                    f'<div class="picture"><img src="{_e(state["_data_url"])}" alt="Figure"></div>'
+                )
             return self._control(name, model, state)
         finally:
             self.depth -= 1
@@ -152,10 +154,12 @@ def _text_of(state: Mapping) -> str:
     value = state.get("value")
     if isinstance(value, Mapping):  # a date: {"year": 2026, "month": 10, "date": 1}
         parts = [value.get("year"), value.get("month"), value.get("date")]
-        value = "-".join(f"{part + (i == 1):02d}" for i, part in enumerate(parts) if part is not None)
+        value = "-".join(
+            f"{part + (i == 1):02d}" for i, part in enumerate(parts) if part is not None
+        )
     elif isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
-    return f'<span class="widget-value">{_e(value) or _e(state.get("placeholder")) or "–"}</span>'
+    return f'<span class="widget-value">{_e(value) or _e(state.get("placeholder")) or "—"}</span>'
 
 
 def _slider(state: Mapping) -> str:
@@ -164,7 +168,7 @@ def _slider(state: Mapping) -> str:
     if "base" in state:
         return _text_of(state)
     ends = value if isinstance(value, list) else [value]
-    words = " – ".join(f"{end:g}" if isinstance(end, float) else str(end) for end in ends)
+    words = " … ".join(f"{end:g}" if isinstance(end, float) else str(end) for end in ends)
     try:
         place = ends[-1]
         meter = f'<meter min="{least:g}" max="{most:g}" value="{place:g}"></meter>'
@@ -188,12 +192,12 @@ def _choice(state: Mapping) -> str:
         f'<span class="widget-option{" chosen" if i in chosen else ""}">{_e(label)}</span>'
         for i, label in enumerate(labels)
     ]
-    return f'<span class="widget-options">{"".join(parts)}</span>' if parts else "–"
+    return f'<span class="widget-options">{"".join(parts)}</span>' if parts else "—"
 
 
 def _dropdown(state: Mapping) -> str:
     labels, index = state.get("_options_labels") or [], state.get("index")
-    text = labels[index] if isinstance(index, int) and 0 <= index < len(labels) else "–"
+    text = labels[index] if isinstance(index, int) and 0 <= index < len(labels) else "—"
     return f'<span class="widget-value">{_e(text)}</span>'
 
 
