@@ -438,8 +438,12 @@ def _shortened(output: Mapping, number: int, hidden: set[str]) -> Mapping:
 
 def _parameters(source: str, overrides: Mapping[str, str]) -> list[dict]:
     """Read a parameters cell: name, type, value used, default (where another) and help."""
-    notes, parameters = comments(source), []
-    for node in ast.parse(plain_python(source)).body:
+    try:
+        notes, parameters = comments(source), []
+        nodes = ast.parse(plain_python(source)).body
+    except (SyntaxError, ValueError):  # another language
+        return []
+    for node in nodes:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
