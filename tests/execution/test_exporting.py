@@ -27,8 +27,8 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "author" / "logo.png").write_bytes(base64.b64decode(kinds.png(8, 8)))
     folder = tmp_path / "runs" / "20261124-001337-weekly-3f9a"
     folder.mkdir(parents=True)
-    cells = [new_markdown_cell("# Weekly\n\n![logo](logo.png) ![lost](gone.png)"),
-             new_code_cell("secret_code = 1"), kinds.shown(image_png=kinds.png(900, 300))]  # fmt: skip
+    prose = new_markdown_cell("# Weekly\n\n![logo](logo.png) ![lost](gone.png)")
+    cells = [prose, new_code_cell("secret_code = 1"), kinds.shown(image_png=kinds.png(900, 300))]
     kinds.save(new_notebook(cells=cells), folder / "notebook.ipynb")
     manifest = {
         "id": folder.name, "name": "weekly", "status": "ok", "title": "Weekly · region north",
@@ -73,7 +73,7 @@ def test_options_change_how_it_looks(run):
     assert "--accent: #0a0" in html
     assert "script" not in page.names()
     assert "Ours & only ours" in page.text
-    assert [a["alt"] for tag, a in page.tags if tag == "img"][0] == "Logo"
+    assert next(a["alt"] for tag, a in page.tags if tag == "img") == "Logo"
 
 
 def test_pictures_shrink_only_where_that_is_wanted(run):

@@ -79,7 +79,7 @@ TABLES = [
     "<div>\n<style scoped>\n  .dataframe tbody tr th { vertical-align: top; }\n</style>\n<table "
     'border="1" class="dataframe">\n  <thead>\n    <tr style="text-align: right;">\n      <th></th>'
     "\n      <th>a &lt; b</th>\n    </tr>\n  </thead>\n  <tbody>\n    <tr>\n      <th>x</th>\n"
-    "      <td>-3,000</td>\n    </tr>\n  </tbody>\n</table>\n<p>1 rows × 1 columns</p>\n</div>",
+    "      <td>-3,000</td>\n    </tr>\n  </tbody>\n</table>\n<p>1 rows \u00d7 1</p>\n</div>",
     "<table><tbody><tr><td>&lt;script&gt;</td><td>&amp; 7</td><td> 5 % </td></tr></tbody></table>",
     "<table><tbody><tr><td>1</td></tr><tr><td>two</td></tr></tbody></table>",
 ]

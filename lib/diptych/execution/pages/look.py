@@ -100,9 +100,9 @@ class Look:
     @property
     def style(self) -> str:
         """The page's extra CSS."""
-        own = Path(self.css).read_text(encoding="utf-8") if self.css else ""
+        sheet = Path(self.css).read_text(encoding="utf-8") if self.css else ""
         accent = f":root {{ --accent: {self.accent} !important; }}\n" if self.accent else ""
-        return (accent + own).replace("</", "<\\/")
+        return (accent + sheet).replace("</", "<\\/")
 
     @property
     def logo_data(self) -> str:
