@@ -57,8 +57,8 @@ def document(docs: Mapping, items: list, canvas: Canvas) -> str:
     if (installed := version()) is None:
         return missing("Bokeh", "bokeh")
     if versions and not any(v.split(".")[0] == installed.split(".")[0] for v in versions):
-        version_drawn = ", ".join(sorted(versions))
-        return note(f"A figure of Bokeh {version_drawn} stands here; Bokeh {installed} cannot draw it.")
+        drawn_by = ", ".join(sorted(versions))
+        return note(f"A figure of Bokeh {drawn_by} stands here; Bokeh {installed} cannot draw it.")
     scripts = [library("bokeh")]
     scripts += [library(name) for name, needs in EXTRA.items() if re.search(needs, text)]
     canvas.need("bokeh", *scripts)
