@@ -1,0 +1,540 @@
+"""Metrics: each one's figure, its interval and its paired comparison, the same in both lifecycles.
+
+A task names one metric, which selects, gates, compares and monitors; others are reported. The
+figures are scikit-learn's (a test holds that). Errors come from influence functions
+(`diptych.core.evaluation.influence`), those of shares from Wilson's interval.
+`benchmarks/CALIBRATION.md` shows the coverage of every interval by simulation. Where too few rows
+of a class are there for an interval to hold what it promises, `Figure.note` says so.
+
+To add a metric, write its influences and enter it in `METRICS`.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diptych.core.evaluation import influence
+from diptych.core.evaluation.influence import Influences
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.stats import Estimate, wilson
+
+LABELS, PROBABILITIES, NUMBERS = "labels", "probabilities", "numbers"
+FEWEST = 10  # rows of the rarest class, below which intervals other than Wilson's are not relied on
+RARE = 0.2  # share of the rarer of two classes below which accuracy says little
+CLIP = 1e-15  # of probabilities in the log loss
+
+
+class MetricError(ValueError):
+    """A metric is unknown or cannot be computed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Figure(Estimate):
+    """A metric's figure with its interval.
+
+    Attributes
+    ----------
+    note : str
+        Why the interval may not be relied on, else "".
+    """
+
+    note: str = ""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the figure and its interval may decide something."""
+        return not self.note and all(map(math.isfinite, (self.value, self.low, self.high)))
+
+
+# (successes, trials) of each share that a metric is made of
+Counts = Callable[[ScoredRows], list[tuple[int, int]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One way to say how good predictions are.
+
+    Attributes
+    ----------
+    name : str
+        As tasks and parameters give it.
+    title : str
+        What pages call it.
+    influences : callable
+        Returns the figure and how much each row moves it.
+    needs : str
+        ``"labels"``, ``"probabilities"`` or ``"numbers"``: what the predictions must hold.
+    higher_is_better : bool
+    binary : bool
+        Whether it looks for one class of two.
+    low, high : float
+        The metric's range.
+    counts : callable, optional
+        Of metrics made of shares, whose interval is Wilson's.
+    of_share : callable
+        Turns such a share into the metric; monotonic.
+    losses : callable, optional
+        Of metrics that are means of row-wise losses.
+    """
+
+    name: str
+    title: str
+    influences: Callable[[ScoredRows], Influences] = field(repr=False)
+    needs: str = LABELS
+    higher_is_better: bool = True
+    binary: bool = False
+    low: float = 0.0
+    high: float = 1.0
+    counts: Counts | None = field(default=None, repr=False)
+    of_share: Callable[[float], float] = field(default=float, repr=False)
+    losses: Callable[[ScoredRows], np.ndarray] | None = field(default=None, repr=False)
+
+    def check(self, rows: ScoredRows) -> None:
+        """Refuse rows that do not hold what the metric needs.
+
+        Raises
+        ------
+        MetricError
+            With the metric, what is missing and the remedy.
+        """
+        regression = rows.truth.dtype.kind == "f"
+        if regression != (self.needs == NUMBERS):
+            what = "numbers" if regression else "labels"
+            names = ", ".join(
+                m.name for m in METRICS.values() if (m.needs == NUMBERS) == regression
+            )
+            raise MetricError(f"metric: {self.name} does not suit {what}; take one of {names}")
+        if len(rows) < 2:
+            raise MetricError(
+                f"metric: {self.name} needs at least 2 rows, and there are {len(rows)}"
+            )
+        if self.needs == PROBABILITIES and rows.probabilities is None:
+            raise MetricError(
+                f"metric: {self.name} needs probabilities, and these predictions have none; take "
+                "a metric of labels, such as accuracy or macro_f1"
+            )
+        if self.binary and not rows.positive:
+            raise MetricError(
+                f"metric: {self.name} looks for one class of two, and there are "
+                f"{len(rows.classes)}; take macro_f1 or balanced_accuracy, or name the positive one"
+            )
+        if regression and not np.isfinite(rows.predicted).all():
+            failed = int((~np.isfinite(rows.predicted)).sum())
+            raise MetricError(
+                f"metric: {self.name}: {failed} of {len(rows)} rows have no predicted number; "
+                "a figure over the others would flatter"
+            )
+
+    def figure(self, rows: ScoredRows) -> float:
+        """Return the figure alone; NaN where the rows cannot have one; raises as `check` does."""
+        self.check(rows)
+        return self.influences(rows)[0]
+
+    def estimate(self, rows: ScoredRows, level: float = 0.95) -> Figure:
+        """Return the figure with its interval.
+
+        Shares have Wilson's interval, means of shares that of Zou and Donner 2008 from Wilson's,
+        means of losses Hall's (1992), which allows for their skew; other metrics Student's, on the
+        scale of the logit (bounded ones), of Fisher's z or of the logarithm.
+
+        Raises
+        ------
+        MetricError
+            As `check` does.
+        """
+        self.check(rows)
+        value, moved = self.influences(rows)
+        if not math.isfinite(value):
+            return Figure(value, value, value, len(rows), self._why_undefined(rows))
+        if self.counts is not None:
+            low, high = self._of_shares(value, self.counts(rows), level)
+            return Figure(value, low, high, len(rows))
+        low, high = self._transformed(value, moved, rows, level)
+        return Figure(value, low, high, len(rows), self._too_few(rows))
+
+    def improvement(self, new: ScoredRows, old: ScoredRows, level: float = 0.95) -> Figure:
+        """Return how much better `new` is than `old` on the same rows, paired row by row.
+
+        Positive is better, also where less of the metric is better. As Agresti and Min (2005) do,
+        one row won by each side is added, so that two models that agree on all of 20 rows do not
+        have an interval of width zero.
+
+        Raises
+        ------
+        MetricError
+            As `check` does, and if the rows differ.
+        """
+        same_rows(new, old)
+        self.check(new)
+        self.check(old)
+        (a, moved_a), (b, moved_b) = self.influences(new), self.influences(old)
+        sign = 1 if self.higher_is_better else -1
+        value = sign * (a - b)
+        if not math.isfinite(value):
+            return Figure(value, value, value, len(new), self._why_undefined(new))
+        half = _quantile(level, self._rows_behind(new)) * self._error(moved_a - moved_b, new)
+        return Figure(value, value - half, value + half, len(new), self._too_few(new))
+
+    def spread(self, new: ScoredRows, old: ScoredRows) -> float:
+        """Return the standard deviation of one row's part in `improvement`, for sample sizes."""
+        same_rows(new, old)
+        moved = self.influences(new)[1] - self.influences(old)[1]
+        return float(self._error(moved, new) * math.sqrt(len(new)))
+
+    def _error(self, moved: np.ndarray, rows: ScoredRows) -> float:
+        """Return the standard error of a difference with these influences."""
+        step = self._step(rows)
+        squares = float(moved @ moved) + 2 * step**2
+        return math.sqrt(squares) / (len(moved) + (2 if step else 0))
+
+    def _step(self, rows: ScoredRows) -> float:
+        """Return the most that one row can move the metric, times n; 0 of what has no such end."""
+        if self.needs == NUMBERS or self.losses is not None:
+            return 0.0
+        if self.name == "accuracy":
+            return 1.0
+        if self.binary:
+            return 1 / max(float(rows.is_positive.mean()), 1 / len(rows))
+        counts = class_counts(rows)
+        return len(rows) / (len(counts) * max(int(counts.min()), 1))
+
+    def _rows_behind(self, rows: ScoredRows) -> int:
+        """Return how many rows the error rests on: those of the rarest class, if classes count."""
+        if self.needs == NUMBERS or self.name == "accuracy" or self.losses is not None:
+            return len(rows)
+        return max(int(class_counts(rows).min()), 1)
+
+    def _too_few(self, rows: ScoredRows) -> str:
+        if self.needs == NUMBERS or self.name in ("accuracy", "cost"):
+            return ""
+        counts = class_counts(rows)
+        if counts.min() >= FEWEST:
+            return ""
+        rarest = rows.classes[int(counts.argmin())]
+        return (
+            f"{counts.min()} rows of {rarest!r} are too few for an interval of {self.title}; "
+            f"it takes {FEWEST}"
+        )
+
+    def _why_undefined(self, rows: ScoredRows) -> str:
+        if self.binary and (rows.is_positive.all() or not rows.is_positive.any()):
+            which = "only" if rows.is_positive.all() else "no"
+            return f"{self.title} is not defined: there are {which} rows of {rows.positive!r}"
+        return f"{self.title} is not defined on these rows"
+
+    def _of_shares(self, value: float, counts: list, level: float) -> tuple[float, float]:
+        if len(counts) == 1:
+            share = wilson(*counts[0], level)
+            return self.of_share(share.low), self.of_share(share.high)
+        shares = [wilson(*pair, level) for pair in counts]
+        centre = [self.of_share(share.value) for share in shares]
+        below = [c - self.of_share(s.low) for c, s in zip(centre, shares, strict=True)]
+        above = [self.of_share(s.high) - c for c, s in zip(centre, shares, strict=True)]
+        return value - math.hypot(*below) / len(counts), value + math.hypot(*above) / len(counts)
+
+    def _transformed(self, value, moved, rows: ScoredRows, level) -> tuple[float, float]:
+        error = float(np.sqrt(moved @ moved)) / len(moved)
+        half = _quantile(level, self._rows_behind(rows)) * error
+        if self.name == "mcc":
+            return tuple(
+                np.tanh(_ends(np.arctanh(_inside(value, -1, 1)), half / (1 - value**2 + 1e-9)))
+            )
+        if self.losses is not None:
+            return _hall(self.losses(rows), level, self.low)
+        if self.low == 0 and self.high == 1:
+            return self._bounded(value, half, rows, level)
+        if self.low == 0 and value > 0:
+            low, high = _ends(math.log(value), half / value)
+            return math.exp(low), math.exp(high)
+        return value - half, min(value + half, self.high)
+
+    def _bounded(self, value, half, rows: ScoredRows, level) -> tuple[float, float]:
+        """Return the ends on the logit scale; of a perfect figure Wilson's, of the rarest class."""
+        if half == 0 or not 0 < value < 1:
+            n = self._rows_behind(rows)
+            share = wilson(round(value * n), n, level)
+            return min(share.low, value), max(share.high, value)
+        low, high = _ends(math.log(value / (1 - value)), half / (value * (1 - value)))
+        return 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))
+
+
+def same_rows(new: ScoredRows, old: ScoredRows) -> None:
+    """Refuse to compare predictions of different rows.
+
+    Raises
+    ------
+    MetricError
+        If the number of rows or a true value differs.
+    """
+    if len(new) != len(old) or not np.array_equal(new.truth, old.truth):
+        raise MetricError(
+            f"rows: one side has {len(new)} and the other {len(old)}, or their true values "
+            "differ; score both on the same rows in one order"
+        )
+
+
+def class_counts(rows: ScoredRows) -> np.ndarray:
+    """Return how many rows each class has, shape (len(classes),)."""
+    counts = np.bincount(_codes(rows.truth, rows.classes), minlength=len(rows.classes))
+    return counts[: len(rows.classes)]
+
+
+def _present(rows: ScoredRows) -> list[str]:
+    """Return the classes that have rows, in order."""
+    return [name for name, n in zip(rows.classes, class_counts(rows), strict=True) if n]
+
+
+def _codes(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Return class indices, shape (n,); the number of classes where it is none of them."""
+    import pandas as pd
+
+    codes = pd.Index(list(classes)).get_indexer(labels)
+    return np.where(codes < 0, len(classes), codes)
+
+
+def _quantile(level: float, rows: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + level / 2, max(rows - 1, 1)))
+
+
+def _hall(values: np.ndarray, level: float, least: float) -> tuple[float, float]:
+    """Return the interval of a mean of skewed values (Hall 1992, Annals of Statistics 20)."""
+    n, value, spread = len(values), float(values.mean()), float(values.std(ddof=1))
+    if spread == 0:
+        return value, value
+    error, reach = spread / math.sqrt(n), _quantile(level, n)
+    skew = float((((values - value) / spread) ** 3).mean()) / math.sqrt(n)
+    if abs(skew) < 1e-9:
+        return _ends(value, reach * error)
+
+    def corrected(x: float) -> float:
+        return 3 / skew * (float(np.cbrt(1 + skew * (x - skew / 6))) - 1)
+
+    low, high = sorted((value - corrected(reach) * error, value - corrected(-reach) * error))
+    return max(low, least), high
+
+
+def _ends(centre: float, half: float) -> tuple[float, float]:
+    return centre - half, centre + half
+
+
+def _inside(value: float, low: float, high: float) -> float:
+    return min(max(value, low + 1e-9), high - 1e-9)
+
+
+def _right(rows: ScoredRows) -> np.ndarray:
+    return (rows.truth == rows.predicted).astype(float)
+
+
+def _recall_of(rows: ScoredRows, name: str) -> Influences:
+    true = rows.truth == name
+    return influence.ratio((true & (rows.predicted == name)).astype(float), true.astype(float))
+
+
+def _f1_of(rows: ScoredRows, name: str) -> Influences:
+    true, said = rows.truth == name, rows.predicted == name
+    return influence.ratio(2.0 * (true & said), true.astype(float) + said)
+
+
+def _precision(rows: ScoredRows) -> Influences:
+    hit = rows.is_positive & rows.says_positive
+    return influence.ratio(hit.astype(float), rows.says_positive.astype(float))
+
+
+def _accuracy_counts(rows: ScoredRows) -> list:
+    return [(int(_right(rows).sum()), len(rows))]
+
+
+def _recall_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
+    pairs = []
+    for name in names or [rows.positive]:
+        true = rows.truth == name
+        pairs.append((int((true & (rows.predicted == name)).sum()), int(true.sum())))
+    return pairs
+
+
+def _precision_counts(rows: ScoredRows) -> list:
+    said = rows.says_positive
+    return [(int((rows.is_positive & said).sum()), int(said.sum()))]
+
+
+def _jaccard_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
+    pairs = []
+    for name in names or [rows.positive]:
+        true, said = rows.truth == name, rows.predicted == name
+        pairs.append((int((true & said).sum()), int((true | said).sum())))
+    return pairs
+
+
+def _f1_of_jaccard(share: float) -> float:
+    """F1 grows with the share of rows in the union that are in both (Lam et al. 2309.14621)."""
+    return 2 * share / (1 + share)
+
+
+def _scored(rows: ScoredRows) -> list[str]:
+    """Return the classes that macro averages go over: those of the truth or of a prediction."""
+    said = np.bincount(_codes(rows.predicted, rows.classes), minlength=len(rows.classes))
+    true = np.bincount(_codes(rows.truth, rows.classes), minlength=len(rows.classes))
+    return [name for i, name in enumerate(rows.classes) if true[i] + said[i]]
+
+
+def _macro(part: Callable, names: Callable) -> Callable[[ScoredRows], Influences]:
+    return lambda rows: influence.average([part(rows, name) for name in names(rows)])
+
+
+def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
+    """Area under a curve of the positive class; of more than two classes the mean over them."""
+
+    def influences(rows: ScoredRows) -> Influences:
+        if rows.positive:
+            return area(rows.is_positive, rows.score)
+        parts = [
+            area(rows.truth == name, rows.probabilities[:, i])
+            for i, name in enumerate(rows.classes)
+        ]
+        return influence.average(parts)
+
+    return influences
+
+
+def _of_truth(rows: ScoredRows) -> np.ndarray:
+    """Probability of the true class; 0 where the model does not know that class."""
+    codes = _codes(rows.truth, rows.classes)
+    shares = np.append(rows.probabilities, np.zeros((len(rows), 1)), axis=1)
+    return shares[np.arange(len(rows)), codes]
+
+
+def _log_losses(rows: ScoredRows) -> np.ndarray:
+    return -np.log(np.clip(_of_truth(rows), CLIP, 1 - CLIP))
+
+
+def _brier_losses(rows: ScoredRows) -> np.ndarray:
+    """Squared distance of the probabilities from the truth, halved for two classes."""
+    squares = (rows.probabilities**2).sum(axis=1) - 2 * _of_truth(rows) + 1
+    return squares / 2 if len(rows.classes) == 2 else squares
+
+
+def pinball(quantile: float) -> Metric:
+    """Return the pinball loss of a quantile (Koenker and Bassett 1978)."""
+
+    def losses(rows: ScoredRows) -> np.ndarray:
+        short = rows.truth - rows.predicted
+        return np.maximum(quantile * short, (quantile - 1) * short)
+
+    title = f"pinball loss at {quantile:g}"
+    return _loss(f"pinball_{quantile:g}", title, losses, needs=NUMBERS)
+
+
+def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metric:
+    """Return the mean cost of a prediction.
+
+    Parameters
+    ----------
+    matrix : mapping of true label to mapping of predicted label to cost
+        What is not named costs 0 where the label is right, and may not be missing elsewhere.
+    currency : str
+
+    Raises
+    ------
+    MetricError
+        When it meets a pair of labels without a cost.
+    """
+
+    def costs(rows: ScoredRows) -> np.ndarray:
+        def of(true, said) -> float:
+            if said == true:
+                return matrix.get(true, {}).get(said, 0.0)
+            try:
+                return matrix[true][said]
+            except KeyError:
+                raise MetricError(
+                    f"cost: there is none of predicting {said!r} where {true!r} is true; add it"
+                ) from None
+
+        known: dict = {}
+        pairs = zip(rows.truth, rows.predicted, strict=True)
+        return np.array([known[x] if x in known else known.setdefault(x, of(*x)) for x in pairs])
+
+    title = f"cost per row{f' in {currency}' if currency else ''}"
+    return _loss("cost", title, costs, low=-math.inf)
+
+
+def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, low: float = 0.0) -> Metric:
+    """Return a metric that is the mean of row-wise losses."""
+    return Metric(
+        name, title, lambda rows: influence.mean(losses(rows)), needs,
+        higher_is_better=False, low=low, high=math.inf, losses=losses,
+    )  # fmt: skip
+
+
+BEST_FIRST = (
+    Metric("accuracy", "accuracy", lambda rows: influence.mean(_right(rows)),
+           counts=_accuracy_counts),
+    Metric("balanced_accuracy", "balanced accuracy", _macro(_recall_of, _present),
+           counts=lambda rows: _recall_counts(rows, _present(rows))),
+    Metric("macro_f1", "macro F1", _macro(_f1_of, _scored)),
+    Metric("f1", "F1", lambda rows: _f1_of(rows, rows.positive), binary=True,
+           counts=_jaccard_counts, of_share=_f1_of_jaccard),
+    Metric("precision", "precision", _precision, binary=True, counts=_precision_counts),
+    Metric("recall", "recall", lambda rows: _recall_of(rows, rows.positive), binary=True,
+           counts=_recall_counts),
+    Metric("mcc", "Matthews correlation", lambda rows: influence.matthews(
+        _codes(rows.truth, rows.classes), _codes(rows.predicted, rows.classes), len(rows.classes)),
+        low=-1.0),
+    Metric("roc_auc", "ROC-AUC", _area(influence.roc_auc), PROBABILITIES),
+    Metric("average_precision", "average precision (PR-AUC)", _area(influence.average_precision),
+           PROBABILITIES),
+    _loss("log_loss", "log loss", _log_losses, PROBABILITIES),
+    _loss("brier", "Brier score", _brier_losses, PROBABILITIES),
+    Metric("rmse", "RMSE", lambda rows: influence.root_mean(rows.errors**2), NUMBERS,
+           higher_is_better=False, high=math.inf),
+    _loss("mae", "mean absolute error", lambda rows: np.abs(rows.errors), NUMBERS),
+    Metric("r2", "R²", lambda rows: influence.explained(rows.truth, rows.errors), NUMBERS,
+           low=-math.inf),
+    pinball(0.1),
+    pinball(0.9),
+)  # fmt: skip
+METRICS = {metric.name: metric for metric in BEST_FIRST}
+
+
+def get(name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises
+    ------
+    MetricError
+        If there is none of this name.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    near = difflib.get_close_matches(str(name), METRICS, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise MetricError(f"metric: {name!r} is no metric. {hint}There are {', '.join(METRICS)}")
+
+
+def choose(truth: Sequence) -> tuple[str, str]:
+    """Return the metric that suits a task's labels, and why, as a sentence.
+
+    Parameters
+    ----------
+    truth : array of shape (n,)
+        Labels, or numbers.
+    """
+    truth = np.asarray(truth)
+    if truth.dtype.kind in "fi":
+        return "rmse", "The label is a number: RMSE."
+    names, counts = np.unique(truth.astype(str), return_counts=True)
+    rarest, share = names[counts.argmin()], counts.min() / counts.sum()
+    told = f"The rarest of {len(names)} classes, {rarest}, has {share:.1%} of the rows"
+    if len(names) == 2 and share < RARE:
+        return "average_precision", (
+            f"{told}: always answering the other would reach an accuracy of {1 - share:.3f}, so "
+            "average precision (PR-AUC) is used."
+        )
+    if len(names) > 2 and share < 1 / (2 * len(names)):
+        return "macro_f1", f"{told}: macro F1, in which each class counts alike."
+    return "accuracy", f"{told}: accuracy."

@@ -1,0 +1,133 @@
+"""Rows with their truth and with what a model said of them, as metrics take them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """Labelled rows and one model's predictions of them, row by row.
+
+    Attributes
+    ----------
+    truth : ndarray, shape (n,)
+        Labels (str), or numbers of a regression.
+    predicted : ndarray, shape (n,)
+        Labels, None where there was no answer; or numbers, NaN where there was none.
+    probabilities : ndarray of float, shape (n, len(classes)), optional
+    classes : tuple of str
+        In the order of the probabilities; () of a regression.
+    positive : str
+        The class that binary metrics look for; "" where no class is special.
+    """
+
+    truth: np.ndarray = field(repr=False)
+    predicted: np.ndarray = field(repr=False)
+    probabilities: np.ndarray | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = ()
+    positive: str = ""
+
+    @classmethod
+    def of_labels(
+        cls,
+        truth: Sequence[str],
+        predicted: Sequence[str | None],
+        probabilities: np.ndarray | None = None,
+        classes: Sequence[str] = (),
+        positive: str = "",
+    ) -> "ScoredRows":
+        """Check and keep labels and their predictions.
+
+        Parameters
+        ----------
+        classes : sequence of str, optional
+            By default all labels of the truth, sorted.
+        positive : str, optional
+            By default the rarer of two classes; "" of more than two.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, a true label is missing, a probability is outside 0..1 or missing,
+            or `positive` is no class.
+        """
+        truth, predicted = np.asarray(truth, object), np.asarray(predicted, object)
+        _same_length(truth, predicted)
+        if pd.isna(truth).any():
+            raise ValueError("truth has missing labels: leave these rows out, and count them.")
+        classes = tuple(classes) or tuple(sorted(set(truth.tolist())))
+        if probabilities is not None:
+            probabilities = _shares(probabilities, len(truth), len(classes))
+        if positive and positive not in classes:
+            raise ValueError(f"positive is {positive!r}: take one of {', '.join(classes)}.")
+        if not positive and len(classes) == 2:
+            positive = min(classes, key=lambda name: (truth == name).sum())
+        return cls(truth, predicted, probabilities, classes, positive)
+
+    @classmethod
+    def of_numbers(cls, truth: Sequence[float], predicted: Sequence[float]) -> "ScoredRows":
+        """Check and keep numbers and their predictions.
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, or a true number is missing or infinite.
+        """
+        truth, predicted = np.asarray(truth, float), np.asarray(predicted, float)
+        _same_length(truth, predicted)
+        if not np.isfinite(truth).all():
+            raise ValueError("truth has missing numbers: leave these rows out, and count them.")
+        return cls(truth, predicted)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def take(self, rows) -> "ScoredRows":
+        """Return some of the rows, by a mask or by positions; the positive class stays."""
+        shares = None if self.probabilities is None else self.probabilities[rows]
+        return replace(
+            self, truth=self.truth[rows], predicted=self.predicted[rows], probabilities=shares
+        )
+
+    @property
+    def is_positive(self) -> np.ndarray:
+        """Whether the true label is the positive one, bool of shape (n,)."""
+        return self.truth == self.positive
+
+    @property
+    def says_positive(self) -> np.ndarray:
+        """Whether the predicted label is the positive one, bool of shape (n,)."""
+        return self.predicted == self.positive
+
+    @property
+    def score(self) -> np.ndarray:
+        """Probability of the positive class, shape (n,)."""
+        return self.probabilities[:, self.classes.index(self.positive)]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Predicted minus true number, shape (n,)."""
+        return self.predicted - self.truth
+
+
+def _same_length(truth: np.ndarray, predicted: np.ndarray) -> None:
+    if truth.shape != predicted.shape or truth.ndim != 1:
+        raise ValueError(
+            f"truth has shape {truth.shape} and predicted {predicted.shape}: give one true value "
+            "and one prediction a row."
+        )
+
+
+def _shares(probabilities, n: int, k: int) -> np.ndarray:
+    shares = np.asarray(probabilities, float)
+    if shares.shape != (n, k):
+        raise ValueError(
+            f"probabilities has shape {shares.shape}: give one row for each of {n} rows and one "
+            f"column for each of {k} classes."
+        )
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError("probabilities holds values outside 0..1, or missing ones.")
+    return shares
