@@ -1,7 +1,9 @@
 """The quality gate: one set of rules that decides releases in MLOps and LLMOps.
 
-A rule whose figure is missing blocks the release; only an explicit limit of None waives it. The
-limits are parameters of the notebooks ``3_release`` and ``6_improve`` of both lifecycles.
+Each rule passes, fails, or is *inconclusive*: the rows do not decide it. Only a candidate whose
+deciding rules all pass is promoted. A rule whose figure is missing blocks the release; only an
+explicit limit of None waives it. The limits are parameters of the notebooks ``3_release`` and
+``6_improve`` of both lifecycles.
 """
 
 import math
@@ -11,10 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation.stats import Estimate, accuracy, paired_difference, unpaired_difference
+from diptych.core.evaluation.metrics import METRICS, Figure, Metric, MetricError
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.stats import Estimate, unpaired_difference
 
-PASS, FAIL, NOT_MEASURED = "pass", "fail", "not measured"
+PASS, FAIL, INCONCLUSIVE, NOT_MEASURED = "pass", "fail", "inconclusive", "not measured"
 WAIVED, NO_CHAMPION = "no limit", "no champion"
+NO_WORSE, BETTER = "no worse", "better"
+CHANCE = 0.9  # of deciding on as many rows as the gate asks for
+Check = tuple[str, str, str, str, str, int | None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,51 +32,65 @@ class Candidate:
     ----------
     name : str
     score : Estimate
-        The task's metric, higher is better.
+        The task's metric.
+    metric : Metric
+    rows : ScoredRows
+        Row by row; lets two models be compared in pairs.
+    slice_of : array of shape (n,)
+        Slice of each of `rows`.
     slices : mapping of slice name to Estimate
-    calibration_error : float
-        As `stats.calibration_error` gives it.
+    calibration_error : Estimate or float
+        As `calibration.error` gives it.
     latency_p95_ms, size_mb : float
     extra : mapping of name to float
         Further figures, lower is better, such as cost per answer in USD.
-    correct : array of shape (n,)
-        1 where the model is right, else 0, row by row; lets two models be compared in pairs.
-    slice_of : array of shape (n,)
-        Slice of each row of `correct`.
     """
 
     name: str
     score: Estimate | None = None
+    metric: Metric = METRICS["grade"]
+    rows: ScoredRows | None = None
+    slice_of: np.ndarray | None = None
     slices: Mapping[str, Estimate] = field(default_factory=dict)
-    calibration_error: float | None = None
+    calibration_error: Estimate | float | None = None
     latency_p95_ms: float | None = None
     size_mb: float | None = None
     extra: Mapping[str, float | None] = field(default_factory=dict)
-    correct: Sequence | None = None
-    slice_of: Sequence | None = None
 
     @classmethod
-    def from_rows(
-        cls, name: str, correct: Sequence, slice_of: Sequence | None = None, **measured
+    def of_rows(
+        cls,
+        name: str,
+        metric: Metric,
+        rows: ScoredRows,
+        slice_of: Sequence | None = None,
+        **figures,
     ) -> "Candidate":
-        """Build a candidate whose score and slices are the accuracies of its rows.
+        """Build a candidate whose score and slices are the metric of its rows.
 
         Where all rows are of one slice, it is no slice: the score is the same.
         """
-        correct = np.asarray(correct, bool)
         slices = {}
         if slice_of is not None:
-            slice_of = np.asarray(slice_of)
-            _same_length("slice_of", slice_of, "correct", correct)
+            slice_of = np.asarray(slice_of).astype(str)
+            _same_length("slice_of", slice_of, "rows", rows)
             parts = sorted(set(slice_of.tolist()))
             slice_of = slice_of if len(parts) > 1 else None
             for part in parts if slice_of is not None else ():
-                rows = correct[slice_of == part]
-                slices[str(part)] = accuracy(rows, np.ones_like(rows))
-        score = accuracy(correct, np.ones_like(correct))
+                slices[part] = _score(metric, rows.take(slice_of == part))
+        score = metric.estimate(rows)
         return cls(
-            name=name, score=score, slices=slices, correct=correct, slice_of=slice_of, **measured
-        )
+            name=name, score=score, metric=metric, rows=rows, slices=slices, slice_of=slice_of,
+            **figures,
+        )  # fmt: skip
+
+    @classmethod
+    def from_rows(
+        cls, name: str, grades: Sequence, slice_of: Sequence | None = None, **figures
+    ) -> "Candidate":
+        """Build a candidate from right (1) and wrong (0) answers, or grades between."""
+        rows = ScoredRows.of_grades(np.asarray(grades, float))
+        return cls.of_rows(name, METRICS["grade"], rows, slice_of, **figures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +100,17 @@ class Limits:
     Parameters
     ----------
     floor : float
-        The lower end of the score's interval must reach it: the rows must show that the floor
-        is met, not merely fail to refute it.
-    max_calibration_error, max_latency_ms, max_size_mb : float
+        What the whole interval of the score must reach: the rows must show that the floor is met,
+        not merely fail to refute it. Of a metric where less is better it is a ceiling.
+    max_calibration_error : float
+        What the whole interval must lie below.
+    max_latency_ms, max_size_mb : float
     margin, slice_margin : float
-        A loss against the champion, overall and in a slice, that would not matter (>= 0).
+        A loss against the champion, overall and in a slice, that would not matter (>= 0): in the
+        metric's units, or as a share of the champion's figure where the metric has no upper end.
+    question : str
+        What must be shown against the champion: ``"no worse"``, the whole interval of the
+        difference lies above minus the margin, or ``"better"``, it lies above 0.
     extra : mapping of name to float
         Highest value allowed of each `Candidate.extra` figure.
     """
@@ -92,22 +119,42 @@ class Limits:
     max_calibration_error: float | None
     max_latency_ms: float | None
     max_size_mb: float | None
-    margin: float | None = 0.0
-    slice_margin: float | None = 0.02
+    margin: float | None = 0.05
+    slice_margin: float | None = 0.1
+    question: str = NO_WORSE
     extra: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("margin", "slice_margin"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} is {value}: give the loss that would not matter, >= 0.")
+        if self.question not in (NO_WORSE, BETTER):
+            raise ValueError(f"question is {self.question!r}: take {NO_WORSE!r} or {BETTER!r}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
     """The outcome of `decide`.
 
-    `checks` has one row per rule: rule, measured, limit, status ("pass", "fail", "not measured",
-    "no limit", "no champion") and reason, a sentence.
+    Attributes
+    ----------
+    checks : DataFrame
+        One row a rule: rule, measured, limit, status ("pass", "fail", "inconclusive", "not
+        measured", "no limit", "no champion"), reason (a sentence), rows_needed (labelled rows
+        that would decide an inconclusive rule, in all; <NA> elsewhere).
+    outcome : str
+        "pass", "fail" or "inconclusive".
     """
 
     checks: pd.DataFrame
-    promoted: bool
+    outcome: str
     reason: str
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate may go into service."""
+        return self.outcome == PASS
 
     @property
     def statuses(self) -> dict[str, str]:
@@ -115,125 +162,306 @@ class Decision:
         return dict(zip(self.checks["rule"], self.checks["status"], strict=True))
 
 
-def decide(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Decision:
+def decide(
+    candidate: Candidate,
+    champion: Candidate | None,
+    limits: Limits,
+    baseline: Candidate | None = None,
+) -> Decision:
     """Decide whether `candidate` may replace `champion`.
 
-    Against the champion a loss counts only if the data show it: the rule fails if the whole 95 %
-    interval of the difference lies below minus the margin. With `correct` on both sides the
-    difference is paired row by row, else it is taken from the two intervals. A slice too small
-    to show a loss passes; its reason gives the interval, so the reader sees how little it says.
+    Against the champion and the baseline the difference is paired row by row where both have
+    `rows`, else it is taken from the two intervals. A slice whose rows do not decide is counted
+    in the reason and blocks nothing; every other rule that does not pass blocks.
+
+    Parameters
+    ----------
+    baseline : Candidate, optional
+        What always gives the same answer; the candidate must be shown to be better.
 
     Raises
     ------
     ValueError
-        If a margin is negative, or `correct` has different lengths on the two sides. Rows are
-        paired by position: both sides must hold the same test rows in one order.
+        If the two sides were not measured on the same rows by the same metric.
     """
-    checks = [
-        _floor(candidate.score, limits.floor),
-        *_against_champion(candidate, champion, limits),
-        _at_most("calibration error", candidate.calibration_error, limits.max_calibration_error),
+    for other in (champion, baseline):
+        _check_alike(candidate, other)
+    deciding = [
+        _floor(candidate, limits.floor),
+        *_against_baseline(candidate, baseline),
+        _against_champion(candidate, champion, limits),
+        _calibrated(candidate.calibration_error, limits.max_calibration_error),
         _at_most("latency p95", candidate.latency_p95_ms, limits.max_latency_ms, " ms"),
         _at_most("size", candidate.size_mb, limits.max_size_mb, " MB"),
         *(_at_most(name, candidate.extra.get(name), most) for name, most in limits.extra.items()),
     ]
-    table = pd.DataFrame(checks, columns=["rule", "measured", "limit", "status", "reason"])
+    parts = sorted({*candidate.slices, *(champion.slices if champion else ())})
+    slices = [_slice(part, candidate, champion, limits.slice_margin) for part in parts]
+    table = pd.DataFrame([*deciding, *slices], columns=COLUMNS)
+    table["rows_needed"] = table["rows_needed"].astype("Int64")
     blocking = table[table["status"].isin([FAIL, NOT_MEASURED])]
-    if blocking.empty:
-        applied = int((table["status"] == PASS).sum())
-        reason = f"{candidate.name} is promoted: it passes all {applied} rules that apply."
-    else:
-        reason = f"{candidate.name} is refused. " + " ".join(blocking["reason"])
-    return Decision(table, blocking.empty, reason)
+    open_rules = table.head(len(deciding)).query("status == @INCONCLUSIVE")
+    return _conclude(candidate.name, table, blocking, open_rules)
 
 
-def _floor(score: Estimate | None, floor: float | None) -> tuple:
+COLUMNS = ["rule", "measured", "limit", "status", "reason", "rows_needed"]
+
+
+def _conclude(name, table, blocking, open_rules) -> Decision:
+    slices = int((table["rule"].str.startswith("slice ") & (table["status"] == INCONCLUSIVE)).sum())
+    left = f" {slices} slices have too few rows to be decided." if slices > 1 else (
+        " 1 slice has too few rows to be decided." if slices else ""
+    )  # fmt: skip
+    if not blocking.empty:
+        return Decision(table, FAIL, f"{name} is refused. {' '.join(blocking['reason'])}{left}")
+    if not open_rules.empty:
+        reason = f"{name} is not promoted: the rows do not decide. {' '.join(open_rules['reason'])}"
+        return Decision(table, INCONCLUSIVE, reason + left)
+    applied = int((table["status"] == PASS).sum())
+    return Decision(
+        table, PASS, f"{name} is promoted: it passes all {applied} rules that apply.{left}"
+    )
+
+
+def _floor(candidate: Candidate, floor: float | None) -> Check:
+    score, metric = candidate.score, candidate.metric
+    rule = "metric floor" if metric.higher_is_better else "metric ceiling"
     if floor is None:
-        return ("metric floor", _text(score), "", WAIVED, "No floor is set for the metric.")
-    if not _measured(score):
-        return ("metric floor", "", f"{floor:g}", NOT_MEASURED, "The metric was not measured.")
-    good = score.low >= floor
+        return (rule, _text(score), "", WAIVED, f"No {rule[7:]} is set for the metric.", None)
+    limit = f"{'>=' if metric.higher_is_better else '<='} {floor:g}"
+    if why := _unmeasured(score):
+        return (rule, _text(score), limit, NOT_MEASURED, f"The metric was not measured{why}.", None)
+    sign = 1 if metric.higher_is_better else -1
+    worst, best = sorted((sign * score.low, sign * score.high))
+    reached, missed = worst >= sign * floor, best < sign * floor
+    status = PASS if reached else FAIL if missed else INCONCLUSIVE
+    place = {PASS: "reaches", FAIL: "misses", INCONCLUSIVE: "lies on both sides of"}[status]
     reason = (
-        f"The metric's interval starts at {score.low:.3f}, "
-        f"{'at or above' if good else 'below'} the floor of {floor:g}."
+        f"The interval of {metric.title}, {score.low:.3f} to {score.high:.3f}, {place} {floor:g}"
     )
-    return ("metric floor", str(score), f"{floor:g}", PASS if good else FAIL, reason)
+    needed = None
+    if status == INCONCLUSIVE:
+        needed = _more(score.n, (score.high - score.low) / 2, abs(score.value - floor))
+        reason += _asks(needed)
+    return (rule, str(score), limit, status, f"{reason}.", needed)
 
 
-def _against_champion(candidate: Candidate, champion: Candidate | None, limits: Limits):
-    """Yield the checks of the score and of every slice that either model has."""
-    for name in ("margin", "slice_margin"):
-        value = getattr(limits, name)
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name} is {value}: give the loss that would not matter, >= 0.")
-    if champion and candidate.correct is not None and champion.correct is not None:
-        _same_length("The candidate", candidate.correct, "the champion", champion.correct)
-    yield _no_worse(None, candidate, champion, limits.margin)
-    for part in sorted({*candidate.slices, *(champion.slices if champion else ())}):
-        yield _no_worse(part, candidate, champion, limits.slice_margin)
+def _against_baseline(candidate: Candidate, baseline: Candidate | None) -> list[Check]:
+    if baseline is None:
+        return []
+    rule, limit = "better than the baseline", "> 0"
+    for side in (candidate, baseline):
+        if why := _unmeasured(side.score):
+            reason = f"{side.name} was not measured{why}."
+            return [(rule, "", limit, NOT_MEASURED, reason, None)]
+    gap = _improvement(candidate, baseline, None)
+    spread = _spread(candidate, baseline, None, gap)
+    return [
+        _question(rule, candidate, baseline, gap, "Overall", (BETTER, 0.0, abs(gap.value)), spread)
+    ]
 
 
-def _no_worse(part: str | None, candidate, champion, margin) -> tuple:
-    """Return the check of the slice `part`, or of all rows if it is None."""
-    rule = "no worse than champion" if part is None else f"slice {part}"
-    new = candidate.score if part is None else candidate.slices.get(part)
-    if margin is None:
-        return (rule, _text(new), "", WAIVED, f"No margin is set for {rule}.")
-    limit = f">= {-margin:g}" if margin else ">= 0"
+def _against_champion(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Check:
+    better = limits.question == BETTER
+    rule = "better than champion" if better else "no worse than champion"
+    if limits.margin is None:
+        return (rule, _text(candidate.score), "", WAIVED, f"No margin is set for {rule}.", None)
     if champion is None:
-        return (rule, _text(new), limit, NO_CHAMPION, "There is no champion to compare with.")
-    old = champion.score if part is None else champion.slices.get(part)
-    if part is not None and old is None:
-        reason = f"The champion {champion.name} has no rows in {part}."
-        return (rule, _text(new), limit, NO_CHAMPION, reason)
-    for model, estimate in ((candidate, new), (champion, old)):
-        if not _measured(estimate):
-            where = "overall" if part is None else f"on {part}"
-            reason = f"The score of {model.name} {where} was not measured."
-            return (rule, _text(new), limit, NOT_MEASURED, reason)
-    difference = _difference(part, candidate, champion, new, old)
-    worse = difference.high < -margin
-    reason = (
-        f"{'Overall' if part is None else f'On {part}'}, {candidate.name} minus {champion.name} "
-        f"is {difference} over {difference.n} rows: "
-        f"{'a loss' if worse else 'no loss shown'}{f' beyond {margin:g}' if margin else ''}."
+        reason = "There is no champion to compare with."
+        return (rule, _text(candidate.score), "", NO_CHAMPION, reason, None)
+    margin = _in_units(limits.margin, champion)
+    limit = "> 0" if better else f">= {-margin:g}"
+    for side in (candidate, champion):
+        if why := _unmeasured(side.score):
+            reason = f"The score of {side.name} overall was not measured{why}."
+            return (rule, _text(candidate.score), limit, NOT_MEASURED, reason, None)
+    gap = _improvement(candidate, champion, None)
+    shows = 2 * margin if better else margin
+    spread = _spread(candidate, champion, None, gap)
+    return _question(
+        rule, candidate, champion, gap, "Overall", (limits.question, margin, shows), spread
     )
-    return (rule, str(difference), limit, FAIL if worse else PASS, reason)
 
 
-def _difference(part, candidate, champion, new: Estimate, old: Estimate) -> Estimate:
-    """Compare in pairs where both models have row-level results, else by the two intervals."""
-    known = candidate.correct is not None and champion.correct is not None
-    if known and (part is None or candidate.slice_of is not None):
-        rows = slice(None) if part is None else np.asarray(candidate.slice_of).astype(str) == part
-        a, b = (np.asarray(model.correct)[rows] for model in (candidate, champion))
+def _slice(part: str, candidate: Candidate, champion: Candidate | None, margin) -> Check:
+    rule, new = f"slice {part}", candidate.slices.get(part)
+    if margin is None:
+        return (rule, _text(new), "", WAIVED, f"No margin is set for {rule}.", None)
+    if champion is None or part not in champion.slices:
+        missing = f"The champion {champion.name} has no rows in {part}." if champion else (
+            "There is no champion to compare with."
+        )  # fmt: skip
+        return (rule, _text(new), "", NO_CHAMPION, missing, None)
+    margin = _in_units(margin, champion)
+    limit = f">= {-margin:g}"
+    for side in (candidate, champion):
+        if part not in side.slices:
+            reason = f"The score of {side.name} on {part} was not measured."
+            return (rule, _text(new), limit, NOT_MEASURED, reason, None)
+        if why := _unmeasured(side.slices[part]):
+            reason = f"The slice {part} has too few rows to be decided{why}."
+            return (rule, _text(new), limit, INCONCLUSIVE, reason, None)
+    gap = _improvement(candidate, champion, part)
+    spread = _spread(candidate, champion, part, gap)
+    return _question(
+        rule, candidate, champion, gap, f"On {part}", (NO_WORSE, margin, margin), spread
+    )
+
+
+def _question(rule, new, old, gap: Estimate, where: str, question: tuple, spread: float) -> Check:
+    """Answer "no worse" or "better" from the interval of an improvement.
+
+    `question` is the question, the margin, and the distance from the line of decision that the
+    rows should be able to show.
+    """
+    asked_for, margin, shows = question
+    line = 0.0 if asked_for == BETTER else -margin
+    limit = "> 0" if asked_for == BETTER else f">= {-margin:g}"
+    lost = gap.high <= line if asked_for == BETTER else gap.high < line
+    shown = gap.low > line if asked_for == BETTER else gap.low >= line
+    status = PASS if shown else FAIL if lost else INCONCLUSIVE
+    shown_gap = f"{gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f})"
+    pair = f"{new.name} minus {old.name}"
+    if not new.metric.higher_is_better:
+        pair = f"the gain of {new.name} over {old.name} in {new.metric.title}"
+    outcome = _outcome(asked_for, status, margin)
+    reason = f"{where}, {pair} is {shown_gap} over {gap.n} rows: {outcome}"
+    needed = None
+    if status == INCONCLUSIVE:
+        needed = _needed(spread, shows, gap.n)
+        reason += _asks(needed)
+    return (rule, shown_gap, limit, status, f"{reason}.", needed)
+
+
+def _outcome(question: str, status: str, margin: float) -> str:
+    """Return in words what a difference shows."""
+    if question == BETTER:
+        words = {PASS: "a gain", FAIL: "no gain", INCONCLUSIVE: "a gain is not shown"}
+        return words[status]
+    loss = f"loss beyond {margin:g}"
+    words = {PASS: f"no {loss}", FAIL: f"a {loss}", INCONCLUSIVE: f"a {loss} is not excluded"}
+    return words[status]
+
+
+def _improvement(new: Candidate, old: Candidate, part: str | None) -> Estimate:
+    """Compare in pairs where both models have rows, else by the two intervals."""
+    if new.rows is not None and old.rows is not None:
+        a, b = (_rows(side, part, new.slice_of) for side in (new, old))
         if len(a) >= 2:
-            return paired_difference(a, b)
-    return unpaired_difference(new, old)
+            return new.metric.improvement(a, b)
+    a, b = ((x.score if part is None else x.slices[part]) for x in (new, old))
+    gap = unpaired_difference(a, b)
+    return gap if new.metric.higher_is_better else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
-def _at_most(rule: str, measured: float | None, most: float | None, unit: str = "") -> tuple:
-    shown = _text(measured) + (unit if _measured(measured) else "")
+def _spread(new: Candidate, old: Candidate, part: str | None, gap: Estimate) -> float:
+    """Return the standard deviation of one row's part in a difference."""
+    if new.rows is not None and old.rows is not None:
+        a, b = (_rows(side, part, new.slice_of) for side in (new, old))
+        if len(a) >= 2:
+            return new.metric.spread(a, b)
+    return (gap.high - gap.low) / 2 / 1.96 * math.sqrt(gap.n)
+
+
+def _rows(side: Candidate, part: str | None, slice_of) -> ScoredRows:
+    return side.rows if part is None else side.rows.take(slice_of == part)
+
+
+def _needed(spread: float, shows: float, n: int) -> int | None:
+    """Return the rows on which a difference of `shows` from the line is seen (`CHANCE`)."""
+    from scipy.stats import norm
+
+    if not shows > 0 or not math.isfinite(spread):
+        return None
+    return max(math.ceil(((1.96 + norm.ppf(CHANCE)) * spread / shows) ** 2), n + 1)
+
+
+def _more(n: int, half: float, distance: float) -> int | None:
+    """Return the rows on which an interval of this half width would clear the distance."""
+    if not distance > 0:
+        return None
+    return max(math.ceil(n * (half / distance) ** 2), n + 1)
+
+
+def _asks(needed: int | None) -> str:
+    return f"; about {needed:,} labelled rows in all would decide" if needed else (
+        "; no number of rows is sure to decide it"
+    )  # fmt: skip
+
+
+def _calibrated(error: Estimate | float | None, most: float | None) -> Check:
+    rule = "calibration error"
+    if most is None or not isinstance(error, Estimate):
+        return _at_most(rule, error, most)
+    limit = f"<= {most:g}"
+    if why := _unmeasured(error):
+        return (rule, _text(error), limit, NOT_MEASURED, f"The {rule} was not measured{why}.", None)
+    status = PASS if error.high <= most else FAIL if error.low > most else INCONCLUSIVE
+    place = {PASS: "within", FAIL: "above", INCONCLUSIVE: "on both sides of"}[status]
+    reason = f"The interval of the {rule}, {error.low:.3f} to {error.high:.3f}, is {place} {most:g}"
+    needed = None
+    if status == INCONCLUSIVE:
+        needed = _more(error.n, error.high - error.value, most - error.value)
+        reason += _asks(needed)
+    return (rule, str(error), limit, status, f"{reason}.", needed)
+
+
+def _at_most(rule: str, figure: float | None, most: float | None, unit: str = "") -> Check:
+    shown = _text(figure) + (unit if not _unmeasured(figure) else "")
     if most is None:
-        return (rule, shown, "", WAIVED, f"No limit is set for {rule}.")
+        return (rule, shown, "", WAIVED, f"No limit is set for {rule}.", None)
     limit = f"<= {most:g}{unit}"
-    if not _measured(measured):
-        return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured.")
-    good = measured <= most
+    if _unmeasured(figure):
+        return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured.", None)
+    good = figure <= most
     reason = f"The {rule} is {shown}, {'within' if good else 'above'} the limit of {most:g}{unit}."
-    return (rule, shown, limit, PASS if good else FAIL, reason)
+    return (rule, shown, limit, PASS if good else FAIL, reason, None)
 
 
-def _measured(figure: Estimate | float | None) -> bool:
+def _in_units(margin: float, champion: Candidate) -> float:
+    """Return a margin in the metric's units."""
+    if math.isfinite(champion.metric.high) or champion.score is None:
+        return margin
+    return margin * abs(champion.score.value)
+
+
+def _score(metric: Metric, rows: ScoredRows) -> Figure:
+    """Return a slice's score; one that cannot be had is NaN with the reason."""
+    try:
+        return metric.estimate(rows)
+    except MetricError as error:
+        return Figure(math.nan, math.nan, math.nan, len(rows), str(error))
+
+
+def _unmeasured(figure: Estimate | float | None) -> str:
+    """Return why a figure may decide nothing, "" if it may."""
     if isinstance(figure, Estimate):
-        return all(map(math.isfinite, (figure.value, figure.low, figure.high)))
-    return figure is not None and math.isfinite(figure)
+        note = getattr(figure, "note", "")
+        if note:
+            return f": {note}"
+        known = all(map(math.isfinite, (figure.value, figure.low, figure.high)))
+        return "" if known else " "
+    return "" if figure is not None and math.isfinite(figure) else " "
 
 
 def _text(figure: Estimate | float | None) -> str:
-    if not _measured(figure):
+    if figure is None or (not isinstance(figure, Estimate) and not math.isfinite(figure)):
         return ""
-    return str(figure) if isinstance(figure, Estimate) else f"{float(f'{figure:.4g}'):,g}"
+    if isinstance(figure, Estimate):
+        return str(figure) if math.isfinite(figure.value) else ""
+    return f"{float(f'{figure:.4g}'):,g}"
+
+
+def _check_alike(candidate: Candidate, other: Candidate | None) -> None:
+    if other is None:
+        return
+    if candidate.metric is not other.metric:
+        raise ValueError(
+            f"{candidate.name} was measured by {candidate.metric.title} and {other.name} by "
+            f"{other.metric.title}: measure both by one metric."
+        )
+    if candidate.rows is not None and other.rows is not None:
+        _same_length(candidate.name, candidate.rows, other.name, other.rows)
 
 
 def _same_length(name_a: str, a: Sequence, name_b: str, b: Sequence) -> None:

@@ -21,7 +21,8 @@ from diptych.core.evaluation.influence import Influences
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate, wilson
 
-LABELS, PROBABILITIES, NUMBERS = "labels", "probabilities", "numbers"
+LABELS, PROBABILITIES, NUMBERS, GRADES = "labels", "probabilities", "numbers", "grades"
+LABELS_OR = (LABELS, PROBABILITIES)
 FEWEST = 10  # rows of the rarest class, below which intervals other than Wilson's are not relied on
 RARE = 0.2  # share of the rarer of two classes below which accuracy says little
 CLIP = 1e-15  # of probabilities in the log loss
@@ -66,7 +67,7 @@ class Metric:
     influences : callable
         Returns the figure and how much each row moves it.
     needs : str
-        ``"labels"``, ``"probabilities"`` or ``"numbers"``: what the predictions must hold.
+        ``"labels"``, ``"probabilities"``, ``"numbers"`` or ``"grades"``: what the rows must hold.
     higher_is_better : bool
     binary : bool
         Whether it looks for one class of two.
@@ -100,13 +101,11 @@ class Metric:
         MetricError
             With the metric, what is missing and the remedy.
         """
-        regression = rows.truth.dtype.kind == "f"
-        if regression != (self.needs == NUMBERS):
-            what = "numbers" if regression else "labels"
-            names = ", ".join(
-                m.name for m in METRICS.values() if (m.needs == NUMBERS) == regression
-            )
-            raise MetricError(f"metric: {self.name} does not suit {what}; take one of {names}")
+        kind = _kind(rows)
+        if kind != (LABELS if self.needs == PROBABILITIES else self.needs):
+            suits = LABELS_OR if kind == LABELS else (kind,)
+            names = ", ".join(m.name for m in METRICS.values() if m.needs in suits)
+            raise MetricError(f"metric: {self.name} does not suit {kind}; take one of {names}")
         if len(rows) < 2:
             raise MetricError(
                 f"metric: {self.name} needs at least 2 rows, and there are {len(rows)}"
@@ -121,7 +120,7 @@ class Metric:
                 f"metric: {self.name} looks for one class of two, and there are "
                 f"{len(rows.classes)}; take macro_f1 or balanced_accuracy, or name the positive one"
             )
-        if regression and not np.isfinite(rows.predicted).all():
+        if kind == NUMBERS and not np.isfinite(rows.predicted).all():
             failed = int((~np.isfinite(rows.predicted)).sum())
             raise MetricError(
                 f"metric: {self.name}: {failed} of {len(rows)} rows have no predicted number; "
@@ -149,6 +148,9 @@ class Metric:
         value, moved = self.influences(rows)
         if not math.isfinite(value):
             return Figure(value, value, value, len(rows), self._why_undefined(rows))
+        if self.needs == GRADES and np.isin(rows.grades, (0, 1)).all():
+            share = wilson(int(rows.grades.sum()), len(rows), level)
+            return Figure(value, share.low, share.high, len(rows))
         if self.counts is not None:
             low, high = self._of_shares(value, self.counts(rows), level)
             return Figure(value, low, high, len(rows))
@@ -184,6 +186,11 @@ class Metric:
         moved = self.influences(new)[1] - self.influences(old)[1]
         return float(self._error(moved, new) * math.sqrt(len(new)))
 
+    @property
+    def _rows_alike(self) -> bool:
+        """Whether every row counts alike, whatever its class."""
+        return self.name == "accuracy" or self.needs in (NUMBERS, GRADES) or bool(self.losses)
+
     def _error(self, moved: np.ndarray, rows: ScoredRows) -> float:
         """Return the standard error of a difference with these influences."""
         step = self._step(rows)
@@ -194,7 +201,7 @@ class Metric:
         """Return the most that one row can move the metric, times n; 0 of what has no such end."""
         if self.needs == NUMBERS or self.losses is not None:
             return 0.0
-        if self.name == "accuracy":
+        if self._rows_alike:
             return 1.0
         if self.binary:
             return 1 / max(float(rows.is_positive.mean()), 1 / len(rows))
@@ -202,13 +209,13 @@ class Metric:
         return len(rows) / (len(counts) * max(int(counts.min()), 1))
 
     def _rows_behind(self, rows: ScoredRows) -> int:
-        """Return how many rows the error rests on: those of the rarest class, if classes count."""
-        if self.needs == NUMBERS or self.name == "accuracy" or self.losses is not None:
+        """Return how many rows the error rests on: all, or those of the rarest class."""
+        if self._rows_alike:
             return len(rows)
         return max(int(class_counts(rows).min()), 1)
 
     def _too_few(self, rows: ScoredRows) -> str:
-        if self.needs == NUMBERS or self.name in ("accuracy", "cost"):
+        if self._rows_alike and self.needs != PROBABILITIES:
             return ""
         counts = class_counts(rows)
         if counts.min() >= FEWEST:
@@ -259,6 +266,13 @@ class Metric:
             return min(share.low, value), max(share.high, value)
         low, high = _ends(math.log(value / (1 - value)), half / (value * (1 - value)))
         return 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))
+
+
+def _kind(rows: ScoredRows) -> str:
+    """Return what the rows hold: labels, numbers or grades."""
+    if rows.grades is not None:
+        return GRADES
+    return NUMBERS if rows.truth.dtype.kind == "f" else LABELS
 
 
 def same_rows(new: ScoredRows, old: ScoredRows) -> None:
@@ -497,6 +511,7 @@ BEST_FIRST = (
            low=-math.inf),
     pinball(0.1),
     pinball(0.9),
+    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in BEST_FIRST}
 

@@ -14,7 +14,7 @@ class ScoredRows:
     Attributes
     ----------
     truth : ndarray, shape (n,)
-        Labels (str), or numbers of a regression.
+        Labels (str), numbers of a regression, or the ids of rows that were graded.
     predicted : ndarray, shape (n,)
         Labels, None where there was no answer; or numbers, NaN where there was none.
     probabilities : ndarray of float, shape (n, len(classes)), optional
@@ -22,6 +22,8 @@ class ScoredRows:
         In the order of the probabilities; () of a regression.
     positive : str
         The class that binary metrics look for; "" where no class is special.
+    grades : ndarray of float, shape (n,), optional
+        How good each answer is, from 0 to 1, where answers are graded.
     """
 
     truth: np.ndarray = field(repr=False)
@@ -29,6 +31,7 @@ class ScoredRows:
     probabilities: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
     positive: str = ""
+    grades: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def of_labels(
@@ -82,15 +85,39 @@ class ScoredRows:
             raise ValueError("truth has missing numbers: leave these rows out, and count them.")
         return cls(truth, predicted)
 
+    @classmethod
+    def of_grades(cls, grades: Sequence[float], ids: Sequence | None = None) -> "ScoredRows":
+        """Check and keep how good each answer is: right (1) or wrong (0), or a grade between.
+
+        Parameters
+        ----------
+        ids : sequence, optional
+            What tells the rows apart; by default their position.
+
+        Raises
+        ------
+        ValueError
+            If a grade is missing or outside 0..1, or lengths differ.
+        """
+        grades = np.asarray(grades, float)
+        ids = np.arange(len(grades)) if ids is None else np.asarray(ids)
+        _same_length(ids, grades)
+        if not ((grades >= 0) & (grades <= 1)).all():
+            raise ValueError("grades holds values outside 0..1, or missing ones: a failed answer "
+                             "is no grade.")  # fmt: skip
+        return cls(ids.astype(object), grades.astype(object), grades=grades)
+
     def __len__(self) -> int:
         return len(self.truth)
 
     def take(self, rows) -> "ScoredRows":
         """Return some of the rows, by a mask or by positions; the positive class stays."""
         shares = None if self.probabilities is None else self.probabilities[rows]
+        grades = None if self.grades is None else self.grades[rows]
         return replace(
-            self, truth=self.truth[rows], predicted=self.predicted[rows], probabilities=shares
-        )
+            self, truth=self.truth[rows], predicted=self.predicted[rows], probabilities=shares,
+            grades=grades,
+        )  # fmt: skip
 
     @property
     def is_positive(self) -> np.ndarray:
