@@ -229,7 +229,7 @@ def _floor(candidate: Candidate, floor: float | None) -> Check:
     if floor is None:
         return (rule, _text(score), "", WAIVED, f"No {rule[7:]} is set for the metric.", None)
     limit = f"{'>=' if metric.higher_is_better else '<='} {floor:g}"
-    if why := _unmeasured(score):
+    if (why := _unmeasured(score)) is not None:
         return (rule, _text(score), limit, NOT_MEASURED, f"The metric was not measured{why}.", None)
     sign = 1 if metric.higher_is_better else -1
     worst, best = sorted((sign * score.low, sign * score.high))
@@ -251,7 +251,7 @@ def _against_baseline(candidate: Candidate, baseline: Candidate | None) -> list[
         return []
     rule, limit = "better than the baseline", "> 0"
     for side in (candidate, baseline):
-        if why := _unmeasured(side.score):
+        if (why := _unmeasured(side.score)) is not None:
             reason = f"{side.name} was not measured{why}."
             return [(rule, "", limit, NOT_MEASURED, reason, None)]
     gap = _improvement(candidate, baseline, None)
@@ -272,7 +272,7 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, limits: 
     margin = _in_units(limits.margin, champion)
     limit = "> 0" if better else f">= {-margin:g}"
     for side in (candidate, champion):
-        if why := _unmeasured(side.score):
+        if (why := _unmeasured(side.score)) is not None:
             reason = f"The score of {side.name} overall was not measured{why}."
             return (rule, _text(candidate.score), limit, NOT_MEASURED, reason, None)
     gap = _improvement(candidate, champion, None)
@@ -298,7 +298,7 @@ def _slice(part: str, candidate: Candidate, champion: Candidate | None, margin) 
         if part not in side.slices:
             reason = f"The score of {side.name} on {part} was not measured."
             return (rule, _text(new), limit, NOT_MEASURED, reason, None)
-        if why := _unmeasured(side.slices[part]):
+        if (why := _unmeasured(side.slices[part])) is not None:
             reason = f"The slice {part} has too few rows to be decided{why}."
             return (rule, _text(new), limit, INCONCLUSIVE, reason, None)
     gap = _improvement(candidate, champion, part)
@@ -394,7 +394,7 @@ def _calibrated(error: Estimate | float | None, most: float | None) -> Check:
     if most is None or not isinstance(error, Estimate):
         return _at_most(rule, error, most)
     limit = f"<= {most:g}"
-    if why := _unmeasured(error):
+    if (why := _unmeasured(error)) is not None:
         return (rule, _text(error), limit, NOT_MEASURED, f"The {rule} was not measured{why}.", None)
     status = PASS if error.high <= most else FAIL if error.low > most else INCONCLUSIVE
     place = {PASS: "within", FAIL: "above", INCONCLUSIVE: "on both sides of"}[status]
@@ -407,11 +407,11 @@ def _calibrated(error: Estimate | float | None, most: float | None) -> Check:
 
 
 def _at_most(rule: str, figure: float | None, most: float | None, unit: str = "") -> Check:
-    shown = _text(figure) + (unit if not _unmeasured(figure) else "")
+    shown = _text(figure) + (unit if _unmeasured(figure) is None else "")
     if most is None:
         return (rule, shown, "", WAIVED, f"No limit is set for {rule}.", None)
     limit = f"<= {most:g}{unit}"
-    if _unmeasured(figure):
+    if _unmeasured(figure) is not None:
         return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured.", None)
     good = figure <= most
     reason = f"The {rule} is {shown}, {'within' if good else 'above'} the limit of {most:g}{unit}."
@@ -433,15 +433,13 @@ def _score(metric: Metric, rows: ScoredRows) -> Figure:
         return Figure(math.nan, math.nan, math.nan, len(rows), str(error))
 
 
-def _unmeasured(figure: Estimate | float | None) -> str:
-    """Return why a figure may decide nothing, "" if it may."""
+def _unmeasured(figure: Estimate | float | None) -> str | None:
+    """Return why a figure may decide nothing (": " and a reason, or ""); None if it may."""
     if isinstance(figure, Estimate):
-        note = getattr(figure, "note", "")
-        if note:
+        if note := getattr(figure, "note", ""):
             return f": {note}"
-        known = all(map(math.isfinite, (figure.value, figure.low, figure.high)))
-        return "" if known else " "
-    return "" if figure is not None and math.isfinite(figure) else " "
+        return None if math.isfinite(figure.value + figure.low + figure.high) else ""
+    return None if figure is not None and math.isfinite(figure) else ""
 
 
 def _text(figure: Estimate | float | None) -> str:
