@@ -30,7 +30,7 @@ def many(n=300, seed=0) -> ScoredRows:
     return ScoredRows.of_labels(classes[codes], classes[shares.argmax(1)], shares, classes)
 
 
-def numbers(n=200, seed=0) -> ScoredRows:
+def numbers(n=240, seed=0) -> ScoredRows:
     rng = np.random.default_rng(seed)
     truth = rng.gamma(2, 3, n)
     return ScoredRows.of_numbers(truth, truth + rng.normal(0.2, 1, n))

@@ -24,6 +24,7 @@ from diptych.core.evaluation.stats import Estimate, wilson
 LABELS, PROBABILITIES, NUMBERS, GRADES = "labels", "probabilities", "numbers", "grades"
 LABELS_OR = (LABELS, PROBABILITIES)
 FEWEST = 10  # rows of the rarest class, below which intervals other than Wilson's are not relied on
+FEWEST_R2 = 200  # rows; on 50 a 95 % interval covers 0.90
 RARE = 0.2  # share of the rarer of two classes below which accuracy says little
 CLIP = 1e-15  # of probabilities in the log loss
 
@@ -76,9 +77,9 @@ class Metric:
     counts : callable, optional
         Of metrics made of shares, whose interval is Wilson's.
     of_share : callable
-        Turns such a share into the metric; monotonic.
+        Turns such a share, or the mean of the losses, into the metric; monotonic.
     losses : callable, optional
-        Of metrics that are means of row-wise losses.
+        Row-wise, of metrics that rest on their mean.
     """
 
     name: str
@@ -155,7 +156,10 @@ class Metric:
             low, high = self._of_shares(value, self.counts(rows), level)
             return Figure(value, low, high, len(rows))
         low, high = self._transformed(value, moved, rows, level)
-        return Figure(value, low, high, len(rows), self._too_few(rows))
+        note = self._too_few(rows)
+        if self.name == "r2" and len(rows) < FEWEST_R2:
+            note = f"{len(rows)} rows are too few for an interval of R²; it takes {FEWEST_R2}"
+        return Figure(value, low, high, len(rows), note)
 
     def improvement(self, new: ScoredRows, old: ScoredRows, level: float = 0.95) -> Figure:
         """Return how much better `new` is than `old` on the same rows, paired row by row.
@@ -250,13 +254,11 @@ class Metric:
                 np.tanh(_ends(np.arctanh(_inside(value, -1, 1)), half / (1 - value**2 + 1e-9)))
             )
         if self.losses is not None:
-            return _hall(self.losses(rows), level, self.low)
-        if self.low == 0 and self.high == 1:
-            return self._bounded(value, half, rows, level)
-        if self.low == 0 and value > 0:
-            low, high = _ends(math.log(value), half / value)
-            return math.exp(low), math.exp(high)
-        return value - half, min(value + half, self.high)
+            return tuple(map(self.of_share, _hall(self.losses(rows), level, self.low)))
+        if self.name == "r2" and value < 1:
+            low, high = _ends(math.log(1 - value), half / (1 - value))
+            return 1 - math.exp(high), 1 - math.exp(low)
+        return self._bounded(value, half, rows, level)
 
     def _bounded(self, value, half, rows: ScoredRows, level) -> tuple[float, float]:
         """Return the ends on the logit scale; of a perfect figure Wilson's, of the rarest class."""
@@ -505,7 +507,8 @@ BEST_FIRST = (
     _loss("log_loss", "log loss", _log_losses, PROBABILITIES),
     _loss("brier", "Brier score", _brier_losses, PROBABILITIES),
     Metric("rmse", "RMSE", lambda rows: influence.root_mean(rows.errors**2), NUMBERS,
-           higher_is_better=False, high=math.inf),
+           higher_is_better=False, high=math.inf, losses=lambda rows: rows.errors**2,
+           of_share=math.sqrt),
     _loss("mae", "mean absolute error", lambda rows: np.abs(rows.errors), NUMBERS),
     Metric("r2", "R²", lambda rows: influence.explained(rows.truth, rows.errors), NUMBERS,
            low=-math.inf),
