@@ -181,22 +181,24 @@ class Metric:
         value = sign * (a - b)
         if not math.isfinite(value):
             return Figure(value, value, value, len(new), self._why_undefined(new))
-        half = _quantile(level, self._rows_behind(new)) * self._error(moved_a - moved_b, new)
+        half = _quantile(level, self._rows_behind(new)) * self.standard_error(
+            moved_a - moved_b, new
+        )
         return Figure(value, value - half, value + half, len(new), self._too_few(new))
 
     def spread(self, new: ScoredRows, old: ScoredRows) -> float:
         """Return the standard deviation of one row's part in `improvement`, for sample sizes."""
         same_rows(new, old)
         moved = self.influences(new)[1] - self.influences(old)[1]
-        return float(self._error(moved, new) * math.sqrt(len(new)))
+        return float(self.standard_error(moved, new) * math.sqrt(len(new)))
 
     @property
     def _rows_alike(self) -> bool:
         """Whether every row counts alike, whatever its class."""
         return self.name == "accuracy" or self.needs in (NUMBERS, GRADES) or bool(self.losses)
 
-    def _error(self, moved: np.ndarray, rows: ScoredRows) -> float:
-        """Return the standard error of a difference with these influences."""
+    def standard_error(self, moved: np.ndarray, rows: ScoredRows) -> float:
+        """Return the standard error from influences, with a row more on either side."""
         step = self._step(rows)
         squares = float(moved @ moved) + 2 * step**2
         return math.sqrt(squares) / (len(moved) + (2 if step else 0))

@@ -1,0 +1,88 @@
+"""From which probability on the answer is the positive class: chosen on the validation set."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.evaluation.metrics import METRICS, Metric
+from diptych.core.evaluation.scored import ScoredRows
+
+CANDIDATES, MOST_ROWS = 200, 50_000
+# metrics of probabilities do not depend on a threshold: what is best at one instead
+AT_A_THRESHOLD = {
+    "average_precision": "f1",
+    "roc_auc": "balanced_accuracy",
+    "log_loss": "accuracy",
+    "brier": "accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The chosen probability.
+
+    Attributes
+    ----------
+    value : float
+    metric : Metric
+        What is best there.
+    curve : DataFrame
+        ``threshold`` and ``value`` of the metric at each candidate, in order.
+    """
+
+    value: float
+    metric: Metric
+    curve: pd.DataFrame = field(repr=False, compare=False)
+
+
+def choose(rows: ScoredRows, metric: Metric, seed: int = 0) -> Threshold:
+    """Return the threshold at which a metric is best on the rows.
+
+    Of neighbouring thresholds that are equally good the middle one is taken. Of more than
+    `MOST_ROWS` rows a sample decides.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+        Of two classes, with probabilities; rows the model was not fitted on.
+    metric : Metric
+        One of probabilities is replaced as `AT_A_THRESHOLD` says.
+    seed : int
+        Of the sample.
+
+    Raises
+    ------
+    MetricError
+        If the metric does not suit the rows.
+    """
+    if metric.name in AT_A_THRESHOLD:
+        metric = METRICS[AT_A_THRESHOLD[metric.name]]
+    if len(rows) > MOST_ROWS:
+        rows = rows.take(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
+    metric.check(rows)
+    candidates = _between(rows.score)
+    figures = np.array([metric.influences(applied(rows, at))[0] for at in candidates])
+    figures = np.where(np.isnan(figures), 0.0 if metric.higher_is_better else np.inf, figures)
+    best = figures.max() if metric.higher_is_better else figures.min()
+    first = int(np.flatnonzero(figures == best)[0])
+    after = np.flatnonzero(figures[first:] != best)
+    last = first + (int(after[0]) if len(after) else len(figures) - first) - 1
+    curve = pd.DataFrame({"threshold": candidates, "value": figures})
+    return Threshold(float(candidates[(first + last) // 2]), metric, curve)
+
+
+def applied(rows: ScoredRows, threshold: float) -> ScoredRows:
+    """Return the rows with the labels predicted at a threshold of the positive class."""
+    negative = next(name for name in rows.classes if name != rows.positive)
+    said = np.where(rows.score >= threshold, rows.positive, negative).astype(object)
+    return replace(rows, predicted=said)
+
+
+def _between(score: np.ndarray) -> np.ndarray:
+    """Return probabilities between neighbouring scores, at most `CANDIDATES` and 0.5 among them."""
+    levels = np.unique(score)
+    middles = (levels[1:] + levels[:-1]) / 2
+    if len(middles) > CANDIDATES:
+        middles = np.quantile(score, np.linspace(0, 1, CANDIDATES + 2)[1:-1])
+    return np.unique(np.append(middles, 0.5))
