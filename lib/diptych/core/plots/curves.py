@@ -1,0 +1,208 @@
+"""Pictures of what a model decides: confusion, ROC and precision-recall, thresholds, residuals."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.evaluation.metrics import METRICS
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.thresholds import Threshold, applied
+from diptych.core.plots.html import show
+from diptych.core.plots.style import MARKERS, SERIES, figure, styled
+
+POINTS = 400  # of a drawn curve
+MOST_DOTS = 3_000
+MOST_CLASSES = 20
+
+
+@styled
+def confusion_plot(rows: ScoredRows, *, alt: str = "", caption: str = "") -> None:
+    """Show how often each true class is predicted as each, as counts and shares of the true class.
+
+    Of more than `MOST_CLASSES` classes the most frequent ones are shown, the others together.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+        Of labels; what is not answered stands in a column of its own.
+    """
+    table = _crosstab(rows)
+    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    fig, axes = figure(90 + 30 * len(table))
+    cells = np.zeros((*table.shape, 4))
+    cells[..., :3] = _rgb(SERIES[0])
+    cells[..., 3] = 0.03 + 0.45 * shares.to_numpy()
+    axes.pcolormesh(cells)
+    for i, j in np.ndindex(table.shape):
+        text = f"{table.iat[i, j]:,}" + (f" ({shares.iat[i, j]:.0%})" if len(table) <= 6 else "")
+        axes.text(j + 0.5, i + 0.5, text, ha="center", va="center")
+    axes.set_xticks(np.arange(table.shape[1]) + 0.5, table.columns.astype(str))
+    axes.set_yticks(np.arange(len(table)) + 0.5, table.index.astype(str))
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    right = sum(table.at[name, name] for name in table.index if name in table.columns)
+    described = alt or (
+        f"Confusion matrix of {int(table.to_numpy().sum()):,} rows and {len(table)} classes; "
+        f"{int(right):,} are right. " + _worst(table)
+    )
+    show(fig, described, table.reset_index(names="true"), caption)
+
+
+def _crosstab(rows: ScoredRows) -> pd.DataFrame:
+    truth, said = pd.Series(rows.truth), pd.Series(rows.predicted).fillna("no answer")
+    counts = truth.value_counts()
+    names = sorted(rows.classes, key=lambda name: -counts.get(name, 0))
+    if len(names) > MOST_CLASSES:
+        kept = set(names[: MOST_CLASSES - 1])
+        truth, said = truth.where(truth.isin(kept), "others"), said.where(said.isin(kept), "others")
+        names = [*names[: MOST_CLASSES - 1], "others"]
+    table = pd.crosstab(truth, said)
+    columns = [*names, *(name for name in table.columns if name not in names)]
+    return table.reindex(index=names, columns=columns, fill_value=0)
+
+
+def _worst(table: pd.DataFrame) -> str:
+    wrong = table.stack()
+    wrong = wrong[[true != said for true, said in wrong.index]]
+    if wrong.empty or not wrong.max():
+        return "No class is taken for another."
+    true, said = wrong.idxmax()
+    return f"The most frequent error: {true} taken for {said}, {int(wrong.max()):,} times."
+
+
+@styled
+def roc_and_precision_plot(
+    rows: ScoredRows | Mapping[str, ScoredRows],
+    *,
+    threshold: float | None = None,
+    alt: str = "",
+    caption: str = "",
+) -> None:
+    """Show the ROC curve beside the precision-recall curve, with the chosen threshold marked.
+
+    Parameters
+    ----------
+    rows : ScoredRows, or mapping of a name to such
+        Of two classes, with probabilities; the same rows for every name.
+    threshold : float, optional
+        Marked on the curves of the first.
+    """
+    models = rows if isinstance(rows, Mapping) else {"": rows}
+    fig, (roc, recall) = figure(330, columns=2)
+    lines = []
+    for number, (name, one) in enumerate(models.items()):
+        color, curve = SERIES[number % len(SERIES)], _rates(one)
+        roc.plot(curve["false positive rate"], curve["recall"], color=color, label=name or None)
+        recall.plot(curve["recall"], curve["precision"], color=color)
+        areas = [METRICS[key].estimate(one) for key in ("roc_auc", "average_precision")]
+        lines.append([name, *(str(area) for area in areas)])
+    first = next(iter(models.values()))
+    share = float(first.is_positive.mean())
+    dashed = {"color": "black", "linewidth": 1, "linestyle": (0, (4, 3)), "alpha": 0.6}
+    roc.plot([0, 1], [0, 1], **dashed)
+    recall.plot([0, 1], [share, share], **dashed)
+    if threshold is not None:
+        at = _at(first, threshold)
+        dot = {"marker": MARKERS[1], "color": "black", "markersize": 8, "linestyle": ""}
+        roc.plot(at["false positive rate"], at["recall"], **dot)
+        recall.plot(at["recall"], at["precision"], **dot, label=f"threshold {threshold:.3f}")
+    roc.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1.01), ylim=(0, 1.02))
+    recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    if len(models) > 1 or threshold is not None:
+        fig.legend(loc="outside upper left", ncols=len(models) + 1)
+    data = pd.DataFrame(lines, columns=["model", "ROC-AUC", "average precision"])
+    described = alt or f"ROC and precision-recall curves of {first.positive}. " + "; ".join(
+        f"{name or 'the model'}: ROC-AUC {roc_auc}, average precision {area}"
+        for name, roc_auc, area in lines
+    )
+    show(fig, described, data if len(models) > 1 else data.drop(columns="model"), caption)
+
+
+def _rates(rows: ScoredRows) -> pd.DataFrame:
+    """Return recall, false positive rate and precision at every level of the score."""
+    order = np.argsort(-rows.score, kind="stable")
+    yes, score = rows.is_positive[order], rows.score[order]
+    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+    hits, said = np.cumsum(yes)[last], last + 1.0
+    positives, negatives = max(yes.sum(), 1), max((~yes).sum(), 1)
+    frame = pd.DataFrame({
+        "recall": hits / positives,
+        "false positive rate": (said - hits) / negatives,
+        "precision": hits / said,
+    })  # fmt: skip
+    if len(frame) > POINTS:
+        frame = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, POINTS).astype(int))]
+    start = pd.DataFrame({"recall": [0.0], "false positive rate": 0.0,
+                          "precision": frame["precision"].iloc[0]})  # fmt: skip
+    return pd.concat([start, frame], ignore_index=True)
+
+
+def _at(rows: ScoredRows, threshold: float) -> dict[str, float]:
+    rows = applied(rows, threshold)
+    no = ~rows.is_positive
+    return {
+        "recall": METRICS["recall"].influences(rows)[0],
+        "precision": METRICS["precision"].influences(rows)[0],
+        "false positive rate": float(rows.says_positive[no].mean()) if no.any() else np.nan,
+    }
+
+
+@styled
+def threshold_plot(chosen: Threshold, *, alt: str = "", caption: str = "") -> None:
+    """Show a metric, or a cost, against the threshold, with the chosen one marked."""
+    fig, axes = figure(260)
+    axes.plot(chosen.curve["threshold"], chosen.curve["value"], color=SERIES[0])
+    axes.axvline(chosen.value, color="black", linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(xlabel="threshold of the probability", ylabel=chosen.metric.title)
+    best = np.interp(chosen.value, chosen.curve["threshold"], chosen.curve["value"])
+    described = alt or (
+        f"{chosen.metric.title} against the threshold; {best:.3f} at the chosen one, "
+        f"{chosen.value:.3f}."
+    )
+    thinned = chosen.curve.iloc[:: max(1, len(chosen.curve) // 20)]
+    show(fig, described, thinned, caption)
+
+
+@styled
+def residual_plot(
+    rows: ScoredRows, *, half_width: float | None = None, alt: str = "", caption: str = ""
+) -> None:
+    """Show errors of predicted numbers against the prediction.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+        Of numbers. Of more than `MOST_DOTS` rows a sample is drawn.
+    half_width : float, optional
+        Of the prediction interval, drawn as a band.
+    """
+    picked = np.arange(len(rows))
+    if len(rows) > MOST_DOTS:
+        picked = np.random.default_rng(0).choice(len(rows), MOST_DOTS, replace=False)
+    fig, axes = figure(300)
+    axes.plot(rows.predicted[picked], rows.errors[picked], ".", color=SERIES[0], alpha=0.5)
+    axes.axhline(0, color="black", linewidth=1)
+    outside = np.nan
+    if half_width is not None and np.isfinite(half_width):
+        outside = float((np.abs(rows.errors) > half_width).mean())
+        for side in (-half_width, half_width):
+            axes.axhline(side, color=SERIES[1], linewidth=1.5, linestyle=(0, (4, 3)))
+    axes.set(xlabel="predicted", ylabel="predicted minus true")
+    errors = rows.errors
+    data = pd.DataFrame({
+        "rows": [len(rows)], "mean error": errors.mean(), "RMSE": np.sqrt((errors**2).mean()),
+        "largest": np.abs(errors).max(), "share outside the interval": outside,
+    })  # fmt: skip
+    described = alt or (
+        f"Errors of {len(rows):,} predictions: mean {errors.mean():.3g}, "
+        f"largest {np.abs(errors).max():.3g}."
+    )
+    show(fig, described, data.dropna(axis=1), caption)
+
+
+def _rgb(color: str) -> tuple:
+    from matplotlib.colors import to_rgb
+
+    return to_rgb(color)
