@@ -52,5 +52,5 @@ def error(confidence: Sequence[float], correct: Sequence, level: float = 0.95) -
 
 def _variance(share: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Return the variance of a bin's accuracy; a bin without an error is given half of one."""
-    kept = np.clip(share, 0.5 / n, 1 - 0.5 / n)
-    return kept * (1 - kept) / np.maximum(n - 1, 1)
+    inside = np.clip(share, 0.5 / n, 1 - 0.5 / n)
+    return inside * (1 - inside) / np.maximum(n - 1, 1)

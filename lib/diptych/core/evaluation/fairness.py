@@ -51,11 +51,11 @@ def _figure(metric: Metric, rows: ScoredRows) -> Figure:
 def _rates(rows: ScoredRows) -> dict[str, float]:
     if not rows.positive:
         return {}
-    yes, said = rows.is_positive, rows.says_positive
+    yes, flagged = rows.is_positive, rows.says_positive
     return {
-        "selection rate": float(said.mean()),
-        "true positive rate": float(said[yes].mean()) if yes.any() else np.nan,
-        "false positive rate": float(said[~yes].mean()) if (~yes).any() else np.nan,
+        "selection rate": float(flagged.mean()),
+        "true positive rate": float(flagged[yes].mean()) if yes.any() else np.nan,
+        "false positive rate": float(flagged[~yes].mean()) if (~yes).any() else np.nan,
     }
 
 
@@ -87,13 +87,13 @@ def largest_gap(rows: ScoredRows, groups: Sequence, metric: Metric, level: float
 
 def parity_gap(rows: ScoredRows, groups: Sequence, level: float = 0.95) -> Figure:
     """Return the demographic parity difference: the largest gap in the selection rate."""
-    said = pd.Series(rows.says_positive).groupby(np.asarray(groups).astype(str))
-    counts, sizes = said.sum(), said.size()
-    kept = sizes >= FEWEST
-    shares = [wilson(int(k), int(n)) for k, n in zip(counts[kept], sizes[kept], strict=True)]
+    flagged = pd.Series(rows.says_positive).groupby(np.asarray(groups).astype(str))
+    counts, sizes = flagged.sum(), flagged.size()
+    enough = sizes >= FEWEST
+    shares = [wilson(int(k), int(n)) for k, n in zip(counts[enough], sizes[enough], strict=True)]
     errors = np.array([(share.high - share.low) / 3.92 for share in shares])
     figures = np.array([share.value for share in shares])
-    return _gap(figures, errors, len(rows), int((~kept).sum()), level)
+    return _gap(figures, errors, len(rows), int((~enough).sum()), level)
 
 
 def _gap(figures: np.ndarray, errors: np.ndarray, n: int, left: int, level: float) -> Figure:

@@ -209,8 +209,8 @@ COLUMNS = ["rule", "measured", "limit", "status", "reason", "rows_needed"]
 
 def _conclude(name, table, blocking, open_rules) -> Decision:
     slices = int((table["rule"].str.startswith("slice ") & (table["status"] == INCONCLUSIVE)).sum())
-    left = f" {slices} slices have too few rows to be decided." if slices > 1 else (
-        " 1 slice has too few rows to be decided." if slices else ""
+    left = f" {slices} slices are inconclusive." if slices > 1 else (
+        " 1 slice is inconclusive." if slices else ""
     )  # fmt: skip
     if not blocking.empty:
         return Decision(table, FAIL, f"{name} is refused. {' '.join(blocking['reason'])}{left}")
@@ -299,7 +299,7 @@ def _slice(part: str, candidate: Candidate, champion: Candidate | None, margin) 
             reason = f"The score of {side.name} on {part} was not measured."
             return (rule, _text(new), limit, NOT_MEASURED, reason, None)
         if (why := _unmeasured(side.slices[part])) is not None:
-            reason = f"The slice {part} has too few rows to be decided{why}."
+            reason = f"The slice {part} is inconclusive{why}."
             return (rule, _text(new), limit, INCONCLUSIVE, reason, None)
     gap = _improvement(candidate, champion, part)
     spread = _spread(candidate, champion, part, gap)

@@ -3,8 +3,8 @@
 A task names one metric, which selects, gates, compares and monitors; others are reported. The
 figures are scikit-learn's (a test holds that). Errors come from influence functions
 (`diptych.core.evaluation.influence`), those of shares from Wilson's interval.
-`benchmarks/CALIBRATION.md` shows the coverage of every interval by simulation. Where too few rows
-of a class are there for an interval to hold what it promises, `Figure.note` says so.
+`benchmarks/CALIBRATION.md` shows the coverage of every interval by simulation. Where a class
+has not rows enough for an interval to hold what it promises, `Figure.note` says so.
 
 To add a metric, write its influences and enter it in `METRICS`.
 """
@@ -354,8 +354,8 @@ def _recall_of(rows: ScoredRows, name: str) -> Influences:
 
 
 def _f1_of(rows: ScoredRows, name: str) -> Influences:
-    true, said = rows.truth == name, rows.predicted == name
-    return influence.ratio(2.0 * (true & said), true.astype(float) + said)
+    true, predicted = rows.truth == name, rows.predicted == name
+    return influence.ratio(2.0 * (true & predicted), true.astype(float) + predicted)
 
 
 def _precision(rows: ScoredRows) -> Influences:
@@ -376,15 +376,15 @@ def _recall_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
 
 
 def _precision_counts(rows: ScoredRows) -> list:
-    said = rows.says_positive
-    return [(int((rows.is_positive & said).sum()), int(said.sum()))]
+    predicted = rows.says_positive
+    return [(int((rows.is_positive & predicted).sum()), int(predicted.sum()))]
 
 
 def _jaccard_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
     pairs = []
     for name in names or [rows.positive]:
-        true, said = rows.truth == name, rows.predicted == name
-        pairs.append((int((true & said).sum()), int((true | said).sum())))
+        true, predicted = rows.truth == name, rows.predicted == name
+        pairs.append((int((true & predicted).sum()), int((true | predicted).sum())))
     return pairs
 
 
@@ -395,9 +395,9 @@ def _f1_of_jaccard(share: float) -> float:
 
 def _scored(rows: ScoredRows) -> list[str]:
     """Return the classes that macro averages go over: those of the truth or of a prediction."""
-    said = np.bincount(_codes(rows.predicted, rows.classes), minlength=len(rows.classes))
+    predicted = np.bincount(_codes(rows.predicted, rows.classes), minlength=len(rows.classes))
     true = np.bincount(_codes(rows.truth, rows.classes), minlength=len(rows.classes))
-    return [name for i, name in enumerate(rows.classes) if true[i] + said[i]]
+    return [name for i, name in enumerate(rows.classes) if true[i] + predicted[i]]
 
 
 def _macro(part: Callable, names: Callable) -> Callable[[ScoredRows], Influences]:
@@ -463,14 +463,14 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
     """
 
     def costs(rows: ScoredRows) -> np.ndarray:
-        def of(true, said) -> float:
-            if said == true:
-                return matrix.get(true, {}).get(said, 0.0)
+        def of(true, predicted) -> float:
+            if predicted == true:
+                return matrix.get(true, {}).get(predicted, 0.0)
             try:
-                return matrix[true][said]
+                return matrix[true][predicted]
             except KeyError:
                 raise MetricError(
-                    f"cost: there is none of predicting {said!r} where {true!r} is true; add it"
+                    f"cost: there is none of predicting {predicted!r} where {true!r} is true; add it"
                 ) from None
 
         known: dict = {}
@@ -549,12 +549,12 @@ def choose(truth: Sequence) -> tuple[str, str]:
         return "rmse", "The label is a number: RMSE."
     names, counts = np.unique(truth.astype(str), return_counts=True)
     rarest, share = names[counts.argmin()], counts.min() / counts.sum()
-    told = f"The rarest of {len(names)} classes, {rarest}, has {share:.1%} of the rows"
+    balance = f"The rarest of {len(names)} classes, {rarest}, has {share:.1%} of the rows"
     if len(names) == 2 and share < RARE:
         return "average_precision", (
-            f"{told}: always answering the other would reach an accuracy of {1 - share:.3f}, so "
+            f"{balance}: always answering the other would reach an accuracy of {1 - share:.3f}, so "
             "average precision (PR-AUC) is used."
         )
     if len(names) > 2 and share < 1 / (2 * len(names)):
-        return "macro_f1", f"{told}: macro F1, in which each class counts alike."
-    return "accuracy", f"{told}: accuracy."
+        return "macro_f1", f"{balance}: macro F1, in which each class counts alike."
+    return "accuracy", f"{balance}: accuracy."

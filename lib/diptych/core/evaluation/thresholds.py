@@ -75,8 +75,8 @@ def choose(rows: ScoredRows, metric: Metric, seed: int = 0) -> Threshold:
 def applied(rows: ScoredRows, threshold: float) -> ScoredRows:
     """Return the rows with the labels predicted at a threshold of the positive class."""
     negative = next(name for name in rows.classes if name != rows.positive)
-    said = np.where(rows.score >= threshold, rows.positive, negative).astype(object)
-    return replace(rows, predicted=said)
+    predicted = np.where(rows.score >= threshold, rows.positive, negative).astype(object)
+    return replace(rows, predicted=predicted)
 
 
 def _between(score: np.ndarray) -> np.ndarray:

@@ -51,25 +51,28 @@ def confusion_plot(rows: ScoredRows, *, alt: str = "", caption: str = "") -> Non
 
 
 def _crosstab(rows: ScoredRows) -> pd.DataFrame:
-    truth, said = pd.Series(rows.truth), pd.Series(rows.predicted).fillna("no answer")
+    truth, predicted = pd.Series(rows.truth), pd.Series(rows.predicted).fillna("no answer")
     counts = truth.value_counts()
     names = sorted(rows.classes, key=lambda name: -counts.get(name, 0))
     if len(names) > MOST_CLASSES:
-        kept = set(names[: MOST_CLASSES - 1])
-        truth, said = truth.where(truth.isin(kept), "others"), said.where(said.isin(kept), "others")
+        frequent = set(names[: MOST_CLASSES - 1])
+        truth, predicted = (
+            truth.where(truth.isin(frequent), "others"),
+            predicted.where(predicted.isin(frequent), "others"),
+        )
         names = [*names[: MOST_CLASSES - 1], "others"]
-    table = pd.crosstab(truth, said)
+    table = pd.crosstab(truth, predicted)
     columns = [*names, *(name for name in table.columns if name not in names)]
     return table.reindex(index=names, columns=columns, fill_value=0)
 
 
 def _worst(table: pd.DataFrame) -> str:
     wrong = table.stack()
-    wrong = wrong[[true != said for true, said in wrong.index]]
+    wrong = wrong[[true != predicted for true, predicted in wrong.index]]
     if wrong.empty or not wrong.max():
         return "No class is taken for another."
-    true, said = wrong.idxmax()
-    return f"The most frequent error: {true} taken for {said}, {int(wrong.max()):,} times."
+    true, predicted = wrong.idxmax()
+    return f"The most frequent error: {true} taken for {predicted}, {int(wrong.max()):,} times."
 
 
 @styled
@@ -125,12 +128,12 @@ def _rates(rows: ScoredRows) -> pd.DataFrame:
     order = np.argsort(-rows.score, kind="stable")
     yes, score = rows.is_positive[order], rows.score[order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
-    hits, said = np.cumsum(yes)[last], last + 1.0
+    hits, flagged = np.cumsum(yes)[last], last + 1.0
     positives, negatives = max(yes.sum(), 1), max((~yes).sum(), 1)
     frame = pd.DataFrame({
         "recall": hits / positives,
-        "false positive rate": (said - hits) / negatives,
-        "precision": hits / said,
+        "false positive rate": (flagged - hits) / negatives,
+        "precision": hits / flagged,
     })  # fmt: skip
     if len(frame) > POINTS:
         frame = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, POINTS).astype(int))]
