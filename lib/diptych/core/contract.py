@@ -328,6 +328,8 @@ CONTRACTS = (
             NAME,
             Fact("data_version", "version of the data table that was checked", int),
             Fact("digest", "digest of that version"),
+            Fact("metric", "what selects, gates and monitors, such as accuracy or f1:yes"),
+            Fact("metric_reason", "why that metric"),
         ),
     ),
     Contract(

@@ -12,8 +12,8 @@ from diptych.reporting import format as written
 MOST = 5  # figures
 DEFAULTS = {"text_column": "text", "label_column": "label", "data_version": -1, "seed": 0}
 SHARED = (
-    "text_column", "label_column", "time_column", "group_column", "read_options", "data_version",
-    "seed",
+    "text_column", "label_column", "time_column", "group_column", "read_options", "metric",
+    "data_version", "seed",
 )  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def test_a_cost_matrix_costs_what_it_says():
     metric = metrics.cost({"yes": {"no": 50.0}, "no": {"yes": 2.0}}, "EUR")
     assert metric.estimate(rows).value == pytest.approx(52 / 4)
     assert metric.title == "cost per row in EUR"
-    with pytest.raises(MetricError, match="none of predicting 'yes' where 'no' is true"):
+    with pytest.raises(MetricError, match="none is given for predicting 'yes' where 'no' is true"):
         metrics.cost({"yes": {"no": 50.0}}).figure(rows)
 
 
@@ -252,15 +252,39 @@ def test_bad_input_is_refused_with_the_reason(call, message):
 
 
 @pytest.mark.parametrize(
-    ("truth", "name"),
+    ("spec", "truth", "settled"),
     [
-        (["a", "b"] * 50, "accuracy"),
-        (["a"] * 98 + ["b"] * 2, "average_precision"),
-        (["a"] * 90 + ["b"] * 5 + ["c"] * 5, "macro_f1"),
-        ([1.5, 2.0, 2.5], "rmse"),
+        ("", ["a", "b"] * 50, "accuracy"),
+        ("", ["a"] * 98 + ["b"] * 2, "average_precision:b"),
+        ("", ["a"] * 90 + ["b"] * 5 + ["c"] * 5, "macro_f1"),
+        ("", [1.5, 2.0, 2.5], "rmse"),
+        ("f1", ["a"] * 30 + ["b"] * 20, "f1:b"),
+        ("f1:a", ["a"] * 30 + ["b"] * 20, "f1:a"),
+        ("roc_auc", ["a", "b", "c"], "roc_auc"),
+        ("mae", [1.0, 2.0], "mae"),
+        ("cost:a>b=5,b>a=1", ["a", "b"], "cost:a>b=5,b>a=1"),
     ],
 )
-def test_the_metric_follows_from_the_labels_and_says_why(truth, name):
-    chosen, why = metrics.choose(truth)
-    assert chosen == name
+def test_the_metric_is_settled_once_with_its_class_and_its_reason(spec, truth, settled):
+    chosen, why = metrics.settle(spec, truth)
+    assert chosen == settled
     assert why.endswith(".")
+    assert metrics.parse(chosen).spec == settled
+
+
+@pytest.mark.parametrize(
+    ("spec", "truth", "message"),
+    [
+        ("rmse", ["a", "b"], "'rmse' does not suit classes"),
+        ("f1", [1.0, 2.0], "'f1' does not suit numbers"),
+        ("f1:c", ["a", "b"], "'c' in 'f1:c' is no class"),
+        ("recall", ["a", "b", "c"], "there are 3"),
+        ("accuracy:a", ["a", "b"], "looks for no single class"),
+        ("cost:a=5", ["a", "b"], "cannot be read at 'a=5'"),
+        ("cost:a>b=x", ["a", "b"], "cannot be read at 'a>b=x'"),
+        ("grade", ["a", "b"], "does not suit"),
+    ],
+)
+def test_a_metric_that_does_not_suit_is_refused(spec, truth, message):
+    with pytest.raises(MetricError, match=message):
+        metrics.settle(spec, truth)

@@ -34,7 +34,8 @@ from diptych.core.data.facts import Conventions
 from diptych.core.data.generators import summaries, support, tables
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
-from diptych.core.evaluation import graders
+from diptych.core.evaluation import graders, metrics
+from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
 
 RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
 
@@ -66,6 +67,8 @@ class Task:
     grader : str
         How answers are graded in both panels: a name in
         `diptych.core.evaluation.graders.GRADERS`. Some compare with the rows' ``reference``.
+    metric : Metric
+        What selects, gates and monitors; where answers are graded as texts, their mean grade.
     replies : dict of str to str
         The canned answer of each class, where answers are texts.
     families : tuple of str
@@ -94,6 +97,7 @@ class Task:
     bounds: tuple[float, float] | None = None
     apart: tuple[str, ...] = ()
     grader: str = graders.LABEL
+    metric: Metric = METRICS["accuracy"]
     replies: dict[str, str] = field(default_factory=dict, repr=False)
     families: tuple[str, ...] = ()
     from_user: bool = False
@@ -103,12 +107,37 @@ class Task:
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        graders.get(self.grader)
+        grader = graders.get(self.grader)
+        if grader.needs_reference:
+            self.metric = replace(METRICS["grade"], title=grader.metric)
 
-    @property
-    def metric(self) -> str:
-        """What reports call the mean grade."""
-        return graders.get(self.grader).metric
+    def settle_metric(self, spec: str, data: pd.DataFrame) -> tuple[str, str]:
+        """Return the metric that decides, and why, as `metrics.settle` does.
+
+        Parameters
+        ----------
+        spec : str
+            The parameter ``metric``.
+        data : DataFrame
+            Canonical rows.
+
+        Raises
+        ------
+        DataError
+            If the metric does not suit the task.
+        """
+        if graders.get(self.grader).needs_reference:
+            if spec:
+                raise DataError(
+                    f"metric: {spec!r} is given, and the answers of {self.name} are graded by "
+                    f"{self.metric.title}; leave it empty"
+                )
+            return self.metric.spec, f"Answers are texts, graded by {self.metric.title}."
+        train = data.loc[data["split"] == "train", "label"].dropna()
+        try:
+            return metrics.settle(spec, train.to_numpy(object))
+        except MetricError as error:
+            raise DataError(str(error)) from error
 
     @property
     def base(self) -> str:
@@ -151,6 +180,7 @@ def get(
     read_options: str = "",
     seed: int = 0,
     data_version: int = -1,
+    metric: str = "",
 ) -> Task:
     """Return a built-in task by name, or one over your own rows by their place.
 
@@ -167,21 +197,26 @@ def get(
         Of the split.
     data_version : int
         Of the ingested rows whose columns the task has; -1 is the newest.
+    metric : str
+        As `Task.settle_metric` settled it in ``1_data``; "" is accuracy.
 
     Raises
     ------
     DataError
         If the name is unknown, the rows cannot be read, or a column is not as it must be.
     """
+    chosen = {"metric": metrics.parse(metric)} if metric else {}
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
-        return replace(built_in, seed=seed, name=_seeded(built_in.name, seed))
+        return replace(built_in, seed=seed, name=_seeded(built_in.name, seed), **chosen)
     if sources.looks_like_location(task):
         own = OwnRows(
             readers.resolve(task), text_column, label_column, time_column, group_column,
             read_options.strip(),
         )  # fmt: skip
-        return _own(own, seed, data_version)
+        subject = _own(own, seed, data_version)
+        subject.metric = chosen.get("metric", subject.metric)
+        return subject
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(

@@ -12,7 +12,7 @@ To add a metric, write its influences and enter it in `METRICS`.
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class Metric:
     higher_is_better : bool
     binary : bool
         Whether it looks for one class of two.
+    positive : str
+        The class that binary metrics and areas look for; "" takes the rarer one.
+    spec : str
+        As `parse` takes it.
     low, high : float
         The metric's range.
     counts : callable, optional
@@ -88,11 +92,18 @@ class Metric:
     needs: str = LABELS
     higher_is_better: bool = True
     binary: bool = False
+    positive: str = ""
+    spec: str = ""
     low: float = 0.0
     high: float = 1.0
     counts: Counts | None = field(default=None, repr=False)
     of_share: Callable[[float], float] = field(default=float, repr=False)
     losses: Callable[[ScoredRows], np.ndarray] | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        if not self.spec:
+            parts = (self.name, self.positive) if self.positive else (self.name,)
+            object.__setattr__(self, "spec", ":".join(parts))
 
     def check(self, rows: ScoredRows) -> None:
         """Refuse rows that do not hold what the metric needs.
@@ -470,7 +481,7 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
                 return matrix[true][predicted]
             except KeyError:
                 raise MetricError(
-                    f"cost: there is none of predicting {predicted!r} where {true!r} is true; add it"
+                    f"cost: none is given for predicting {predicted!r} where {true!r} is true"
                 ) from None
 
         known: dict = {}
@@ -489,6 +500,7 @@ def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, low: flo
     )  # fmt: skip
 
 
+AREAS = ("roc_auc", "average_precision")
 BEST_FIRST = (
     Metric("accuracy", "accuracy", lambda rows: influence.mean(_right(rows)),
            counts=_accuracy_counts),
@@ -536,25 +548,112 @@ def get(name: str) -> Metric:
     raise MetricError(f"metric: {name!r} is no metric. {hint}There are {', '.join(METRICS)}")
 
 
-def choose(truth: Sequence) -> tuple[str, str]:
-    """Return the metric that suits a task's labels, and why, as a sentence.
+def parse(spec: str) -> Metric:
+    """Return the metric that a parameter names.
 
     Parameters
     ----------
+    spec : str
+        A name; of a metric of one class also the class, ``"recall:yes"``; or the costs of errors,
+        ``"cost:yes>no=50,no>yes=2"``: predicting no where yes is true costs 50.
+
+    Raises
+    ------
+    MetricError
+        If it names no metric, or costs cannot be read.
+    """
+    name, _, rest = spec.partition(":")
+    if name == "cost":
+        return replace(cost(_costs(rest)), spec=spec)
+    metric = get(name)
+    if rest and not _one_class(metric):
+        raise MetricError(f"metric: {name} looks for no single class; leave out {':' + rest!r}")
+    return replace(metric, positive=rest, spec=spec) if rest else metric
+
+
+def _one_class(metric: Metric) -> bool:
+    return metric.binary or metric.name in AREAS
+
+
+def _costs(text: str) -> dict[str, dict[str, float]]:
+    matrix: dict[str, dict[str, float]] = {}
+    for part in text.split(","):
+        pair, _, amount = part.rpartition("=")
+        true, _, predicted = pair.partition(">")
+        try:
+            matrix.setdefault(true.strip(), {})[predicted.strip()] = float(amount)
+        except ValueError:
+            true = ""
+        if not true.strip() or not predicted.strip():
+            raise MetricError(
+                f"metric: 'cost:{text}' cannot be read at {part!r}; write true>predicted=cost, "
+                "such as cost:yes>no=50,no>yes=2"
+            )
+    return matrix
+
+
+def settle(spec: str, truth: Sequence) -> tuple[str, str]:
+    """Return the metric that decides for a task, and why, as a sentence.
+
+    Parameters
+    ----------
+    spec : str
+        As `parse` takes it; "" lets the labels decide.
     truth : array of shape (n,)
-        Labels, or numbers.
+        Labels of the training set, or numbers.
+
+    Returns
+    -------
+    spec : str
+        With the class that it looks for, if it looks for one.
+    reason : str
+
+    Raises
+    ------
+    MetricError
+        If the metric does not suit the labels, or its class is none of them.
     """
     truth = np.asarray(truth)
+    numeric = truth.dtype.kind in "fi"
+    if not spec:
+        return _by_balance(truth)
+    metric = parse(spec)
+    if metric.needs == GRADES or (metric.needs == NUMBERS) != numeric:
+        suits = (NUMBERS,) if numeric else LABELS_OR
+        names = ", ".join(m.name for m in METRICS.values() if m.needs in suits)
+        kind = "numbers" if numeric else "classes"
+        raise MetricError(f"metric: {spec!r} does not suit {kind}; take one of {names}, or cost:…")
+    classes = sorted(set(truth.tolist()))
+    if metric.positive and metric.positive not in classes:
+        raise MetricError(
+            f"metric: {metric.positive!r} in {spec!r} is no class; take one of {', '.join(classes)}"
+        )
+    if metric.binary and len(classes) != 2:
+        raise MetricError(
+            f"metric: {spec!r} looks for one class of two, and there are {len(classes)}; take "
+            "macro_f1 or balanced_accuracy"
+        )
+    if _one_class(metric) and not metric.positive and len(classes) == 2:
+        metric = replace(metric, positive=_rarest(truth)[0], spec="")
+    return metric.spec, "It was chosen by the parameter `metric`."
+
+
+def _rarest(truth: np.ndarray) -> tuple[str, float, int]:
+    """Return the rarest class, its share of the rows, and how many classes there are."""
+    names, counts = np.unique(truth.astype(str), return_counts=True)
+    return str(names[counts.argmin()]), float(counts.min() / counts.sum()), len(names)
+
+
+def _by_balance(truth: np.ndarray) -> tuple[str, str]:
     if truth.dtype.kind in "fi":
         return "rmse", "The label is a number: RMSE."
-    names, counts = np.unique(truth.astype(str), return_counts=True)
-    rarest, share = names[counts.argmin()], counts.min() / counts.sum()
-    balance = f"The rarest of {len(names)} classes, {rarest}, has {share:.1%} of the rows"
-    if len(names) == 2 and share < RARE:
-        return "average_precision", (
+    rarest, share, classes = _rarest(truth)
+    balance = f"The rarest of {classes} classes, {rarest}, has {share:.1%} of the training set"
+    if classes == 2 and share < RARE:
+        return f"average_precision:{rarest}", (
             f"{balance}: always answering the other would reach an accuracy of {1 - share:.3f}, so "
             "average precision (PR-AUC) is used."
         )
-    if len(names) > 2 and share < 1 / (2 * len(names)):
+    if classes > 2 and share < 1 / (2 * classes):
         return "macro_f1", f"{balance}: macro F1, in which each class counts alike."
     return "accuracy", f"{balance}: accuracy."

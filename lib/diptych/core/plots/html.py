@@ -123,7 +123,7 @@ def _display(html: str, text: str) -> None:
 def _column(values: pd.Series) -> tuple[str, list[str]]:
     """Return a column's alignment and its cells as escaped text."""
     if pd.api.types.is_bool_dtype(values):
-        return LEFT, ["yes" if value else "no" for value in values]
+        return LEFT, [NONE if pd.isna(v) else "yes" if v else "no" for v in values]
     if pd.api.types.is_datetime64_any_dtype(values):
         whole_days = bool((values.dropna() == values.dropna().dt.normalize()).all())
         form = "%Y-%m-%d" if whole_days else "%Y-%m-%d %H:%M"

@@ -31,7 +31,7 @@ from diptych.execution.cache import dependencies
 from diptych.execution.parameters import checked_values
 
 SHARED = (
-    "task", "text_column", "label_column", "time_column", "group_column", "read_options",
+    "task", "text_column", "label_column", "time_column", "group_column", "read_options", "metric",
     "data_version", "seed",
 )  # fmt: skip
 NEWEST = -1  # as data_version: the version just ingested, or the newest
@@ -256,6 +256,10 @@ class Recorder(Record):
             If this run builds on no run of `DATA`, or on one of an earlier Diptych.
         """
         return self.stage(DATA).fact("data_version")
+
+    def metric(self) -> str:
+        """Return the metric that `DATA` settled for this task; raises as `data_version` does."""
+        return self.stage(DATA).fact("metric")
 
     def beside(self, notebook: str) -> Record:
         """Return the latest run of a notebook of MLOps on the same rows, or make it.
