@@ -21,7 +21,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup report model model-eval test test-long lint format lab notebooks bench compat lock clean
+.PHONY: help setup calibration report model model-eval test test-long lint format lab notebooks bench compat lock clean
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -51,6 +51,9 @@ model-eval: setup  ## measure the shipped language model and write its card
 # three at once keep two cores busy: tests often wait for a process that they started
 test: setup  ## run every test
 	@$(IN_ROOT) $(PY) -m pytest -n 3
+
+calibration: setup  ## coverage of the intervals and error rates of the gate, by simulation (about 10 minutes)
+	@$(IN_ROOT) $(PY) benchmarks/calibration.py
 
 test-long: setup  ## property tests: readers on 10,000 tables, 200 days of partial reruns (about 20 minutes)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_partial_reruns.py

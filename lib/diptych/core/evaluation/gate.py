@@ -8,7 +8,7 @@ explicit limit of None waives it. The limits are parameters of the notebooks ``3
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from diptych.core.evaluation.stats import Estimate, unpaired_difference
 PASS, FAIL, INCONCLUSIVE, NOT_MEASURED = "pass", "fail", "inconclusive", "not measured"
 WAIVED, NO_CHAMPION = "no limit", "no champion"
 NO_WORSE, BETTER = "no worse", "better"
+RIGHT_OR_WRONG = replace(METRICS["grade"], title="accuracy")
 CHANCE = 0.9  # of deciding on as many rows as the gate asks for
 Check = tuple[str, str, str, str, str, int | None]
 
@@ -48,7 +49,7 @@ class Candidate:
 
     name: str
     score: Estimate | None = None
-    metric: Metric = METRICS["grade"]
+    metric: Metric = RIGHT_OR_WRONG
     rows: ScoredRows | None = None
     slice_of: np.ndarray | None = None
     slices: Mapping[str, Estimate] = field(default_factory=dict)
@@ -90,7 +91,9 @@ class Candidate:
     ) -> "Candidate":
         """Build a candidate from right (1) and wrong (0) answers, or grades between."""
         rows = ScoredRows.of_grades(np.asarray(grades, float))
-        return cls.of_rows(name, METRICS["grade"], rows, slice_of, **figures)
+        right_or_wrong = bool(np.isin(rows.grades, (0, 1)).all())
+        metric = RIGHT_OR_WRONG if right_or_wrong else METRICS["grade"]
+        return cls.of_rows(name, metric, rows, slice_of, **figures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -453,7 +456,7 @@ def _text(figure: Estimate | float | None) -> str:
 def _check_alike(candidate: Candidate, other: Candidate | None) -> None:
     if other is None:
         return
-    if candidate.metric is not other.metric:
+    if candidate.metric.spec != other.metric.spec:
         raise ValueError(
             f"{candidate.name} was measured by {candidate.metric.title} and {other.name} by "
             f"{other.metric.title}: measure both by one metric."
