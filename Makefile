@@ -56,7 +56,7 @@ calibration: setup  ## coverage of the intervals and error rates of the gate, by
 	@$(IN_ROOT) $(PY) benchmarks/calibration.py
 
 test-long: setup  ## property tests: readers on 10,000 tables, 200 days of partial reruns (about 20 minutes)
-	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_partial_reruns.py
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_own_days.py tests/core/store/test_partial_reruns.py
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .

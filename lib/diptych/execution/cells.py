@@ -40,12 +40,15 @@ class Cell:
         ``running``, ``ok``, ``failed`` or ``interrupted``.
     number : int
         Counts the cells of the session.
+    partial : str
+        What it did only in part, although it ended well.
     """
 
     source: str
     id: str = ""
     state: str = RUNNING
     number: int = 0
+    partial: str = ""
 
     @property
     def names(self) -> Names:
@@ -205,7 +208,10 @@ class Log:
         """Return why the run is a draft, nothing if it is complete."""
         reasons = list(self.reasons)
         mended = {cell.key for cell in self.sequence if cell.state == OK}
+        last = {cell.key: cell for cell in self.sequence}
         for cell in self.sequence:
+            if cell.partial and last[cell.key] is cell:
+                reasons.append(cell.partial)
             if cell.names.shows:
                 continue
             if cell.state == INTERRUPTED:
@@ -378,15 +384,15 @@ def log_of(namespace: Mapping) -> Log | None:
 
 
 def note_partial(reason: str) -> None:
-    """Make the run in progress a draft, such as one whose tuning was interrupted.
+    """Say that the cell that runs does its work in part: unless it runs again, the run is a draft.
 
     Parameters
     ----------
     reason : str
         In words, such as ``"7 of 20 settings were tried"``.
     """
-    if _LOGS:
-        _LOGS[0].note(reason)
+    if _LOGS and _LOGS[0].current is not None:
+        _LOGS[0].current.partial = reason
 
 
 def notebook_of_session(namespace: Mapping) -> Path | None:

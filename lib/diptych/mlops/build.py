@@ -15,6 +15,7 @@ from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import LABEL, RIGHT
 from diptych.core.store import records
+from diptych.execution import cells
 from diptych.mlops.models import fits, own
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ESTIMATORS, Model
@@ -179,6 +180,7 @@ def tune_all(
                 if not tuned or not _may_go_on():
                     raise
                 scores, stopped = pd.DataFrame([nothing | {"reason": INTERRUPTED}]), True
+                cells.note_partial(f"{name} was interrupted before it was fitted")
             except Exception as error:  # whatever a family's library raises
                 if name == choice:
                     raise
@@ -272,6 +274,7 @@ def _tune(data, task, family, trials, seed, dask, encoded, bar):
         stopped = True
         count = f"{len(results.lines)} of {search.trials}"
         print(f"Interrupted: {count} settings of {family} were tried; the best of them is used.")
+        cells.note_partial(f"{count} settings of {family} were tried")
     if results.model is None:
         raise results.failed[0]
     results.model.calibrate(fitting.inputs, fitting.valid["label"])

@@ -191,6 +191,16 @@ def test_an_interrupted_or_failed_cell_makes_a_draft(bench):
     assert "Draft: `more = 1 / 0` failed" in bench.run("decide", "check")
 
 
+def test_a_cell_that_did_part_of_its_work_makes_a_draft_unless_it_runs_again(bench):
+    whole = bench.cells["make"]
+    part = "\nfrom diptych.execution import cells\ncells.note_partial('2 of 3 were tried')"
+    bench.cells["make"] += part
+    assert "Draft: 2 of 3 were tried." in bench.run(*BODY)
+    bench.run("setup", "input", "make")
+    bench.cells["make"] = whole
+    assert "Draft" not in bench.run("make", "measure", "decide", "check")
+
+
 def test_a_failed_cell_that_was_mended_leaves_the_run_complete(bench):
     bench.run("setup", "input")
     assert "NameError" in bench.kernel.run("made = sum(row)", "make").error

@@ -36,6 +36,7 @@ SHARED = (
 )  # fmt: skip
 NEWEST = -1  # as data_version: the version just ingested, or the newest
 DATA = "mlops/1_data"  # the run that checks and pins the rows of both panels
+LAST_WORDS = 2000  # characters
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
 
 
@@ -780,8 +781,8 @@ def _last_first(text: str, notebook: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     failed = [line for line in lines if f"{notebook} failed in cell" in line]
     first = (failed or lines or [f"{notebook} failed without a word"])[-1]
-    rest = "\n".join(lines)[-2000:]
-    return f"{first}\n{rest}" if len(lines) > 1 else first
+    rest = "\n".join(line for line in lines if line != first)[-LAST_WORDS:]
+    return f"{first}\n{rest}".strip()
 
 
 def _plain(value):

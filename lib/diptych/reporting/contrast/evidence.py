@@ -91,8 +91,13 @@ class Panel:
     def __init__(self, name: str, runs: Iterable[Run]):
         self.name = name
         of_panel = [run for run in runs if run.notebook.partition("/")[0] == name]
-        complete = [run for run in of_panel if run.status == "ok" and run.result.get("complete")]
-        self.runs = {run.notebook.partition("/")[2]: run for run in complete}
+        # a draft is here only if the user named it
+        ended = [
+            run
+            for run in of_panel
+            if run.status == "draft" or (run.status == "ok" and run.result.get("complete"))
+        ]
+        self.runs = {run.notebook.partition("/")[2]: run for run in ended}
 
     def contract(self, stage: str) -> Contract:
         """Return what the notebook of a stage such as ``"2_build"`` declares."""
