@@ -12,6 +12,7 @@ from diptych.core.data.column import Column
 from diptych.core.data.generators import tables
 from diptych.core.data.times import TimeFormat
 from diptych.core.data.typing import infer
+from diptych.mlops.models import columns
 from diptych.mlops.models.columns import MOST_LEVELS, ColumnFeatures
 
 WAYS = pytest.mark.parametrize("linear", [False, True])
@@ -68,16 +69,16 @@ def test_a_row_in_service_is_encoded_as_in_training(linear, tmp_path):
 )
 def test_any_rows_are_encoded_and_loaded_again(rows, linear):
     kinds = ("number", "category", "boolean", "time", "text")
-    columns = [
+    typed = [
         Column(kind, kind, kind, time=TimeFormat("iso") if kind == "time" else None)
         for kind in kinds
     ]
-    features = ColumnFeatures(columns, linear)
+    features = ColumnFeatures(typed, linear)
     matrix = features.fit_transform(rows)
     assert not np.isinf(matrix).any()
     assert not (linear and np.isnan(matrix).any())
     learnt = json.loads(json.dumps([encoder.to_dict() for encoder in features.encoders]))
-    again = ColumnFeatures(columns, linear)
+    again = ColumnFeatures(typed, linear)
     again.encoders = [
         type(encoder)(linear).from_dict(content)
         for encoder, content in zip(features.encoders, learnt, strict=True)
@@ -121,6 +122,34 @@ def test_many_categories_are_read_by_their_letters(linear):
     near, far = features.transform([["street 7 nort"], ["zzz"]])
     letters = [i for i, name in enumerate(features.names) if "letters" in name]
     assert np.abs(near[letters]).sum() > 10 * np.abs(far[letters]).sum()
+
+
+def test_many_rows_of_a_category_are_codes_for_trees(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "MANY_ROWS", 3_000)
+    values = [f"town {i % 60}" for i in range(2_999)] + [None, "once"]
+    features, matrix = one("category", values, False)
+    assert features.names == ["x"]  # 60 levels of 49 rows each: no letters are needed
+    assert matrix.types == features.types == ["c"]
+    by_value = dict(zip(values, matrix[:, 0].tolist(), strict=True))
+    assert sorted(set(by_value.values())) == list(range(62))
+    assert by_value["once"] == 60  # rare, as what was never seen
+    assert features.transform([["unseen"], ["town 7"], [None]])[:, 0].tolist() == [
+        60, by_value["town 7"], 61,
+    ]  # fmt: skip
+    features.save(tmp_path)
+    loaded = ColumnFeatures.load(tmp_path)
+    again = loaded.transform([[value] for value in values])
+    assert again.tobytes() == matrix.tobytes()
+    assert again.types == ["c"]
+
+
+def test_rare_levels_of_many_rows_are_read_by_their_letters_too(monkeypatch):
+    monkeypatch.setattr(columns, "MANY_ROWS", 300)
+    values = [f"street {i // 3} north" for i in range(270)] + ["avenue"] * 30
+    features, matrix = one("category", values, False)
+    assert features.names[:2] == ["x", "x letters 1"]
+    assert set(features.types[1:]) == {"q"}
+    assert len(features.names) == matrix.shape[1]
 
 
 def test_times_become_parts_and_cycles_and_what_never_changes_is_left_out():

@@ -6,8 +6,13 @@ indicator of what is missing and cyclic pairs of times; trees get numbers as the
 
 `benchmarks/tables.py` compares with skrub's ``TableVectorizer`` (figures in
 ``benchmarks/RESULTS.md``): no area under the ROC curve is more than 0.01 below, and skrub would
-add two seconds to an import and a pickle to a model's folder. One-hot columns were chosen over
-XGBoost's own handling of categories by the same measurement.
+add two seconds to an import and a pickle to a model's folder.
+
+For trees a category is one-hot columns below `MANY_ROWS` train rows and one column of codes from
+there on, which XGBoost splits itself: in few rows that gains nothing that repeats
+(``benchmarks/tables.py``), in many it is several times faster and finds groups of values, which
+one-hot columns take many splits to make (``benchmarks/large_table.py``). The codes are stored with
+the model; a value that no train row has gets the code of rare ones, in training as in service.
 """
 
 import functools
@@ -15,6 +20,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +30,9 @@ from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Colu
 
 MOST_LEVELS = 40  # of a category that becomes one column a level
 FEWEST = 2  # rows of a level that has a column of its own; rarer ones share one
+MANY_ROWS = 50_000  # train rows from which trees read categories as codes
+MOST_CODES, FEWEST_CODED = 250, 20  # levels with a code of their own, and the rows of each
+COVERED = 0.99  # share of the values that have a code; of fewer, letters are read too
 DIMENSIONS = 30  # of texts and of categories with many levels
 GRAMS = (2, 3, 4)  # characters
 MOST_GRAMS = 3_000  # the most frequent ones, a bound on the size of a model's folder
@@ -32,6 +41,52 @@ DAY_US = 86_400_000_000
 YEAR_DAYS = 365.2425
 # of a time: its share of the period, then the period's name
 CYCLES = ("year", "week", "day")
+
+
+class Encoded(np.ndarray):
+    """A matrix some of whose columns are codes of categories.
+
+    Attributes
+    ----------
+    types : list of str
+        ``"c"`` for a column of codes, ``"q"`` for one of numbers, as XGBoost has them.
+    """
+
+    types: list[str]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of categories or texts.
+
+    Attributes
+    ----------
+    codes : ndarray of int, shape (n,)
+        The place of each row's value in `values`, -1 for a missing one.
+    values : list of str
+        Rows of a request are listed one by one, so values may repeat.
+    """
+
+    codes: np.ndarray
+    values: list[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def counts(self) -> Counter:
+        """How many rows have each value."""
+        counts = Counter()
+        rows = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+        for value, count in zip(self.values, rows.tolist(), strict=True):
+            if count:
+                counts[value] += count
+        return counts
+
+    @property
+    def gaps(self) -> bool:
+        """Whether a row has no value."""
+        return bool((self.codes < 0).any())
 
 
 class ColumnFeatures:
@@ -110,7 +165,20 @@ class ColumnFeatures:
         for encoder, values, width in zip(self.encoders, by_column, widths, strict=True):
             encoder.write(values, matrix[:, at : at + width])
             at += width
+        coded = [encoder for encoder in self.encoders if getattr(encoder, "coded", False)]
+        if coded:
+            matrix = matrix.view(Encoded)
+            matrix.types = self.types
         return matrix
+
+    @property
+    def types(self) -> list[str]:
+        """``"c"`` for each column of the matrix that holds codes, ``"q"`` for the others."""
+        return [
+            "c" if getattr(encoder, "coded", False) and not suffix else "q"
+            for encoder in self.encoders
+            for suffix in encoder.suffixes()
+        ]
 
     def save(self, folder: Path) -> None:
         """Write columns and what was learnt of each."""
@@ -142,15 +210,15 @@ def _values(values, kind: str):
         return np.where(missing, np.nan, moments.astype(np.float64))
     if kind in (NUMBER, BOOLEAN):
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return values.astype(object).where(values.notna(), None).to_numpy()
+    codes, distinct = values.factorize()
+    return Words(codes, distinct.tolist())
 
 
-def _array(values: Sequence, kind: str) -> np.ndarray:
+def _array(values: Sequence, kind: str):
     """Return one column of plain values as what the encoders read."""
     if kind in (CATEGORY, TEXT):
-        array = np.empty(len(values), dtype=object)
-        array[:] = values
-        return array
+        codes = [-1 if x is None else place for place, x in enumerate(values)]
+        return Words(np.array(codes, dtype=np.int64), list(values))
     return np.array([math.nan if x is None else x for x in values], dtype=np.float64)
 
 
@@ -207,21 +275,26 @@ class CategoryEncoder:
     """A category: a column a level, one for rare and unseen values, one for missing ones.
 
     Above `MOST_LEVELS`, values are read by their letters, as texts are, with the frequent ones
-    still a column each: unseen values then lie near those they resemble.
+    still a column each: unseen values then lie near those they resemble. For trees over
+    `MANY_ROWS` all of these columns are one of codes, and letters are read only where more values
+    are rare than `COVERED` leaves.
     """
 
     def __init__(self, linear: bool):
-        self.linear, self.letters = linear, None
+        self.linear, self.letters, self.coded = linear, None, False
 
-    def fit(self, values: np.ndarray) -> "CategoryEncoder":
+    def fit(self, words: Words) -> "CategoryEncoder":
         """Learn the levels."""
-        counts = Counter(values.tolist())
-        self.gaps = bool(counts.pop(None, 0))
-        often = [level for level, count in counts.items() if count >= FEWEST]
+        counts, self.gaps = words.counts, words.gaps
+        self.coded = not self.linear and len(words.codes) >= MANY_ROWS
+        most, fewest = (MOST_CODES, FEWEST_CODED) if self.coded else (MOST_LEVELS, FEWEST)
+        often = [level for level, count in counts.items() if count >= fewest]
         often.sort(key=lambda level: (-counts[level], level))
-        if len(counts) > MOST_LEVELS:
-            self.letters = LettersEncoder(self.linear).fit(values)
-        self._learnt(often[:MOST_LEVELS])
+        often = often[:most]
+        covered = sum(counts[level] for level in often) >= COVERED * counts.total()
+        if len(counts) > MOST_LEVELS and not (self.coded and covered):
+            self.letters = LettersEncoder(self.linear).fit(words)
+        self._learnt(often)
         return self
 
     def _learnt(self, levels: list[str]) -> None:
@@ -230,29 +303,37 @@ class CategoryEncoder:
 
     def suffixes(self) -> list[str]:
         """Name the columns of the matrix."""
+        letters = self.letters.suffixes() if self.letters else []
+        if self.coded:
+            return ["", *letters]
         names = [f"={level}" for level in self.levels] + [" is rare or unseen"]
         names += [" is missing"] if self.gaps else []
-        return names + (self.letters.suffixes() if self.letters else [])
+        return names + letters
 
-    def write(self, values: np.ndarray, out: np.ndarray) -> None:
+    def write(self, words: Words, out: np.ndarray) -> None:
         """Fill columns of the matrix."""
         unseen = len(self.levels)
         missing = unseen + 1 if self.gaps else unseen
-        width = missing + 1
-        out[:, :width] = 0
-        places = [missing if x is None else self._places.get(x, unseen) for x in values.tolist()]
-        out[np.arange(len(values)), places] = 1
+        places = [self._places.get(value, unseen) for value in words.values]
+        places = np.array([*places, missing])[words.codes]
+        width = 1 if self.coded else missing + 1
+        if self.coded:
+            out[:, 0] = places
+        else:
+            out[:, :width] = 0
+            out[np.arange(len(places)), places] = 1
         if self.letters:
-            self.letters.write(values, out[:, width:])
+            self.letters.write(words, out[:, width:])
 
     def to_dict(self) -> dict:
         """Return what JSON can hold."""
         letters = self.letters and self.letters.to_dict()
-        return {"levels": self.levels, "gaps": self.gaps, "letters": letters}
+        content = {"levels": self.levels, "gaps": self.gaps, "letters": letters}
+        return content | ({"coded": True} if self.coded else {})
 
     def from_dict(self, content: dict) -> "CategoryEncoder":
         """Rebuild what `to_dict` returned."""
-        self.gaps = content["gaps"]
+        self.gaps, self.coded = content["gaps"], content.get("coded", False)
         if content["letters"]:
             self.letters = LettersEncoder(self.linear).from_dict(content["letters"])
         self._learnt(content["levels"])
@@ -269,10 +350,9 @@ class LettersEncoder:
     def __init__(self, linear: bool):
         self.linear = linear
 
-    def fit(self, values: np.ndarray) -> "LettersEncoder":
+    def fit(self, words: Words) -> "LettersEncoder":
         """Learn terms, their inverse document frequencies, and the dimensions."""
-        texts = [x for x in values.tolist() if x is not None]
-        distinct = sorted(set(texts))
+        distinct = sorted({words.values[code] for code in np.unique(words.codes) if code >= 0})
         distinct = distinct[:: -(-len(distinct) // MOST_FITTED) or 1]
         counts = Counter(term for text in distinct for term in set(_terms(text)))
         frequent = [(term, count) for term, count in counts.items() if count >= FEWEST]
@@ -318,16 +398,16 @@ class LettersEncoder:
         """Name the columns of the matrix."""
         return [f" letters {i + 1}" for i in range(self.projection.shape[1])]
 
-    def write(self, values: np.ndarray, out: np.ndarray) -> None:
+    def write(self, words: Words, out: np.ndarray) -> None:
         """Fill columns of the matrix."""
         if not out.shape[1]:
             return
-        known: dict = {None: np.zeros(out.shape[1], np.float32)}
-        for row, text in enumerate(values.tolist()):
-            if text not in known:
+        rows = np.zeros((len(words.values) + 1, out.shape[1]), np.float32)  # a gap is the last
+        for place, text in enumerate(words.values):
+            if text is not None:
                 places, weights = self._weights(text)
-                known[text] = weights @ self.projection[places]
-            out[row] = known[text]
+                rows[place] = weights @ self.projection[places]
+        out[:] = rows[words.codes]
 
     def to_dict(self) -> dict:
         """Return what JSON can hold."""

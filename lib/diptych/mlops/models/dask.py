@@ -7,6 +7,8 @@ what no longer has to fit on one machine is XGBoost's copy of them and its worki
 
 import numpy as np
 
+from diptych.mlops.models.estimators import coded
+
 
 def train(address: str, parameters: dict, matrix, codes: np.ndarray, rounds: int):
     """Fit a booster on the workers of a cluster.
@@ -39,7 +41,7 @@ def train(address: str, parameters: dict, matrix, codes: np.ndarray, rounds: int
         if not workers:
             raise ParameterError(f"dask = {address}: it has no workers. Start one: dask worker.")
         rows, labels = _blocks(client, matrix, codes, workers)
-        data = distributed_xgboost.DaskDMatrix(client, rows, labels)
+        data = distributed_xgboost.DaskDMatrix(client, rows, labels, **coded(matrix))
         return distributed_xgboost.train(client, parameters, data, rounds)["booster"]
 
 

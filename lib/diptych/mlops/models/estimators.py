@@ -142,7 +142,7 @@ class Boosted:
 
         binned = self.booster == "gbtree" and not hasattr(matrix, "tocsr")
         make = xgboost.QuantileDMatrix if binned else xgboost.DMatrix
-        return make(matrix, codes, nthread=threads)
+        return make(matrix, codes, nthread=threads, **coded(matrix))
 
     def predict_proba(self, matrix) -> np.ndarray:
         """Return class probabilities, shape (n, classes)."""
@@ -166,6 +166,12 @@ class Boosted:
         # made an answer a hundred times slower
         estimator.model = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
         return estimator
+
+
+def coded(matrix) -> dict:
+    """Return what XGBoost is told of columns that hold codes of categories."""
+    types = getattr(matrix, "types", None)
+    return {"feature_types": types, "enable_categorical": True} if types else {}
 
 
 class BoostedLinear(Boosted):

@@ -41,7 +41,7 @@ def digest(matrix, codes: np.ndarray) -> str:
             return ""
         content.update(f"{part.dtype.str}{part.shape}{part.flags.f_contiguous}".encode())
         content.update(np.ascontiguousarray(part).data)
-    content.update(str(matrix.shape).encode())
+    content.update(f"{matrix.shape}{getattr(matrix, 'types', '')}".encode())
     return content.hexdigest()
 
 

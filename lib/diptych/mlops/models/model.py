@@ -344,6 +344,14 @@ def fit_encoder(encoder: Encoder, rows):
         ) from error
 
 
+def rows_at(matrix, places: np.ndarray):
+    """Return some rows of an encoder's matrix, with what it knows of its columns."""
+    rows = matrix[places]
+    if hasattr(matrix, "types"):
+        rows.types = matrix.types
+    return rows
+
+
 def load(folder: Path) -> Model:
     """Load a model that `Model.save` wrote.
 
