@@ -74,7 +74,9 @@ def stage(name, table, home, parameters=()):
     import psutil
 
     environ = os.environ | {"DIPTYCH_HOME": str(home)}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "lib"), os.getenv("PYTHONPATH")]))
+    environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT / "lib"), os.getenv("PYTHONPATH")])
+    )
     options = [f"task={table}", "label_column=left", *parameters]
     command = [sys.executable, "-m", "diptych", "run", name]
     command += [part for option in options for part in ("-p", option)]

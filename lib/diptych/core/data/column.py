@@ -401,8 +401,9 @@ def plain_numbers(values: "pd.Series"):
         strings, r"^[+-]?[0-9]{1,15}(\.[0-9]{1,30}([eE]-?[0-9]{1,2})?)?$"
     )
     fits = pc.fill_null(fits, False)
-    numbers = pc.cast(
-        pc.replace_substring_regex(pc.if_else(fits, strings, None), r"^\+", ""), "float64"
-    )
+    plain_strings = strings if pc.all(fits).as_py() else pc.if_else(fits, strings, None)
+    if pc.any(pc.starts_with(plain_strings, "+")).as_py():
+        plain_strings = pc.replace_substring_regex(plain_strings, r"^\+", "")
+    numbers = pc.cast(plain_strings, "float64")
     numbers = pd.Series(numbers.to_numpy(zero_copy_only=False).copy(), index=values.index)
     return numbers, ~fits.to_numpy(zero_copy_only=False)

@@ -153,6 +153,16 @@ def _may_be_numbers(first: "pd.Series", missing: tuple[str, ...]) -> bool:
     return bool(first[rest].dropna().str.strip().str.casefold().isin(missing).all())
 
 
+def _with_zeros(strings):
+    """Return the strings that may begin with a zero: a pattern over all of them takes long."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # spaces and signs come before 0 in the order of characters, and letters after it
+    first = pc.binary_slice(strings.cast(pa.binary()), 0, 1)
+    return strings.filter(pc.less_equal(first, pa.scalar(b"0")))
+
+
 def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
     """Return strings that are plain numbers or words for missing as numbers, others as they are.
 
@@ -169,7 +179,7 @@ def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
     if numbers.isna().all() or not words.str.casefold().isin(missing).all():
         return values, "", Counter()
     strings = pa.array(values, pa.string(), from_pandas=True)
-    if pc.any(pc.match_substring_regex(strings, r"^\s*[+-]?0[0-9]")).as_py():
+    if pc.any(pc.match_substring_regex(_with_zeros(strings), r"^\s*[+-]?0[0-9]")).as_py():
         return values, "", Counter()  # leading zeros: a code
     known = numbers.dropna()
     whole = np.array_equal(known, known.round())

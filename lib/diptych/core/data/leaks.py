@@ -1,4 +1,7 @@
-"""Columns that tell the label by themselves, as one does that is filled in after the event."""
+"""Columns that tell the label by themselves, as one does that is filled in after the event.
+
+Of many rows a sample is looked at: a column that tells nearly every row right shows it there.
+"""
 
 from collections.abc import Sequence
 
@@ -13,6 +16,7 @@ REST = (
 ROWS = 5  # to a value on average, or it tells rows apart and not classes
 BINS = 50  # of a number or a time, by quantile
 FEWEST = 20  # rows; in fewer, chance may do it
+MOST = 200_000  # rows that are looked at
 
 
 def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, float]]:
@@ -24,7 +28,7 @@ def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, f
     Parameters
     ----------
     frame : DataFrame
-        With ``label`` and the columns, shape (n, ...).
+        With ``label`` and the columns, shape (n, ...). Of more than `MOST` rows so many are drawn.
     columns : sequence of Column
         Texts are not looked at.
 
@@ -33,6 +37,8 @@ def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, f
     list of (str, float)
         Those with at most `REST` of the errors of guessing, the most telling first.
     """
+    if len(frame) > MOST:
+        frame = frame.sample(MOST, random_state=0)
     labels = pd.factorize(frame["label"])[0]
     guessed = 1 - np.bincount(labels).max() / len(labels) if len(labels) else 0
     if len(labels) < FEWEST or not guessed:

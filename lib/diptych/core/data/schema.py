@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -39,6 +40,8 @@ class Rows:
         ``"text"`` or ``"table"``.
     features : list of str
         ``["text"]``, or the typed columns, their names made into identifiers.
+    content : ndarray of uint64
+        A hash of what a model reads of each row, see `splits.content_hash`.
     notes : list of str
         What was left out or decided, and why.
     typed : TypedColumns
@@ -52,6 +55,7 @@ class Rows:
     frame: pd.DataFrame
     kind: str
     features: list[str]
+    content: np.ndarray = field(repr=False)
     notes: list[str] = field(default_factory=list)
     typed: TypedColumns = field(default_factory=lambda: TypedColumns([]))
     label: Column | None = None
@@ -169,9 +173,10 @@ def interpret(
         frame = pd.concat([frame, typed.read(raw)], axis=1)
     frame["label"] = labels
     frame["slice"] = _slices(raw, notes)
-    frame.insert(0, "id", _ids(raw, frame, features, notes))
+    content = splits.content_hash(frame, features)
+    frame.insert(0, "id", _ids(raw, frame, content, notes))
     groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
-    return Rows(frame, kind, features, notes, typed, label, groups, named)
+    return Rows(frame, kind, features, content, notes, typed, label, groups, named)
 
 
 def check_columns(
@@ -483,15 +488,19 @@ def _slices(raw: pd.DataFrame, notes: list[str]) -> pd.Series:
     return pd.Series("", index=raw.index, dtype="str")
 
 
-def _ids(raw: pd.DataFrame, frame: pd.DataFrame, features: list[str], notes: list[str]):
+def _ids(raw: pd.DataFrame, frame: pd.DataFrame, content: np.ndarray, notes: list[str]):
     """Return the column of ids, else hashes of the content, which survive a change of order."""
     if "id" in raw:
         ids = _strings(raw["id"])
         if ids.notna().all() and ids.is_unique:
             return ids
         notes.append("column 'id' was left out: its values repeat or are missing")
-    content = splits.content_hash(frame, features)
     rest = pd.util.hash_pandas_object(frame[["time", "label"]], index=False).to_numpy()
-    ids = pd.Series([f"{x:016x}" for x in content ^ rest], index=raw.index, dtype="str")
+    keys = content ^ rest
+    digits = keys.astype(">u8").tobytes().hex()
+    ids = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+    ids = pd.Series(ids, index=raw.index, dtype="str")
+    if pd.Series(keys).is_unique:
+        return ids
     repeat = ids.groupby(ids).cumcount() + 1
     return ids.where(repeat == 1, ids + "-" + repeat.astype("str"))

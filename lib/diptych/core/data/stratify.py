@@ -191,7 +191,7 @@ def _units(content: np.ndarray, labels: np.ndarray, groups, repeats: bool):
             raise SplitError(f"group_column: row {row} has no group; fill it or remove the row")
         units = pd.util.hash_array(groups.astype("str").to_numpy(dtype=object), categorize=False)
         return units, _together(content, units), []
-    different = len(np.unique(content))
+    different = len(pd.unique(content))
     if not repeats or different >= REPEATS * len(content):
         return content, True, []
     # equal rows are numbered, so that rows added at the end move none before them
@@ -226,6 +226,9 @@ def spread(
     notes : list of str
         Classes that stay absent somewhere, and the remedy.
     """
+    present = pd.crosstab(pd.Series(labels), pd.Series(split)).reindex(columns=list(NEEDED))
+    if (present.fillna(0) > 0).all(axis=None):
+        return split, []
     frame = pd.DataFrame({"unit": units, "label": labels, "split": split, "place": place})
     pairs = frame.drop_duplicates(["unit", "label"])
     sizes = pairs["label"].value_counts()

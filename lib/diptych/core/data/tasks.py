@@ -167,7 +167,7 @@ class Task:
             )
         if "split" not in frame:
             frame["split"] = splits.assign(frame, self.features, self.seed)
-        return frame[self.schema.names].sort_values("id", ignore_index=True)
+        return versions.by_id(frame[self.schema.names])
 
 
 def get(
@@ -425,7 +425,8 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
 
     @functools.cache
     def assigned(seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
-        return _assigned(read()[1], seed)
+        frame, assignment = _assigned(read()[1], seed)
+        return versions.by_id(frame), assignment
 
     @functools.cache
     def read() -> tuple[readers.RawTable, schema.Rows]:
@@ -472,13 +473,12 @@ def _assigned(rows: schema.Rows, seed: int) -> tuple[pd.DataFrame, stratify.Assi
 def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
     """Split your own rows: as the file says, else so that every class can be in each split."""
     frame = rows.frame
-    content = splits.content_hash(frame, rows.features)
     try:
         if rows.named_splits is not None:
-            return stratify.file_splits(rows.named_splits.to_numpy(), content, seed)
+            return stratify.file_splits(rows.named_splits.to_numpy(), rows.content, seed)
         times = None if frame["time"].isna().all() else frame["time"]
         return stratify.assign(
-            content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,
+            rows.content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,
             repeats=rows.kind == "table",
         )  # fmt: skip
     except stratify.SplitError as error:

@@ -358,8 +358,10 @@ def _narrowed(numbers: list) -> list[str]:
     """Say how many whole numbers fall together for models that read float32, as trees do."""
     import numpy as np
 
-    large = {float(x) for x in numbers if NARROW < abs(x) <= EXACT and float(x).is_integer()}
-    merged = len(large) - len(set(np.array(sorted(large), dtype=np.float32).tolist()))
+    known = np.array(numbers, dtype=np.float64)
+    size = np.abs(known)
+    large = np.unique(known[(size > NARROW) & (size <= EXACT) & (known == np.floor(known))])
+    merged = len(large) - len(np.unique(large.astype(np.float32)))
     if not merged:
         return []
     return [
@@ -451,7 +453,7 @@ def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> st
     shown = Counter()
     for values in columns:
         try:
-            facts = Facts.of(values.drop_duplicates().head(5_000), "", conventions)
+            facts = Facts.of(_first_distinct(values), "", conventions)
         except LeftOutError:
             continue
         tokens = [bare(x).number for x in facts.strings]
@@ -461,6 +463,12 @@ def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> st
     if len(shown) != 1:
         return ""  # the columns differ, or none shows it: each decides for itself
     return next(iter(shown))
+
+
+def _first_distinct(values: "pd.Series", most: int = 5_000) -> "pd.Series":
+    """Return the first different values; of columns that hardly repeat, few rows show them."""
+    few = values.iloc[: 4 * most].drop_duplicates()
+    return (few if len(few) >= most else values.drop_duplicates()).head(most)
 
 
 def _is_code(texts: Collection[str]) -> bool:

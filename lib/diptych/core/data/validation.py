@@ -196,11 +196,12 @@ def _categories(frame: pd.DataFrame, task: Task) -> tuple:
 def _repeated_label(frame: pd.DataFrame, task: Task) -> tuple:
     """Name columns that tell the label by themselves: they may be known only after it."""
     telling = leaks.telling(frame, task.columns)
+    looked = f", of {leaks.MOST:,} rows drawn" if len(frame) > leaks.MOST else ""
     if not telling:
-        return "label in a column", OK, "none", "no column tells the label by itself"
+        return "label in a column", OK, "none", f"no column tells the label by itself{looked}"
     original = {column.name: column.original for column in task.columns}
     names = ",".join(original[name] for name, _ in telling[:5])
-    figure = ", ".join(f"{name} {share:.1%}" for name, share in telling[:5])
+    figure = ", ".join(f"{name} {share:.1%}" for name, share in telling[:5]) + looked
     remedy = (
         "of rows are told right by this column alone; if it is known only after the label, set "
         f"read_options to leave_out={repr(names) if ' ' in names else names}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from diptych.base import workspace
 from diptych.core.data.column import Column
@@ -227,6 +228,14 @@ def read(name: str, version: int = -1) -> pd.DataFrame:
     for field in rows.schema:  # with gaps they would be objects
         if pa.types.is_boolean(field.type):
             frame[field.name] = frame[field.name].astype("boolean")
+    return by_id(frame)
+
+
+def by_id(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows sorted by id; those that are sorted are not copied."""
+    ids = pa.array(frame["id"], from_pandas=True)
+    if len(ids) < 2 or pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py():
+        return frame.reset_index(drop=True)
     return frame.sort_values("id", ignore_index=True)
 
 

@@ -55,6 +55,9 @@ def test_text_files_give_back_their_fields_and_numbers(data):
     with tempfile.TemporaryDirectory() as folder:
         path, fields = tables.write_text(table, style, Path(folder))
         raw, refusal = read(path)
+        comes_again = any(str(name) in column for name, column in table.columns.items())
+        if raw and comes_again and any(g.override == "header=yes" for g in raw.guesses):
+            raw, refusal = read(path, {"header": "yes"})  # what the guess says to give
     if refusal:
         assert any(words in refusal for words in ("read_options", "empty", "no rows"))
         return
