@@ -20,8 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from results import record
-
 ROOT = Path(__file__).parents[1]
 STAGES = ("mlops/1_data", "mlops/2_build")
 LEVELS = {"channel": 2, "tier": 3, "contract": 4, "device": 5, "segment": 6, "region": 8,

@@ -98,6 +98,45 @@ def test_negation_by_hand(text, made):
     assert perturb.negated(text, set(known)) == made
 
 
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("The soup was\n great.", "The soup was not great at all."),
+        ("The soup was é great.", None),  # a letter of another word stands between
+        (
+            "The soup was great. It was great!",
+            "The soup was not great at all. It was not great at all!",
+        ),
+        ("\u0130 soup was great.", "\u0130 soup was not great at all."),
+    ],
+)
+def test_negation_finds_its_words_in_the_text(text, made):
+    known = set(perturb._words("The soup was great. It i"))
+    assert perturb.negated(text, known) == made
+
+
+def test_negation_of_a_long_text_reads_it_a_few_times_only(monkeypatch):
+    """Work is counted in characters given to patterns."""
+    read = []
+
+    class Counting:
+        def __init__(self, pattern):
+            self.pattern = pattern
+
+        def __getattr__(self, name):
+            def call(*arguments, **options):
+                read.append(sum(len(x) for x in arguments if isinstance(x, str)))
+                return getattr(self.pattern, name)(*arguments, **options)
+
+            return call
+
+    monkeypatch.setattr(perturb, "WORD", Counting(perturb.WORD))
+    monkeypatch.setattr(perturb, "re", Counting(perturb.re))
+    text = "The soup was great. " * 500
+    assert perturb.negated(text, {"the", "soup", "was", "great"}).count("not great at all") == 500
+    assert sum(read) < 4 * len(text)
+
+
 def test_labels_of_negated_rows_are_the_opposite(data, harder):
     rows = by_way(harder)
     turned = rows[rows["way"] == "negation"].merge(data, left_on="base", right_on="id")

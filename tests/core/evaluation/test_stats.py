@@ -107,6 +107,19 @@ def test_bootstrap_of_another_statistic_is_seeded_and_uses_whole_clusters():
     assert seen == {(0, 0, 0, 0), (0, 0, 1, 1), (1, 1, 1, 1)}
 
 
+def test_many_rows_of_few_values_have_the_interval_of_any_rows():
+    random = np.random.default_rng(4)
+    values = random.choice([-1.0, 0.0, 0.5, 1.0], stats.MANY, p=[0.1, 0.6, 0.1, 0.2])
+    exact = stats.bootstrap(values)
+    deviation = values.std() / math.sqrt(len(values))
+    for end, side in ((exact.low, -1.96), (exact.high, 1.96)):
+        assert end == pytest.approx(values.mean() + side * deviation, abs=0.15 * deviation)
+    assert exact.value == pytest.approx(values.mean())
+    assert exact == stats.bootstrap(random.permutation(values))  # whatever the order
+    by_row = stats.bootstrap(values, clusters=np.arange(len(values)))
+    assert by_row == exact
+
+
 def test_bootstrap_mean_agrees_with_the_general_path():
     values = np.random.default_rng(5).normal(size=60)
     clusters = np.arange(60) // 3

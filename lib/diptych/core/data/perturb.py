@@ -25,6 +25,7 @@ EVERY = 4  # words to a typing error
 TABLE_NOISE = 0.5  # of a column's deviation among the train rows
 MISSING = 0.2  # share of the values
 IMAGE_NOISE = 0.2  # of the range of a pixel
+WORD = re.compile(r"[a-z0-9']+")
 KNOWN = 5  # rows that hold a word that is no typing error
 COPULAS = ("is", "was", "are", "were")
 # what turns, weighs or asks: an opinion near it may not be what its words say
@@ -132,7 +133,8 @@ def negated(text: str, known: set[str]) -> str | None:
     known : set of str
         Words in lower case; a text with another may hide an opinion behind a typing error.
     """
-    words = _words(text)
+    matches = list(WORD.finditer(_lower(text)))
+    words, spans = [x[0] for x in matches], [x.span() for x in matches]
     if not known.issuperset(words) or TURNING & set(words) or any("n't" in w for w in words):
         return None
     opinions, adjectives, intensifiers, longest = _lexicon()
@@ -148,19 +150,42 @@ def negated(text: str, known: set[str]) -> str | None:
             start = at - before - 1
             if start < 0 or words[start] not in COPULAS:
                 return None
-            changes.append((words[start : at + size], words[start], words[at : at + size]))
+            changes.append((start, at, min(at + size, len(words))))
         at += size or 1
-    for old, copula, opinion in changes:
-        pattern = r"\W+".join(map(re.escape, old))
-        new = f"{copula} not {' '.join(opinion)} at all"
-        text, count = re.subn(rf"\b{pattern}\b", new, text, count=1, flags=re.IGNORECASE)
-        if not count:
+    return _rewritten(text, spans, words, changes) if changes else None
+
+
+def _rewritten(text: str, spans: list, words: list[str], changes: list) -> str | None:
+    """Return a text with each copula and opinion turned; None if letters stand between words.
+
+    Parameters
+    ----------
+    spans : list of (int, int)
+        Where each of the words begins and ends.
+    changes : list of (int, int, int)
+        Places of the copula, of the opinion, and of the word after it.
+    """
+    parts, done = [], 0
+    for copula, opinion, end in changes:
+        first, last = spans[copula][0], spans[end - 1][1]
+        gaps = [text[spans[at][1] : spans[at + 1][0]] for at in range(copula, end - 1)]
+        around = text[max(first - 1, 0) : first] + text[last : last + 1]
+        if re.search(r"\w", "".join(gaps) + around):
             return None
-    return text if changes else None
+        turned = f"{words[copula]} not {' '.join(words[opinion:end])} at all"
+        parts += [text[done:first], turned]
+        done = last
+    return "".join([*parts, text[done:]])
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9']+", text.lower())
+    return WORD.findall(_lower(text))
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case with every letter at its place."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(x.lower()[0] for x in text)
 
 
 @cache

@@ -478,8 +478,8 @@ def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
             return stratify.file_splits(rows.named_splits.to_numpy(), rows.content, seed)
         times = None if frame["time"].isna().all() else frame["time"]
         return stratify.assign(
-            rows.content, frame["label"].to_numpy(dtype=object), seed, times=times, groups=rows.groups,
-            repeats=rows.kind == "table",
+            rows.content, frame["label"].to_numpy(dtype=object), seed, times=times,
+            groups=rows.groups, repeats=rows.kind == "table",
         )  # fmt: skip
     except stratify.SplitError as error:
         raise DataError(str(error)) from error

@@ -484,10 +484,17 @@ def encode(labels, classes: list[str]) -> np.ndarray:
         If a label is not among the classes.
     """
     index = {name: i for i, name in enumerate(classes)}
-    try:
-        return np.fromiter((index[label] for label in labels), dtype=np.int64)
-    except KeyError as error:
-        raise ModelError(f"label: {error.args[0]!r} is none of the classes {classes}") from error
+    if hasattr(labels, "factorize"):  # a column of a frame: each different label is looked up once
+        places, different = labels.factorize()
+        different = [*different.tolist(), None]  # the last is where there is no label
+    else:
+        places, different = slice(None), labels
+    codes = np.array([index.get(label, -1) for label in different], dtype=np.int64)[places]
+    if (codes < 0).any():
+        row = int((codes < 0).argmax())
+        label = labels.iloc[row] if hasattr(labels, "iloc") else labels[row]
+        raise ModelError(f"label: {label!r} is none of the classes {classes}")
+    return codes
 
 
 def rescale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
