@@ -55,6 +55,12 @@ class Encoded(np.ndarray):
     types: list[str]
 
 
+def coded(matrix) -> dict:
+    """Return what XGBoost is told of columns that hold codes of categories."""
+    types = getattr(matrix, "types", None)
+    return {"feature_types": types, "enable_categorical": True} if types else {}
+
+
 @dataclass(frozen=True)
 class Words:
     """A column of categories or texts.

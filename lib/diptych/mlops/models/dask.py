@@ -7,7 +7,7 @@ what no longer has to fit on one machine is XGBoost's copy of them and its worki
 
 import numpy as np
 
-from diptych.mlops.models.estimators import coded
+from diptych.mlops.models.columns import coded
 
 
 def train(address: str, parameters: dict, matrix, codes: np.ndarray, rounds: int):

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.mlops.models.columns import coded
+
 # a TF-IDF column is zero nearly everywhere: more bins cost time and change nothing
 SPARSE_BINS = 8
 # below it, threads spend longer waiting for each other than working
@@ -166,12 +168,6 @@ class Boosted:
         # made an answer a hundred times slower
         estimator.model = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
         return estimator
-
-
-def coded(matrix) -> dict:
-    """Return what XGBoost is told of columns that hold codes of categories."""
-    types = getattr(matrix, "types", None)
-    return {"feature_types": types, "enable_categorical": True} if types else {}
 
 
 class BoostedLinear(Boosted):
