@@ -367,6 +367,8 @@ def rerun(run, overrides, check, as_it_was, limits, engine, kernel):
     changes = again.differences(before)
     for change in changes or ["nothing that it was made of differs"]:
         click.echo(f"differs: {change}" if changes else change)
+    for what in dict.fromkeys(before.manifest.get("cache", {}).get("unknown", [])):
+        click.echo(f"cannot be checked: {what}")
     if check:
         return 1 if changes else 0
     prepared = again.prepare_again(before, overrides, as_it_was)

@@ -25,7 +25,7 @@ def pair(home):
             "started": f"2026-01-0{number + 1}T00:00:00+00:00",
             "parameters": {"region": region, "week": 5},
             "packages": {"pandas": f"3.{number}", "numpy": "2"},
-            "cache": {"uses": [{"kind": "files", "path": "/x/sales.csv", "found": digest}]},
+            "inputs": {"/x/sales.csv": digest},
         }  # fmt: skip
         (folder / "manifest.json").write_text(json.dumps(manifest))
         values = {"total": {"value": total}, "rows": {"value": 3}}

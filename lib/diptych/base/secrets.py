@@ -122,12 +122,15 @@ class Redactor:
     def folder(self, folder: Path) -> None:
         """Redact the text files in a folder; Parquet and model files are not read."""
         for path in folder.rglob("*"):
-            if path.suffix not in TEXT_FILES or not path.is_file():
-                continue
-            text = path.read_bytes().decode(errors="surrogateescape")
-            clean = self.text(text)
-            if clean != text:
-                workspace.write_atomic(path, clean.encode(errors="surrogateescape"))
+            if path.suffix in TEXT_FILES and path.is_file():
+                self.file(path)
+
+    def file(self, path: Path) -> None:
+        """Redact a text file."""
+        text = path.read_bytes().decode(errors="surrogateescape")
+        clean = self.text(text)
+        if clean != text:
+            workspace.write_atomic(path, clean.encode(errors="surrogateescape"))
 
 
 def _is_bitmap(key: str) -> bool:

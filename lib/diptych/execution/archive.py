@@ -14,10 +14,12 @@ import yaml
 from diptych.base import environment, hashing, workspace
 from diptych.base.errors import ParameterError
 from diptych.execution.comparison import inputs_of
+from diptych.execution.notebooks import source
 from diptych.execution.rerun import source_of
 from diptych.execution.runs import Run
 
 MEGABYTE = 10**6
+SYSTEM = ("/usr", "/etc", "/lib", "/proc", "/sys", "/dev")
 README = """{title}
 {line}
 
@@ -115,9 +117,13 @@ def _inputs(run: Run, limit: float) -> Archive:
     cwd = Path(run.manifest.get("cwd") or Path.cwd())
     places = {path: _place(path, cwd) for path in inputs_of(run)}
     files = {each for place in places.values() if place for each in _files(place)}
-    files = {path for path in files if not _is_library(path)} - {Path(run.manifest.get("path", ""))}
+    files = {path for path in files if not _is_elsewhere(path)} - {
+        Path(run.manifest.get("path", ""))
+    }
     base = _base(files, cwd, (run.manifest.get("repository") or {}).get("root"))
-    archive = Archive(notes=[f"{path}: it is gone" for path, place in places.items() if not place],
+    gone = [f"{path}: it is gone" for path, place in places.items()
+            if not place and not _is_elsewhere(Path(path))]  # fmt: skip
+    archive = Archive(notes=gone,
                       place=cwd.relative_to(base))  # fmt: skip
     left = limit
     for path in sorted(files, key=lambda path: path.stat().st_size):
@@ -129,12 +135,18 @@ def _inputs(run: Run, limit: float) -> Archive:
         else:
             archive.files[path.relative_to(base).as_posix()] = path
             left -= size
-    archive.notes += [
+    archive.notes += _variables(run)
+    return archive
+
+
+def _variables(run: Run) -> list[str]:
+    """Return the environment variables that the code names and that were set."""
+    code = "".join(source(cell) for cell in source_of(run)["cells"] if cell["cell_type"] == "code")
+    return [
         f"environment variable {use['name']}: set it as it was"
         for use in run.manifest.get("cache", {}).get("uses", [])
-        if use["kind"] == "variable" and use["found"] is not None and use["name"] != "*"
+        if use["kind"] == "variable" and use["found"] is not None and use["name"] in code
     ]
-    return archive
 
 
 def _base(files: Iterable[Path], cwd: Path, repository: str | None) -> Path:
@@ -158,10 +170,13 @@ def _files(place: Path) -> list[Path]:
     return hashing.files_of(place) if place.is_dir() else [place]
 
 
-def _is_library(path: Path) -> bool:
-    """Say whether a file belongs to an installed package or to Diptych: the lock has it."""
-    roots = [workspace.PACKAGE, Path(sys.prefix), Path(sys.base_prefix)]
-    return any(path.is_relative_to(root) for root in roots)
+def _is_elsewhere(path: Path) -> bool:
+    """Say whether a file is of an installed package, Diptych or the system, or a setting."""
+    roots = [workspace.PACKAGE, Path(sys.prefix), Path(sys.base_prefix), *map(Path, SYSTEM)]
+    is_setting = (
+        path.is_relative_to(Path.home()) and path.relative_to(Path.home()).parts[0][0] == "."
+    )
+    return is_setting or any(path.is_relative_to(root) for root in roots)
 
 
 def _lock(run: Run) -> str:

@@ -76,10 +76,8 @@ def inputs_of(run: Run) -> dict[str, str]:
     inputs = {}
     for files in facts.get("parts", {}).get("data", {}).values():
         inputs |= files
-    inputs |= facts.get("parts", {}).get("files", {})
-    return inputs | {
-        use["path"]: use["found"] for use in facts.get("uses", []) if use["kind"] == "files"
-    }
+    inputs |= facts.get("parts", {}).get("files", {}) | run.manifest.get("inputs", {})
+    return inputs
 
 
 def as_text(result: Comparison) -> str:

@@ -15,6 +15,7 @@ from diptych.execution.runs import Run
 
 REDACTED = "[redacted"
 INJECTED = "injected-parameters"
+HERE = ("folder", "shadows")  # of the process that looks; a run again starts where it did before
 
 
 def differences(run: Run) -> list[str]:
@@ -25,7 +26,7 @@ def differences(run: Run) -> list[str]:
     """
     manifest = run.manifest
     lines = [*_notebook(manifest), *_packages(manifest)]
-    uses = [use for use in manifest.get("cache", {}).get("uses", []) if use["kind"] != "folder"]
+    uses = [use for use in manifest.get("cache", {}).get("uses", []) if use["kind"] not in HERE]
     lines += filter(None, map(dependencies.changed, uses))
     seen = {use.get("path") for use in uses}
     for path, digest in comparison.inputs_of(run).items():
@@ -116,7 +117,7 @@ def _packages(manifest: dict) -> list[str]:
     lines = []
     for name, version in manifest.get("packages", {}).items():
         if (now := environment.version_of(name)) != version:
-            lines.append(f"package {name} {version} -> {now or 'not installed'}")
+            lines.append(f"package {name} {version} -> {now or 'none'}")
     for what, before, now in (
         ("Python", manifest.get("python"), platform.python_version()),
         ("machine", manifest.get("host"), environment.machine()),

@@ -401,6 +401,7 @@ def _export(staged: Path, manifest: dict) -> None:
     if path.exists():
         look = Look(**manifest.get("page", {}))
         exporting.write(path, staged / "notebook.html", manifest, look)
+        Redactor().file(staged / "notebook.html")
 
 
 def _publish(
@@ -422,14 +423,28 @@ def _publish(
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
     recording.collect(staged, manifest["name"], complete=error is None)
-    with Bar(f"{manifest['name']} · page", "page", progress, total=1):
-        _export(staged, manifest)
     Redactor().folder(staged)
     entries.note(staged, manifest, lookup)
+    manifest |= _seen(manifest["cache"]["uses"])
+    with Bar(f"{manifest['name']} · page", "page", progress, total=1):
+        _export(staged, manifest)
     text = Redactor().text(json.dumps(manifest, indent=1))
     workspace.write_atomic(staged / "manifest.json", text + "\n")
     os.rename(staged, root / run_id)
     return load_run(run_id, root)
+
+
+def _seen(uses: list[dict]) -> dict:
+    """Return the files that a notebook read, by digest, and the packages that it imported.
+
+    Without notes of its kernel the packages stay those that Diptych needs.
+    """
+    files = {use["path"]: use["found"] for use in uses if use["kind"] == "files" and use["found"]}
+    seen = {"inputs": files}
+    for use in uses:
+        if use["kind"] == "packages":
+            seen["packages"] = {name: facts[0] for name, facts in (use["found"] or {}).items()}
+    return seen
 
 
 def _facts_of(error: BaseException) -> dict:

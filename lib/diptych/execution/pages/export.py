@@ -57,7 +57,9 @@ LABELS = {
     "host": "Machine",
     "cost": "Cost, USD",
 }
-HIDDEN = ("title", "path", "page", "evaluated", "repository", "cwd", "ended", "name", "cache")
+HIDDEN = (
+    "title", "path", "page", "evaluated", "repository", "inputs", "cwd", "ended", "name", "cache",
+)  # fmt: skip
 
 
 @dataclass
