@@ -54,9 +54,9 @@ def prepare_again(run: Run, overrides: Iterable[str] = (), as_it_was: bool = Fal
     if "parameters" not in manifest:
         raise ParameterError(f"{run.id}: it was made outside the runner, so how is not known.")
     overrides = list(overrides)
-    given = {text.partition("=")[0].strip() for text in overrides}
+    replaced = {text.partition("=")[0].strip() for text in overrides}
     hidden = [name for name, value in manifest["parameters"].items()
-              if REDACTED in json.dumps(value) and name not in given]  # fmt: skip
+              if REDACTED in json.dumps(value) and name not in replaced]  # fmt: skip
     if hidden:
         raise ParameterError(f"{hidden[0]}: not kept, because it held a secret. Give -p.")
     path = Path(manifest.get("path") or manifest["notebook"])
@@ -64,7 +64,9 @@ def prepare_again(run: Run, overrides: Iterable[str] = (), as_it_was: bool = Fal
         path = _restored(run)
     cwd = manifest.get("cwd")
     cwd = cwd if cwd and Path(cwd).is_dir() else None
-    pairs = [(name, value) for name, value in manifest["parameters"].items() if name not in given]
+    pairs = [
+        (name, value) for name, value in manifest["parameters"].items() if name not in replaced
+    ]
     return prepare(path, (), [*pairs, *overrides], cwd=cwd)
 
 

@@ -387,12 +387,12 @@ def _provenance(prepared: PreparedRun) -> dict:
 
 def _title(prepared: PreparedRun) -> str:
     """Return a page's title: the notebook's, and the parameters that were given."""
-    given = [
+    chosen = [
         f"{name} {value}"[:LONGEST]
         for name in prepared.injected
         if name != "upstream" and not isinstance(value := prepared.values[name], list | dict)
     ]
-    return " · ".join([title(read_notebook(prepared.notebook)) or prepared.name, *given])
+    return " · ".join([title(read_notebook(prepared.notebook)) or prepared.name, *chosen])
 
 
 def _export(staged: Path, manifest: dict) -> None:
