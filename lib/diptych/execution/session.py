@@ -5,7 +5,6 @@ import contextlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,25 +27,6 @@ from diptych.execution.notebooks import code_digest
 
 INJECTED = "injected-parameters"  # papermill's tag
 NEVER = "it ran in a session of its own, where nobody knows all that its cells used"
-
-
-@dataclass(frozen=True)
-class SessionRun:
-    """A run of an interactive session, as `diptych.execution.cache.fingerprint` looks at it.
-
-    Attributes
-    ----------
-    name : str
-        Such as ``"mlops/2_build"``.
-    notebook : Path
-        The executed cells.
-    values : dict
-        Every parameter's value by name.
-    """
-
-    name: str
-    notebook: Path
-    values: dict
 
 
 def declared(notebook: str, namespace: Mapping) -> tuple[list[Parameter], Path | None]:
@@ -139,10 +119,13 @@ def keep(
     redactor = Redactor()
     path = folder / "notebook.ipynb"
     workspace.write_atomic(path, redactor.text(json.dumps(content, indent=1)) + "\n")
-    manifest = _manifest(SessionRun(name, path, dict(values)), content, started)
-    manifest |= _provenance(log.path)
+    from diptych.execution.runner import PreparedRun  # heavy
+
+    shown = workspace.shown(log.path) if log.path else name
+    place = (name, shown, (name, ""))
+    prepared = PreparedRun(path, tuple(declared), (), dict(values), place, cwd=Path.cwd())
+    manifest = _manifest(prepared, content, started) | _provenance(log.path)
     manifest |= {"id": folder.name, "status": "draft" if drafted else "ok", "draft": drafted}
-    manifest["notebook"] = workspace.shown(log.path) if log.path else name
     text = redactor.text(json.dumps(manifest, indent=1))
     workspace.write_atomic(folder / "manifest.json", text + "\n")
 
@@ -194,19 +177,21 @@ def _provenance(path: Path | None) -> dict:
     }
 
 
-def _manifest(run: SessionRun, content: dict, started: datetime) -> dict:
+def _manifest(prepared, content: dict, started: datetime) -> dict:
     """Return what the runner's manifests hold, and no key: nobody links such a run."""
     ended = datetime.now(UTC)
     plain = [cell for cell in content["cells"] if INJECTED not in cell["metadata"].get("tags", [])]
     code = code_digest({"cells": plain})
-    result = json.loads((run.notebook.parent / "result.json").read_bytes())
+    folder = prepared.notebook.parent
+    result = json.loads((folder / "result.json").read_bytes())
     try:
-        parts = fingerprint.parts_of(run) | {"code": code}
+        parts = fingerprint.parts_of(prepared) | {"code": code, "prose": "", "images": {}}
     except hashing.TooMany:
         parts = {}
     return {
-        "name": run.name,
-        "parameters": run.values,
+        "name": prepared.name,
+        "notebook": prepared.shown,
+        "parameters": prepared.values,
         "sha256": {"code": code, "files": {}, "lib": host.source_digest()},
         "evaluated": {},
         "cwd": str(Path.cwd()),
@@ -219,5 +204,5 @@ def _manifest(run: SessionRun, content: dict, started: datetime) -> dict:
         "cost": 0,
         "session": True,
         "cache": {"key": "", "parts": parts, "uses": [], "never": NEVER, "why": "",
-                  "content": runs.content_of(run.notebook.parent, result)},
+                  "content": runs.content_of(folder, result)},
     }  # fmt: skip

@@ -77,7 +77,9 @@ FIRST = {"factor": 2, "shift": 1, "made": 12, "score": 13}
 
 
 def test_cells_that_run_in_order_make_a_complete_run(bench):
-    assert "Draft" not in bench.run(*BODY)
+    text = bench.run(*BODY)
+    assert "Draft" not in text
+    assert "Error" not in text
     assert shown(bench.last) == FIRST
     assert bench.last["complete"]
     assert not bench.last["draft"]
@@ -286,6 +288,43 @@ def test_the_parameters_of_a_copy_are_on_record(bench):
     assert bench.last["facts"]["parameters"] == {"factor": 2, "shift": 1, "depth": 3}
     bench.scratch("depth = 6")
     assert "depth = 6: above the range. Write 1 to 5." in bench.run("setup")
+
+
+def test_the_open_notebook_says_what_is_above_the_setup_cell_and_what_did_not_run(tmp_path):
+    """Data and functions above the setup cell are the run's; a cell that was left out is missed."""
+    path = tmp_path / "my copy.ipynb"
+    cells = {
+        "top": "rows = [1, 2, 3]\n\n\ndef total():\n    return sum(rows)",
+        "p": CELLS["p"] + "\ndepth: int = 3  # of my own",
+        "setup": CELLS["setup"],
+        "more": "more = depth + 1",
+        "make": "made = total() * factor",
+        "measure": CELLS["measure"],
+        "decide": CELLS["decide"],
+        "check": CELLS["check"],
+    }
+    tags = {"p": {"tags": ["parameters"]}}
+    code = [{"cell_type": "code", "id": name, "source": source, "metadata": tags.get(name, {}),
+             "outputs": [], "execution_count": None} for name, source in cells.items()]  # fmt: skip
+    path.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    environment = {"DIPTYCH_HOME": str(tmp_path / "home"), "JPY_SESSION_NAME": str(path)}
+    with session(environment) as kernel:
+        bench = Bench.__new__(Bench)
+        bench.kernel, bench.home, bench.cells = kernel, tmp_path / "home", cells
+        for _ in range(2):  # twice in one kernel
+            text = bench.run(*cells)
+            assert "Draft" not in text
+            assert "Error" not in text
+            assert bench.last["complete"]
+            assert bench.last["facts"]["parameters"] == {"factor": 2, "shift": 1, "depth": 3}
+        names = [name for name in cells if name != "more"]
+        assert "Draft: `more = depth + 1` did not run." in bench.run(*names)
+        text = bench.run("setup", "more", "make", "measure", "decide", "check")
+        assert "`made = total() * factor` used total, which is from before an earlier run" in text
+    folder = max(bench.home.glob("runs/*"), key=lambda folder: folder.stat().st_mtime)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["path"] == str(path)
+    assert manifest["status"] == "draft"
 
 
 LONG = [False] if os.environ.get("DIPTYCH_LONG") else []
