@@ -151,6 +151,11 @@ TRACEBACK = click.option(
 # parameters of training by which models of the same rows are told apart
 TELLS_APART = ("text_column", "label_column", "time_column", "group_column", "seed")
 FORCE = click.option("--force", is_flag=True, help="Run even if nothing has changed.")
+LINK_FOR = click.option(
+    "--link-for", type=Seconds(), default=0.0, metavar="TIME",
+    help="Also link a run that read what cannot be looked at again (the clock, a network), while "
+    "it is younger than this: 12h, 1d.",
+)  # fmt: skip
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -184,15 +189,22 @@ def cli():
 @KERNEL
 @TRACEBACK
 @FORCE
+@LINK_FOR
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON.")
 @OPEN
 def run(notebook, files, overrides, limits, engine, kernel, **options):
     """Run NOTEBOOK with checked parameters.
 
-    NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if none of its
-    inputs has changed since; `diptych why` lists the changes. Exit code 1 if the notebook failed,
-    2 for bad input, 130 if it was stopped by Ctrl-C or SIGTERM.
+    NOTEBOOK is a path, or a name such as mlops/2_build. An earlier run is linked if nothing has
+    changed of what it was seen to read: the notebook, files, modules, packages, environment
+    variables. A run that read the clock, a network, a database, random numbers without a seed, or
+    started a process, is made again, unless the notebook declares its inputs (dt.uses, or "inputs"
+    in its metadata) or --link-for allows an age. `diptych why` names what changed.
+
+    Exit code 1 if the notebook failed, 2 for bad input, 130 if it was stopped by Ctrl-C or SIGTERM.
     """
+    from dataclasses import replace
+
     from diptych.base.errors import NotebookFailed
     from diptych.execution import scheduled
     from diptych.execution.engine import named
@@ -202,6 +214,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     order = scheduled.Order(**{name: options[name] for name in names})
     chosen = named(engine, kernel, limits)
     prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
+    prepared = replace(prepared, link_for=options["link_for"])
     _check_task(prepared)
     try:
         done = scheduled.deliver(prepared, order, chosen)
@@ -251,6 +264,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
 @ENGINE
 @KERNEL
 @TRACEBACK
+@LINK_FOR
 @OPEN
 def sweep(notebook, files, overrides, limits, **options):
     """Run NOTEBOOK at many points and compare them.
@@ -266,9 +280,9 @@ def sweep(notebook, files, overrides, limits, **options):
 
     names = ("workers", "dask", "engine", "kernel", "open_page")
     workers, dask, engine, kernel, open_page = (options.pop(name) for name in names)
-    cwd = options.pop("cwd")
+    cwd, link_for = options.pop("cwd"), options.pop("link_for")
     plan = plan_sweep(notebook, files, overrides, **options)
-    plan = replace(plan, base=plan.base.inside(cwd))
+    plan = replace(plan, base=replace(plan.base.inside(cwd), link_for=link_for))
     done = run_sweep(plan, workers=workers, dask=dask, engine=named(engine, kernel, limits))
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
@@ -282,9 +296,10 @@ def sweep(notebook, files, overrides, limits, **options):
 @cli.command()
 @click.argument("run")
 def why(run):
-    """Say why RUN was made: what changed since the run before.
+    """Say why RUN was made and not linked, and what has changed since.
 
-    RUN is a run's id or folder, or a notebook's name for its latest run.
+    RUN is a run's id or folder, or a notebook's name for its latest run. It is compared with the
+    latest run before it of the same parameters, else of the same task, else of the notebook.
     """
     from diptych.execution import runs
     from diptych.execution.cache import entries
@@ -545,8 +560,9 @@ def inspect(file, as_json, **options):
 @ENGINE
 @TRACEBACK
 @FORCE
+@LINK_FOR
 @OPEN
-def report(scenario, overrides, site, engine, force, open_page):
+def report(scenario, overrides, site, engine, open_page, **options):
     """Run SCENARIO (default: all) and write the report.
 
     The notebooks run as one pipeline, each building on the run before it; unchanged ones are
@@ -555,7 +571,7 @@ def report(scenario, overrides, site, engine, force, open_page):
     from diptych.execution.engine import named
     from diptych.reporting import scenario as scenarios
 
-    page = scenarios.report(scenario, overrides, site=site, engine=named(engine), force=force)
+    page = scenarios.report(scenario, overrides, site=site, engine=named(engine), **options)
     click.echo(page)
     if open_page:
         _open(page)

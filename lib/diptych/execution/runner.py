@@ -230,6 +230,7 @@ def run_all(
     progress: bool = True,
     engine: Engine | None = None,
     force: bool = False,
+    link_for: float = 0,
 ) -> list[Run]:
     """Run notebooks one after another, each building on the one before; stop at a failure.
 
@@ -245,6 +246,8 @@ def run_all(
         Called with each finished `Run`.
     progress, engine, force
         As for `run_notebook`.
+    link_for : float
+        As in `PreparedRun`.
 
     Raises
     ------
@@ -255,7 +258,7 @@ def run_all(
     planned, problems, done = [], [], []
     for step in steps:
         try:
-            planned.append(prepare(*step))
+            planned.append(replace(prepare(*step), link_for=link_for))
         except ParameterError as error:
             problems.extend(problem for problem in error.problems if problem not in problems)
     if problems:

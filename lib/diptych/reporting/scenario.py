@@ -121,6 +121,7 @@ def report(
     progress: bool = True,
     engine: Engine | None = None,
     force: bool = False,
+    link_for: float = 0,
 ) -> Path:
     """Run scenarios (all, if none is named), compare their panels and write the site.
 
@@ -134,6 +135,8 @@ def report(
         As `run_notebook` takes it.
     force : bool
         Run again what has not changed, too.
+    link_for : float
+        As in `diptych.execution.runner.PreparedRun`.
 
     Returns
     -------
@@ -154,7 +157,7 @@ def report(
         prepare(CONTRAST, (), assumptions)
     done = []
     for scenario, plan in zip(chosen, plans, strict=True):
-        runs = run_all(plan, progress=progress, engine=engine, force=force)
+        runs = run_all(plan, progress=progress, engine=engine, force=force, link_for=link_for)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
     compared = _compare(names, done, assumptions, progress=progress, engine=engine, force=force)
     return pages.build(done, site or workspace.repo_root() / "site", compared)

@@ -125,7 +125,7 @@ class Recorder:
         self.path, self.pid = path, os.getpid()
         self.busy, self.noted, self.written = set(), set(), set()
         self.codes, self.bulk, self.is_seeded = [], set(), False
-        self.is_drawing = False
+        self.is_drawing, self.questions, self.readers = False, set(), set()
         self.package = package.rstrip(os.sep) + os.sep
         self.ignored = tuple(folder.rstrip(os.sep) + os.sep for folder in ignored)
         self.standard, self.installed = _installed()
@@ -153,11 +153,16 @@ class Recorder:
             "ctypes.dlopen": self.loaded,
         }
 
-    def hook(self, event, arguments):
-        """Handle what Python announces; an error in here must not reach the notebook."""
-        handler = self.handlers.get(event)
-        if handler is not None and self.is_on:
-            self.guarded(handler, *arguments)
+    def hook(self):
+        """Return what Python calls with each event: many events, so it must be quick."""
+        handler_of, guarded = self.handlers.get, self.guarded
+
+        def hook(event, arguments):
+            handler = handler_of(event)
+            if handler is not None and self.is_on:
+                guarded(handler, *arguments)
+
+        return hook
 
     def guarded(self, handler, *arguments):
         """Call a handler whose own reads are not noted."""
@@ -207,7 +212,7 @@ class Recorder:
         self.noted.add(("read", place))
         if not place.startswith(SYSTEM):
             self.note("read", place, *_stamp(place))
-        elif place != "/dev/null" and self.responsible()[1] == USER:
+        elif place != "/dev/null" and self.responsible()[0] == USER:
             self.note("unknown", f"it reads {place}, which changes by itself")
 
     def wrote(self, path):
@@ -253,6 +258,10 @@ class Recorder:
             return
         names = frame.f_code.co_varnames
         path = frame.f_locals.get(names[0]) if names else None
+        if type(path) is str and path[:1] == os.sep:
+            if path in self.questions:
+                return
+            self.questions.add(path)
         if isinstance(path, (str, bytes, os.PathLike)) and not _is_import(frame.f_back):
             self.exists(path)
             caller = frame.f_back.f_code.co_filename if frame.f_back else ""
@@ -289,13 +298,21 @@ class Recorder:
 
     # -- environment variables
 
-    def read_variable(self, name):
-        """Note a variable that is read by its name."""
-        if isinstance(name, (str, bytes)):
-            name, owner = os.fsdecode(name), self.responsible()[0]
-            if name not in self.bulk:
-                self.note("variable", name, owner == USER)
+    def meet(self, name, frame):
+        """Note a variable that is read by its name, once for each place that reads it."""
+        back = frame and frame.f_back
+        readers = name, frame and frame.f_code, back and back.f_code
+        if readers not in self.readers and isinstance(name, (str, bytes)):
+            self.guarded(self.read_variable, os.fsdecode(name), readers)
+
+    def read_variable(self, name, readers):
+        """Note a variable that is read; not if a library copies all of them for a process."""
+        owner = self.responsible()[0]
+        if owner != USER and name in self.bulk:
             self.bulk.discard(name)
+        else:
+            self.readers.add(readers)
+            self.note("variable", name, owner == USER)
 
     def read_variables(self, name):
         """Note that all are read, if the user's code does; a library copies them for a process."""
@@ -676,8 +693,10 @@ def _watch_variables(recorder) -> None:
     def encoding(encode):
         @functools.wraps(encode)
         def encodekey(key):
-            if recorder.is_on and sys._getframe(1).f_code.co_name == "__getitem__":
-                recorder.guarded(recorder.read_variable, key)
+            if recorder.is_on:
+                frame = sys._getframe(1)
+                if frame.f_code.co_name == "__getitem__":
+                    recorder.meet(key, frame.f_back)
             return encode(key)
 
         return encodekey
@@ -735,7 +754,7 @@ def install(path, ignored, package) -> None:
         _watch_questions(RECORDER)
         _watch_variables(RECORDER)
         _watch_entropy(RECORDER)
-        sys.addaudithook(RECORDER.hook)
+        sys.addaudithook(RECORDER.hook())
 
 
 def finish() -> None:
