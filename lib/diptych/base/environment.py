@@ -62,7 +62,7 @@ def packages() -> dict[str, str]:
     return {name: version for name, version in sorted(versions.items()) if version}
 
 
-def installed_folders() -> dict[str, Path]:
+def installed_folders() -> dict[str, str]:
     """Return the packages on the path by name, each with the folder that describes it.
 
     The names of the folders tell: opening each takes far longer.
@@ -73,13 +73,13 @@ def installed_folders() -> dict[str, Path]:
         for name in names:
             if name.endswith(".dist-info"):
                 project = name.removesuffix(".dist-info").rpartition("-")[0]
-                folders.setdefault(normal(project), Path(place, name))
+                folders.setdefault(normal(project), os.path.join(place, name))
     return folders
 
 
-def version_in(folder: Path | None) -> str:
+def version_in(folder: str | None) -> str:
     """Return the version in the name of a folder that describes a package, "" without one."""
-    return folder.name.removesuffix(".dist-info").rpartition("-")[2] if folder else ""
+    return (folder or "").removesuffix(".dist-info").rpartition("-")[2]
 
 
 def normal(name: str) -> str:

@@ -225,7 +225,7 @@ def _distributions(modules: Iterable[str]) -> list[str]:
 @functools.cache
 def _packages_of_modules() -> dict[str, list[str]]:
     """Return installed packages by their modules; looking into each takes long, so once."""
-    stamp = hashing.of_json(sorted(map(str, environment.installed_folders().values())))
+    stamp = hashing.of_json(sorted(environment.installed_folders().values()))
     path = workspace.home() / "cache" / "modules" / f"{stamp}.json"
     try:
         return json.loads(path.read_bytes())
@@ -278,9 +278,9 @@ def _look_packages(use: dict) -> dict:
     }
 
 
-def _record(folder: Path) -> str:
-    record = folder / "RECORD"
-    return hashing.of_file(record) if record.is_file() else ""
+def _record(folder: str) -> str:
+    record = os.path.join(folder, "RECORD")
+    return hashing.of_file(record) if os.path.isfile(record) else ""
 
 
 def _look_shadows(use: dict) -> list[str]:

@@ -147,11 +147,13 @@ def _digest(content: object) -> str:
 
 
 def _installed(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield what changes with Python, with packages, with IPython's settings, with this code."""
+    """Yield what changes with Python, packages, settings of IPython and matplotlib, this code."""
     yield Path(sys.executable).resolve()
     yield from map(Path, libraries())
     home = environment.get("IPYTHONDIR") or Path(environment.get("HOME", "~"), ".ipython")
     yield from (Path(home, "profile_default", name) for name in PROFILE)
+    config = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~"), ".config")
+    yield Path(environment.get("MPLCONFIGDIR") or Path(config, "matplotlib"), "matplotlibrc")
     yield from sorted(HERE.glob("*.py"))
 
 

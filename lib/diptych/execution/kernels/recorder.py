@@ -225,7 +225,7 @@ class Recorder:
 
     def listed(self, path=None):
         """Note the names in a folder; not what `import` looks through."""
-        if _is_import(sys._getframe(3)) or str(path).startswith(SYSTEM):
+        if _is_import(sys._getframe(3)) or f"{path}{os.sep}".startswith(SYSTEM):
             return
         if isinstance(path, int):
             path = os.readlink(f"/proc/self/fd/{path}")
