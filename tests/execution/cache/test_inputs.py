@@ -135,7 +135,8 @@ def write_files(folder):
     (folder / "unseen/a.bin").write_bytes(b"1")
     (folder / "seen_by_nobody.bin").write_bytes(b"1")
     (folder / "config/matplotlib/matplotlibrc").write_text("figure.dpi: 100")
-    write_notebook(folder / "weekly.ipynb", CELLS, PROSE)
+    (folder / "own.css").write_text("a {color: blue}")
+    write_notebook(folder / "weekly.ipynb", CELLS, PROSE, diptych={"page": {"css": "own.css"}})
 
 
 def write_notebook(path, cells, prose="# Title", **metadata):
@@ -239,6 +240,7 @@ CHANGES = {
         "an attachment",
     ),
     "a tag": (edit(lambda nb: nb.cells[2].metadata.update(tags=["hide-input"])), "a setting"),
+    "the style of the page": (write("own.css", b"a {color: red}"), "option of the page"),
     "the notebook's place": (move_away, "the notebook's place"),
 }  # fmt: skip
 VARIABLES = {"REGION": "east", "DATA_FILE": "named.csv"}
