@@ -153,9 +153,9 @@ def _read(inputs: Inputs, written: set[str], path: str, size, time) -> None:
 
 
 def _listed(inputs: Inputs, written: set[str], path: str, names: list[str]) -> None:
-    made = sorted(os.path.basename(file) for file in written if os.path.dirname(file) == path)
-    use = _with_content({"kind": "listing", "path": path, "without": made})
-    if use["found"] != _names(names, made):
+    outputs = sorted(os.path.basename(file) for file in written if os.path.dirname(file) == path)
+    use = _with_content({"kind": "listing", "path": path, "without": outputs})
+    if use["found"] != _names(names, outputs):
         inputs.never = inputs.never or f"the files in {path} changed while it ran"
     inputs.uses.append(use)
 
