@@ -30,7 +30,7 @@ PROMPT = Prompt("p", "reviews", ("text",), "", "{text}", output={"enum": list(LA
         ("not positive", None),
         ("It isn't positive.", None),
         ("non-negative", None),
-        ("The sentiment is positive, not negative.", None),
+        ("The sentiment is positive, not negative.", "positive"),
         ("positively", None),
         ("I cannot say.", None),
         ("", None),

@@ -8,13 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from diptych.base import workspace
 from diptych.core.evaluation import graders
 from diptych.core.evaluation.graders import LABEL, REFERENCE
 from diptych.core.evaluation.text_metrics import normal
+from diptych.llmops.evaluation.label_reading import read_label
 from diptych.llmops.evaluation.structured import validator
 from diptych.llmops.prompts.prompt import Prompt, PromptError
 
@@ -99,42 +99,6 @@ def check_prompt(prompt: Prompt, grader: str) -> None:
 def read_answer(prompt: Prompt, text: str | None, grader: str) -> str | None:
     """Return what is graded of an answer: the label that it names, or all of its text."""
     return read_label(text, prompt.labels) if grader == LABEL else text
-
-
-def read_label(text: str | None, labels: Sequence[str]) -> str | None:
-    """Return the one label that an answer names, None if it names none, several, or denies one.
-
-    Case, width, quotes, Markdown and words around it do not count; JSON is read too. Labels that
-    differ in these only are told apart where the answer is one of them to the letter.
-    """
-    if text is None or (text in labels and text.strip()):
-        return text
-    plain = normal(_plain(text))
-    exact = {normal(name): name for name in labels if name.strip()}
-    if (bare := plain.strip(" \t\n.,;:!?\"'`*_#()[]<>")) in exact:
-        return exact[bare]
-    matches = {(m[1] or m[2], m[2] is not None) for m in _pattern(tuple(exact)).finditer(plain)}
-    if not exact or len(matches) != 1:
-        return None
-    name, denied = matches.pop()
-    return None if denied else exact[name]
-
-
-@lru_cache
-def _pattern(labels: tuple[str, ...]) -> re.Pattern:
-    # the longest first, so that "not worth it" is a label before it is a denial
-    one = "|".join(re.escape(name) for name in sorted(labels, key=len, reverse=True))
-    return re.compile(rf"(?<!\w)(?:({one})|(?:not|non|never|isn't)[\s-]+({one}))(?!\w)")
-
-
-def _plain(text: str) -> str:
-    """Return the texts in an answer that is JSON, else the answer."""
-    try:
-        content = json.loads(re.sub(r"^\s*```\w*\n|\n?```\s*$", "", text))
-    except (ValueError, RecursionError):
-        return text
-    values = content.values() if isinstance(content, dict) else [content]
-    return " ".join(value for value in values if isinstance(value, str)) or text
 
 
 def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
