@@ -21,7 +21,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup calibration report model model-eval test test-long lint format lab notebooks bench compat lock clean
+.PHONY: help setup calibration report model model-eval test test-long lint format lab notebooks bench compat lock clean test-lab
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -57,6 +57,9 @@ calibration: setup  ## coverage of the intervals and error rates of the gate, by
 
 test-long: setup  ## property tests: readers on 10,000 tables, 200 days of partial reruns (about 20 minutes)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_own_days.py tests/core/store/test_partial_reruns.py
+
+test-lab: setup  ## a day in a real JupyterLab, screenshots in build/lab (about 5 minutes; needs Chromium)
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .

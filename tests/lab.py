@@ -15,15 +15,32 @@ from processes import until
 ROOT = Path(__file__).parents[1]
 PATIENCE = 240  # seconds, for what a notebook does
 PANEL = "jupyterapp.shell.currentWidget"
-READY = f"""(async () => {{
+SHOWN = f"""(async () => {{
   await jupyterapp.restored;
   const panel = {PANEL};
   if (!panel || !panel.sessionContext) return false;
   await panel.context.ready;
   await panel.revealed;
-  await panel.sessionContext.ready;
-  return panel.sessionContext.session?.kernel?.status === 'idle';
+  return true;
 }})()"""
+READY = f"""(async () => {{
+  const context = {PANEL}.sessionContext;
+  await context.ready;
+  return context.session?.kernel?.status === 'idle';
+}})()"""
+# what a reader sees of a cell's figures: their widths, 0 for one that does not show
+FIGURES = """(async () => {
+  const notebook = PANEL.content, cell = notebook.widgets[CELL];
+  await notebook.scrollToCell(cell);
+  await cell.ready;
+  await new Promise(done => setTimeout(done, 50));
+  const pictures = [...cell.outputArea.node.querySelectorAll('img.figure, svg.figure')];
+  await Promise.all(pictures.map(picture => picture.decode?.().catch(() => null)));
+  return pictures.map(picture => {
+    const box = picture.getBoundingClientRect();
+    return (picture.naturalWidth ?? 1) && box.height && box.width;
+  });
+})()""".replace("PANEL", PANEL)
 
 
 @contextmanager
@@ -42,6 +59,7 @@ def server(folder: Path):
     options += "--LabApp.expose_app_in_browser=True"
     own = folder.with_name(f"{folder.name} of jupyter")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib"), "SHELL": "/bin/bash"}
+    environment["DIPTYCH_HOME"] = str(folder / ".diptych")
     environment |= {
         f"JUPYTER_{name}_DIR": str(own / name) for name in ("CONFIG", "DATA", "RUNTIME")
     }
@@ -88,13 +106,22 @@ class Lab:
         """Show a notebook, ``"mlops/2_build"``, alone; its kernel idle unless `ready` is false."""
         page = f"{self.address}/lab/tree/notebooks/{notebook}.ipynb?reset"
         self.chromium.open(page, 1440, 1000, dark=dark)
+        until(lambda: self.js("typeof jupyterapp !== 'undefined'"))
+        until(lambda: self.js(SHOWN))
         if ready:
             self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Wait for the notebook in front, and for its kernel."""
-        until(lambda: self.js("typeof jupyterapp !== 'undefined'"))
+        """Wait for the kernel of the notebook in front."""
         until(lambda: self.js(READY))
+
+    def figures(self, cell: int) -> list[float]:
+        """Return the widths of a code cell's figures, 0 for one that does not show."""
+        return self.js(FIGURES.replace("CELL", str(cell)))
+
+    def end_kernels(self) -> None:
+        """End every kernel, as many notebooks are looked at."""
+        self.js("jupyterapp.serviceManager.sessions.shutdownAll()")
 
     def js(self, expression: str):
         """Return the value of a JavaScript expression, or of its promise."""
@@ -151,8 +178,8 @@ class Lab:
 
     def text(self, cell: int) -> str:
         """Return what a code cell's outputs say, without markup."""
-        node = f"{PANEL}.content.widgets[{cell}].outputArea.node"
-        return self.js(f"{node}.innerText")
+        self.js(f"{PANEL}.content.scrollToCell({PANEL}.content.widgets[{cell}])")
+        return self.js(f"{PANEL}.content.widgets[{cell}].outputArea.node.innerText")
 
     def insert(self, source: str) -> int:
         """Add a code cell at the end and return its place."""

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import lab
 import pytest
 
 from diptych.base import workspace
@@ -61,3 +62,12 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     assert workspace.repo_root() == root
     return root
+
+
+@pytest.fixture(scope="module")
+def opened(chromium, tmp_path_factory):
+    """JupyterLab on a copy of the notebooks, in a git repository of its own."""
+    folder = tmp_path_factory.mktemp("lab") / "repository"
+    folder.mkdir()
+    with lab.server(folder) as address:
+        yield lab.Lab(chromium, address, folder)

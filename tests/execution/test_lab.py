@@ -14,15 +14,6 @@ from diptych.execution import lab as started
 from diptych.execution.refresh import in_order
 
 
-@pytest.fixture(scope="module")
-def opened(chromium, tmp_path_factory):
-    """JupyterLab on a copy of the notebooks, in a git repository of its own."""
-    folder = tmp_path_factory.mktemp("lab") / "repository"
-    folder.mkdir()
-    with lab.server(folder) as address:
-        yield lab.Lab(chromium, address, folder)
-
-
 def get(opened, path: str):
     with urllib.request.urlopen(f"{opened.address}/{path}") as answer:
         return answer.geturl(), answer.read()

@@ -158,6 +158,14 @@ def test_each_plot_shows_one_picture_with_words_numbers_and_a_table(shown, name)
     assert len(picture["src"]) <= 40_000
 
 
+def test_a_line_of_many_points_has_no_markers_and_stays_small(tmp_path):
+    code = "plots.line_with_band(range(480), np.arange(480.0), xlabel='row', ylabel='sum')"
+    html = displayed(tmp_path, {"many": code})["many"]["text/html"]
+    root = svg_of(html)
+    assert len(list(root.iter("use"))) == 0
+    assert len(Page(html).all("src")[0]) < 20_000
+
+
 def test_alarms_are_marked_by_shape_and_word_and_spoken(shown):
     html = shown["line"]["text/html"]
     assert "Marked: alarm at 2026-07, alarm at 2026-08." in shown["line"]["text/plain"]

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+MOST_MARKERS = 100  # on a line; more hide it
+
+
 @styled
 def interval_plot(
     frame: pd.DataFrame,
@@ -124,7 +127,7 @@ def line_with_band(
             edges = {"color": color, "linewidth": 0.8, "linestyle": (0, (3, 2))}
             axes.plot(at, line["low"], **edges)
             axes.plot(at, line["high"], **edges)
-        marker = MARKERS[number % len(MARKERS)]
+        marker = MARKERS[number % len(MARKERS)] if len(line) <= MOST_MARKERS else ""
         axes.plot(at, line["y"], marker=marker, color=color, label=name)
     _mark(axes, marks, place)
     if reference:
