@@ -87,8 +87,8 @@ def test_an_edited_parameter_and_a_partial_rerun_leave_true_records(built):
     before = records(built)
     assert [trials_of(result) for result in before.values()] == [2]
     built.edit(PARAMETERS, "trials: int = 2 ", "trials: int = 3 ")
-    made = built.cell_with("build.tune_all")
-    built.run(PARAMETERS, made, built.cell_with("build.save(model"))
+    tuning = built.cell_with("build.tune_all")
+    built.run(PARAMETERS, tuning, built.cell_with("build.save(model"))
     built.screenshot("day-2-partial-rerun")
     after = records(built)
     for run, result in before.items():  # nothing was merged into what ran before

@@ -162,7 +162,7 @@ def test_a_line_of_many_points_has_no_markers_and_stays_small(tmp_path):
     code = "plots.line_with_band(range(480), np.arange(480.0), xlabel='row', ylabel='sum')"
     html = displayed(tmp_path, {"many": code})["many"]["text/html"]
     root = svg_of(html)
-    assert len(list(root.iter("use"))) == 0
+    assert len(list(root.iter("use"))) < 20  # of the axes
     assert len(Page(html).all("src")[0]) < 20_000
 
 
