@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 from starlette.testclient import TestClient
 
 from diptych.core.data import tasks
+from diptych.core.evaluation.own_metrics import MetricError
 from diptych.core.store.predictions import Predictions
 from diptych.mlops import build, monitor, release
 from diptych.mlops.leaderboard import Leaderboard
@@ -251,7 +252,7 @@ def test_metrics_of_ones_own_have_intervals_and_decide_nothing():
 def test_a_metric_that_gives_no_number_is_refused(metric, message):
     board = leaderboard()
     board.add_metric("m", metric)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(MetricError, match=message):
         board.table()
 
 

@@ -226,6 +226,7 @@ ANSWER_INSTABILITY = Value(
 VALIDATION = Value(
     "validation", "quality on the validation set, of what was selected", always=False
 )
+OWN_METRIC = Value("own metric, {name}", "a metric of your own, {name}", interval=True)
 CALIBRATION_ERROR = Value("calibration_error", "expected calibration error")
 PROMOTED = Value("promoted", "promoted to champion", kind=bool)
 SIZE = Value("size_mb", "size of the model", "MB")
@@ -337,7 +338,7 @@ CONTRACTS = (
         (
             *_BUILT,
             CALIBRATION_ERROR,
-            Value("own metric, {name}", "a metric of your own, {name}", interval=True),
+            OWN_METRIC,
         ),
         (
             FAMILY,
@@ -389,6 +390,7 @@ CONTRACTS = (
         (
             *_BUILT,
             Value("faithful, {name}", "share of faithful summaries of {name}", interval=True),
+            OWN_METRIC,
             USD,
         ),
         (

@@ -18,7 +18,8 @@ MLOPS = " (MLOps)"  # after the name of a model of that panel
 def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
     """Choose shots and temperature for each prompt and model, on the validation rows.
 
-    Of equals the one with fewer tokens is taken.
+    Of equals the one with fewer tokens is taken. A variant that was not asked, because of an
+    interrupt, has no score and is not taken.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
     order = table.assign(whose=whose).sort_values(
         ["validation", "tokens in"], ascending=[False, True], kind="stable"
     )
-    first = order[~order["whose"].duplicated()].index
+    first = order[order["validation"].notna() & ~order["whose"].duplicated()].index
     table["selected"] = table.index.isin(first)
     return [variants[i] for i in first], table
 

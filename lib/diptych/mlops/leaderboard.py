@@ -1,20 +1,17 @@
 """The models of one task side by side: the families, models of your own, metrics of your own."""
 
-import inspect
-import math
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import graders, stats
+from diptych.core.evaluation import graders, own_metrics, stats
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
 from diptych.mlops.models.model import ESTIMATORS, Model, ModelError
 
-RESAMPLES = 400  # of a metric's bootstrap
 OWN = "own"  # in place of a number of trials
 
 
@@ -113,12 +110,21 @@ class Leaderboard:
     @property
     def best(self) -> str:
         """The name of the best model on the validation set that can be released."""
-        fits = self.tried[~self.tried["family"].map(lambda n: bool(self._refusals.get(n)))]
-        best = fits.loc[fits["validation"].idxmax(), "family"]
+        best = self._selected["family"]
         first = self.tried.loc[self.tried["validation"].idxmax(), "family"]
         if self._refusals.get(first):
             print(f"{first} is the best on the validation set and cannot be released; {best} is.")
         return best
+
+    @property
+    def validation(self) -> float:
+        """The validation score of the best."""
+        return float(self._selected["validation"])
+
+    @property
+    def _selected(self) -> pd.Series:
+        fits = self.tried[~self.tried["family"].map(lambda n: bool(self._refusals.get(n)))]
+        return fits.loc[fits["validation"].idxmax()]
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -137,7 +143,7 @@ class Leaderboard:
         table = build.leaderboard(self.scores, self.margin, self.seed)
         for metric in self._metrics:
             estimates = [self._measured(metric, name) for name in table["name"]]
-            table[metric] = [f"{x.value:.3f} ({x.low:.3f} to {x.high:.3f})" for x in estimates]
+            table[metric] = [own_metrics.shown(x) for x in estimates]
         return table
 
     def metrics(self, prefix: str = "own metric, ") -> dict[str, stats.Estimate]:
@@ -149,58 +155,15 @@ class Leaderboard:
         }
 
     def _measured(self, metric: str, name: str) -> stats.Estimate:
-        """Return a metric with its 95 % percentile bootstrap interval over the rows.
-
-        Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
-        """
         function, model = self._metrics[metric], self.models[name]
         test, predicted = self._rows["test"], self.scores[name].predicted
         arrays = [test["label"].to_numpy(object), np.asarray(predicted, dtype=object)]
-        if _parameters(function) >= 3:
+        if own_metrics.takes_probabilities(function):
             arrays.append(model.predict_proba(model.rows_of(test)))
-        value = _number(metric, function, arrays)
-        draw, values = np.random.default_rng(self.seed), []
-        for _ in range(RESAMPLES):
-            rows = draw.integers(0, len(test), len(test))
-            try:
-                values.append(_number(metric, function, [array[rows] for array in arrays]))
-            except ModelError:  # a class may be missing from a resample
-                values.append(math.nan)
-        if np.isnan(values).mean() > 0.1:
-            low = high = math.nan
-        else:
-            low, high = np.nanpercentile(values, [2.5, 97.5])
-        return stats.Estimate(value, float(low), float(high), len(test))
+        return own_metrics.measure(metric, function, arrays, self.seed)
 
     def _repr_html_(self) -> str:
         return html.table_html(self.table(), caption="Test rows")
 
 
 NO_PROBABILITIES = " It has no predict_proba, so it counts as sure of every answer."
-
-
-def _parameters(function: Callable) -> int:
-    """Return how many arguments by place a function takes without a default."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some written in C
-        return 2
-    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(x.kind in by_place and x.default is x.empty for x in parameters)
-
-
-def _number(metric: str, function: Callable, arrays: list) -> float:
-    """Return what a metric gives.
-
-    Raises
-    ------
-    ModelError
-        If it fails or gives no number.
-    """
-    try:
-        value = float(function(*arrays))
-    except Exception as error:  # whatever it raises
-        raise ModelError(f"{metric}: the metric failed: {type(error).__name__}: {error}") from error
-    if not math.isfinite(value):
-        raise ModelError(f"{metric}: the metric gave {value}; it must give a number")
-    return value

@@ -1,5 +1,7 @@
 """The search spends what it may, keeps the better arms, and finds a prompt that is better."""
 
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -204,3 +206,25 @@ def test_the_search_keeps_to_the_budget_of_tokens(writer, tmp_path):
     assert f"max_tokens is {most:,}" in poor.stopped
     assert poor.pulls < found.pulls
     assert money.tokens <= most
+
+
+def test_an_interrupt_ends_the_search_with_the_rounds_that_are_done(monkeypatch, tmp_path):
+    def interrupted_in(number):
+        pull, pulled = arms(means(), 2_000)
+
+        def interrupted(names, start, stop):
+            if len(pulled) == number:
+                signal.raise_signal(signal.SIGINT)
+            return pull(names, start, stop)
+
+        return search.successive_halving(list(means()), interrupted, 960, 2_000)
+
+    stopped = interrupted_in(2)
+    assert stopped.stopped.startswith("Interrupted after 2 of 4 rounds")
+    assert stopped.rounds["round"].max() == 2
+    assert stopped.winner == stopped.rounds[stopped.rounds["round"] == 2]["name"].iloc[0]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in(0)
+    monkeypatch.setenv("DIPTYCH_RUN", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in(2)

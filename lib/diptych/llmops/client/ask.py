@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from diptych.base import notebook_progress as bars
@@ -289,7 +290,8 @@ def _apart(coroutine):
         return outcome.result()
     except KeyboardInterrupt:
         if running:
-            running["loop"].call_soon_threadsafe(running["task"].cancel)
+            with suppress(RuntimeError):  # the loop has just ended, and with it the task
+                running["loop"].call_soon_threadsafe(running["task"].cancel)
         raise
     finally:
         thread.join()

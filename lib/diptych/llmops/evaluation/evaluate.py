@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.base import process_environment
 from diptych.core.data.schema import sliced_by
 from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
@@ -46,6 +47,7 @@ def evaluate(
     *,
     pool: Sequence[tuple[Mapping, str]] = (),
     repeats: int = 1,
+    partial: bool = False,
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
@@ -68,6 +70,9 @@ def evaluate(
         Examples, see `diptych.llmops.data.pool`.
     repeats : int
         How often each question is asked; a repeat does not take the answer of an earlier one.
+    partial : bool
+        An interrupt in a notebook's cell or a script then ends it with the variants that were
+        asked about all rows, once there is one. In a run of the runner it stops the run.
 
     Returns
     -------
@@ -92,20 +97,33 @@ def evaluate(
         opened(options.calls) as calls,
         bars.within(options.progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
-        done = bar.n
         options = replace(options, calls=calls, progress=bar, give_up=True)
-        for variant in variants:
-            for repeat in range(repeats):
-                for start in range(0, len(rows), CHUNK):
-                    some = rows.iloc[start : start + CHUNK].to_dict("records")
-                    answers = ask_many(
-                        variant.requests(some, pool), variant.target,
-                        replace(options, repeat=repeat, prompt_version=variant.prompt.version),
-                    )  # fmt: skip
-                    frames.append(_graded(variant, repeat, some, answers, grader))
-                    done += len(some)
-                    bar.update(done - bar.n)  # those from the ledger too
+        for number, variant in enumerate(variants):
+            try:
+                answers = list(_answers(variant, rows, grader, options, pool, repeats))
+            except KeyboardInterrupt:
+                if not (partial and frames) or process_environment.run_folder():
+                    raise
+                count = f"{number} of {len(variants)} variants"
+                print(f"Interrupted: {count} were evaluated, and the others are left out.")
+                break
+            frames += answers
+            bars.best(bar, float(pd.concat(answers)["score"].mean()), variant.name)
     return pd.concat(frames, ignore_index=True)
+
+
+def _answers(variant, rows: pd.DataFrame, grader, options, pool, repeats: int):
+    """Yield the graded answers of one variant, chunk by chunk, and move the bar."""
+    bar = options.progress
+    for repeat in range(repeats):
+        for start in range(0, len(rows), CHUNK):
+            some, before = rows.iloc[start : start + CHUNK].to_dict("records"), bar.n
+            answers = ask_many(
+                variant.requests(some, pool), variant.target,
+                replace(options, repeat=repeat, prompt_version=variant.prompt.version),
+            )  # fmt: skip
+            yield _graded(variant, repeat, some, answers, grader)
+            bar.update(len(some) - (bar.n - before))  # those from the ledger too
 
 
 def _check(variants: Sequence[Variant], rows: pd.DataFrame, pool: Sequence, repeats: int) -> None:

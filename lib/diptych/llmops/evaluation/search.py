@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.base import process_environment
 from diptych.core.evaluation import stats
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.call_options import CallOptions
@@ -47,12 +48,14 @@ def successive_halving(
     budget: int,
     rows: int,
     eta: int = ETA,
+    show: Callable[[float, str], None] | None = None,
 ) -> Search:
     """Find the best of many arms with a fixed number of questions.
 
     Every arm is asked a few questions, the better half more, until one is left: Jamieson and
     Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization" (AISTATS
-    2016), with the arms of a round asked about the same rows.
+    2016), with the arms of a round asked about the same rows. An interrupt in a notebook's cell or
+    a script ends it with the rounds that are done.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ def successive_halving(
         Questions in all.
     rows : int
         How many rows there are; an arm is asked about no row twice.
+    show : callable, optional
+        Called after each round with the best score and its arm.
 
     Raises
     ------
@@ -79,16 +84,21 @@ def successive_halving(
         left = left[:count]
         try:
             scored = pull(left, seen, seen + more) if more else {}
-        except BudgetError as error:
-            if not tables:
+        except (BudgetError, KeyboardInterrupt) as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            if not tables or (interrupted and process_environment.run_folder()):
                 raise
-            return Search(left[0], pd.concat(tables, ignore_index=True), pulls, str(error))
+            ended = f"Interrupted after {number - 1} of {len(planned)} rounds, the best of which is"
+            why = f"{ended} {left[0]}." if interrupted else str(error)
+            return Search(left[0], pd.concat(tables, ignore_index=True), pulls, why)
         for arm, values in scored.items():
             scores[arm] += list(values)
         pulls, seen = pulls + more * len(left), seen + more
         left.sort(key=lambda arm: -np.mean(scores[arm]))
         keep = planned[number][0] if number < len(planned) else 1
         tables.append(_round(number, left, scores, left[:keep]))
+        if show:
+            show(float(np.mean(scores[left[0]])), left[0])
     return Search(left[0], pd.concat(tables, ignore_index=True), pulls)
 
 
@@ -167,7 +177,10 @@ def optimise(
         return {name: right.get_group(way.name).to_numpy() for name, way in ways.items()}
 
     with bars.bar(total, "call", options.progress) as bar:
-        search = successive_halving(list(arms), pull, budget, len(ordered))
+        search = successive_halving(
+            list(arms), pull, budget, len(ordered),
+            show=lambda score, name: bars.note(bar, f"best {score:.3f} {name}"),
+        )  # fmt: skip
     winner = arms[search.winner]
     if winner.version == champion.prompt.version:
         return champion.prompt, search

@@ -89,6 +89,7 @@ def fit(
             chosen.step()
             chosen.zero_grad(set_to_none=True)
             losses.append(float(loss.detach()))
+            bars.note(bar, f"loss {losses[-1]:.3f}, least {min(losses):.3f}")
             bar.update()
     return losses
 

@@ -108,8 +108,8 @@ def _usable(prompt: Prompt, text: str) -> Prompt | None:
     named = all(label.lower() in user.lower() for label in prompt.labels)
     if not named or len(user) > LONGEST:
         return None
-    candidate = replace(prompt, user=user, examples=(), path=None)
     try:
+        candidate = replace(prompt, user=user, examples=(), path=None)
         return replace(parse(to_text(candidate)), name=prompt.name)  # as a file would be checked
     except PromptError:
         return None

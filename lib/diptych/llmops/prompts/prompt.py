@@ -76,6 +76,19 @@ class Prompt:
     note: str = ""
     path: Path | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self):
+        """Check the slots now, before any row is asked.
+
+        Raises
+        ------
+        PromptError
+            If one is misspelt, or an input has none.
+        """
+        _check_slots(self.system, self.user, list(self.inputs), self.task, self._wrong)
+
+    def _wrong(self, fault: str) -> PromptError:
+        return PromptError(f"{self.name}: {fault}")
+
     @property
     def version(self) -> str:
         """The first 12 hex digits of the SHA-256 of what the model reads."""
@@ -164,7 +177,7 @@ def read_prompt(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
         raise PromptError(f"{workspace.shown(path)}: cannot be read ({error})") from error
     prompt = parse(text, path)
     if prompt.task == ANY:
-        return _made_for(prompt, task, labels)
+        return made_for(prompt, task, labels)
     if prompt.task != task:
         raise PromptError(f"{workspace.shown(path)}: task: is {prompt.task}, and {task} is asked")
     return prompt
@@ -184,8 +197,14 @@ def _files(task: str) -> list[Path]:
     return sorted(folder(task).glob("*.md"))
 
 
-def _made_for(prompt: Prompt, task: str, labels: Sequence[str]) -> Prompt:
-    """Put a task's labels into a generic prompt."""
+def made_for(prompt: Prompt, task: str, labels: Sequence[str]) -> Prompt:
+    """Put a task's labels into a generic prompt.
+
+    Raises
+    ------
+    PromptError
+        If there are no labels.
+    """
     if not labels:
         raise PromptError(f"{prompt.name}: is a generic prompt and needs the labels of {task}")
     words = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))

@@ -1,0 +1,134 @@
+"""The prompts of one task side by side: those of files, prompts and metrics of your own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import own_metrics, stats
+from diptych.core.evaluation.graders import LABEL
+from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.prompts import prompt as prompts
+from diptych.llmops.prompts.prompt import Prompt, PromptError
+
+INPUTS = ("text",)  # what a row has for a prompt
+
+
+class Leaderboard:
+    """Prompts that are compared on the same rows, as the models of `diptych.mlops.leaderboard` are.
+
+    Parameters
+    ----------
+    chosen : list of Prompt
+        As `diptych.llmops.data.choose` returns them.
+    task : Task
+    labels : sequence of str
+        Labels of the data.
+    margin : float
+        Differences within it are a tie.
+    seed : int
+        Of the bootstraps.
+
+    Attributes
+    ----------
+    prompts : list of Prompt
+        What takes part.
+    """
+
+    def __init__(
+        self,
+        chosen: Sequence[Prompt],
+        task: Task,
+        labels: Sequence[str],
+        margin: float = 0.02,
+        seed: int = 0,
+    ):
+        self.prompts, self.task, self.labels = list(chosen), task, list(labels)
+        self.margin, self.seed = margin, seed
+        self._files = {prompt.name for prompt in chosen}
+        self._metrics: dict[str, Callable] = {}
+
+    def add(self, name: str, prompt: str | Prompt, system: str = "") -> None:
+        """Let a prompt of your own take part, under a name; one added before is replaced.
+
+        Parameters
+        ----------
+        name : str
+        prompt : str or Prompt
+            The question, with ``{text}`` where the row's text belongs, and ``{labels}`` where the
+            task's labels do, if they are to be named.
+        system : str
+            The system message, "" for none.
+
+        Raises
+        ------
+        PromptError
+            If the name is that of a prompt file, a slot is misspelt or missing, or the prompt
+            cannot be graded as the task is. Nothing is asked before.
+        """
+        if name in self._files:
+            raise PromptError(f"{name}: a prompt file has this name; give your prompt another")
+        mine = replace(prompt, name=name) if isinstance(prompt, Prompt) else self._made(
+            name, prompt, system
+        )  # fmt: skip
+        scorers.check_prompt(mine, self.task.grader)
+        self.prompts = [one for one in self.prompts if one.name != name] + [mine]
+
+    def _made(self, name: str, text: str, system: str) -> Prompt:
+        labelled = self.task.grader == LABEL
+        output = {"type": "string"} if labelled else {}
+        generic = Prompt(name, prompts.ANY, INPUTS, system, text, output=output)
+        if labelled:
+            return prompts.made_for(generic, self.task.base, self.labels)
+        return replace(generic, task=self.task.base)
+
+    def add_metric(self, name: str, function: Callable) -> None:
+        """Let a metric of your own be reported beside the accuracy; it decides nothing.
+
+        Parameters
+        ----------
+        name : str
+        function : callable
+            Takes the expected and the given labels, "" where an answer names none; returns a
+            number.
+
+        Raises
+        ------
+        MetricError
+            If it takes probabilities, which an answer does not have for each label.
+        """
+        if own_metrics.takes_probabilities(function):
+            raise own_metrics.MetricError(
+                f"{name}: the metric takes probabilities, which answers do not have for each "
+                "label; take labels and predictions alone"
+            )
+        self._metrics[name] = function
+
+    def table(self, results: pd.DataFrame) -> pd.DataFrame:
+        """Rank what was asked, see `diptych.llmops.evaluation.evaluate.leaderboard`.
+
+        Metrics of your own are its last columns, each with its interval.
+        """
+        table = evaluate.leaderboard(results, self.margin, self.seed)
+        for metric in self._metrics:
+            estimates = [self._measured(metric, results, name) for name in table["name"]]
+            table[metric] = [own_metrics.shown(x) for x in estimates]
+        return table
+
+    def metrics(
+        self, results: pd.DataFrame, prefix: str = "own metric, "
+    ) -> dict[str, stats.Estimate]:
+        """Return metrics of your own, by metric and variant."""
+        return {
+            f"{prefix}{metric} of {name}": self._measured(metric, results, name)
+            for metric in self._metrics
+            for name in results["variant"].unique()
+        }
+
+    def _measured(self, metric: str, results: pd.DataFrame, name: str) -> stats.Estimate:
+        answers = results[results["variant"] == name]
+        given = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
+        arrays = [answers["expected"].to_numpy(object), np.asarray(given, dtype=object)]
+        return own_metrics.measure(metric, self._metrics[metric], arrays, self.seed)
