@@ -129,6 +129,6 @@ class Leaderboard:
 
     def _measured(self, metric: str, results: pd.DataFrame, name: str) -> stats.Estimate:
         answers = results[results["variant"] == name]
-        given = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
-        arrays = [answers["expected"].to_numpy(object), np.asarray(given, dtype=object)]
+        labels = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
+        arrays = [answers["expected"].to_numpy(object), np.asarray(labels, dtype=object)]
         return own_metrics.measure(metric, self._metrics[metric], arrays, self.seed)
