@@ -13,6 +13,7 @@ from diptych.base import process_environment
 from diptych.core.data.schema import sliced_by
 from diptych.core.evaluation.graders import RIGHT
 from diptych.core.evaluation.leaderboard import compare, shown
+from diptych.execution import cells
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
@@ -106,6 +107,7 @@ def evaluate(
                     raise
                 count = f"{number} of {len(variants)} variants"
                 print(f"Interrupted: {count} were evaluated, and the others are left out.")
+                cells.note_partial(f"{count} were evaluated")
                 break
             frames += answers
             bars.best(bar, float(pd.concat(answers)["score"].mean()), variant.name)

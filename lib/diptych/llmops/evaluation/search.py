@@ -10,6 +10,7 @@ import pandas as pd
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
 from diptych.core.evaluation import stats
+from diptych.execution import cells
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
@@ -90,6 +91,8 @@ def successive_halving(
                 raise
             ended = f"Interrupted after {number - 1} of {len(planned)} rounds, the best of which is"
             why = f"{ended} {left[0]}." if interrupted else str(error)
+            if interrupted:
+                cells.note_partial(why)
             return Search(left[0], pd.concat(tables, ignore_index=True), pulls, why)
         for arm, values in scored.items():
             scores[arm] += list(values)
