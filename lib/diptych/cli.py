@@ -259,6 +259,14 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     help="Run N points at once, each with its share of the cores.",
 )  # fmt: skip
 @click.option("--dask", default="", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+@click.option(
+    "--name", default="", metavar="TEMPLATE",
+    help="Give each point a stable path, as `diptych run` does: '{week}/{region}'.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Put the stable paths here instead of the workspace.",
+)  # fmt: skip
 @CWD
 @LIMITS
 @ENGINE
@@ -275,19 +283,27 @@ def sweep(notebook, files, overrides, limits, **options):
     from dataclasses import replace
 
     from diptych.execution.engine import named
+    from diptych.execution.sweeps import reports
     from diptych.execution.sweeps.search_space import plan_sweep
     from diptych.execution.sweeps.sweep import sweep as run_sweep
 
     names = ("workers", "dask", "engine", "kernel", "open_page")
     workers, dask, engine, kernel, open_page = (options.pop(name) for name in names)
     cwd, link_for = options.pop("cwd"), options.pop("link_for")
+    name, output = options.pop("name"), options.pop("output")
+    if output and not name:
+        raise click.UsageError("--output is for stable paths: give --name, too.")
     plan = plan_sweep(notebook, files, overrides, **options)
     plan = replace(plan, base=replace(plan.base.inside(cwd), link_for=link_for))
+    if name:
+        reports.check(plan, name)
     done = run_sweep(plan, workers=workers, dask=dask, engine=named(engine, kernel, limits))
     from diptych.reporting.site import sweeps  # what it draws with takes long to load
 
     page = sweeps.write(done)
     click.echo(page)
+    if name:
+        click.echo(reports.publish(done, name, output and output.absolute()))
     if open_page:
         _open(page)
     return 1 if done.failed else 0

@@ -17,14 +17,17 @@ MOST_BYTES = 60_000  # of a small picture that cannot be made smaller
 FIGURES = 8
 
 
-def add(run: Run, root: Path, path: str) -> Path | None:
-    """Enter a run that ended well at a stable path, and write the folder's index again."""
-    if run.status != "ok":
-        return None
-    folder = root / path
-    card = card_of(run) | {"path": path, "link": f"{path}/latest/notebook.html"}
-    text = Redactor().text(json.dumps(card, indent=1))
-    workspace.write_atomic(folder / CARD, text)
+def enter(run: Run, root: Path, path: str) -> None:
+    """Note what the index shows of a run that ended well at a stable path."""
+    if run.status == "ok":
+        card = card_of(run) | {"path": path, "link": f"{path}/latest/notebook.html"}
+        text = Redactor().text(json.dumps(card, indent=1))
+        workspace.write_atomic(root / path / CARD, text)
+
+
+def write_all(root: Path) -> Path:
+    """Write the index of all stable paths of a folder, and return it."""
+    root.mkdir(parents=True, exist_ok=True)
     return write(root / INDEX, _cards(root), "Reports")
 
 

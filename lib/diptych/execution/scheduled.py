@@ -76,7 +76,8 @@ def deliver(prepared: PreparedRun, order: Order, engine: Engine) -> Delivery:
         return Delivery(run)
     top = place.folder or stable_paths.reports()
     latest = stable_paths.publish(run, top, path)
-    index_page.add(run, top, path)
+    index_page.enter(run, top, path)
+    index_page.write_all(top)
     return Delivery(run, str(latest))
 
 

@@ -15,8 +15,9 @@ import pytest
 from execution.conftest import note_nothing
 
 from diptych.base import workspace
-from diptych.base.errors import NotebookFailed
+from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.execution.runs import find_runs
+from diptych.execution.sweeps import reports
 from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
 
@@ -176,3 +177,20 @@ def running(gate, process, points):
             process.kill()
             raise AssertionError(f"the points never ran: {process.communicate()[1]}")
         time.sleep(0.05)
+
+
+def test_each_point_gets_a_stable_path_and_the_index_lists_them(bowl, tmp_path):
+    result = bowl(["x=1,2"], Bowl())
+    template = "bowl/{x}"
+    reports.check(result.plan, template)
+    index = reports.publish(result, template, tmp_path / "reports")
+    for trial in result.trials:
+        place = tmp_path / "reports" / "bowl" / str(trial.point["x"]) / "latest"
+        assert place.resolve().name == trial.run
+        assert f"bowl/{trial.point['x']}/latest/notebook.html" in index.read_text()
+
+
+def test_a_name_that_does_not_tell_points_apart_is_refused(bowl):
+    plan = bowl(["x=1,2"], Bowl()).plan
+    with pytest.raises(ParameterError, match="are both fixed"):
+        reports.check(plan, "fixed")
