@@ -72,3 +72,19 @@ def test_a_pin_that_differs_from_the_source_stops_and_names_the_version(home):
     with pytest.raises(NotebookFailed, match="Set data_version to 1, or to -1"):
         checked(place, data_version=0)
     assert checked(place, data_version=1).fact("data_version") == 1
+
+
+@pytest.mark.parametrize("pinned", [-1, 0])
+def test_an_older_version_is_built_on_by_its_number(home, capsys, pinned):
+    place = write(home / "my.csv", 200)
+    first = checked(place, data_version=pinned)
+    write(home / "my.csv", 300)
+    checked(place)
+    task = first.task | {"data_version": 0} | records.source(place)
+    capsys.readouterr()
+    assert records.find("mlops/1_data", task).id == first.id
+    assert "my.csv has changed since version 0; the rows stored then are used" in (
+        capsys.readouterr().out
+    )
+    newest = first.task | {"data_version": -1} | records.source(place)
+    assert records.find("mlops/1_data", newest).fact("data_version") == 1

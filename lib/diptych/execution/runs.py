@@ -138,6 +138,29 @@ def latest(notebook: str, task: Mapping) -> Run | None:
 
 def complete(notebook: str, task: Mapping) -> Iterator[Run]:
     """Yield the complete runs that `latest` may return, the one requested last first."""
+    for run in _complete(notebook):
+        recorded = dict(run.result.get("task") or {})
+        if "source" not in task:
+            recorded.pop("source", None)
+        if recorded == task:
+            yield run
+
+
+def of_version(notebook: str, task: Mapping, version: int) -> Run | None:
+    """Return the latest complete run of the notebook of data on one stored version of its rows.
+
+    Whatever their source holds now, and whether that version was pinned then or not.
+    """
+    open_ = ("source", "data_version")
+    wanted = {name: value for name, value in task.items() if name not in open_}
+    for run in _complete(notebook):
+        recorded = {k: v for k, v in (run.result.get("task") or {}).items() if k not in open_}
+        if recorded == wanted and _data_version(run, notebook) == version:
+            return run
+    return None
+
+
+def _complete(notebook: str) -> Iterator[Run]:
     root = workspace.runs()
     for folder in sorted(root.iterdir(), key=_requested, reverse=True):
         if folder.name.startswith(".") or not (folder / "result.json").exists():
@@ -146,12 +169,7 @@ def complete(notebook: str, task: Mapping) -> Iterator[Run]:
             run = load_run(folder.name, root)
         except LookupError:
             continue
-        if run.notebook != notebook or not (run.is_current and run.result.get("complete")):
-            continue
-        recorded = dict(run.result.get("task") or {})
-        if "source" not in task:
-            recorded.pop("source", None)
-        if recorded == task:
+        if run.notebook == notebook and run.is_current and run.result.get("complete"):
             yield run
 
 

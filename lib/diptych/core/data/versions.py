@@ -161,7 +161,8 @@ def pin(name: str, ingested: Version, data_version: int) -> int:
     raise DataError(
         f"data_version: the source of {name} has changed since version {data_version}: its rows "
         f"are version {ingested.number} now. Set data_version to {ingested.number}, or to -1 to "
-        "always use the rows as they are."
+        f"always use the rows as they are. To build on version {data_version} as it is stored, "
+        f"leave this stage out: diptych run mlops/2_build -p data_version={data_version}"
     )
 
 

@@ -700,11 +700,26 @@ def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
         record = load(run.id) if run else _make_once(notebook, task)
         dependencies.best(notebook, task, best, DATA)
         return record
-    record = latest(notebook, task)
+    record = latest(notebook, task) or _of_stored_version(notebook, task)
     if record is None:
         record = _make_once(notebook, task)
     dependencies.latest(notebook, task)
     return record
+
+
+def _of_stored_version(notebook: str, task: dict) -> Record | None:
+    """Return the run of `DATA` that checked the version that is pinned, though its source changed.
+
+    A version given by its number is built on purpose; that its source has changed is said.
+    """
+    version = task.get("data_version", NEWEST)
+    if notebook != DATA or version == NEWEST or "source" not in task:
+        return None
+    run = runs.of_version(notebook, task, version)
+    if run is None:
+        return None
+    print(f"{task['task']} has changed since version {version}; the rows stored then are used.")
+    return load(run.id)
 
 
 def _make_once(notebook: str, task: dict) -> Record:
