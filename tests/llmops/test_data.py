@@ -68,6 +68,13 @@ def test_a_leak_is_found_also_in_other_words_case_and_digits(rows):
     data.raise_if_leaked(0)
 
 
+def test_repeats_in_rows_of_your_own_are_a_warning_with_the_way_out(capsys):
+    data.raise_if_leaked(25, from_user=True)
+    out = capsys.readouterr().out
+    assert out.startswith("Warning: 25 evaluation rows repeat an example")
+    assert "-p 'shots=[0]'" in out
+
+
 @pytest.mark.parametrize("name", ["tumours", "digits"])
 def test_rows_of_numbers_with_the_same_names_are_no_leak_and_true_repeats_are(name):
     task = tasks.get(name)

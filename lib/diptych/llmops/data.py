@@ -159,12 +159,31 @@ def _numbers(texts: pd.Series) -> float:
     return texts.str.count(r"(?<!\S)\d").sum() / max(texts.str.split().str.len().sum(), 1)
 
 
-def raise_if_leaked(count: int) -> None:
-    """Raise `PromptError` if rows repeat examples; takes what `leaks` counts."""
-    if count:
+def raise_if_leaked(count: int, from_user: bool = False) -> None:
+    """Refuse evaluation rows that repeat examples; of your own rows, which may repeat, warn.
+
+    Parameters
+    ----------
+    count : int
+        As `leaks` counts them.
+    from_user : bool
+        Whether the rows are the user's own.
+
+    Raises
+    ------
+    PromptError
+        If there are such rows and the task ships.
+    """
+    if count and not from_user:
         raise PromptError(
             f"examples: {count} evaluation rows repeat one; take another seed, or other examples "
             "in the prompt's file"
+        )
+    if count:
+        rows = f"{count} evaluation rows repeat" if count > 1 else "1 evaluation row repeats"
+        print(
+            f"Warning: {rows} an example, so figures of prompts with examples are too good. Leave "
+            "rows that repeat out of your file, or show no examples: -p 'shots=[0]'"
         )
 
 
