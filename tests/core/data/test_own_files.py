@@ -193,7 +193,7 @@ def test_times_as_they_are_written(tmp_path, write):
     frame.to_csv(tmp_path / "a.csv", index=False)
     rows, _, _ = ingested(tmp_path / "a.csv", time_column="when")
     assert sorted(rows["time"]) == list(STARTS)
-    assert (rows["split"] == "live").sum() == 60
+    assert (rows["split"] == "live").sum() == 30
 
 
 def test_quarters(tmp_path):
@@ -210,5 +210,5 @@ def test_a_date_far_off_is_named_and_moves_no_split(tmp_path):
     frame = pd.DataFrame({"text": SENTENCES, "when": when, "label": POLAR})
     frame.to_csv(tmp_path / "a.csv", index=False)
     rows, _, report = ingested(tmp_path / "a.csv", time_column="when")
-    assert (rows["split"] == "live").sum() == 60
+    assert (rows["split"] == "live").sum() == 30
     assert "2099" in messages(report)

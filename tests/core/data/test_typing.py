@@ -615,3 +615,17 @@ def test_a_zone_of_the_file():
     hours = [x // (3600 * 10**6) % 24 for x in values]
     assert hours == [11, 10]
     assert "in Europe/Berlin where no zone is written" in notes
+
+
+def test_several_choices_in_one_value_are_said():
+    values = ["Price, Quality", "Price", "Quality, Service", "Price, Service", "Service"] * 4
+    column, notes, _ = column_of("why", values)
+    assert column.kind == "category"
+    assert "'Price, Quality' seem several choices at once, of 3" in notes
+    assert "choices" not in column_of("place", ["Paris, FR", "Rome, IT", "Bonn, DE"] * 4)[1]
+
+
+@pytest.mark.parametrize("decimal", ["", ","])
+def test_numbers_that_count_the_rows_are_left_out_in_any_file(decimal):
+    frame = pd.DataFrame({"key": strings(range(1000, 1040)), "size": strings([1.5, 2.5] * 20)})
+    assert "counts the rows" in infer(frame, Conventions(decimal=decimal)).left_out["key"]

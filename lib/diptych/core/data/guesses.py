@@ -8,7 +8,13 @@ from diptych.core.data.schema import Rows
 from diptych.core.data.typing import kind_option
 
 OTHER = {CATEGORY: TEXT}  # what a column is most likely, where it is not what was guessed
-NEARLY = {"numbers": NUMBER, "dates": TIME, "times": TIME, "thousands": NUMBER}
+NEARLY = {
+    "numbers": NUMBER,
+    "kept as a code": NUMBER,
+    "dates": TIME,
+    "times": TIME,
+    "thousands": NUMBER,
+}
 
 
 def of_rows(rows: Rows) -> list[Guess]:

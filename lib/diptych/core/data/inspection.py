@@ -10,7 +10,7 @@ import pandas as pd
 from diptych.core.data import guesses, leaks, readers, schema, splits, stratify, typing
 from diptych.core.data.column import NUMBER, TEXT, TIME, Column
 from diptych.core.data.sources import DataError
-from diptych.core.data.tasks import OwnRows
+from diptych.core.data.tasks import OWN_LIVE_SHARE, OwnRows
 
 LABEL_NAMES = re.compile(
     r"(?i)^(label|labels|target|class|y|outcome|category|sentiment|churn(ed)?|fraud|survived)$"
@@ -76,7 +76,8 @@ def inspect_file(own: OwnRows) -> Inspection:
     result = Inspection(readers.shown(own.place), len(raw.frame), _records(raw.guessed()))
     result.roles = {name: getattr(own, name) for name in ROLES}
     result.warnings = [*raw.notes, *remarks]
-    result.command = command(own)
+    plain = not own.text_column and "text" not in raw.frame  # then all columns are read anyhow
+    result.command = command(replace(own, text_column="text") if plain else own)
     try:
         rows = own.interpret(raw)
     except DataError as error:
@@ -166,12 +167,13 @@ def _with_roles(own: OwnRows, frame: pd.DataFrame) -> tuple[OwnRows, list[str]]:
     elif own.text_column == "text" and len(features) > 1:
         remarks.append("'text' alone is read; set text_column to '' to read all columns")
     times = [column.original for column in typed.columns if column.kind == TIME]
-    if not own.time_column and len(times) == 1:
-        remarks.append(f"{times[0]!r} holds times; as time_column the latest rows become live")
-        own = replace(own, time_column=times[0])
-    elif not own.time_column and times:
-        named = ", ".join(map(repr, times))
-        remarks.append(f"{named} hold times; give the time of the row itself as time_column")
+    if not own.time_column and times:
+        named, hold = ", ".join(map(repr, times)), "hold" if len(times) > 1 else "holds"
+        remarks.append(
+            f"{named} {hold} times: if one is when a row came about, give it as time_column "
+            f"(-p 'time_column={times[0]}'): models then learn from earlier rows, are tested on "
+            f"them, and meet the latest {OWN_LIVE_SHARE:.0%} after release"
+        )
     return own, remarks
 
 

@@ -37,6 +37,7 @@ from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders, metrics
 from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
 
+OWN_LIVE_SHARE = 0.25  # of your own rows with times, the latest: met after release
 RELEASE_MONTH = 13  # of `reviews`: what comes from then on is met after release
 
 
@@ -425,7 +426,7 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
 
     @functools.cache
     def assigned(seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
-        frame, assignment = _assigned(read()[1], seed)
+        frame, assignment = _assigned(read()[1], seed, OWN_LIVE_SHARE)
         return versions.by_id(frame), assignment
 
     @functools.cache
@@ -463,23 +464,26 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     return task
 
 
-def _assigned(rows: schema.Rows, seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
+def _assigned(
+    rows: schema.Rows, seed: int, live_share: float = stratify.LIVE_SHARE
+) -> tuple[pd.DataFrame, stratify.Assignment]:
     """Return canonical rows with their split, and how they were split."""
-    frame, assignment = rows.frame.copy(deep=False), _assign(rows, seed)
+    frame, assignment = rows.frame.copy(deep=False), _assign(rows, seed, live_share)
     frame["split"] = pd.Series(assignment.split, index=frame.index, dtype="str")
     return frame, assignment
 
 
-def _assign(rows: schema.Rows, seed: int) -> stratify.Assignment:
+def _assign(rows: schema.Rows, seed: int, live_share: float) -> stratify.Assignment:
     """Split your own rows: as the file says, else so that every class can be in each split."""
     frame = rows.frame
     try:
         if rows.named_splits is not None:
             return stratify.file_splits(rows.named_splits.to_numpy(), rows.content, seed)
         times = None if frame["time"].isna().all() else frame["time"]
+        live_from = None if times is None else stratify.middle(times, live_share)
         return stratify.assign(
             rows.content, frame["label"].to_numpy(dtype=object), seed, times=times,
-            groups=rows.groups, repeats=rows.kind == "table",
+            live_from=live_from, groups=rows.groups, repeats=rows.kind == "table",
         )  # fmt: skip
     except stratify.SplitError as error:
         raise DataError(str(error)) from error

@@ -68,7 +68,8 @@ POWER = re.compile(r"\d+[eE]\d+")  # a number, or a code that looks like one
 NARROW = 2**24  # whole numbers up to here are exact as float32
 ODD_SHARE, ODD_WORDS = 0.05, 3  # words among numbers that are read as missing, with a note
 ID_NAME = re.compile(
-    r"(?i:(^|[\W_])(id|uuid|guid|index|rownum|row_number))$|[a-z](Id|ID)$|^Unnamed: \d+$"
+    r"(?i:(^|[\W_])(id|uuid|guid|index|rownum|row_number|nr|nummer)|[\W_]no)\.?$|[a-z](Id|ID)$"
+    r"|^Unnamed: \d+$"
 )
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 CODE_NAME = re.compile(
@@ -212,6 +213,10 @@ def _id(facts: Facts) -> str:
         counts = distinct == present >= FEW_TEXTS
         counts = counts and max(facts.values) - min(facts.values) == distinct - 1
         return "it counts the rows" if counts else ""
+    if distinct == present >= FEW_TEXTS and all(map(str.isdecimal, facts.texts)):
+        numbers = [int(x) for x in facts.texts if len(x) < 16]
+        if len(numbers) == distinct == max(numbers) - min(numbers) + 1:
+            return "it counts the rows"
     if distinct > 1 and all(UUID.fullmatch(x) for x in facts.texts[:100]):
         return "it is an id (UUIDs)"
     if distinct < present or present < FEW_TEXTS or _mean_words(facts) >= TEXT_WORDS:
@@ -602,6 +607,21 @@ def _nearly(facts: Facts, others: list[int], what: str) -> list[str]:
     ]
 
 
+def _choices(counts: Counter) -> list[str]:
+    """Say that values such as 'Price, Quality' are several choices of one question."""
+    for mark in ";,|":
+        joined = [text for text in counts if mark in text]
+        parts = {part.strip() for text in counts for part in text.split(mark)}
+        words = sum(bool(re.search(r"[^\W\d_]", part)) for part in parts)
+        few = 2 * len(joined) > len(counts) > len(parts)
+        if len(joined) >= 3 and few and 2 * words > len(parts):
+            return [
+                f"values such as {joined[0][:40]!r} seem several choices at once, of "
+                f"{len(parts):,}; each combination is a category, so make a column for each choice"
+            ]
+    return []
+
+
 def _category(facts: Facts, conventions: Conventions, requested: bool):
     """Keep the different values; those that differ in case and spaces only become one."""
     counts = Counter()
@@ -625,7 +645,7 @@ def _category(facts: Facts, conventions: Conventions, requested: bool):
         notes.append(f"whole numbers with and without .0 are one value (such as {tails[0]!r})")
     elif tails:
         notes.append(f"whole numbers are written without .0 (such as {tails[0]!r})")
-    notes += _nearly_numbers(facts) or _nearly_times(facts, conventions)
+    notes += _nearly_numbers(facts) or _nearly_times(facts, conventions) or _choices(counts)
     if _is_code(facts.texts):
         notes.append("digits with leading zeros are kept as a code, not as numbers")
     return {"kind": CATEGORY, "forms": tuple(sorted(forms))}, notes

@@ -43,9 +43,9 @@ def frame_of(table: pa.Table, place: str, leave_out: str = "") -> pd.DataFrame:
     """
     table = table.select([n for n in _left(table, leave_out, place) if not _is_index(n)])
     columns, fields = [], []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        column = _plain(column)
-        _refuse_nested(name, column, place)
+    plain = [_plain(column) for column in table.columns]
+    _refuse_nested(dict(zip(table.column_names, plain, strict=True)), place)
+    for name, column in zip(table.column_names, plain, strict=True):
         columns.append(column)
         fields.append(pa.field(name, column.type))
     table = pa.table(columns, schema=pa.schema(fields))
@@ -72,8 +72,13 @@ def columns_of(
     refuse_repeated(names, place)
     arrays = []
     values = zip(*rows, strict=True) if rows else [()] * len(names)
+    values = list(values)
+    nested = {name: held for name, column in zip(names, values, strict=True)
+              if (held := _held_in(column))}  # fmt: skip
+    if nested:
+        raise _nested(nested, place)
     for name, column in zip(names, values, strict=True):
-        arrays.append(_array(name, column, place, notes))
+        arrays.append(_array(name, column, notes))
     return frame_of(pa.table(arrays, names=list(names)), place)
 
 
@@ -122,39 +127,57 @@ def _is_exact_as_float(column: pa.ChunkedArray) -> bool:
         return False
 
 
-def _refuse_nested(name: str, column: pa.ChunkedArray, place: str) -> None:
-    kind = column.type
-    held = {
-        "lists": pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-        or pa.types.is_list_view(kind)
-        or pa.types.is_large_list_view(kind),
-        "records": pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind),
-        "bytes": pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind),
-    }
-    for what, so in held.items():
-        if so:
-            raise _nested(name, what, place)
+def _refuse_nested(columns: dict[str, pa.ChunkedArray], place: str) -> None:
+    nested = {name: held for name, column in columns.items() if (held := _held(column.type))}
+    if nested:
+        raise _nested(nested, place)
 
 
-def _nested(name: str, what: str, place: str) -> DataError:
-    label = " A label must be one value: make a row of each, or join them." * (what == "lists")
-    option = f'leave_out="{name}"' if " " in name else f"leave_out={name}"
+def _held(kind: pa.DataType) -> str:
+    """Return what values of a type hold that are no single values, "" of others."""
+    types = pa.types
+    if (
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    ):
+        return "lists"
+    if types.is_struct(kind) or types.is_map(kind) or types.is_union(kind):
+        return "records"
+    binary = (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+    return "bytes" if binary else ""
+
+
+def _nested(nested: dict[str, str], place: str) -> DataError:
+    """Return the refusal of all columns that hold several values in one."""
+    label = ""
+    if "lists" in nested.values():
+        label = " A label must be one value: make a row of each, or join them."
+    held = ", ".join(f"{what} in the column {name!r}" for name, what in nested.items())
+    names = ",".join(nested)
+    option = f'leave_out="{names}"' if " " in names else f"leave_out={names}"
+    parts = "it" if len(nested) == 1 else "them"
     return DataError(
-        f"task: {place} holds {what} in the column {name!r}; write one value a row, or a column "
-        f"for each part, or leave it out with read_options: {option}.{label}"
+        f"task: {place} holds {held}; write one value a row, or a column for each part, or leave "
+        f"{parts} out with read_options: {option}.{label}"
     )
 
 
-def _array(name: str, values: Sequence, place: str, notes: list[str]) -> pa.Array:
+def _held_in(values: Sequence) -> str:
     kinds = {type(v) for v in values if v is not None}
-    for kind, what in ((list, "lists"), (tuple, "lists"), (dict, "records"), (bytes, "bytes")):
-        if kind in kinds:
-            raise _nested(name, what, place)
+    several = {list: "lists", tuple: "lists", dict: "records", bytes: "bytes"}
+    return next((what for kind, what in several.items() if kind in kinds), "")
+
+
+def _array(name: str, values: Sequence, notes: list[str]) -> pa.Array:
+    kinds = {type(v) for v in values if v is not None}
     if kinds == {int, float} and all(abs(v) <= LARGEST for v in values if isinstance(v, int)):
         values, kinds = [None if v is None else float(v) for v in values], {float}
     try:
