@@ -78,6 +78,12 @@ try:
 except FileNotFoundError:
     pass
 # %%
+import multiprocessing
+def read(name):
+    return open(name).read()
+with multiprocessing.Pool(1) as pool:
+    pool.map(read, ["forked.csv"])
+# %%
 from dotenv import load_dotenv
 load_dotenv(".env")
 # %%
@@ -100,7 +106,8 @@ def write_files(folder):
     """Write all that the notebook reads."""
     for name in ("many", "modules/package", "unseen", "parts/year=1", "config/matplotlib"):
         (folder / name).mkdir(parents=True)
-    for name in ("sales.csv", "mapped.csv", "arrow.csv", "many/a.csv", "first.csv", "named.csv"):
+    for name in ("sales.csv", "mapped.csv", "arrow.csv", "many/a.csv", "first.csv", "named.csv",
+                 "forked.csv"):  # fmt: skip
         (folder / name).write_text("a,b\n1,2\n")
     frame = pd.DataFrame({"a": [1]})
     frame.to_parquet(folder / "table.parquet")
@@ -225,6 +232,7 @@ CHANGES = {
     "a file that was missing": (write("override.csv"), "override.csv is there now"),
     "another that was missing": (write("override.json"), "override.json is there now"),
     "one that could not be opened": (write("optional.csv"), "optional.csv (new)"),
+    "a table read in another process": (write("forked.csv"), "forked.csv"),
     "dotenv": (write(".env", b"A=2"), ".env"),
     "settings of matplotlib": (
         write("config/matplotlib/matplotlibrc", b"figure.dpi: 72"), "matplotlibrc",
@@ -327,3 +335,30 @@ def test_another_version_of_a_package_is_named(place):
     assert {"plotly", "pandas", "numpy", "python-dotenv"} <= use["found"].keys()
     before = use | {"found": use["found"] | {"plotly": ["6.9.0", ""]}}
     assert "package plotly 6.9.0 ->" in dependencies.changed(before)
+
+
+WEEKLY = """
+region = "north"
+# %%
+rows = [line.split(",") for line in open("sales.csv").read().splitlines()[1:]]
+print("total", sum(float(value) for name, value in rows if name == region))
+"""
+
+
+def test_a_copy_beside_another_table_has_its_own_total(tmp_path, monkeypatch):
+    """The weekly report shows 3, then the new total; its copy elsewhere shows 300."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "other").mkdir()
+    for folder in (tmp_path, tmp_path / "other"):
+        write_notebook(folder / "weekly.ipynb", WEEKLY)
+
+    def total(folder, *sales):
+        rows = "".join(f"north,{number}\n" for number in sales)
+        (folder / "sales.csv").write_text(f"region,sales\n{rows}")
+        run = run_notebook(folder / "weekly.ipynb", progress=False)
+        return run.linked, (run.folder / "notebook.html").read_text().partition("total ")[2][:3]
+
+    assert total(tmp_path, 1, 2) == (False, "3.0")
+    assert total(tmp_path, 10, 20) == (False, "30.")
+    assert total(tmp_path, 10, 20) == (True, "30.")
+    assert total(tmp_path / "other", 100, 200) == (False, "300")

@@ -73,6 +73,9 @@ NATIVE = {
     "tokenizers": r"from_file|from_pretrained",
     "mlflow": r"load_\w+|search_\w+|get_\w+|pyfunc|set_tracking_uri",
     "dask": r"read_\w+|Client",
+    "distributed": r"Client|LocalCluster",
+    "joblib": r"Parallel",  # in processes that share nothing with the kernel
+    "multiprocessing": r"get_context|set_start_method",
     "xarray": r"open_\w+|load_\w+",
     "geopandas": r"read_\w+",
     "python_calamine": r"load_workbook|from_path|from_object",
@@ -81,7 +84,7 @@ NATIVE = {
     "torch": r"jit|from_file|hub",
     "sqlalchemy": r"create_\w*engine\w*|engine_from_config",
     **dict.fromkeys(
-        ("h5py", "tables", "netCDF4", "rasterio", "fiona", "pyogrio", "osgeo", "soundfile",
+        ("ray", "h5py", "tables", "netCDF4", "rasterio", "fiona", "pyogrio", "osgeo", "soundfile",
          "torchaudio", "torchvision", "faiss", "onnxruntime", "llama_cpp", "xllamacpp",
          "sentencepiece", "fasttext", "fastexcel", "pyreadstat", "vaex", "datatable", "connectorx",
          "lmdb", "rocksdb", "pysam", "openslide", "av", "lance", "rpy2", "jpype", "pyspark",
@@ -104,7 +107,7 @@ def _clock() -> dict:
 NO_FILE = re.compile(
     r"[/\\](__pycache__[/\\].*|ipykernel_\d+[/\\]\d+\.py|fontlist-\S+\.json|<[^/\\]*>)$|\n"
 )
-IMPORTING = re.compile(r"^<frozen importlib|[/\\]importlib[/\\]metadata[/\\]|[/\\]pkgutil\.py$")
+IMPORTING = re.compile(r"^<frozen importlib|[/\\]importlib[/\\_]metadata[/\\]|[/\\]pkgutil\.py$")
 LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")
 
 
