@@ -53,7 +53,9 @@
     };
     return button;
   };
-  bar.append(filter, turn("‹", -size, "Page before"), range, turn("›", size, "Next page"));
+  bar.append(filter);
+  if (rows.length > size)
+    bar.append(turn("‹", -size, "Page before"), range, turn("›", size, "Next page"));
   box.querySelector("p")?.remove();
   box.prepend(bar);
   draw();
