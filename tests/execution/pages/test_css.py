@@ -116,3 +116,11 @@ def words(html: str) -> list:
 )
 def test_a_table_that_is_written_otherwise_takes_the_long_way(html):
     assert plain_tables.fitted(html) is None
+
+
+def test_prose_keeps_its_own_colours_and_shows_no_markup_of_a_whole_document():
+    fitted = Fitter().prose("<center><p style='color: red'>a</p></center><style>p {}</style>")
+    assert '<p style="color: red">a</p>' in fitted
+    assert "paper" in fitted
+    assert "center" not in fitted
+    assert "{}" not in fitted

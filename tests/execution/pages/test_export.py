@@ -401,15 +401,18 @@ def nested(n):
         (lambda n: "<table>" + "<tr><td>1</td></tr>" * n + "</table>", 300),
         (lambda n: "<table><tr>" + "<td>1" * n, 300),
         (lambda n: "<div>" * n + "<table></table>" * n, 30),
+        (lambda n: " " * n + "x" + "<table></table>" + " " * n + "x", 1_000),
+        (lambda n: "<style>a{}" * n + "</style>", 300),
+        (lambda n: "<body " * n, 1_000),
     ],
 )
 def test_ten_times_the_output_takes_about_ten_times_as_long(html, n):
     sanitize.Fitter().output(html(3))
     took = []
     for size in (n, 10 * n):
-        began = time.perf_counter()
+        began = time.process_time()
         sanitize.Fitter().output(html(size))
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert took[1] < 40 * took[0] + 0.5
 
 

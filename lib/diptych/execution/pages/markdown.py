@@ -17,6 +17,7 @@ from diptych.execution.pages.mime.latex import MATHS, Formulas
 
 LARGEST = 25_000_000  # bytes of a picture that is embedded
 TAG = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
+TASK = re.compile(r"<input\b[^<>]*checkbox[^<>]*>")
 SOURCE = re.compile(r"""\bsrc\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 
 
@@ -70,9 +71,8 @@ def to_html(
     def embed(text: str) -> str:
         return TAG.sub(lambda tag: _embedded(tag[0], finder), text)
 
-    return MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(
-        source
-    )
+    parser = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True))
+    return TASK.sub(lambda box: "☑ " if "checked" in box[0] else "☐ ", parser.render(source))
 
 
 def _image(address: str, text: str, url: str) -> str:

@@ -7,18 +7,17 @@ which does the same to it: a test compares the two.
 import re
 
 NUMBER = re.compile(r"[-+\u2212<]?[\d][\d,_.]*(e[-+]?\d+)?\s?%?|nan|None|—", re.IGNORECASE)
-STYLE = re.compile(r"<style scoped>[^<]*</style>")
+# possessive: a long run of spaces is read once, whatever follows
 WHOLE = re.compile(
-    r"\s*(?P<open><div>)?\s*(?P<style><style scoped>[^<]*</style>)?\s*"
+    r"\s*+(?P<open><div>)?+\s*+(?P<style><style scoped>[^<]*+</style>)?+\s*+"
     r"<table(?: border=\"1\")?(?P<class> class=\"[\w -]*\")?>(?P<rows>.*)</table>"
-    r"\s*(?P<size><p>[^<>&]*</p>)?\s*(?P<close></div>)?\s*",
+    r"\s*+(?P<size><p>[^<>&]*+</p>)?+\s*+(?P<close></div>)?+\s*+",
     re.DOTALL,
 )
 PART = re.compile(r"\s*<(/?)(thead|tbody|tfoot|tr)(?: style=\"text-align: \w+;\")?>|\s*<(th|td)>")
 TEXT = re.compile(r"([^<>\x00\r]*)</(th|td)>")
 ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|#39);)")
 BOX = '<div aria-label="Table" class="scroll" role="group" tabindex="0">'
-LEAVE = {"thead": "", "tbody": "", "tfoot": ""}
 
 
 def fitted(html: str) -> str | None:

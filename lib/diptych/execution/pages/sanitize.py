@@ -100,7 +100,7 @@ class Fitter:
 
     def prose(self, html: str) -> str:
         """Fit rendered Markdown: its headings get anchors and enter `headings`."""
-        return self._clean(html, _Prose)
+        return self._fitted(html, _Prose)
 
     def output(self, html: str) -> str:
         """Fit what a cell displayed: its headings stay below the sections of the prose.
@@ -110,12 +110,15 @@ class Fitter:
         """
         if (table := plain_tables.fitted(html)) is not None:
             return table
-        html, styles = _split(TABLE_SCRIPT.sub("", html))
+        return self._fitted(TABLE_SCRIPT.sub("", html), _Output)
+
+    def _fitted(self, html: str, tidy: type) -> str:
+        html, styles = _split(html)
         html = FRAME.sub("", html)
-        if not styles and not PLACED.search(html):
+        if tidy is _Output and not styles and not PLACED.search(html):
             return _clean_anywhere(html)
         declarations, names = css.Declarations(), {}
-        clean = self._clean(html, partial(_Output, names=names), declarations)
+        clean = self._clean(html, partial(tidy, names=names), declarations)
         scope = self.name("output") if styles else ""
         sheet, coloured = css.scoped(styles, scope, names)
         return _on_paper(clean, sheet, scope, coloured or declarations.coloured)

@@ -30,6 +30,7 @@ INLINE = re.compile(
     r"|\\\((?P<d>.+?)\\\)|(?P<e>\\begin\{(?P<n>[A-Za-z]+\*?)\}.*?\\end\{(?P=n)\})",
     re.DOTALL,
 )
+LONGEST = 100_000  # characters of an output that formulas are looked for in
 MATHS = re.compile(r"(equation|align|gather|multline|alignat|eqnarray|math|displaymath|split)\*?")
 
 
@@ -103,7 +104,7 @@ class Formulas:
 def draw(text: str) -> str:
     """Return a LaTeX output as HTML: its formulas as MathML, its text as text."""
     formulas, parts, place = Formulas(), [], 0
-    for match in INLINE.finditer(text):
+    for match in INLINE.finditer(text) if len(text) <= LONGEST else ():
         if match["e"] and not MATHS.fullmatch(match["n"]):
             continue
         parts.append(html.escape(text[place : match.start()]))
