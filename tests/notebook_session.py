@@ -28,7 +28,8 @@ class NotebookSession:
     environment : dict
         Variables the kernel gets besides this process's.
     ids : bool
-        Whether the client sends the cells' ids, as JupyterLab does and nbclient does not.
+        Whether the client sends the cells' ids and takes input, as JupyterLab does and nbclient
+        does not.
     """
 
     def __init__(self, environment=(), ids=True):
@@ -61,7 +62,7 @@ class NotebookSession:
     def run(self, source, cell_id="", interrupt_after=""):
         """Run a cell to its end; interrupt it when it has printed a text, if one is given."""
         content = {"code": source, "silent": False, "store_history": True, "user_expressions": {},
-                   "allow_stdin": False, "stop_on_error": True}  # fmt: skip
+                   "allow_stdin": self.ids, "stop_on_error": True}  # fmt: skip
         metadata = {"cellId": cell_id} if cell_id and self.ids else {}
         message = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(message)

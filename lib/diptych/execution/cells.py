@@ -344,8 +344,16 @@ class Log:
         return min(places)
 
     def _is_again(self, cell: Cell, other: Cell) -> bool:
-        """Say whether two executions are of one cell; a runner's never are."""
-        return cell.key == other.key and not (_is_linear() and not cell.id)
+        """Say whether two executions are of one cell.
+
+        Without ids two cells of a notebook may be alike: who takes no input, as papermill, runs
+        each once.
+        """
+        if cell.id or other.id:
+            return cell.id == other.id
+        kernel = getattr(self.shell, "kernel", None)
+        attended = getattr(kernel, "_allow_stdin", True) and not _is_linear()
+        return attended and cell.key == other.key
 
     def _setup_makes(self) -> bool:
         """Say whether the setup cell binds more than imports, parameters and the run."""

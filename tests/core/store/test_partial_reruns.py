@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import papermill
 import pytest
 from notebook_session import NotebookSession, session
 
@@ -12,6 +13,7 @@ from diptych.core.contract import RecordError
 from diptych.core.store import records
 from diptych.execution import runs
 from diptych.execution.cache import entries
+from diptych.execution.runner import run_notebook
 
 IMPORT = "from diptych.core.store.records import start\n"
 CELLS = {
@@ -354,3 +356,44 @@ def test_part_of_our_own_notebook_runs_again(tmp_path, ids):
     assert any("run the setup cell and the cells below it again" in error for error in errors)
     assert [(run["facts"]["parameters"]["trials"], run["task"]["task"], run["complete"])
             for run in recorded] == [(3, "tumours", True), (1, "tumours", True)]  # fmt: skip
+
+
+def test_without_ids_an_ended_run_stays_as_it_was(tmp_path):
+    with session(ids=False) as kernel:
+        bench = Bench(kernel, tmp_path)
+        bench.run(*BODY)
+        bench.cells["make"] += " * 10"
+        assert "new run" in bench.run("make", "measure", "decide", "check")
+        bench.scratch("factor = 3")
+        assert "factor 2 → 3: new run" in bench.run("make", "measure", "decide", "check")
+    assert [shown(run) for run in bench.runs] == [
+        FIRST,
+        FIRST | {"made": 120, "score": 121},
+        {"factor": 3, "shift": 1, "made": 180, "score": 181},
+    ]
+    assert [run["complete"] for run in bench.runs] == [True, False, False]
+
+
+@pytest.mark.parametrize("how", ["runner", "papermill"])
+def test_a_copy_that_runs_from_top_to_bottom_records_its_own_parameters(tmp_path, monkeypatch, how):
+    """Two cells alike are no cell that ran again; a parameter of the copy's own is on record."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    sources = ["depth: int = 3  # of my own [1..5]", CELLS["setup"], "x = depth", "x = x + 1",
+               "y = x", "x = x + 1", "run.conclude(x=x)"]  # fmt: skip
+    cells = [{"cell_type": "code", "id": f"c{n}", "source": source, "outputs": [],
+              "execution_count": None, "metadata": {"tags": ["parameters"] if n == 0 else []}}
+             for n, source in enumerate(sources)]  # fmt: skip
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path / "my_build.ipynb"
+    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4}
+    path.write_text(json.dumps(content | {"nbformat_minor": 5}))
+    if how == "runner":
+        run_notebook(path, overrides={"depth": 4}, progress=False)
+    else:
+        papermill.execute_notebook(
+            path, tmp_path / "out.ipynb", {"depth": 4}, progress_bar=False, log_output=False
+        )
+    [result] = [json.loads(p.read_text()) for p in (tmp_path / "home").glob("runs/*/result.json")]
+    assert result["facts"]["parameters"] == {"depth": 4}
+    assert result["values"]["x"]["value"] == 6
+    assert result["complete"], result["draft"]

@@ -294,7 +294,7 @@ class Recorder(Record):
         """
         self._follow(recording=True)
         entry = self._entry(name, value, low, high, unit)
-        self._remember("values", name)
+        self._replace("values", name)
         self.values[name] = entry
         self._write()
 
@@ -321,8 +321,7 @@ class Recorder(Record):
         if self.contract:
             for name, content in facts.items():
                 self.contract.check_fact(name, content)
-        for name in facts:
-            self._remember("facts", name)
+        self._replace("facts", *facts)
         self.facts.update(facts)
         self._write()
 
@@ -338,7 +337,7 @@ class Recorder(Record):
         self._follow(recording=True)
         if self.contract:
             self.contract.check_columns(name, list(frame))
-        self._remember("tables", name)
+        self._replace("tables", name)
         frame.to_parquet(self._path(name), index=False)
         self._write()
 
@@ -377,6 +376,19 @@ class Recorder(Record):
     def _remember(self, kind: str, name: str) -> None:
         if self._log is not None and self._log.current is not None:
             self._sources[kind, name] = self._log.current
+
+    def _replace(self, kind: str, *names: str) -> None:
+        """Note which cell records; what a run has ended with is not changed, a new run is begun."""
+        log = self._log
+        ended = self._concluded and log is not None and process_environment.run_folder() is None
+        before = {self._sources.get((kind, name)) for name in names} - {None}
+        if ended and (replaced := before - {log.current}):
+            log.note(f"{log.current} recorded once more what a run had ended with")
+            log.dropped += replaced
+            self._begin_again(log)
+            log.written()
+        for name in names:
+            self._remember(kind, name)
 
     def _recorded_by(self, some: Iterable[cells.Cell]) -> list[tuple[str, str]]:
         some = set(some)
@@ -438,7 +450,7 @@ class Recorder(Record):
         stays = {
             entry: cell
             for entry, cell in self._sources.items()
-            if cell in log.sequence and cell is not log.current
+            if cell in log.sequence and cell not in (*log.dropped, log.current)
         }
         if ("files", "") in stays:
             cell = stays["files", ""]
