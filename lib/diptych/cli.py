@@ -463,7 +463,7 @@ def archive(run, to, limit):
 
     path, notes = archives.write(runs.named(run), to, limit)
     for note in notes:
-        click.echo(f"not in it: {note}", err=True)
+        click.echo(note, err=True)
     click.echo(path)
 
 

@@ -67,6 +67,9 @@ def test_an_archive_runs_elsewhere(project, tmp_path):
     assert not [note for note in notes if "variable" not in note]
     with zipfile.ZipFile(path) as file:
         file.extractall(tmp_path / "elsewhere")
+    (project / "data" / "sales.csv").write_text("changed")
+    _, notes = archive.write(run, tmp_path / "late.zip")
+    assert [note for note in notes if "sales.csv: it has changed since the run" in note]
     (project / "data" / "sales.csv").unlink()
     top = tmp_path / "elsewhere" / "count"
     assert "diptych==" in (top / "requirements.txt").read_text()

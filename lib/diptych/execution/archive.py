@@ -121,9 +121,12 @@ def _inputs(run: Run, limit: float) -> Archive:
         Path(run.manifest.get("path", ""))
     }
     base = _base(files, cwd, (run.manifest.get("repository") or {}).get("root"))
+    changed = [f"{path}: it has changed since the run, today's is in here"
+               for path, digest in inputs_of(run).items() if (place := places[path])
+               and not _is_elsewhere(place) and hashing.of_path(place) != digest]  # fmt: skip
     gone = [f"{path}: it is gone" for path, place in places.items()
             if not place and not _is_elsewhere(Path(path))]  # fmt: skip
-    archive = Archive(notes=gone,
+    archive = Archive(notes=changed + gone,
                       place=cwd.relative_to(base))  # fmt: skip
     left = limit
     for path in sorted(files, key=lambda path: path.stat().st_size):
@@ -181,7 +184,8 @@ def _is_elsewhere(path: Path) -> bool:
 
 def _lock(run: Run) -> str:
     """Return the versions of what the run imported, and of all that it needs in turn."""
-    versions = dict(run.manifest.get("packages", {}))
+    packages = run.manifest.get("packages", {})
+    versions = {environment.normal(name): version for name, version in packages.items()}
     todo = [*versions, "ipykernel"]
     while todo:
         name = todo.pop()
@@ -190,20 +194,19 @@ def _lock(run: Run) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
         for requirement in needed:
-            other = environment.name_of(requirement)
+            other = environment.normal(environment.name_of(requirement))
             version = environment.version_of(other)
             if version and "extra ==" not in requirement and other not in versions:
                 versions[other] = version
                 todo.append(other)
-    lines = {f"{name.lower()}=={version}" for name, version in versions.items()}
-    diptych = run.manifest.get("diptych")
-    lines.add(f"diptych=={diptych}" if diptych else "diptych")
+    lines = {f"{name}=={version}" for name, version in versions.items() if name != "diptych"}
+    lines.add("diptych" + (f"=={version}" if (version := run.manifest.get("diptych")) else ""))
     return "\n".join(sorted(lines)) + "\n"
 
 
 def _readme(run: Run, notebook: str, notes: list[str]) -> str:
     title = run.manifest.get("title") or run.notebook
-    missing = ["", "Not in this file:", *(f"- {note}" for note in notes)] if notes else []
+    missing = ["", "To know:", *(f"- {note}" for note in notes)] if notes else []
     return README.format(
         title=title,
         line="=" * len(title),

@@ -16,6 +16,7 @@ from diptych.reporting.site.site import TEMPLATES
 
 SHOWN = 200  # points in the page's table; the files have all
 FAILURES = 50
+COLUMNS = 6  # of figures besides the metric
 NAMES = 40  # characters of a value on an axis
 
 
@@ -25,6 +26,7 @@ def write(result: Result) -> Path:
     others = [t for t in result.trials if t not in ranked and t.status != "failed"]
     rows = [*ranked, *sorted(others, key=lambda trial: trial.number)]
     measured = [*filter(None, [plan.metric, "95 % interval" if _intervals(rows) else ""])]
+    others_recorded = _others_recorded(result)
     html = render(
         "sweep.html.j2",
         TEMPLATES,
@@ -33,9 +35,9 @@ def write(result: Result) -> Path:
         summary=_summary(result),
         count=len(result.trials),
         figures=[Markup(html) for html in _figures(result)],
-        columns=[*plan.varied, *measured, "seconds"],
+        columns=[*plan.varied, *measured, *others_recorded, "seconds"],
         caption=_caption(result, len(rows)),
-        rows=[_row(result, trial, len(measured)) for trial in rows[:SHOWN]],
+        rows=[_row(result, trial, len(measured), others_recorded) for trial in rows[:SHOWN]],
         failed=[_failure(result, trial) for trial in result.failed[:FAILURES]],
         provenance=provenance({
             "notebook": plan.base.shown,
@@ -62,13 +64,26 @@ def _caption(result: Result, count: int) -> str:
     return f"Points, {order}" + (f"; the first {SHOWN} of {count}" if count > SHOWN else "")
 
 
-def _row(result: Result, trial: Trial, measured: int) -> dict:
+def _others_recorded(result: Result) -> list[str]:
+    """Return the figures that were recorded besides the metric, without their intervals."""
+    names = dict.fromkeys(name for trial in result.trials for name in trial.recorded)
+    plain = [
+        name
+        for name in names
+        if name != result.plan.metric
+        and not any(name == f"{other}_{end}" for other in names for end in ("low", "high"))
+    ]
+    return plain[:COLUMNS]
+
+
+def _row(result: Result, trial: Trial, measured: int, others: list[str]) -> dict:
     cells = [_text(trial.point.get(name)) for name in result.plan.varied]
     if measured:
         cells.append("" if trial.value is None else f"{trial.value:.4g}")
     if measured > 1:
         cells.append("" if trial.low is None or trial.high is None
                      else f"{trial.low:.4g} to {trial.high:.4g}")  # fmt: skip
+    cells += [_figure(trial.recorded.get(name)) for name in others]
     cells.append("" if trial.seconds is None else f"{trial.seconds:.1f}")
     return {"cells": cells, **_linked(result, trial)}
 
@@ -138,6 +153,12 @@ def _part(frame: pd.DataFrame, name: str, result: Result) -> str:
 
 def _words(trial: Trial) -> str:
     return ", ".join(f"{name} {_text(value)}" for name, value in trial.point.items())
+
+
+def _figure(value) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:NAMES]
 
 
 def _text(value) -> str:
