@@ -211,3 +211,11 @@ def test_seconds_beside_milliseconds_are_refused():
         read_times(pd.Series(mixed))
     births = pd.Series([10**9 * 20 * i for i in range(-5, 60)])  # ms, around 1970
     assert read_times(births)[1].unit == "ms"
+
+
+def test_native_times_of_a_zone_are_read_as_a_request_is():
+    # the first does not exist (clocks go forward), the second comes twice
+    values = pd.Series(pd.to_datetime(["2024-03-31 02:30", "2024-10-27 02:30", "2024-07-01 12:00"]))
+    times, form, notes = read_times(values, zone="Europe/Berlin")
+    assert [form.parse(str(x)) for x in values] == times.astype("int64").tolist()
+    assert notes == ["times without a zone are taken for Europe/Berlin"]

@@ -25,12 +25,17 @@ class KindError(ValueError):
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the user settles for a whole file; what is left open is decided from the values.
+    """What a file shows, or the user settles, for all of its columns.
+
+    What is left open is decided from a column's values.
 
     Attributes
     ----------
     decimal : str
         ``"."`` or ``","``; "" decides by the columns.
+    thousands : str
+        As a reader saw it: "", ",", ".", "'" or " " (any kind of space). "" where digits are not
+        grouped, and where columns contradict each other, so that no number is read wrongly.
     missing : tuple of str
         Words for a missing value, in place of `MISSING`; the empty cell is always one.
     order : str
@@ -49,6 +54,7 @@ class Conventions:
     zone: str = "UTC"
     percent: str = ""
     kinds: dict[str, str] = field(default_factory=dict)
+    thousands: str = ""
 
 
 @dataclass

@@ -301,14 +301,20 @@ def native_times(values: "pd.Series", zone: str) -> "pd.Series | None":
 
 
 def _native(values: "pd.Series", zone: str) -> tuple["pd.Series", TimeFormat, list[str]]:
-    times, notes = values, []
-    if times.dt.tz is None:
-        times = times.dt.tz_localize(
-            zone_of(zone), ambiguous=[True] * len(times), nonexistent="shift_forward"
-        )
-        notes = [f"times without a zone are taken for {zone}"]
-    times = times.dt.tz_convert("UTC").dt.as_unit("us")
-    return times, TimeFormat("iso", zone=zone), notes + far_times(times)
+    import pandas as pd
+
+    form = TimeFormat("iso", zone=zone)
+    notes = [] if values.dt.tz else [f"times without a zone are taken for {zone}"]
+    times = native_times(values, zone)
+    if times is None:
+        codes, distinct = pd.factorize(values)
+        moments = [form.parse(x) for x in distinct]
+        if None in moments:
+            raise TimeError(
+                f"it holds {distinct[moments.index(None)]}, outside the years 1 to 9999"
+            )
+        times = series(moments, codes, values.index)
+    return times, form, notes + far_times(times)
 
 
 def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeFormat, list[str]]:

@@ -94,7 +94,7 @@ def conventions_of(
     decimal, thousands, guesses = _marks(evidence, separator, options)
     missing, words = _missing(numeric, options)
     guesses += words + _signs(numeric)
-    return Conventions(decimal, thousands, missing), guesses
+    return Conventions(decimal=decimal, thousands=thousands, missing=missing), guesses
 
 
 def _is_text(column: pd.Series) -> bool:

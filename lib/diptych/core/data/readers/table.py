@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from diptych.core.data.facts import Conventions
+
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?")
 
 
@@ -26,26 +28,6 @@ class Guess:
     value: str
     why: str
     override: str = ""
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """How numbers and gaps are written in a file whose columns come back as text.
-
-    Attributes
-    ----------
-    decimal : str
-        "." or ",".
-    thousands : str
-        "", ",", ".", "'" or " " (any kind of space). "" where the file does not group digits, and
-        where its columns contradict each other, so that no number is read wrongly.
-    missing : tuple of str
-        Words that stand for a missing value.
-    """
-
-    decimal: str = "."
-    thousands: str = ""
-    missing: tuple[str, ...] = MISSING
 
 
 @dataclass(frozen=True)
