@@ -477,6 +477,7 @@ def archive(run, to, limit):
     help="Where to (default: the notebook's name, here).",
 )
 @click.option("--pdf", is_flag=True, help="Print it as PDF, by Chromium, Chrome or Edge.")
+@click.option("--archive", is_flag=True, help="Write the zip of `diptych archive` instead.")
 @click.option("--no-input", is_flag=True, default=None, help="Leave out all code.")
 @click.option(
     "--shrink-images", is_flag=True, default=None, help="Encode heavy pictures again, smaller."
@@ -493,13 +494,17 @@ def archive(run, to, limit):
     help="Let scripts of the notebook's outputs run on the page.",
 )
 @OPEN
-def export(run, output, pdf, open_page, **options):
+@click.pass_context
+def export(context, run, output, pdf, open_page, **options):
     """Write the page of RUN again, with other options, or as PDF.
 
     RUN is a run's id or folder, a notebook's name for its latest run, or the path of any executed
     notebook. A notebook keeps options in its metadata (`diptych: {page: {...}}`), a parameter file
     under `page:`.
     """
+    if options.pop("archive"):
+        context.invoke(archive, run=run, to=output)
+        return
     from diptych.execution import exporting
     from diptych.execution.pages.pdf import PdfError
 

@@ -1,8 +1,10 @@
 import json
+import signal
 
 import nbformat
 import pytest
 
+from diptych import cli
 from diptych.base.errors import ParameterError
 from diptych.execution import comparison, run_list
 from diptych.execution.runs import Run, load_run
@@ -21,8 +23,8 @@ def pair(home):
         cells[1].metadata["tags"] = ["injected-parameters"]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebook.ipynb")
         manifest = {
-            "name": "weekly", "title": f"Weekly · {region}", "status": "ok",
-            "started": f"2026-01-0{number + 1}T00:00:00+00:00",
+            "name": "weekly", "notebook": "weekly.ipynb", "title": f"Weekly · {region}",
+            "status": "ok", "started": f"2026-01-0{number + 1}T00:00:00+00:00",
             "parameters": {"region": region, "week": 5},
             "packages": {"pandas": f"3.{number}", "numpy": "2"},
             "inputs": {"/x/sales.csv": digest},
@@ -76,3 +78,29 @@ def test_a_page_of_runs_leads_to_each(pair, home):
     for run in pair:
         assert f"runs/{run.id}/notebook.html" in text
         assert run.manifest["title"] in text
+
+
+def test_the_commands_of_runs(pair, home, tmp_path, monkeypatch, capsys):
+    def diptych(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    first, second = (run.id for run in pair)
+    assert [line["run"] for line in json.loads(diptych("runs", "weekly", "--json"))] == [
+        second,
+        first,
+    ]
+    assert "total" in diptych("runs", "--figure", "total", "--sort", "value")
+    assert "100 -> 110" in diptych("compare", first, second)
+    assert json.loads(diptych("compare", first, "weekly", "--json"))["figures"]["rows"] == [3, 3]
+    assert "1 folder, 0.0 MB to remove" in diptych("prune", "--older-than", "1d")
+    assert (home / "runs" / first).exists()
+    assert diptych("archive", second).strip() == str(tmp_path / f"{second}.zip")
+    assert diptych("export", second, "--archive", "-o", "x.zip").strip() == str(tmp_path / "x.zip")
+    assert "removed 1 folder" in diptych("prune", "--older-than", "1d", "--yes")
+    assert [path.name for path in (home / "runs").iterdir()] == [second]
+    signal.signal(signal.SIGTERM, before)
