@@ -190,6 +190,7 @@ def cli():
 @TRACEBACK
 @FORCE
 @LINK_FOR
+@click.option("--no-input", is_flag=True, help="Leave all code out of the page.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON.")
 @OPEN
 def run(notebook, files, overrides, limits, engine, kernel, **options):
@@ -214,7 +215,8 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     order = scheduled.Order(**{name: options[name] for name in names})
     chosen = named(engine, kernel, limits)
     prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
-    prepared = replace(prepared, link_for=options["link_for"])
+    look = replace(prepared.look, no_input=prepared.look.no_input or options["no_input"])
+    prepared = replace(prepared, link_for=options["link_for"], look=look)
     _check_task(prepared)
     try:
         done = scheduled.deliver(prepared, order, chosen)

@@ -134,3 +134,22 @@ def test_a_pdf_holds_the_page(run):
     assert content.rstrip().endswith(b"%%EOF")
     assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 1
     assert not list(run.parents[1].glob(".*partial"))
+
+
+def test_a_run_without_input_is_remembered_and_written_so_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    cells = [new_code_cell("week = 1", metadata={"tags": ["parameters"]}),
+             new_code_cell("confidential = 'in' + 'sight'\nprint(confidential)"),
+             new_code_cell("import ipywidgets\nipywidgets.Text('of a widget')")]  # fmt: skip
+    kinds.save(new_notebook(cells=cells), tmp_path / "weekly.ipynb")
+    arguments = ["run", "weekly.ipynb", "--no-input"]
+    done = CliRunner().invoke(cli, arguments, obj={}, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    folder = next((tmp_path / "home" / "runs").glob("*weekly*"))
+    again = exporting.export(str(folder), {})
+    for path in (folder / "notebook.html", again):
+        page = Page(path.read_text())
+        assert "confidential" not in page.html
+        assert "insight" in page.text
+        assert "of a widget" in page.text  # its state is stored with the notebook
