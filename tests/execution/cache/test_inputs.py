@@ -77,6 +77,8 @@ try:
     open("optional.csv")
 except FileNotFoundError:
     pass
+path = "named.bin"  # compiled code may read it unseen
+os.listdir("many")
 # %%
 import multiprocessing
 def read(name):
@@ -140,6 +142,7 @@ def write_files(folder):
         (folder / name).write_text("print(1)")
     (folder / ".env").write_text("A=1")
     (folder / "unseen/a.bin").write_bytes(b"1")
+    (folder / "named.bin").write_bytes(b"1")
     (folder / "seen_by_nobody.bin").write_bytes(b"1")
     (folder / "config/matplotlib/matplotlibrc").write_text("figure.dpi: 100")
     (folder / "own.css").write_text("a {color: blue}")
@@ -233,6 +236,8 @@ CHANGES = {
     "another that was missing": (write("override.json"), "override.json is there now"),
     "one that could not be opened": (write("optional.csv"), "optional.csv (new)"),
     "a table read in another process": (write("forked.csv"), "forked.csv"),
+    "a file that is only named": (write("named.bin"), "named.bin"),
+    "a hidden file of a folder": (write("many/.c.csv"), "many"),
     "dotenv": (write(".env", b"A=2"), ".env"),
     "settings of matplotlib": (
         write("config/matplotlib/matplotlibrc", b"figure.dpi: 72"), "matplotlibrc",

@@ -3,6 +3,7 @@
 import datetime
 import http.server
 import os
+import random
 import threading
 import time
 from dataclasses import replace
@@ -50,6 +51,8 @@ def reasons(text, **names):
         "import random\nrandom.Random()",
         "import os\nos.path.getmtime('/')",
         "from pathlib import Path\nPath('/').stat().st_mtime",
+        "import random\nrandom.seed()",
+        "import sqlite3\nsqlite3.connect(':memory:').execute('ATTACH \":memory:\" AS x')",
         "import psutil\npsutil.cpu_percent()",
         "import pyarrow.parquet as pq\ntry:\n    pq.read_table('x')\nexcept OSError:\n    pass",
     ],
@@ -78,6 +81,14 @@ def test_what_is_the_same_each_time_is_not(text):
     assert not reasons(text)
 
 
+def test_a_seed_counts_for_its_own_generator():
+    for text, seeded in (("random.seed(1)", {"random"}), ("np.random.seed(1)", {"numpy.random"})):
+        code = compile(text, "cell", "exec")
+        references = recorder.References({"random": random, "np": np})
+        references.look(code)
+        assert references.seeded == seeded
+
+
 def test_names_are_those_that_the_code_saw():
     names = {"now": datetime.datetime.now, "np": np, "pd": pd, "clock": time}
     assert reasons("now", **names) == ["it reads the clock (datetime.now)"]
@@ -90,6 +101,8 @@ import random
 random.random()
 # %%
 import numpy as np
+import torch
+torch.manual_seed(1)  # seeds neither
 np.random.rand(2)
 # %%
 np.random.default_rng().normal()

@@ -25,6 +25,8 @@ SETTINGS = {*location.PRIVATE, *process_environment.THREAD_COUNTS, "COLUMNS", "L
 # Read by the interpreter itself, before anyone can watch.
 ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_NUMERIC", "LC_TIME", "TZ", "PYTHONPATH",
                "PYTHONHASHSEED", "PYTHONSTARTUP")  # fmt: skip
+LEFT_BEHIND = {"__pycache__", ".diptych", ".ipynb_checkpoints", ".git", ".DS_Store", ".cache",
+               ".pytest_cache", ".ruff_cache", ".mypy_cache"}  # fmt: skip
 OWN_PREFIXES = ("DIPTYCH_", "JPY_", "IPYKERNEL_", "PYTEST_")
 RUN = """
 import sys, types
@@ -211,9 +213,8 @@ def _stamp(path: str) -> tuple:
 
 
 def _names(names: Iterable[str], without: Iterable[str] = ()) -> str:
-    """Return a digest of names; hidden ones are mostly other programs' business."""
-    shown = {n for n in names if not n.startswith(".") and n != "__pycache__"} - set(without)
-    return hashing.of_json(sorted(shown))
+    """Return a digest of names, but for those that programs leave beside one's files."""
+    return hashing.of_json(sorted(set(names) - set(without) - LEFT_BEHIND))
 
 
 def _distributions(modules: Iterable[str]) -> list[str]:

@@ -153,7 +153,8 @@ def _installed(environment: Mapping[str, str]) -> Iterator[Path]:
     home = environment.get("IPYTHONDIR") or Path(environment.get("HOME", "~"), ".ipython")
     yield from (Path(home, "profile_default", name) for name in PROFILE)
     config = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~"), ".config")
-    yield Path(environment.get("MPLCONFIGDIR") or Path(config, "matplotlib"), "matplotlibrc")
+    matplotlib = Path(environment.get("MPLCONFIGDIR") or Path(config, "matplotlib"))
+    yield from (matplotlib / "matplotlibrc", matplotlib / "stylelib")
     yield from sorted(HERE.glob("*.py"))
 
 

@@ -46,11 +46,15 @@ SEEDS = {
     "seed", "set_seed", "seed_all", "seed_everything", "manual_seed", "set_random_seed",
     "set_state", "setstate",
 }  # fmt: skip
-TIMES = {"st_mtime", "st_ctime", "st_atime", "st_mtime_ns", "getmtime", "getctime", "getatime",
-         "st_size", "getsize"}  # fmt: skip
+TIMES = {
+    "readlink", "getxattr", "disk_usage", "getloadavg", "st_mtime", "st_ctime", "st_atime",
+    "st_mtime_ns", "getmtime", "getctime", "getatime", "st_size", "getsize",
+}  # fmt: skip
 FRESH = (None, 623, 624)  # where NumPy's shared generator stands after it was seeded
 UNSEEDED = "it draws random numbers without a seed"
+ATTACH = re.compile(r"\battach\b", re.I)
 TODAYS = ("now", "today", "utcnow")
+MOST_NAMES, LONGEST_NAME = 1000, 1024
 ALWAYS = 90  # more arguments than anyone gives
 TODAY = re.compile(r"now|today|.*(current_(date|time|timestamp)\b|\bnow\(\)|date\('now').*", re.I)
 TODAY_READERS = {"Timestamp", "to_datetime", "datetime64", "Period", "date_range", "execute",
@@ -127,7 +131,7 @@ class Recorder:
     def __init__(self, path, ignored, package):
         self.path, self.pid = path, os.getpid()
         self.busy, self.noted, self.written = set(), set(), set()
-        self.codes, self.bulk, self.is_seeded = [], set(), False
+        self.codes, self.bulk, self.seeded, self.texts = [], set(), set(), set()
         self.is_drawing, self.questions, self.readers = False, set(), set()
         self.package = package.rstrip(os.sep) + os.sep
         self.ignored = tuple(folder.rstrip(os.sep) + os.sep for folder in ignored)
@@ -141,9 +145,11 @@ class Recorder:
             "import": self.imported,
             "os.listdir": self.listed,
             "os.scandir": self.listed,
-            "os.rename": lambda source, target, *_: self.wrote(target),
-            "os.link": lambda source, target, *_: self.wrote(target),
-            "os.symlink": lambda source, target, *_: self.wrote(target),
+            "os.rename": self.moved,
+            "os.link": self.moved,
+            "os.symlink": lambda source, target, *_: self.moved(
+                os.path.join(os.path.dirname(os.fsdecode(target)), os.fsdecode(source)), target
+            ),
             "os.mkdir": lambda target, *_: self.wrote(target),
             "sqlite3.connect": self.connected_to_file,
             "socket.connect": lambda _, address: self.connected(address),
@@ -210,13 +216,20 @@ class Recorder:
 
     def read(self, place):
         """Note a file that is read."""
-        if place.endswith(".pyc") or ("read", place) in self.noted:
+        if ("read", place) in self.noted:
             return
         self.noted.add(("read", place))
         if not place.startswith(SYSTEM):
             self.note("read", place, *_stamp(place))
         elif place != "/dev/null" and self.responsible()[0] == USER:
             self.note("unknown", f"it reads {place}, which changes by itself")
+
+    def moved(self, source, target, *_):
+        """Note a file that gets another name, under which it may be read."""
+        place = self.place(source)
+        if os.path.isfile(place) and place not in self.written and not self.is_ignored(place):
+            self.read(place)
+        self.wrote(target)
 
     def wrote(self, path):
         """Note a file or folder that the run makes or changes."""
@@ -381,9 +394,11 @@ class Recorder:
             references.look(code)
             for why in references.unknown():
                 self.note("unknown", why)
-            self.is_seeded |= references.is_seeded
+            self.seeded |= references.seeded
+            self.texts |= references.texts
             self.is_drawing |= references.is_drawing
         self.note_random()
+        self.note_named()
         for name in {name.partition(".")[0] for name in list(sys.modules)}:
             self.note("module", name)
         for name in list(sys.path):
@@ -402,13 +417,30 @@ class Recorder:
             module = files.get(code.co_filename)
             yield code, main if module is None else vars(module)
 
+    def note_named(self):
+        """Note the files that the code names: compiled code may have read what nobody saw."""
+        values = list(vars(sys.modules["__main__"]).values())
+        for listed in [value for value in values if type(value) in (list, tuple)]:
+            values += listed[:MOST_NAMES]
+        self.texts |= {os.fspath(one) for one in values if isinstance(one, (str, os.PathLike))}
+        for text in self.texts:
+            if isinstance(text, str) and 0 < len(text) < LONGEST_NAME and "\0" not in text:
+                place = os.path.abspath(text)
+                if (
+                    os.path.isfile(place)
+                    and place not in self.written
+                    and not self.is_ignored(place)
+                ):
+                    self.note("folder", os.getcwd())
+                    self.read(place)
+
     def note_random(self):
         """Note that the generators that all share were drawn from, and nobody seeded them."""
         drawn = {
             "random": self.random != random.getstate(),
             "numpy.random": _numpy_position() not in (self.numpy, *FRESH),
         }
-        for name in [name for name in drawn if drawn[name] and not self.is_seeded]:
+        for name in [name for name in drawn if drawn[name] and name not in self.seeded]:
             self.note("unknown" if self.is_drawing else "drawn", f"{UNSEEDED} ({name})")
 
     def note_settings(self):
@@ -422,7 +454,11 @@ class Recorder:
                 self.read(os.path.join(profile.startup_dir, name))
         if "matplotlib" in sys.modules:
             self.read(self.place("matplotlibrc"))
-            self.read(os.path.join(sys.modules["matplotlib"].get_configdir(), "matplotlibrc"))
+            folder = sys.modules["matplotlib"].get_configdir()
+            self.read(os.path.join(folder, "matplotlibrc"))
+            styles = os.path.join(folder, "stylelib")
+            for name in os.listdir(styles) if os.path.isdir(styles) else ():
+                self.read(os.path.join(styles, name))
             for name in ("MATPLOTLIBRC", "MPLCONFIGDIR", "MPLBACKEND"):
                 self.note("variable", name, True)
             if chosen := os.environ.get("MATPLOTLIBRC"):
@@ -487,7 +523,7 @@ class References:
     def __init__(self, names):
         self.names, self.roots, self.attributes, self.texts = names, set(), set(), set()
         self.clocks, self.draws = set(), set()
-        self.is_seeded = self.is_drawing = False
+        self.seeded, self.is_drawing = set(), False
         self.functions = _clock()
 
     def look(self, code, aliases=None):
@@ -538,10 +574,24 @@ class References:
         if isinstance(owner, type) and issubclass(owner, datetime.date) and name in TODAYS:
             self.clocks.add(f"{owner.__name__}.{name}")
         if callable(value):
-            self.is_seeded |= getattr(value, "__name__", "") in SEEDS
-            self.is_drawing |= getattr(value, "__self__", None) in _shared_generators()
+            if getattr(value, "__name__", "") in SEEDS:
+                self._note_seed(value, name, count)
+            owner = getattr(value, "__self__", None)
+            self.is_drawing |= any(one is owner for one in _shared_generators().values())
             if _is_random(value, count):
                 self.draws.add(name)
+
+    def _note_seed(self, function, name, count):
+        """Note which of the shared generators are seeded: by a library's own function, all."""
+        root = (getattr(function, "__module__", None) or "").partition(".")[0]
+        if count == 0:
+            self.draws.add(name)
+        elif getattr(function, "__self__", None) is random._inst:
+            self.seeded.add("random")
+        elif root == "numpy":
+            self.seeded.add("numpy.random")
+        elif root != "torch":
+            self.seeded |= {"random", "numpy.random"}
 
     def _is_clock(self, value, count):
         try:
@@ -559,7 +609,9 @@ class References:
         if self.attributes & TODAY_READERS and any(map(TODAY.fullmatch, self.texts)):
             yield "it reads the clock ('today' or 'now' in a text)"
         if times := self.attributes & TIMES:
-            yield f"it asks for the size or times of a file ({min(times)})"
+            yield f"it asks the system for what changes by itself ({min(times)})"
+        if "sqlite3" in self.roots and any(map(ATTACH.search, self.texts)):
+            yield "it attaches a database, which is opened past Python"
         for root in sorted(self.roots & NATIVE.keys()):
             readers = sorted(filter(re.compile(NATIVE[root]).fullmatch, self.attributes - {root}))
             if readers and not (root == "sqlalchemy" and self._is_sqlite()):
@@ -579,10 +631,10 @@ def _is_random(value, count) -> bool:
     return value is random.Random and count == 0
 
 
-def _shared_generators() -> list:
+def _shared_generators() -> dict:
     """Return the generators behind the functions of `random` and `numpy.random`."""
     numpy = sys.modules.get("numpy.random.mtrand")
-    return [random._inst] + ([numpy._rand] if numpy is not None else [])
+    return {"random": random._inst} | ({"numpy.random": numpy._rand} if numpy is not None else {})
 
 
 def _count(steps, at):
