@@ -1,1 +1,1 @@
-"""Whether a run can be linked instead of repeated: fingerprint, dependencies, entries."""
+"""Whether a run can be linked instead of repeated: fingerprint, dependencies, inputs, entries."""

@@ -88,7 +88,7 @@ def parts_of(prepared) -> dict:
         "python": platform.python_version(),
         "packages": environment.packages(),
         "environment": _environment(),
-        **({"page": _page(prepared.look.options)} if prepared.look.options else {}),
+        "page": _page(prepared.look.options),
     }
 
 
