@@ -64,6 +64,12 @@ def test_callers_at_once_share_one_zygote(kernels, own_zygote):
     assert own_zygote.stat().st_mode & 0o777 == 0o700
 
 
+def test_it_is_there_before_the_first_kernel_where_one_is_warmed_up(kernels, own_zygote):
+    client.warm_up()
+    (zygote,) = zygotes(own_zygote)
+    assert int(kernels.run(PARENT)[0]) == zygote.pid
+
+
 def test_it_ends_when_nobody_needs_it(kernels, own_zygote, monkeypatch):
     monkeypatch.setenv("DIPTYCH_KERNEL_IDLE", "0.1")
     zygote = int(kernels.run(PARENT)[0])

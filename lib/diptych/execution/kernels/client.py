@@ -174,6 +174,13 @@ def launch(
     return Forked(connection, answer["pid"], rest)
 
 
+def warm_up() -> None:
+    """Start the zygote of this environment, so that the first kernel need not wait for it."""
+    if not unavailable():
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            _connect([sys.executable], os.environ).close()
+
+
 def stop() -> int:
     """Let every zygote end with its last kernel, and return how many there were."""
     stopped = 0
