@@ -143,6 +143,23 @@ def test_a_fit_that_was_stored_gives_the_same_result(tumours, monkeypatch, tmp_p
     assert len(saved) == 1
 
 
+def test_settings_of_many_rows_are_compared_on_a_sample_and_the_best_is_fitted_on_all(
+    tumours, monkeypatch, capsys
+):
+    task, data = tumours
+    rows = len(build.part(data, "train"))
+    monkeypatch.setattr(build, "SAMPLE", rows // 3)
+    model, tried = build.tune(data, task, "logistic", 2, 0)
+    assert f"compared on {rows // 3:,} of {rows:,} train rows" in capsys.readouterr().out
+    assert len(tried) == 2
+    whole = build.refit(model, build.part(data, "train"), task, 0)
+    inputs = build.task_rows(build.part(data, "test"), task)
+    whole.temperature = model.temperature
+    np.testing.assert_allclose(whole.predict_proba(inputs), model.predict_proba(inputs))
+    build.tune(data, task, "logistic", 1, 0)  # one setting is compared with none
+    assert "compared" not in capsys.readouterr().out
+
+
 def test_tuning_never_reads_the_test_rows(tumours, tmp_path):
     task, data = tumours
     fewer = data[data["split"].isin(["train", "valid"])]
