@@ -92,8 +92,9 @@ def validate(frame: pd.DataFrame, task: Task) -> Validation:
 
 
 def _columns(frame: pd.DataFrame, task: Task) -> tuple:
-    wrong = [f"{name} is missing" for name in task.schema.names if name not in frame]
-    wrong += [f"{name} is unknown" for name in frame if name not in task.schema.names]
+    names = dict.fromkeys(task.schema.names)
+    wrong = [f"{name} is missing" for name in names if name not in frame]
+    wrong += [f"{name} is unknown" for name in frame if name not in names]
     if frame.empty:
         return "columns", FAIL, "no rows", "name a file with rows"
     if wrong:

@@ -396,10 +396,11 @@ def _user() -> str:
 
 def _fit(rows: pd.DataFrame | pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     """Return rows as the schema has them, or say which column does not fit."""
-    names = rows.schema.names if isinstance(rows, pa.Table) else list(rows.columns)
-    if wrong := [c for c in schema.names if c not in names]:
+    names = dict.fromkeys(rows.schema.names if isinstance(rows, pa.Table) else rows.columns)
+    expected = dict.fromkeys(schema.names)
+    if wrong := [c for c in expected if c not in names]:
         raise DataError(f"{wrong[0]}: the rows have no such column, {name} expects it.")
-    if wrong := [c for c in names if c not in schema.names]:
+    if wrong := [c for c in names if c not in expected]:
         raise DataError(f"{wrong[0]}: {name} has no such column; remove it from the rows.")
     arrays = [_column(rows[field.name], field, name) for field in schema]
     fitted = pa.Table.from_arrays(arrays, schema=schema)
