@@ -49,6 +49,7 @@ class NotebooksTogether(LoadFileScheduling):
         if nodeid.startswith(
             (
                 "tests/llmops/test_registry.py",
+                "tests/core/store/test_mlflow_runs.py",
                 "tests/mlops/test_registry.py",
                 "tests/old_workspace/",
             )

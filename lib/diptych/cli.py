@@ -312,6 +312,21 @@ def sweep(notebook, files, overrides, limits, **options):
 
 
 @cli.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--only-copy", is_flag=True, help="Copy the runs and print the command of the UI.")
+def mlflow(port, only_copy):
+    """Show the runs in MLflow's UI, one experiment a notebook, until Ctrl-C."""
+    import shlex
+
+    from diptych.core.store import mlflow_runs
+
+    click.echo(f"{mlflow_runs.update()} new runs copied into MLflow's store.")
+    command = mlflow_runs.ui_command(port)
+    click.echo(shlex.join(command) if only_copy else f"http://127.0.0.1:{port}")
+    return 0 if only_copy else mlflow_runs.serve(port)
+
+
+@cli.command()
 @click.argument("run")
 def why(run):
     """Say why RUN was made and not linked, and what has changed since.

@@ -124,6 +124,12 @@ def parameters_of(run: Run) -> dict:
     return dict(run.manifest.get("parameters") or facts.get("parameters") or {})
 
 
+def numbers_of(run: Run) -> dict[str, float]:
+    """Return the numbers that a run recorded, by name."""
+    numbers = {name: _value(run, name) for name in _values(run)}
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
 def started_of(run: Run) -> datetime | None:
     """Return when a run started, in UTC; None where its name does not tell."""
     try:

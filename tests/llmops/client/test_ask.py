@@ -16,7 +16,7 @@ from llmops import fakes
 from diptych.core.store.calls import Calls, LedgerError
 from diptych.core.store.prices import Price
 from diptych.core.store.records import ReplayedLatency
-from diptych.llmops.client.ask import ask, ask_many, ask_many_async
+from diptych.llmops.client.ask import Answer, ask, ask_many, ask_many_async
 from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.capabilities import probe
@@ -496,3 +496,12 @@ def test_eight_notebooks_at_once_share_one_server_and_one_ledger(gguf, home):
     assert len(set(pids)) == 1
     with Calls(home / "ledger.db") as calls:
         assert calls.spent()["calls"] == 40
+
+
+def test_an_answer_shows_itself_in_a_line():
+    answer = Answer("<b>", prompt_tokens=12, completion_tokens=1, latency_ms=340.2, cached=True)
+    assert repr(answer) == "<Answer '<b>' · 12 tokens in, 1 out · 340 ms · from the ledger>"
+    html = answer._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert repr(Answer(None, "no server")) == "<Answer failed: no server>"

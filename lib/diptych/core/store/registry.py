@@ -56,6 +56,12 @@ def _client(uri: str):
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def open_client():
+    """Return MLflow's client of the workspace's store, whose tables are made if there are none."""
+    with FileLock(workspace.home() / "registry.lock", timeout=LOCK_S):
+        return _client(f"sqlite:///{workspace.mlflow_path()}")
+
+
 def _who() -> str:
     try:
         return getpass.getuser()

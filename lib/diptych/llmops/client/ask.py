@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from html import escape
 
 from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
@@ -23,7 +24,7 @@ from diptych.llmops.client.request import PreparedRequests, opened, prepare
 from diptych.llmops.client.target import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What came back for one request.
 
@@ -56,6 +57,24 @@ class Answer:
     retries: int = 0
     cached: bool = False
     log_probabilities: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        content = f"failed: {self.error}" if self.text is None else repr(self.text)
+        return f"<Answer {' · '.join([content, *self._facts()])}>"
+
+    def _repr_html_(self) -> str:
+        content = escape(f"Failed: {self.error}" if self.text is None else self.text)
+        line = escape(" · ".join(self._facts()))
+        return f'<div style="white-space:pre-wrap">{content}</div><small>{line}</small>'
+
+    def _facts(self) -> list[str]:
+        tokens = self.completion_tokens
+        return [
+            *([f"{self.prompt_tokens} tokens in, {tokens} out"] if tokens is not None else []),
+            *([f"{self.usd:.6f} USD"] if self.usd else []),
+            *([f"{self.latency_ms:.0f} ms"] if self.latency_ms is not None else []),
+            *(["from the ledger"] if self.cached else []),
+        ]
 
 
 def ask_many(
