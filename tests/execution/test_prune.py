@@ -65,6 +65,15 @@ def test_what_another_run_builds_on_stays_through_all_steps(make):
     assert set(pruning.protected) == {data, build}
 
 
+def test_what_a_sweep_builds_on_stays(make, home):
+    data = make(9, "data")
+    make(7, "data")
+    point = home / "sweeps" / "a" / "runs" / "20260101-000000-build-0000"
+    point.mkdir(parents=True)
+    (point / "result.json").write_text(json.dumps({"upstream": data}))
+    assert prune.plan(keep=1).protected == {data: "another run builds on it"}
+
+
 def test_what_a_stable_path_leads_to_stays(make):
     named, other = make(9), make(8)
     make(1)

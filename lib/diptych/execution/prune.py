@@ -97,13 +97,20 @@ def _protected(every: list[Run], candidates: list[Run]) -> dict[str, str]:
     reasons |= {run.id: "a stable path leads to it" for run in candidates
                 if run.folder.resolve() in places}  # fmt: skip
     by_id = {run.id: run for run in every}
-    todo = [*stays, *reasons]
+    todo = [run.result.get("upstream") for run in every if run.id in stays or run.id in reasons]
+    todo += [run.result.get("upstream") for run in _of_sweeps()]
     while todo:
-        upstream = by_id[todo.pop()].result.get("upstream")
+        upstream = todo.pop()
         if upstream in by_id and upstream not in stays and upstream not in reasons:
             reasons[upstream] = "another run builds on it"
-            todo.append(upstream)
+            todo.append(by_id[upstream].result.get("upstream"))
     return reasons
+
+
+def _of_sweeps() -> list[Run]:
+    """Return the runs of the workspace's sweeps, which lie beside the others."""
+    roots = (workspace.home() / "sweeps").glob("*/runs")
+    return [run for root in roots for run in find_runs(root=root)]
 
 
 def _leftovers() -> list[Path]:

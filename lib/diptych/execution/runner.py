@@ -72,8 +72,9 @@ class PreparedRun:
         """
         if self.cwd is not None:
             return self.cwd
-        path = self.notebook.absolute()
-        return Path.cwd() if self.origin or path.is_relative_to(OURS) else path.parent
+        if self.origin or self.notebook.resolve().is_relative_to(OURS):
+            return Path.cwd()
+        return self.notebook.absolute().parent
 
     @property
     def name(self) -> str:
