@@ -216,8 +216,8 @@ def body(
     folders : sequence of Path
         As in `notebook_to_html`.
     scripts : dict, optional
-        Takes the libraries that draw figures; `render` puts them into the page. Without it the
-        figures do not move the page: their still picture or a sentence stands there.
+        Takes the libraries that draw figures; `render` puts them into the page. Without it
+        nothing draws them.
     """
     look = look or Look()
     fitter, formulas = Fitter(prefix, resolve), Formulas()

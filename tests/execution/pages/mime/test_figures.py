@@ -10,6 +10,7 @@ from page import Page
 
 from diptych.execution.pages.export import notebook_to_html
 from diptych.execution.pages.look import Look
+from diptych.execution.pages.mime import Canvas, bokeh, plotly, vega
 
 LONG = os.environ.get("DIPTYCH_LONG")
 WORDS = {  # what a reader sees of each
@@ -80,8 +81,6 @@ def test_a_library_stands_in_the_page_once_and_only_if_it_draws(made):
 
 
 def test_a_figure_whose_library_is_missing_says_which_package_draws_it(made, monkeypatch):
-    from diptych.execution.pages.mime import bokeh, plotly, vega
-
     monkeypatch.setattr(plotly, "library", lambda: None)
     monkeypatch.setattr(vega, "library", lambda: None)
     monkeypatch.setattr(bokeh, "version", lambda: None)
@@ -91,6 +90,16 @@ def test_a_figure_whose_library_is_missing_says_which_package_draws_it(made, mon
         page = Page(notebook_to_html(made[name], title="t"))
         assert f"the package {package} is installed" in page.text
         assert "script" not in page.names()
+
+
+def test_no_text_of_a_bokeh_document_is_compiled():
+    formatter = {"name": "HTMLTemplateFormatter", "attributes": {"template": "<%= evil() %>"}}
+    callback = {"name": "CustomJSHover", "attributes": {"code": "evil()", "args": [formatter]}}
+    docs = {"d": {"version": "3.9.2", "roots": [{"name": "Div", "attributes": {"x": callback}}]}}
+    canvas = Canvas()
+    html = bokeh.document(docs, [{"docid": "d", "roots": {}, "root_ids": ["p1"]}], canvas)
+    assert "evil" not in html
+    assert "Callbacks of this figure were left out" in html
 
 
 def test_scripts_of_outputs_run_with_trust_only(chromium, tmp_path):

@@ -1,8 +1,8 @@
 """Bokeh documents, drawn by the BokehJS of the installed package.
 
 Bokeh displays a script in which its document stands as JSON. The document is read out; the script
-is never run. JavaScript callbacks inside a document (``CustomJS``) are emptied: they would be
-scripts of the notebook.
+is never run. JavaScript inside a document (``CustomJS``, a table's ``HTMLTemplateFormatter``) is
+emptied: it would be a script of the notebook.
 """
 
 import importlib.metadata
@@ -23,6 +23,7 @@ ISLAND = re.compile(
     r"<script type=\"application/json\"[^<>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE
 )
 DECODER = json.JSONDecoder()
+COMPILED = ("CustomJS", "HTMLTemplateFormatter")  # models whose text BokehJS compiles
 EXTRA = {  # part of the library: what in a document needs it
     "bokeh-widgets": r'"name":\s*"(\w*(Button|Slider|Select|Input|Picker|Spinner|Tabs|Group|Choice|'
     r'DataTable|Paragraph|PreText|Div|Dropdown|Toggle|Switch|Help\w*|Tooltip))"',
@@ -123,9 +124,11 @@ def _without_callbacks(value, silent: list[int]):
         return [_without_callbacks(part, silent) for part in value]
     if not isinstance(value, Mapping):
         return value
-    if str(value.get("name", "")).startswith("CustomJS") and "code" in value.get("attributes", {}):
-        silent[0] += 1
-        return {**value, "attributes": {**value["attributes"], "code": ""}}
+    attributes, name = value.get("attributes"), str(value.get("name", ""))
+    if isinstance(attributes, Mapping) and name.startswith(COMPILED):
+        emptied = dict.fromkeys(attributes.keys() & {"code", "template", "expr"}, "")
+        silent[0] += bool(emptied)
+        value = {**value, "attributes": {**attributes, **emptied}}
     return {key: _without_callbacks(part, silent) for key, part in value.items()}
 
 
