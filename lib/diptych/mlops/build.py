@@ -397,10 +397,23 @@ class _Fitting:
         )
         model.replies, model.text_column = task.replies, task.text_column
         model.prior = models.prior_of(self.encoder, self.codes, len(self.classes))
-        predicted = predicted_labels(model, model.predict_encoded(self.held_out)[0])
-        expected = graders.get(task.grader).expected(self.valid)
-        score = grades(model, self.inputs, predicted, expected, task.grader).mean()
-        return model, float(score)
+        probabilities, _ = model.predict_encoded(self.held_out)
+        return model, validation_score(model, self.inputs, probabilities, self.valid, task)
+
+
+def validation_score(model: Model, inputs, probabilities, rows: pd.DataFrame, task: Task) -> float:
+    """Return what models and settings are selected by: the mean grade of some labelled rows.
+
+    Parameters
+    ----------
+    inputs
+        What the model read of the rows.
+    probabilities : ndarray, shape (n, classes)
+        What it gave for them.
+    """
+    predicted = predicted_labels(model, probabilities)
+    expected = graders.get(task.grader).expected(rows)
+    return float(grades(model, inputs, predicted, expected, task.grader).mean())
 
 
 def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict | None) -> tuple:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import graders, own_metrics, stats
+from diptych.core.evaluation import own_metrics, stats
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
@@ -75,9 +75,7 @@ class Leaderboard:
         valid = self._rows["valid"]
         valid = valid[valid["label"].isin(mine.classes)]
         inputs = mine.rows_of(valid)
-        predicted = mine.predict(inputs)
-        expected = graders.get(self.task.grader).expected(valid)
-        score = float(build.grades(mine, inputs, predicted, expected, self.task.grader).mean())
+        score = build.validation_score(mine, inputs, mine.predict_proba(inputs), valid, self.task)
         if mine.estimator.has_probabilities:
             mine.calibrate(inputs, valid["label"])
         self.models[name] = mine
