@@ -19,6 +19,12 @@ from diptych.execution.pages import pdf
 from diptych.execution.pages.look import Look
 from diptych.execution.runner import prepare
 
+CHART = """from IPython.display import display
+schema = 'https://vega.github.io/schema/vega-lite/v6.json'
+chart = {'$schema': schema, 'data': {'values': [{'a': 1}]}, 'mark': 'bar'}
+display({'application/vnd.vegalite.v6.json': chart}, raw=True)
+"""  # as altair names it, which the format of notebooks refuses
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
@@ -141,7 +147,8 @@ def test_a_run_without_input_is_remembered_and_written_so_again(tmp_path, monkey
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
     cells = [new_code_cell("week = 1", metadata={"tags": ["parameters"]}),
              new_code_cell("confidential = 'in' + 'sight'\nprint(confidential)"),
-             new_code_cell("import ipywidgets\nipywidgets.Text('of a widget')")]  # fmt: skip
+             new_code_cell("import ipywidgets\nipywidgets.Text('of a widget')"),
+             new_code_cell(CHART)]  # fmt: skip
     kinds.save(new_notebook(cells=cells), tmp_path / "weekly.ipynb")
     arguments = ["run", "weekly.ipynb", "--no-input"]
     done = CliRunner().invoke(cli, arguments, obj={}, catch_exceptions=False)
@@ -153,3 +160,4 @@ def test_a_run_without_input_is_remembered_and_written_so_again(tmp_path, monkey
         assert "confidential" not in page.html
         assert "insight" in page.text
         assert "of a widget" in page.text  # its state is stored with the notebook
+        assert [tag for tag, a in page.tags if a.get("class") == "chart vega"]

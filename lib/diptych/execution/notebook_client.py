@@ -1,12 +1,14 @@
 """nbclient's client with a limit to what a cell may write: one line of 100 MB is no report."""
 
 import json
+import re
 
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 MEGABYTE = 10**6
+DOTTED = re.compile(r"(application/vnd\.[\w.-]+)\.json")
 
 
 class LimitedClient(NotebookClient):
@@ -32,6 +34,7 @@ class LimitedClient(NotebookClient):
 
     def output(self, outs, msg, display_id, cell_index):
         """Add an output to a cell, cut to what is left of the limit."""
+        msg = _with_valid_names(msg)
         if not self._limit:
             return super().output(outs, msg, display_id, cell_index)
         content = msg["content"]
@@ -57,6 +60,15 @@ class LimitedClient(NotebookClient):
         """Clear a cell's outputs; what is cleared does not count."""
         super().clear_output(outs, msg, cell_index)
         self._written[cell_index] = 0
+
+
+def _with_valid_names(msg: dict) -> dict:
+    """Write altair's ``….json`` as ``…+json``: the format of notebooks refuses an object else."""
+    data = msg["content"].get("data")
+    if not isinstance(data, dict) or not any(map(DOTTED.fullmatch, data)):
+        return msg
+    named = {DOTTED.sub(r"\1+json", kind): value for kind, value in data.items()}
+    return {**msg, "content": {**msg["content"], "data": named}}
 
 
 def _size(msg: dict) -> int:
