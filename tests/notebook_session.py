@@ -28,12 +28,13 @@ class NotebookSession:
     environment : dict
         Variables the kernel gets besides this process's.
     ids : bool
-        Whether the client sends the cells' ids and takes input, as JupyterLab does and nbclient
-        does not.
+        Whether the client sends the cells' ids, as JupyterLab does.
+    attended : bool
+        Whether the client takes input: papermill and nbclient take none.
     """
 
-    def __init__(self, environment=(), ids=True):
-        self.environment, self.ids = dict(environment), ids
+    def __init__(self, environment=(), ids=True, attended=True):
+        self.environment, self.ids, self.attended = dict(environment), ids, attended
         self.manager = KernelManager(kernel_name="python3")
         self.client = None
         self._start()
@@ -62,7 +63,7 @@ class NotebookSession:
     def run(self, source, cell_id="", interrupt_after=""):
         """Run a cell to its end; interrupt it when it has printed a text, if one is given."""
         content = {"code": source, "silent": False, "store_history": True, "user_expressions": {},
-                   "allow_stdin": self.ids, "stop_on_error": True}  # fmt: skip
+                   "allow_stdin": self.attended, "stop_on_error": True}  # fmt: skip
         metadata = {"cellId": cell_id} if cell_id and self.ids else {}
         message = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(message)
@@ -95,9 +96,9 @@ class NotebookSession:
 
 
 @contextlib.contextmanager
-def session(environment=(), ids=True):
+def session(environment=(), ids=True, attended=True):
     """Start a kernel and end it."""
-    opened = NotebookSession(environment, ids)
+    opened = NotebookSession(environment, ids, attended)
     try:
         yield opened
     finally:

@@ -359,7 +359,7 @@ def test_part_of_our_own_notebook_runs_again(tmp_path, ids):
 
 
 def test_without_ids_an_ended_run_stays_as_it_was(tmp_path):
-    with session(ids=False) as kernel:
+    with session(ids=False, attended=False) as kernel:
         bench = Bench(kernel, tmp_path)
         bench.run(*BODY)
         bench.cells["make"] += " * 10"
