@@ -7,6 +7,7 @@ import pytest
 from diptych.base import workspace
 from diptych.core.contract import RecordError
 from diptych.core.store import records
+from diptych.core.store.upstream import built_on
 from diptych.execution import runs
 from diptych.execution.cache import dependencies
 
@@ -49,7 +50,7 @@ def test_the_best_of_the_complete_runs_is_taken_and_a_newer_worse_one_is_named(d
     add(4, "mlops/2_build", data, complete=False, draft=["why"], validation=0.99)
     record = best()
     assert record.id == logistic
-    line = records._built_on(record, TASK, "", "validation")
+    line = built_on(record, TASK, "", "validation")
     assert line.startswith(f"Builds on mlops/2_build, run {logistic}, validation 0.952, ")
     assert 'upstream="run id"' in line
     assert f"the best of 2 by validation; the newer run {baseline} had validation 0.5." in line
@@ -67,7 +68,7 @@ def test_a_run_without_the_figure_comes_last(data):
     measured = add(2, "mlops/2_build", data, validation=0.1)
     older = add(3, "mlops/2_build", data)
     assert best().id == measured
-    assert f"the newer run {older} recorded no validation." in records._built_on(
+    assert f"the newer run {older} recorded no validation." in built_on(
         best(), TASK, "", "validation"
     )
 

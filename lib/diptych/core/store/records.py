@@ -11,153 +11,28 @@ import json
 import platform
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 
 from diptych.base import environment as host
 from diptych.base import hashing, process_environment, workspace
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
-from diptych.execution import cells, run_card, runs, session
-from diptych.execution.cache import dependencies
+from diptych.core.store.record import Record, latest, load, summary
+from diptych.core.store.upstream import DATA, NEWEST, SHARED, built_on, find
+from diptych.execution import cells, runs, session
 from diptych.execution.parameters import checked_values
 
-SHARED = (
-    "task", "text_column", "label_column", "time_column", "group_column", "read_options", "metric",
-    "data_version", "seed",
-)  # fmt: skip
-NEWEST = -1  # as data_version: the version just ingested, or the newest
-DATA = "mlops/1_data"  # the run that checks and pins the rows of both panels
-LAST_WORDS = 2000  # characters
+__all__ = [
+    "Record", "RecordError", "Recorder", "ReplayedLatency", "find", "latest", "load", "source",
+    "start", "summary",
+]  # fmt: skip
 PACKAGES = ("numpy", "pandas", "scikit-learn", "xgboost-cpu", "mlflow", "deltalake")
-
-
-@dataclass(repr=False)
-class Record:
-    """What one run recorded.
-
-    Attributes
-    ----------
-    folder : Path
-        The run's folder; its name is the run's id.
-    notebook : str
-        Such as ``"mlops/2_build"``.
-    task : dict
-        The parameters that every stage of one task shares (`SHARED`), and ``source``, a digest of
-        the file that ``task`` names: on a changed file nothing earlier is built on.
-    values : dict of str to dict
-        ``value``, ``low``, ``high`` (a 95 % interval or None) and ``unit`` by name.
-    facts : dict
-        Plain JSON handed to the next stage, such as a model's name.
-    upstream : str or None
-        Id of the run this one builds on.
-    complete : bool
-        Whether it ended, and its cells ran in order.
-    draft : list of str
-        Why it is a draft, if its cells ran again or in another order. No stage builds on one.
-    """
-
-    folder: Path
-    notebook: str
-    task: dict
-    values: dict = field(default_factory=dict)
-    facts: dict = field(default_factory=dict)
-    upstream: str | None = None
-    complete: bool = False
-    draft: list = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        """The run's id, also while the runner still stages its folder."""
-        return self.folder.name.removeprefix(".").removesuffix(".partial")
-
-    def __repr__(self) -> str:
-        return run_card.text(self.id, self.notebook, self._status(), self.values)
-
-    def _repr_html_(self) -> str:
-        return run_card.html(self.folder, self.notebook, self._status(), self.values)
-
-    def _status(self) -> str:
-        return "draft" if self.draft else "complete" if self.complete else "not complete"
-
-    @property
-    def contract(self) -> contract.Contract | None:
-        """What the notebook declares; None where it records freely."""
-        return contract.of(self.notebook)
-
-    def value(self, name: str):
-        """Return one recorded value.
-
-        Raises
-        ------
-        RecordError
-            If the notebook declares no such value, or the run recorded none.
-        """
-        if self.contract:
-            self.contract.value(name)
-        if name not in self.values:
-            raise self._lacks(name, "value", self.values)
-        return self.values[name]["value"]
-
-    def fact(self, name: str):
-        """Return one fact; raises as `value` does."""
-        if self.contract:
-            self.contract.fact(name)
-        if name not in self.facts:
-            raise self._lacks(name, "fact", self.facts)
-        return self.facts[name]
-
-    def parameter(self, name: str):
-        """Return the value of one of the notebook's parameters; raises as `value` does."""
-        if self.contract:
-            self.contract.parameter(name)
-        parameters = self.fact("parameters")
-        if name not in parameters:
-            raise self._lacks(name, "parameter", parameters)
-        return parameters[name]
-
-    def table(self, name: str) -> pd.DataFrame:
-        """Read a table the run saved; raises as `value` does."""
-        if self.contract:
-            self.contract.table(name)
-        path = self._path(name)
-        if not path.exists():
-            raise self._lacks(name, "table", self.tables)
-        return pd.read_parquet(path)
-
-    @property
-    def tables(self) -> list[str]:
-        """Names of the tables the run saved."""
-        return sorted(path.stem for path in self.folder.glob("*.parquet"))
-
-    def _path(self, table: str) -> Path:
-        return self.folder / f"{table}.parquet"
-
-    def _lacks(self, name: str, what: str, known: Iterable[str]) -> RecordError:
-        return RecordError(
-            f"{name}: run {self.id} recorded no such {what}; it has {', '.join(known) or 'none'}. "
-            f"Run {self.notebook} again if it was made by another version"
-        )
-
-    def ancestor(self, notebook: str) -> "Record":
-        """Return the run of `notebook` that this one was built on, any number of steps back."""
-        record = self
-        while record.notebook != notebook:
-            if not record.upstream:
-                raise RecordError(
-                    f"{notebook}: run {self.id} does not build on it; give as upstream a run that "
-                    "does, or leave upstream empty"
-                )
-            record = load(record.upstream)
-        return record
 
 
 class ReplayedLatency:
@@ -554,7 +429,7 @@ class Beginning:
             print(freshness.sentence(place, lies))
         chosen = self.namespace.get("upstream", "")
         record = find(self.after, task, chosen, best=self.best)
-        print(_built_on(record, task, chosen, self.best))
+        print(built_on(record, task, chosen, self.best))
         return task, record.id
 
 
@@ -614,49 +489,6 @@ def _check_task(task) -> None:
         tasks.get(task)  # it says which is near
 
 
-def _built_on(record: Record, task: Mapping, chosen: str, best: str) -> str:
-    """Return which run a stage builds on, its figure and age, and how to choose another."""
-    name, figure = headline(record)
-    shown = f", {name} {figure:.3g}" if figure is not None else ""
-    line = f"Builds on {record.notebook}, run {record.id}{shown}, {_age(record)}"
-    if chosen:
-        return f"{line}; you chose it."
-    line += '. Another: upstream="run id".'
-    others = list(runs.complete(record.notebook, task)) if best else []
-    newest = others[0] if others else None
-    if newest is not None and newest.id != record.id:
-        value = newest.result.get("values", {}).get(best, {}).get("value")
-        was = f" had {best} {value:.3g}" if value is not None else f" recorded no {best}"
-        line += f" It is the best of {len(others)} by {best}; the newer run {newest.id}{was}."
-    elif len(others) > 1:
-        line += f" It is the best of {len(others)} by {best}, and the newest."
-    return line
-
-
-def headline(record: Record) -> tuple[str, float | None]:
-    """Return the name and the value of the figure that a run is known by; None if it has none."""
-    selected = record.facts.get("family") or record.facts.get("name")
-    names = (f"accuracy of {selected}", "accuracy", "challenger", "validation", *record.values)
-    for name in names:
-        value = record.values.get(name, {}).get("value")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return name, value
-    return "", None
-
-
-def _age(record: Record) -> str:
-    """Return how long ago a run began."""
-    try:
-        began = datetime.strptime(record.id[:15], runs.STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return "of unknown age"
-    minutes = max(0, int((datetime.now(UTC) - began).total_seconds() // 60))
-    for size, unit in ((60 * 24, "day"), (60, "hour"), (1, "minute")):
-        if count := minutes // size:
-            return f"{count} {unit}{'s' if count > 1 else ''} old"
-    return "just now"
-
-
 def source(task: str, read_options: str = "") -> dict[str, str]:
     """Return ``source``, a digest of what lies where a task names; {} if that cannot be known."""
     from diptych.core.data import freshness  # not needed to read what runs recorded
@@ -676,110 +508,6 @@ def _heading(run: Recorder, later: bool) -> str:
     return " · ".join(f"{label} {facts[key]}" for key, label in labels.items() if key in facts)
 
 
-def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
-    """Return the run `run_id`, else a complete run of `notebook` on `task`, else make it.
-
-    Of several it is the latest; with `best` the one that recorded the highest value of that name,
-    of those on the version of the data that is the latest.
-
-    Raises
-    ------
-    RecordError
-        If `run_id` names no complete run of that notebook, or making the run failed.
-    """
-    if run_id:
-        try:
-            runs.load_current(run_id)
-        except LookupError as error:
-            raise RecordError(f"upstream: {error}") from error
-        record = load(run_id)
-        if record.draft:
-            raise RecordError(
-                f"upstream: {run_id} is a draft ({record.draft[0]}); run {notebook} from its setup "
-                "cell down, and build on that"
-            )
-        if record.notebook != notebook or not record.complete:
-            raise RecordError(f"upstream: {run_id} is no complete run of {notebook}")
-        before, now = record.task.get("source"), task.get("source")
-        if before and now and before != now:
-            raise RecordError(
-                f"upstream: {task['task']} has changed since run {run_id}; run {DATA} again, or "
-                "leave upstream empty"
-            )
-        return record
-    if best:
-        run = runs.best(notebook, task, best, DATA)
-        record = load(run.id) if run else _make_once(notebook, task)
-        dependencies.best(notebook, task, best, DATA)
-        return record
-    record = latest(notebook, task) or _of_stored_version(notebook, task)
-    if record is None:
-        record = _make_once(notebook, task)
-    dependencies.latest(notebook, task)
-    return record
-
-
-def _of_stored_version(notebook: str, task: dict) -> Record | None:
-    """Return the run of `DATA` that checked the version that is pinned, though its source changed.
-
-    A version given by its number is built on purpose; that its source has changed is said.
-    """
-    version = task.get("data_version", NEWEST)
-    if notebook != DATA or version == NEWEST or "source" not in task:
-        return None
-    run = runs.of_version(notebook, task, version)
-    if run is None:
-        return None
-    print(f"{task['task']} has changed since version {version}; the rows stored then are used.")
-    return load(run.id)
-
-
-def _make_once(notebook: str, task: dict) -> Record:
-    """Make a run that is missing; of several processes that miss it, one makes it."""
-    with FileLock(workspace.home() / f"{notebook.replace('/', '-')}.lock"):
-        if record := latest(notebook, task):
-            return record
-        print(f"No run of {notebook} on {task['task']} yet: making it first.", file=sys.stderr)
-        _make(notebook, task)
-    record = latest(notebook, task)
-    if record is None:
-        raise RecordError(f"upstream: {notebook} ran but recorded no complete result")
-    return record
-
-
-def latest(notebook: str, task: dict) -> Record | None:
-    """Return the complete run of `notebook` with these task parameters asked for last."""
-    run = runs.latest(notebook, task)
-    return run and load(run.id)
-
-
-def load(run_id: str) -> Record:
-    """Read one run's record.
-
-    Raises
-    ------
-    RecordError
-        If there is no such run, or its record cannot be read.
-    """
-    folder = workspace.runs() / run_id
-    try:
-        content = json.loads((folder / "result.json").read_text())
-        recorded = {key: content[key] for key in RECORDED}
-        return Record(folder, draft=content.get("draft", []), **recorded)
-    except (OSError, ValueError, KeyError) as error:
-        raise RecordError(f"upstream: no run {run_id!r} can be read in {folder.parent}") from error
-
-
-RECORDED = ("notebook", "task", "values", "facts", "upstream", "complete")
-
-
-def summary(record: Record) -> pd.DataFrame:
-    """Return the recorded values, rounded for reading: name, value, low, high."""
-    rows = [{"measured": name, **entry} for name, entry in record.values.items()]
-    frame = pd.DataFrame(rows, columns=["measured", "value", "low", "high", "unit"])
-    return frame.map(lambda x: round(x, 3) if isinstance(x, float) else x)
-
-
 def _folder(notebook: str) -> Path:
     """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
     if folder := process_environment.run_folder():
@@ -789,27 +517,6 @@ def _folder(notebook: str) -> Path:
     folder = workspace.runs() / name
     folder.mkdir(parents=True)
     return folder
-
-
-def _make(notebook: str, task: dict) -> None:
-    """Run a notebook in its own process, its progress passing through."""
-    command = [sys.executable, "-m", "diptych", "run", notebook]
-    for name in [name for name in SHARED if name in task]:
-        command += ["-p", f"{name}={json.dumps(task[name])}"]
-    # that run notes its own dependencies, not this one's
-    environment = process_environment.without_run()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise RecordError(f"upstream: {_last_first(done.stderr, notebook)}")
-
-
-def _last_first(text: str, notebook: str) -> str:
-    """Return what a failed command wrote: what went wrong first, and then the rest."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    failed = [line for line in lines if f"{notebook} failed in cell" in line]
-    first = (failed or lines or [f"{notebook} failed without a word"])[-1]
-    rest = "\n".join(line for line in lines if line != first)[-LAST_WORDS:]
-    return f"{first}\n{rest}".strip()
 
 
 def _plain(value):
