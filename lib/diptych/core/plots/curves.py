@@ -185,7 +185,7 @@ def residual_plot(
     if len(rows) > MOST_DOTS:
         picked = np.random.default_rng(0).choice(len(rows), MOST_DOTS, replace=False)
     fig, axes = figure(300)
-    axes.plot(rows.predicted[picked], rows.errors[picked], ".", color=SERIES[0], alpha=0.5)
+    axes.plot(rows.predicted[picked], rows.errors[picked], ".", color=SERIES[0], alpha=0.8)
     axes.axhline(0, color="black", linewidth=1)
     outside = np.nan
     if half_width is not None and np.isfinite(half_width):
