@@ -612,13 +612,19 @@ class References:
             yield f"it asks the system for what changes by itself ({min(times)})"
         if "sqlite3" in self.roots and any(map(ATTACH.search, self.texts)):
             yield "it attaches a database, which is opened past Python"
-        for root in sorted(self.roots & NATIVE.keys()):
+        for root in sorted(filter(_is_library, self.roots & NATIVE.keys())):
             readers = sorted(filter(re.compile(NATIVE[root]).fullmatch, self.attributes - {root}))
             if readers and not (root == "sqlalchemy" and self._is_sqlite()):
                 yield f"it uses {root}, whose compiled code reads past Python ({readers[0]})"
 
     def _is_sqlite(self):
         return any(text.startswith("sqlite:") for text in self.texts)
+
+
+def _is_library(name) -> bool:
+    """Say whether a package is installed, and no module of the user's own of that name."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is None or file.startswith(tuple(path for group in _installed() for path in group))
 
 
 def _is_random(value, count) -> bool:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from diptych.execution.kernels import kernel, location, shell, wire
+from diptych.execution.kernels import kernel, location, recorder, shell, wire
 from diptych.execution.kernels.imports import Imports, Unfit, Watched
 from diptych.execution.kernels.pages import Pages
 from diptych.execution.kernels.preforked import DELAY, PreforkedKernel
@@ -69,6 +69,7 @@ class Zygote:
         self.listener.setblocking(False)  # a successor may be the one who accepts
         self.imports.recover(self._trying)
         os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
+        sys.modules[recorder.NAME] = recorder  # so that no kernel compiles it again
         self.imports.shell, self.is_plain = shell.make_shell()
         self._move()
 
