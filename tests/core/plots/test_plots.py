@@ -372,3 +372,8 @@ def test_plots_know_nothing_of_the_lifecycle():
         froms = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         ours = {name.split(".")[1] for name in froms if name.startswith("diptych.")}
         assert ours <= {"base", "core"}
+
+
+def test_a_column_of_whole_numbers_may_hold_gaps_only():
+    frame = pd.DataFrame({"rows": pd.array([None, None], dtype="Int64")})
+    assert figures.table_html(frame).count("<tr>") == 3

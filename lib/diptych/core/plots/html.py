@@ -145,7 +145,8 @@ def _numbers(values: pd.Series) -> list[str]:
     """
     if pd.api.types.is_integer_dtype(values):
         # years stay whole, counts get their commas
-        form = "{:,}" if values.abs().max() >= 10_000 else "{}"
+        # a nullable column may hold nothing but gaps
+        form = "{:,}" if (values.abs() >= 10_000).any() else "{}"
         return [NONE if pd.isna(v) else form.format(v) for v in values]
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
     whole = np.isfinite(numbers) & (numbers == np.round(numbers))
