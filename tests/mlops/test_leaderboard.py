@@ -166,6 +166,17 @@ def test_what_cannot_answer_is_refused(capsys):
         board.add("mine", other)
 
 
+def test_one_that_reads_no_gaps_is_told_so_at_once():
+    board, train = leaderboard(), build.part(sample("tumours"), "train")
+    features = tasks.get("tumours").features
+    model = LogisticRegression(max_iter=5000).fit(train[features], train["label"])
+    with pytest.raises(ModelError, match=r"contains NaN.*such as by a SimpleImputer before it"):
+        board.add("mine", model)
+    assert list(board.models) == ["baseline"]
+    filled = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=5000))
+    board.add("mine", filled.fit(train[features], train["label"]))
+
+
 def test_whole_numbers_that_are_the_labels_are_read_as_these():
     task, data = tasks.get("tumours"), sample("tumours")
     data = data.assign(label=(data["label"] == "benign").astype(int).astype(str))

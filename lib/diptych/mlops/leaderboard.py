@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from diptych.core.data import perturb
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import own_metrics, stats
 from diptych.core.plots import html
@@ -12,6 +13,7 @@ from diptych.mlops import build
 from diptych.mlops.build import Scores
 from diptych.mlops.models.model import ESTIMATORS, Model, ModelError
 
+CHECKED = 20  # rows of each perturbation on which a model is tried
 OWN = "own"  # in place of a number of trials
 
 
@@ -76,6 +78,7 @@ class Leaderboard:
         valid = valid[valid["label"].isin(mine.classes)]
         inputs = mine.rows_of(valid)
         score = build.validation_score(mine, inputs, mine.predict_proba(inputs), valid, self.task)
+        self._check_perturbed(mine, valid)
         if mine.estimator.has_probabilities:
             mine.calibrate(inputs, valid["label"])
         self.models[name] = mine
@@ -86,6 +89,18 @@ class Leaderboard:
         if "reason" in self.tried:
             self.tried = self.tried.fillna({"reason": ""})
         print(f"{name}: {score:.3f} on the validation set. {self._about(name)}")
+
+    def _check_perturbed(self, model: Model, valid: pd.DataFrame) -> None:
+        """Refuse a model that fails on noise and gaps now, not when the perturbed rows come."""
+        data = pd.concat([self._rows["train"], valid.assign(split="test")])
+        rows = perturb.rows(data, self.task, CHECKED, self.seed)
+        try:
+            model.predict(model.rows_of(rows))
+        except ModelError as error:
+            raise ModelError(
+                f"{error}. These rows have noise and gaps, as live rows may: let your model read "
+                "them, such as by a SimpleImputer before it"
+            ) from error
 
     def _about(self, name: str) -> str:
         sure = "" if self.models[name].estimator.has_probabilities else NO_PROBABILITIES

@@ -148,8 +148,9 @@ class OwnEstimator:
             return getattr(self.model, method)(rows)
         except Exception as error:  # whatever it raises
             what = "a list of texts" if isinstance(rows, list) else "a DataFrame of the columns"
+            reason = (str(error).splitlines() or [""])[0].rstrip(".")
             raise ModelError(
-                f"{self.name}: {method} failed on {what}: {type(error).__name__}: {error}"
+                f"{self.name}: {method} failed on {what}: {type(error).__name__}: {reason}"
             ) from error
 
     def _one_hot(self, answers, rows: int) -> np.ndarray:
