@@ -13,6 +13,7 @@ LINES = 50  # of code: no docstring, no comment, no empty line
 PARAMETERS = 8  # of a public function, besides self
 # what has more, and why
 MORE = {
+    "core/data/tasks.py:get": 9,  # the parameters that every notebook of a task has
     "core/plots/plots.py:line_with_band": 12,  # what is drawn, how it is labelled and described
     "execution/sweeps/search_space.py:plan_sweep": 9,  # the options of `diptych sweep`
     "llmops/server/llama.py:serve_or_find": 10,  # the options of `diptych serve llm`

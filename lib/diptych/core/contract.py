@@ -212,10 +212,13 @@ class Contract:
 
 
 # What several notebooks record means the same in each of them.
-ACCURACY = Value("accuracy", "accuracy on the test set", interval=True)
-ACCURACY_OF = Value("accuracy of {name}", "accuracy of {name} on the test set", interval=True)
+SCORE = Value("score", "the metric on the test set", interval=True)
+ACCURACY_OF = Value(
+    "accuracy of {name}", "share of right answers of {name} on the test set", interval=True
+)
+SCORE_OF = Value("score of {name}", "the metric of {name} on the test set", interval=True)
 HAND_WRITTEN_OF = Value(
-    "hand-written, {name}", "accuracy of {name} on the hand-written test set", interval=True
+    "hand-written, {name}", "the metric of {name} on the hand-written test set", interval=True
 )
 DROP_UNDER = Value(
     "accuracy drop under {perturbation}", "accuracy drop under {perturbation}", interval=True
@@ -227,7 +230,9 @@ VALIDATION = Value(
     "validation", "quality on the validation set, of what was selected", always=False
 )
 OWN_METRIC = Value("own metric, {name}", "a metric of your own, {name}", interval=True)
-CALIBRATION_ERROR = Value("calibration_error", "expected calibration error")
+CALIBRATION_ERROR = Value(
+    "calibration_error", "calibration error, the bias of few rows taken out", interval=True
+)
 PROMOTED = Value("promoted", "promoted to champion", kind=bool)
 SIZE = Value("size_mb", "size of the model", "MB")
 CPU_PER_REQUEST = Value("cpu_ms_per_request", "CPU time of a request", "ms")
@@ -251,13 +256,13 @@ TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE = (
     for kind in ("true", "estimated")
     for when in ("before", "since")
 )
-CHAMPION = Value("champion", "accuracy of the champion on later windows", interval=True)
-CHALLENGER = Value("challenger", "accuracy of the challenger on later windows", interval=True)
+CHAMPION = Value("champion", "the metric of the champion on later windows", interval=True)
+CHALLENGER = Value("challenger", "the metric of the challenger on later windows", interval=True)
 CHAMPION_AFTERWARDS = Value(
-    "champion afterwards", "accuracy of the champion after the decision", always=False
+    "champion afterwards", "the metric of the champion after the decision", always=False
 )
 CHALLENGER_AFTERWARDS = Value(
-    "challenger afterwards", "accuracy of the challenger after the decision", always=False
+    "challenger afterwards", "the metric of the challenger after the decision", always=False
 )
 RECOVERED = Value("recovered", "share of the lost accuracy that came back", always=False)
 LABELS = Value("labels", "new labels used to react to drift", "labels", kind=int)
@@ -285,11 +290,22 @@ ANSWERS = (
 PREDICTIONS = Table(
     "test_predictions",
     "predictions of every model on test rows, perturbed and hand-written ones too",
-    ("family", "id", "predicted", "output", "confidence", "correct", "score", "grader"),
+    (
+        "family",
+        "id",
+        "label",
+        "predicted",
+        "output",
+        "confidence",
+        "probabilities",
+        "correct",
+        "score",
+        "grader",
+    ),
 )
 LEARNING_CURVE = Table(
     "learning_curve",
-    "accuracy of the selected model by training rows",
+    "the metric of the selected model by training rows",
     ("rows", "value", "low", "high"),
 )
 RESULTS = Table("results", "answers to test rows, both panels", ANSWERS)
@@ -307,8 +323,8 @@ FORECAST = Table(
     ("model", "calls", "cached", "tokens in", "tokens out", "usd"),
 )
 
-_BUILT = (VALIDATION, ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
-_RELEASED = (ACCURACY, CALIBRATION_ERROR, SIZE, PROMOTED)
+_BUILT = (VALIDATION, SCORE_OF, ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
+_RELEASED = (SCORE, CALIBRATION_ERROR, SIZE, PROMOTED)
 _SERVED = (REQUESTS, FAILED, P50, P95, P99, THROUGHPUT, MEMORY)
 _MONITORED = (WINDOWS, ALARMS, TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE)
 _IMPROVED = (

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from diptych.base.http_load import usage
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import calibration
 from diptych.core.evaluation.gate import Candidate, Decision
+from diptych.core.evaluation.metrics import Figure
 from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.call_options import CallOptions
@@ -63,12 +64,12 @@ def measure(
     )
 
 
-def calibration_error(results: pd.DataFrame) -> float | None:
+def calibration_error(results: pd.DataFrame) -> Figure | None:
     """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs."""
     answered = results[results["error"] == ""]
     if answered.empty or answered["confidence"].isna().any():
         return None
-    return stats.calibration_error(answered["confidence"], answered["correct"])
+    return calibration.error(answered["confidence"], answered["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
@@ -84,8 +85,8 @@ def limits(behaviour: pd.DataFrame, unreadable: float, usd: float, fails: float)
 def figures(measured: Candidate) -> dict[str, float]:
     """Return the measured figures, as MLflow keeps them beside a version."""
     values = {
-        "accuracy": measured.score.value,
-        "calibration error": measured.calibration_error,
+        "score": measured.score.value,
+        "calibration error": measured.calibration_error and measured.calibration_error.value,
         "latency p95 ms": measured.latency_p95_ms,
         **measured.extra,
     }

@@ -11,9 +11,11 @@ from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
 from diptych.core.data.schema import sliced_by
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import graders, stats
+from diptych.core.evaluation import calibration, fairness, graders, stats, thresholds
 from diptych.core.evaluation import leaderboard as board
-from diptych.core.evaluation.graders import LABEL, RIGHT
+from diptych.core.evaluation.graders import RIGHT, Scoring
+from diptych.core.evaluation.metrics import METRICS, Figure, MetricError
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.store import records
 from diptych.execution import cells
 from diptych.mlops.models import fits, own
@@ -65,6 +67,10 @@ class Scores:
 
     Attributes
     ----------
+    score : Figure
+        The metric that decides.
+    accuracy : Estimate
+        Share of right answers.
     correct : ndarray of bool, shape (n,)
     confidence : ndarray of float, shape (n,)
         Probability of the predicted class.
@@ -73,22 +79,26 @@ class Scores:
         What is answered: the label, or the text that stands for it.
     grade : ndarray of float, shape (n,)
         From 0 to 1, as the task's grader gives it; an answer is right from 0.5 on.
-    grader : str
-        Name of the grader.
+    rows : ScoredRows
+        The same as metrics take it.
+    scoring : Scoring
+        How answers were graded, and the metric.
     """
 
+    score: Figure
     accuracy: stats.Estimate
     correct: np.ndarray = field(repr=False)
     confidence: np.ndarray = field(repr=False)
     predicted: np.ndarray = field(repr=False)
     output: list[str] = field(repr=False)
     grade: np.ndarray = field(repr=False)
-    grader: str = LABEL
+    rows: ScoredRows = field(repr=False)
+    scoring: Scoring
 
     @property
-    def calibration_error(self) -> float:
-        """Expected calibration error of the predicted class."""
-        return stats.calibration_error(self.confidence, self.correct)
+    def calibration_error(self) -> Figure:
+        """Calibration error of the predicted class, debiased, see `calibration.error`."""
+        return calibration.error(self.confidence, self.correct)
 
 
 def families(choice: str, task: Task) -> list[str]:
@@ -270,7 +280,7 @@ def _tune(data, task, family, trials, seed, dask, encoded, bar):
     try:
         while (setting := search.ask()) is not None:
             score = results.add(setting, compared)
-            search.tell(setting, score)
+            search.tell(setting, task.metric.sign * score)
             bars.best(bar, score, family)
             bar.update()
         if compared is not fitting:
@@ -285,7 +295,24 @@ def _tune(data, task, family, trials, seed, dask, encoded, bar):
     if results.model is None:
         raise results.failed[0]
     results.model.calibrate(fitting.inputs, fitting.valid["label"])
+    _set_threshold(results.model, fitting)
     return results.model, results.table(search.trials), stopped
+
+
+def _set_threshold(model: Model, fitting: "_Fitting") -> None:
+    """Choose on the validation set from which probability on the positive class is answered.
+
+    Where accuracy decides, and metrics that ask for honest probabilities, that is a half.
+    """
+    metric = fitting.task.metric
+    scored = fitting.scored(model)
+    if not scored.positive or metric.name in AT_A_HALF:
+        return
+    model.positive = scored.positive
+    model.threshold = thresholds.choose(scored, metric, fitting.seed).value
+
+
+AT_A_HALF = ("accuracy", "log_loss", "brier", "grade")
 
 
 @dataclass
@@ -308,8 +335,8 @@ class _Results:
             self.lines.append(line | {"validation": math.nan, "reason": _reason(error)})
             return math.nan
         self.lines.append(line | {"validation": score})
-        if score > self.best:
-            self.best, self.model = score, model
+        if (rank := fitting.task.metric.sign * score) > self.best:
+            self.best, self.model = rank, model
         return score
 
     def refit(self, fitting: "_Fitting", compared: int) -> None:
@@ -385,7 +412,7 @@ class _Fitting:
         return replace(self, matrix=matrix, codes=codes, digest=fits.digest(matrix, codes))
 
     def fit(self, setting: dict) -> tuple[Model, float]:
-        """Return the model of a setting, and its mean grade on the validation set."""
+        """Return the model of a setting, and the metric's figure on the validation set."""
         task, estimator = self.task, ESTIMATORS[self.family]
         estimator, _ = fits.fit(
             estimator(**setting, **self.where, seed=self.seed),
@@ -400,9 +427,14 @@ class _Fitting:
         probabilities, _ = model.predict_encoded(self.held_out)
         return model, validation_score(model, self.inputs, probabilities, self.valid, task)
 
+    def scored(self, model: Model) -> ScoredRows:
+        """Return the validation set as the metric takes it."""
+        probabilities, _ = model.predict_encoded(self.held_out)
+        return scored_rows(model, self.inputs, probabilities, self.valid, self.task.scoring)
+
 
 def validation_score(model: Model, inputs, probabilities, rows: pd.DataFrame, task: Task) -> float:
-    """Return what models and settings are selected by: the mean grade of some labelled rows.
+    """Return what models and settings are selected by: the task's metric of some labelled rows.
 
     Parameters
     ----------
@@ -411,9 +443,17 @@ def validation_score(model: Model, inputs, probabilities, rows: pd.DataFrame, ta
     probabilities : ndarray, shape (n, classes)
         What it gave for them.
     """
-    predicted = predicted_labels(model, probabilities)
-    expected = graders.get(task.grader).expected(rows)
-    return float(grades(model, inputs, predicted, expected, task.grader).mean())
+    return task.metric.figure(scored_rows(model, inputs, probabilities, rows, task.scoring))
+
+
+def scored_rows(
+    model: Model, inputs, probabilities, rows: pd.DataFrame, scoring: Scoring
+) -> ScoredRows:
+    """Return labelled rows and a model's answers as metrics take them; see `validation_score`."""
+    predicted = model.labels_of(probabilities)
+    expected = graders.get(scoring.grader).expected(rows)
+    grade = grades(model, inputs, predicted, expected, scoring.grader)
+    return _scored(scoring, rows, predicted, probabilities, model.classes, grade)
 
 
 def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict | None) -> tuple:
@@ -427,16 +467,16 @@ def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict |
     return known[key]
 
 
-def evaluate(model: Model, rows: pd.DataFrame, grader: str) -> Scores:
+def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores:
     """Score a model on labelled rows.
 
     A label the model has never seen counts as an error, as it would in service.
 
     Parameters
     ----------
-    grader : str
-        The task's grader. It grades the predicted label, or the text that stands for it, against
-        the row's label or reference; see `diptych.core.evaluation.graders`.
+    scoring : Scoring, or str
+        The task's (`Task.scoring`). Its grader grades the predicted label, or the text that stands
+        for it, against the row's label or reference; a grader's name alone has the metric accuracy.
 
     Raises
     ------
@@ -444,22 +484,36 @@ def evaluate(model: Model, rows: pd.DataFrame, grader: str) -> Scores:
         If the model's family cannot be graded so.
     GraderError
         If there is no such grader, or the rows lack what it compares with.
+    MetricError
+        If the metric does not suit the rows.
     """
-    check_family(model.family, grader)
+    scoring = Scoring.of(scoring)
+    check_family(model.family, scoring.grader)
     inputs = model.rows_of(rows)
     probabilities = model.predict_proba(inputs)
-    predicted = predicted_labels(model, probabilities)
-    grade = grades(model, inputs, predicted, graders.get(grader).expected(rows), grader)
+    predicted = model.labels_of(probabilities)
+    expected = graders.get(scoring.grader).expected(rows)
+    grade = grades(model, inputs, predicted, expected, scoring.grader)
     correct = grade >= RIGHT
-    accuracy = stats.wilson(correct.sum(), len(correct))
-    confidence = probabilities.max(axis=1)
+    accuracy = stats.wilson(int(correct.sum()), len(correct))
+    at = models.encode(predicted, model.classes)
+    confidence = probabilities[np.arange(len(at)), at]
     output = model.answers(inputs, predicted)
-    return Scores(accuracy, correct, confidence, predicted, output, grade, grader)
+    scored = _scored(scoring, rows, predicted, probabilities, model.classes, grade)
+    score = scoring.metric.estimate(scored) if len(rows) > 1 else _no_figure(len(rows))
+    return Scores(score, accuracy, correct, confidence, predicted, output, grade, scored, scoring)
 
 
-def predicted_labels(model: Model, probabilities: np.ndarray) -> np.ndarray:
-    """Return the most probable label of each row, shape (n,)."""
-    return np.asarray(model.classes, dtype=object)[probabilities.argmax(axis=1)]
+def _no_figure(n: int) -> Figure:
+    return Figure(math.nan, math.nan, math.nan, n, f"{n} rows hold no figure")
+
+
+def _scored(scoring: Scoring, rows, predicted, probabilities, classes, grade) -> ScoredRows:
+    """Return rows as the metric takes them: graded as texts, or with labels and probabilities."""
+    if graders.get(scoring.grader).needs_reference:
+        return ScoredRows.of_grades(grade, rows["id"].to_numpy())
+    truth = rows["label"].to_numpy(object)
+    return scoring.metric.scored(truth, predicted, probabilities, classes)
 
 
 def grades(model: Model, inputs, predicted, expected, grader: str) -> np.ndarray:
@@ -480,8 +534,8 @@ def grades(model: Model, inputs, predicted, expected, grader: str) -> np.ndarray
     return np.array([known.score(*pair) for pair in pairs], dtype=float)
 
 
-def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataFrame:
-    """Compare every model with the best one on the same rows.
+def leaderboard(scores: dict[str, Scores], margin: float) -> pd.DataFrame:
+    """Compare every model with the best one on the same rows, by the metric that decides.
 
     Parameters
     ----------
@@ -493,32 +547,55 @@ def leaderboard(scores: dict[str, Scores], margin: float, seed: int) -> pd.DataF
     Returns
     -------
     DataFrame
-        Best first: accuracy with its Wilson interval, paired difference to the best with its
-        bootstrap interval, exact McNemar p after Holm, the verdict in words, and the rows needed
-        to see a difference of the margin; see `diptych.core.evaluation.leaderboard.compare`.
+        Best first: the metric with its interval, the paired difference to the best with its
+        interval, p after Holm, the verdict in words, and the rows needed to see a difference of
+        the margin; see `diptych.core.evaluation.leaderboard.rank`.
     """
-    table = board.shown(board.compare({n: s.grade for n, s in scores.items()}, margin, seed))
-    errors = [scores[name].calibration_error for name in table["name"]]
+    metric = next(iter(scores.values())).scoring.metric
+    table = board.shown(board.rank({n: s.rows for n, s in scores.items()}, metric, margin))
+    errors = [scores[name].calibration_error.value for name in table["name"]]
     table.insert(table.columns.get_loc("high") + 1, "calibration error", errors)
     return table
 
 
-def predictions(tuned: dict[str, Model], rows: pd.DataFrame, grader: str) -> pd.DataFrame:
+def reported(scores: Scores) -> pd.DataFrame:
+    """Return further metrics of the same rows; they are reported and decide nothing.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high``, ``n``, ``note``, of every metric that suits.
+    """
+    lines = []
+    for metric in METRICS.values():
+        try:
+            figure = metric.estimate(scores.rows)
+        except MetricError:
+            continue
+        lines.append({"name": metric.title} | asdict(figure))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "note"])
+
+
+def predictions(
+    tuned: dict[str, Model], rows: pd.DataFrame, scoring: str | Scoring
+) -> pd.DataFrame:
     """Return what every model predicts for some rows; LLMOps shows it beside its own answers.
 
     Returns
     -------
     DataFrame
-        ``family``, ``id``, ``predicted``, ``output``, ``confidence``, ``correct``, ``score``,
+        ``family``, ``id``, ``label``, ``predicted``, ``output``, ``confidence``, ``probabilities``
+        (a list in the order of the model's classes), ``correct``, ``score`` (the grade),
         ``grader``.
     """
-    frames = []
+    frames, scoring = [], Scoring.of(scoring)
     for name, model in tuned.items():
-        scores = evaluate(model, rows, grader)
-        columns = {"family": name, "id": rows["id"].to_numpy(), "predicted": scores.predicted,
+        scores = evaluate(model, rows, scoring)
+        columns = {"family": name, "id": rows["id"].to_numpy(),
+                   "label": rows["label"].to_numpy(object), "predicted": scores.predicted,
                    "output": scores.output, "confidence": scores.confidence,
                    "correct": scores.correct, "score": scores.grade}  # fmt: skip
-        frames.append(pd.DataFrame(columns).assign(grader=grader))
+        frames.append(pd.DataFrame(columns).assign(grader=scoring.grader))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -539,10 +616,11 @@ def learning_curve(
         sample = train.sample(frac=share, random_state=seed)
         try:
             smaller = refit(model, sample, task, seed) if share < 1 else model
-            accuracy = asdict(evaluate(smaller, test, task.grader).accuracy)
+            score = evaluate(smaller, test, task.scoring).score
+            figure = {"value": score.value, "low": score.low, "high": score.high}
         except Exception as error:  # whatever a family's library raises
-            accuracy = {"reason": _reason(error)}
-        curve.append({"rows": len(sample)} | accuracy)
+            figure = {"reason": _reason(error)}
+        curve.append({"rows": len(sample)} | figure)
     names = ["rows", "value", "low", "high"]
     frame = pd.DataFrame(curve, columns=[*names, "reason"])
     return frame.fillna({"reason": ""}) if frame["reason"].notna().any() else frame[names]
@@ -571,6 +649,7 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
         columns=task.columns,
     )
     refitted.replies, refitted.text_column = model.replies, model.text_column
+    refitted.positive, refitted.threshold = model.positive, model.threshold
     return refitted
 
 
@@ -618,7 +697,9 @@ def load(run_id: str) -> Model:
 
 
 def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    """Accuracy by slice: the data's own slices (by class where it has none), texts by length too.
+    """Score by slice: the data's own slices (by class where it has none), texts by length too.
+
+    Of a class alone most metrics are not defined, so classes have their accuracy.
 
     Returns
     -------
@@ -640,16 +721,22 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
         chosen = chosen.fillna(False).astype(bool)
         n = int(chosen.sum())
         if n:
-            share = stats.wilson(scores.correct[chosen.to_numpy()].sum(), n)
-            lines.append({"name": name} | asdict(share))
-    return pd.DataFrame(lines).sort_values("value", ignore_index=True)
+            mask = chosen.to_numpy()
+            if title == "class" and name.startswith("class "):
+                figure = stats.wilson(int(scores.correct[mask].sum()), n)
+            else:
+                figure = fairness.figure(scores.scoring.metric, scores.rows.take(mask))
+            ends = {"value": figure.value, "low": figure.low, "high": figure.high, "n": n}
+            lines.append({"name": name} | ends)
+    best_last = scores.scoring.metric.sign > 0
+    return pd.DataFrame(lines).sort_values("value", ascending=best_last, ignore_index=True)
 
 
-def by_model(tuned: dict[str, Model], rows: pd.DataFrame, grader: str) -> pd.DataFrame:
-    """Return the accuracy of every model on some rows; no rows, no lines."""
+def by_model(tuned: dict[str, Model], rows: pd.DataFrame, scoring: str | Scoring) -> pd.DataFrame:
+    """Return the score of every model on some rows; no rows, no lines."""
     models_here = tuned.items() if len(rows) else ()
-    accuracies = {name: evaluate(model, rows, grader).accuracy for name, model in models_here}
-    lines = [{"name": name} | asdict(accuracy) for name, accuracy in accuracies.items()]
+    scores = {name: evaluate(model, rows, scoring).score for name, model in models_here}
+    lines = [{"name": name} | asdict(score) for name, score in scores.items()]
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
 

@@ -7,13 +7,14 @@ import pandas as pd
 
 from diptych.core.data import perturb
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import own_metrics, stats
+from diptych.core.evaluation import baseline, own_metrics, stats
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
 from diptych.mlops.models.model import ESTIMATORS, Model, ModelError
 
 CHECKED = 20  # rows of each perturbation on which a model is tried
+CONSTANT = "baseline"  # the family
 OWN = "own"  # in place of a number of trials
 
 
@@ -122,9 +123,12 @@ class Leaderboard:
 
     @property
     def best(self) -> str:
-        """The name of the best model on the validation set that can be released."""
+        """The name of the best model on the validation set that can be released.
+
+        The constant answer is selected only where it is alone.
+        """
         best = self._selected["family"]
-        first = self.tried.loc[self.tried["validation"].idxmax(), "family"]
+        first = self._ranked.iloc[0]["family"]
         if self._refusals.get(first):
             print(f"{first} is the best on the validation set and cannot be released; {best} is.")
         return best
@@ -136,15 +140,24 @@ class Leaderboard:
 
     @property
     def _selected(self) -> pd.Series:
-        fits = self.tried[~self.tried["family"].map(lambda n: bool(self._refusals.get(n)))]
-        return fits.loc[fits["validation"].idxmax()]
+        ranked = self._ranked
+        return ranked[~ranked["family"].map(lambda n: bool(self._refusals.get(n)))].iloc[0]
+
+    @property
+    def _ranked(self) -> pd.DataFrame:
+        """The settings that were scored, the best first; the constant answer only if alone."""
+        tried = self.tried[self.tried["validation"].notna()]
+        able = tried[tried["family"] != CONSTANT]
+        tried = able if len(able) else tried
+        rank = self.task.metric.sign * tried["validation"]
+        return tried.loc[rank.sort_values(ascending=False, kind="stable").index]
 
     @property
     def scores(self) -> dict[str, Scores]:
         """How each model did on the test set, each measured once."""
         for name, model in self.models.items():
             if self._scores.get(name, (None,))[0] is not model:
-                scores = build.evaluate(model, self._rows["test"], self.task.grader)
+                scores = build.evaluate(model, self._rows["test"], self.task.scoring)
                 self._scores[name] = model, scores
         return {name: self._scores[name][1] for name in self.models}
 
@@ -153,11 +166,32 @@ class Leaderboard:
 
         Metrics of your own are its last columns, each with its interval.
         """
-        table = build.leaderboard(self.scores, self.margin, self.seed)
+        table = build.leaderboard(self.scores, self.margin)
         for metric in self._metrics:
             estimates = [self._measured(metric, name) for name in table["name"]]
             table[metric] = [own_metrics.shown(x) for x in estimates]
         return table
+
+    def evidence(self) -> str:
+        """Say whether the selected model is shown to be better than the constant answer.
+
+        Paired on the validation set, where it was selected.
+        """
+        best, metric = self.best, self.task.metric
+        valid = self._rows["valid"]
+        constant = baseline.rows(self._rows["train"]["label"], valid["label"], self.task.scoring)
+        if constant is None:
+            return f"{best} is selected."
+        scored = build.evaluate(self.models[best], valid, self.task.scoring).rows
+        gap = metric.improvement(scored, constant)
+        gain = f"{gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) in {metric.title}"
+        if gap.reliable and gap.low > 0:
+            return f"{best} is selected; it beats the constant answer by {gain}."
+        why = f": {gap.note}" if gap.note else ""
+        return (
+            f"Nothing is shown to beat the constant answer{why}. {best} gains {gain} over "
+            f"{len(valid)} rows of the validation set; the gate will not promote it on rows so few."
+        )
 
     def metrics(self, prefix: str = "own metric, ") -> dict[str, stats.Estimate]:
         """Return metrics of your own on the test set, by metric and model."""

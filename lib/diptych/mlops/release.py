@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from diptych.base.workspace import write_atomic
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import baseline as constant
 from diptych.core.evaluation.gate import Candidate, Decision
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.monitoring.drift import Profile
 from diptych.mlops import build, monitor
 from diptych.mlops.models import model as models
@@ -16,7 +19,9 @@ from diptych.mlops.models.model import Model
 from diptych.mlops.registry import Version
 
 
-def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: str) -> Candidate:
+def measure(
+    name: str, model: Model, folder: Path, rows: pd.DataFrame, scoring: str | Scoring
+) -> Candidate:
     """Measure what the gate asks of a model.
 
     Parameters
@@ -27,13 +32,14 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
         Where the model is saved; its size is that of the files.
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
-    grader : str
-        The task's grader.
+    scoring : Scoring, or str
+        The task's, see `build.evaluate`.
     """
-    scores = build.evaluate(model, rows, grader)
-    return Candidate.from_rows(
+    scores = build.evaluate(model, rows, scoring)
+    return Candidate.of_rows(
         name,
-        scores.correct,
+        scores.scoring.metric,
+        scores.rows,
         slice_of=rows["slice"],
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
@@ -42,7 +48,7 @@ def measure(name: str, model: Model, folder: Path, rows: pd.DataFrame, grader: s
 
 
 def measure_champion(
-    champion: Version | None, rows: pd.DataFrame, grader: str
+    champion: Version | None, rows: pd.DataFrame, scoring: str | Scoring
 ) -> tuple[Candidate | None, str]:
     """Measure the model in service on the candidate's test rows.
 
@@ -57,9 +63,15 @@ def measure_champion(
         return None, ""
     try:
         model = models.load(champion.folder)
-        return measure("champion", model, champion.folder, rows, grader), ""
+        return measure("champion", model, champion.folder, rows, scoring), ""
     except models.ModelError as error:
         return None, f"The champion {champion} cannot be measured on these rows: {error}"
+
+
+def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
+    """Return the constant answer on some rows; a candidate must be shown to be better."""
+    train = build.part(data, "train")["label"]
+    return constant.candidate(train, rows["label"].to_numpy(object), task.scoring)
 
 
 def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:

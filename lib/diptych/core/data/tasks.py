@@ -35,6 +35,7 @@ from diptych.core.data.generators import summaries, support, tables
 from diptych.core.data.schema import FRAME, REFERENCE
 from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders, metrics
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
 
 OWN_LIVE_SHARE = 0.25  # of your own rows with times, the latest: met after release
@@ -108,9 +109,12 @@ class Task:
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        grader = graders.get(self.grader)
-        if grader.needs_reference:
-            self.metric = replace(METRICS["grade"], title=grader.metric)
+        self.metric = Scoring(self.grader, self.metric).metric
+
+    @property
+    def scoring(self) -> Scoring:
+        """How answers are graded, and which metric of them decides."""
+        return Scoring(self.grader, self.metric)
 
     def settle_metric(self, spec: str, data: pd.DataFrame) -> tuple[str, str]:
         """Return the metric that decides, and why, as `metrics.settle` does.

@@ -35,13 +35,14 @@ def by_group(rows: ScoredRows, groups: Sequence, metric: Metric) -> pd.DataFrame
     lines = []
     for name in sorted(set(groups.tolist())):
         part = rows.take(groups == name)
-        figure = _figure(metric, part)
-        line = {"name": name, "value": figure.value, "low": figure.low, "high": figure.high}
-        lines.append(line | {"n": len(part), "reason": figure.note} | _rates(part))
+        measured = figure(metric, part)
+        line = {"name": name, "value": measured.value, "low": measured.low, "high": measured.high}
+        lines.append(line | {"n": len(part), "reason": measured.note} | _rates(part))
     return pd.DataFrame(lines)
 
 
-def _figure(metric: Metric, rows: ScoredRows) -> Figure:
+def figure(metric: Metric, rows: ScoredRows) -> Figure:
+    """Return a metric of some rows; NaN with the reason where they have none."""
     try:
         return metric.estimate(rows)
     except MetricError as error:
@@ -76,7 +77,7 @@ def largest_gap(rows: ScoredRows, groups: Sequence, metric: Metric, level: float
     figures, errors, left = [], [], 0
     for name in sorted(set(groups.tolist())):
         part = rows.take(groups == name)
-        if len(part) < FEWEST or not _figure(metric, part).reliable:
+        if len(part) < FEWEST or not figure(metric, part).reliable:
             left += 1
             continue
         value, moved = metric.influences(part)

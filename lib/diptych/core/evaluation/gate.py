@@ -145,7 +145,7 @@ class Decision:
     checks : DataFrame
         One row a rule: rule, measured, limit, status ("pass", "fail", "inconclusive", "not
         measured", "no limit", "no champion"), reason (a sentence), rows_needed (labelled rows
-        that would decide an inconclusive rule, in all; <NA> elsewhere).
+        that would decide an inconclusive rule, in all; NaN elsewhere).
     outcome : str
         "pass", "fail" or "inconclusive".
     """
@@ -201,7 +201,7 @@ def decide(
     parts = sorted({*candidate.slices, *(champion.slices if champion else ())})
     slices = [_slice(part, candidate, champion, limits.slice_margin) for part in parts]
     table = pd.DataFrame([*deciding, *slices], columns=COLUMNS)
-    table["rows_needed"] = table["rows_needed"].astype("Int64")
+    table["rows_needed"] = table["rows_needed"].astype(float)
     blocking = table[table["status"].isin([FAIL, NOT_MEASURED])]
     open_rules = table.head(len(deciding)).query("status == @INCONCLUSIVE")
     return _conclude(candidate.name, table, blocking, open_rules)
@@ -234,7 +234,7 @@ def _floor(candidate: Candidate, floor: float | None) -> Check:
     limit = f"{'>=' if metric.higher_is_better else '<='} {floor:g}"
     if (why := _unmeasured(score)) is not None:
         return (rule, _text(score), limit, NOT_MEASURED, f"The metric was not measured{why}.", None)
-    sign = 1 if metric.higher_is_better else -1
+    sign = metric.sign
     worst, best = sorted((sign * score.low, sign * score.high))
     reached, missed = worst >= sign * floor, best < sign * floor
     status = PASS if reached else FAIL if missed else INCONCLUSIVE

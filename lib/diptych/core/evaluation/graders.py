@@ -5,9 +5,10 @@ To add a grader, write a function of an answer and what it is compared with, and
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diptych.core.evaluation import text_metrics
+from diptych.core.evaluation.metrics import METRICS, Metric
 
 LABEL = "label"  # the grader, and the column that it compares with
 REFERENCE = "reference"  # the column of tasks whose answer is a text
@@ -94,3 +95,35 @@ def get(name: str) -> Grader:
     near = difflib.get_close_matches(str(name), GRADERS, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise GraderError(f"grader: {name!r} is no grader. {hint}There are {', '.join(GRADERS)}")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a task's answers are graded one by one, and which metric of them all decides.
+
+    Attributes
+    ----------
+    grader : str
+        A name in `GRADERS`.
+    metric : Metric
+        Where answers are graded as texts, always their mean grade.
+    """
+
+    grader: str = LABEL
+    metric: Metric = METRICS["accuracy"]
+
+    def __post_init__(self):
+        grader = get(self.grader)
+        if grader.needs_reference:
+            object.__setattr__(self, "metric", replace(METRICS["grade"], title=grader.metric))
+
+    @classmethod
+    def of(cls, scoring: "str | Scoring") -> "Scoring":
+        """Return a scoring; a grader's name stands for it with the metric accuracy.
+
+        Raises
+        ------
+        GraderError
+            If there is no such grader.
+        """
+        return cls(scoring) if isinstance(scoring, str) else scoring

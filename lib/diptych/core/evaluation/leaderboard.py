@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.metrics import Metric, MetricError
+from diptych.core.evaluation.scored import ScoredRows
 
 
 def compare(
@@ -67,6 +69,74 @@ def compare(
             line["rows_needed"] = stats.rows_needed(means[name], means[against], margin)
         lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS).astype({"rows_needed": float})
+
+
+def rank(
+    rows: Mapping[str, ScoredRows], metric: Metric, margin: float, baseline: str | None = None
+) -> pd.DataFrame:
+    """Rank candidates by a metric and compare each with one of them, row by row.
+
+    Parameters
+    ----------
+    rows : mapping of str to ScoredRows
+        By name, of the same rows in the same order.
+    metric : Metric
+    margin : float
+        Differences within it are a tie, in the metric's units.
+    baseline : str, optional
+        The one that all are compared with; by default the best.
+
+    Returns
+    -------
+    DataFrame
+        As `compare` returns it: intervals and paired differences are the metric's, a difference
+        above 0 is better than the baseline; ``p`` is McNemar's for accuracy, else that of the
+        difference over its standard error.
+
+    Raises
+    ------
+    MetricError
+        If there is nothing to compare, the rows differ, or the metric does not suit them.
+    """
+    if not rows:
+        raise MetricError("scores: there are none to compare")
+    figures = {name: metric.estimate(scored) for name, scored in rows.items()}
+    names = sorted(figures, key=lambda name: _place(figures[name].value, metric.sign))
+    if baseline is not None and baseline not in rows:
+        raise MetricError(f"baseline: {baseline!r} is not among {', '.join(names)}")
+    against = names[0] if baseline is None else baseline
+    others = [name for name in names if name != against]
+    p_values = [metric.p_value(rows[name], rows[against]) for name in others]
+    p_of = dict(zip(others, _holm(p_values), strict=True))
+    lines = []
+    for name in names:
+        figure = figures[name]
+        line = {"name": name, "value": figure.value, "low": figure.low, "high": figure.high}
+        line["n"] = figure.n
+        if name == against:
+            line["verdict"] = "best" if baseline is None else "baseline"
+        else:
+            gap = metric.improvement(rows[name], rows[against])
+            line["difference"] = gap.value
+            line["difference_low"], line["difference_high"] = gap.low, gap.high
+            line["p"] = p_of[name]
+            line["verdict"] = stats.verdict(gap, margin) if gap.reliable else "unclear"
+            line["rows_needed"] = metric.rows_needed(rows[name], rows[against], margin)
+        lines.append(line)
+    return pd.DataFrame(lines, columns=COLUMNS).astype({"rows_needed": float})
+
+
+def _place(value: float, sign: int) -> float:
+    return np.inf if np.isnan(value) else -sign * value
+
+
+def _holm(p_values: list[float]) -> np.ndarray:
+    """Correct the p-values that are known."""
+    corrected = np.array(p_values, float)
+    known = np.isfinite(corrected)
+    if known.any():
+        corrected[known] = stats.holm(corrected[known])
+    return corrected
 
 
 COLUMNS = ["name", "value", "low", "high", "n", "difference", "difference_low", "difference_high",

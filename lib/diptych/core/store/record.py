@@ -169,7 +169,7 @@ def summary(record: Record) -> pd.DataFrame:
 def headline(record: Record) -> tuple[str, float | None]:
     """Return the name and the value of the figure that a run is known by; None if it has none."""
     selected = record.facts.get("family") or record.facts.get("name")
-    names = (f"accuracy of {selected}", "accuracy", "challenger", "validation", *record.values)
+    names = (f"score of {selected}", "score", "challenger", "validation", *record.values)
     for name in names:
         value = record.values.get(name, {}).get("value")
         if isinstance(value, int | float) and not isinstance(value, bool):

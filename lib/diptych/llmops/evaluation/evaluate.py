@@ -11,8 +11,11 @@ import pandas as pd
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
 from diptych.core.data.schema import sliced_by
-from diptych.core.evaluation.graders import RIGHT
-from diptych.core.evaluation.leaderboard import compare, shown
+from diptych.core.evaluation import graders
+from diptych.core.evaluation.graders import RIGHT, Scoring
+from diptych.core.evaluation.leaderboard import compare, rank, shown
+from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.execution import cells
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
@@ -197,8 +200,48 @@ def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
     return scores
 
 
+def scored_rows(results: pd.DataFrame, scoring: Scoring) -> dict[str, ScoredRows]:
+    """Return the answers of each variant as metrics take them, the rows in the order of their ids.
+
+    Of repeats the first counts.
+
+    Raises
+    ------
+    ValueError
+        If the variants did not answer the same rows.
+    """
+    first, scored = results[results["repeat"] == 0], {}
+    ids = None
+    for name, lines in first.groupby("variant", sort=False):
+        lines = lines.sort_values("id")
+        ids = lines["id"].tolist() if ids is None else ids
+        if lines["id"].tolist() != ids:
+            raise ValueError(f"results: {name} has other rows than the variants before it")
+        if graders.get(scoring.grader).needs_reference:
+            scored[name] = ScoredRows.of_grades(lines["score"], lines["id"])
+        else:
+            scored[name] = _labelled(lines, scoring.metric)
+    return scored
+
+
+def _labelled(lines: pd.DataFrame, metric: Metric) -> ScoredRows:
+    """Return labels and what the answers give of probabilities: those of two classes, or none."""
+    truth, predicted = lines["expected"].to_numpy(object), lines["predicted"].to_numpy(object)
+    predicted = np.where(pd.isna(predicted), None, predicted)
+    classes = sorted(set(truth) | {name for name in predicted if name is not None})
+    sure = lines["confidence"].to_numpy(float)
+    if len(classes) != 2 or not np.isfinite(sure).all() or (predicted == None).any():  # noqa: E711
+        return metric.scored(truth, predicted, None, classes)
+    second = np.where(predicted == classes[1], sure, 1 - sure)
+    return metric.scored(truth, predicted, np.column_stack([1 - second, second]), classes)
+
+
 def leaderboard(
-    results: pd.DataFrame, margin: float, seed: int, baseline: str | None = None
+    results: pd.DataFrame,
+    margin: float,
+    seed: int,
+    baseline: str | None = None,
+    scoring: Scoring | None = None,
 ) -> pd.DataFrame:
     """Compare every variant with the best one, or with `baseline`, on the same rows.
 
@@ -208,16 +251,21 @@ def leaderboard(
         As `evaluate` returns it.
     margin : float
         Differences within it are a tie (region of practical equivalence).
+    scoring : Scoring, optional
+        The task's, whose metric decides; without it the mean grade does.
 
     Returns
     -------
     DataFrame
         The best first: as the leaderboard of MLOps
-        (`diptych.core.evaluation.leaderboard.compare`), and the columns of `costs`.
+        (`diptych.core.evaluation.leaderboard.rank`), and the columns of `costs`.
     """
     if results.empty:
         return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
-    compared = compare(grades(results), margin, seed, baseline)
+    if scoring is None or results["repeat"].any():
+        compared = compare(grades(results), margin, seed, baseline)
+    else:
+        compared = rank(scored_rows(results, scoring), scoring.metric, margin, baseline)
     board = shown(compared, baseline or "the best")
     return board.merge(costs(results), on="name", validate="one_to_one")
 

@@ -69,6 +69,10 @@ class Model:
     prior : list of float
         Share of each class in the train rows: the answer to a text of which no word is known. Of a
         model saved before there was one, empty.
+    positive : str
+        The class that is answered from `threshold` on.
+    threshold : float or None
+        Least probability of that class; None answers the most probable class.
     """
 
     family: str
@@ -82,6 +86,8 @@ class Model:
     replies: dict[str, str] = field(default_factory=dict, repr=False)
     text_column: str = "text"
     prior: list[float] = field(default_factory=list, repr=False)
+    positive: str = ""
+    threshold: float | None = None
 
     @property
     def columns(self) -> TypedColumns | None:
@@ -170,8 +176,25 @@ class Model:
         return probabilities, has_basis
 
     def predict(self, rows) -> np.ndarray:
-        """Return the most probable label of each row, shape (n,)."""
-        return np.asarray(self.classes, dtype=object)[self.predict_proba(rows).argmax(axis=1)]
+        """Return the label of each row, shape (n,)."""
+        return self.labels_of(self.predict_proba(rows))
+
+    def labels_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the label that probabilities stand for: by the threshold, or the most probable.
+
+        Parameters
+        ----------
+        probabilities : ndarray, shape (n, len(classes))
+
+        Returns
+        -------
+        ndarray of str, shape (n,)
+        """
+        classes = np.asarray(self.classes, dtype=object)
+        if self.threshold is None or len(classes) != 2:
+            return classes[probabilities.argmax(axis=1)]
+        at = self.classes.index(self.positive)
+        return classes[np.where(probabilities[:, at] >= self.threshold, at, 1 - at)]
 
     @property
     def speaks(self) -> bool:
@@ -234,6 +257,8 @@ class Model:
             card["text_column"] = self.text_column
         if self.prior:
             card["prior"] = self.prior
+        if self.threshold is not None:
+            card |= {"positive": self.positive, "threshold": self.threshold}
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
 
@@ -391,6 +416,8 @@ def _load(folder: Path) -> Model:
         replies=card.get("replies", {}),
         text_column=card.get("text_column", "text"),
         prior=card.get("prior", []),
+        positive=card.get("positive", ""),
+        threshold=card.get("threshold"),
         encoder=encoder,
         estimator=estimator,
     )

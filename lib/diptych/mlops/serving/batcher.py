@@ -117,8 +117,7 @@ class Batcher:
     def _predict(self, rows: list) -> list[tuple[str, list[float], bool]]:
         """Return each row's class, its probabilities, and whether they rest on what it holds."""
         probabilities, has_basis = self.model.predict_with_basis(self.model.inputs(rows))
-        best = probabilities.argmax(axis=1).tolist()
-        names = [self.model.classes[i] for i in best]
+        names = self.model.labels_of(probabilities).tolist()
         return list(zip(names, probabilities.tolist(), has_basis.tolist(), strict=True))
 
     def _record(self, batch: list[PendingRequest], predictions: list[tuple]) -> None:
@@ -134,7 +133,7 @@ class Batcher:
                         "row_id": row_id,
                         "input": row,
                         "prediction": prediction,
-                        "probability": max(probabilities),
+                        "probability": probabilities[self.model.classes.index(prediction)],
                         "probabilities": probabilities,
                         "latency_ms": latency,
                     }
