@@ -214,7 +214,7 @@ def test_a_label_the_model_never_saw_is_an_error(tumours):
 
 def test_the_leaderboard_ranks_and_compares_in_pairs(scored):
     _, scores = scored
-    board = build.leaderboard(scores, margin=0.01, seed=0).set_index("name")
+    board = build.leaderboard(scores, margin=0.01).set_index("name")
     assert board["value"].is_monotonic_decreasing
     assert ((board["low"] < board["value"]) & (board["value"] < board["high"])).all()
     assert board["verdict"].tolist() == ["best", "worse"]
@@ -236,13 +236,13 @@ def test_what_each_model_says_of_every_row_is_told_for_the_other_panel(scored):
 
 def test_a_model_against_itself_is_a_tie(scored):
     own = scored[1]["logistic"]
-    board = build.leaderboard({"one": own, "two": own}, margin=0.02, seed=0)
+    board = build.leaderboard({"one": own, "two": own}, margin=0.02)
     assert board["verdict"].tolist() == ["best", "tie"]
     assert board["p (Holm)"].iloc[1] == 1
 
 
 def test_one_model_alone_has_a_leaderboard(scored):
-    board = build.leaderboard({"only": scored[1]["logistic"]}, margin=0.01, seed=0)
+    board = build.leaderboard({"only": scored[1]["logistic"]}, margin=0.01)
     assert board["verdict"].tolist() == ["best"]
 
 

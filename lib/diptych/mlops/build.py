@@ -558,6 +558,11 @@ def leaderboard(scores: dict[str, Scores], margin: float) -> pd.DataFrame:
     return table
 
 
+def accuracies(scores: dict[str, Scores]) -> pd.DataFrame:
+    """Return the share of right answers of each model, with its interval."""
+    return pd.DataFrame([{"name": name} | asdict(one.accuracy) for name, one in scores.items()])
+
+
 def reported(scores: Scores) -> pd.DataFrame:
     """Return further metrics of the same rows; they are reported and decide nothing.
 

@@ -141,14 +141,14 @@ class Leaderboard:
     @property
     def _selected(self) -> pd.Series:
         ranked = self._ranked
-        return ranked[~ranked["family"].map(lambda n: bool(self._refusals.get(n)))].iloc[0]
+        fits = ranked[~ranked["family"].map(lambda name: bool(self._refusals.get(name)))]
+        able = fits[fits["family"] != CONSTANT]
+        return (able if len(able) else fits).iloc[0]
 
     @property
     def _ranked(self) -> pd.DataFrame:
-        """The settings that were scored, the best first; the constant answer only if alone."""
+        """The settings that were scored, the best first."""
         tried = self.tried[self.tried["validation"].notna()]
-        able = tried[tried["family"] != CONSTANT]
-        tried = able if len(able) else tried
         rank = self.task.metric.sign * tried["validation"]
         return tried.loc[rank.sort_values(ascending=False, kind="stable").index]
 
