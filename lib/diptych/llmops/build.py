@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import pandas as pd
 
 from diptych.core.evaluation import stats, text_metrics
-from diptych.core.evaluation.graders import ROUGE_L
+from diptych.core.evaluation.graders import ROUGE_L, Scoring
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import scorers
-from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate
+from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate, scored_rows
 from diptych.llmops.prompts.variant import Variant
 
 MLOPS = " (MLOps)"  # after the name of a model of that panel
 
 
-def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant], pd.DataFrame]:
+def pick(
+    tried: pd.DataFrame, variants: Sequence[Variant], scoring: Scoring | None = None
+) -> tuple[list[Variant], pd.DataFrame]:
     """Choose shots and temperature for each prompt and model, on the validation rows.
 
     Of equals the one with fewer tokens is taken. A variant that was not asked, because of an
@@ -25,6 +27,8 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
     ----------
     tried : DataFrame
         What `evaluate` returned for these variants.
+    scoring : Scoring, optional
+        The task's, whose metric selects; without it the mean grade does.
 
     Returns
     -------
@@ -36,13 +40,20 @@ def pick(tried: pd.DataFrame, variants: Sequence[Variant]) -> tuple[list[Variant
     groups = tried.groupby("variant")
     table = pd.DataFrame({"name": [variant.name for variant in variants]})
     table["prompt"] = [variant.prompt.name for variant in variants]
-    table["validation"] = table["name"].map(groups["score"].mean())
+    if scoring is None:
+        figures = groups["score"].mean()
+    else:
+        scored = scored_rows(tried, scoring)
+        figures = {name: scoring.metric.figure(rows) for name, rows in scored.items()}
+    table["validation"] = table["name"].map(figures)
     table["tokens in"] = table["name"].map(groups["prompt_tokens"].mean())
     whose = [
         (v.prompt.name, v.target.endpoint, v.target.model, str(v.target.server)) for v in variants
     ]
     order = table.assign(whose=whose).sort_values(
-        ["validation", "tokens in"], ascending=[False, True], kind="stable"
+        ["validation", "tokens in"],
+        ascending=[scoring is not None and scoring.metric.sign < 0, True],
+        kind="stable",
     )
     first = order[order["validation"].notna() & ~order["whose"].duplicated()].index
     table["selected"] = table.index.isin(first)

@@ -111,7 +111,7 @@ class Leaderboard:
 
         Metrics of your own are its last columns, each with its interval.
         """
-        table = evaluate.leaderboard(results, self.margin, self.seed)
+        table = evaluate.leaderboard(results, self.margin, self.seed, scoring=self.task.scoring)
         for metric in self._metrics:
             estimates = [self._measured(metric, results, name) for name in table["name"]]
             table[metric] = [own_metrics.shown(x) for x in estimates]
