@@ -16,7 +16,9 @@ from html import escape
 
 from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
-from diptych.llmops.client.budget import Budget
+from diptych.llmops.client import rate_limits
+from diptych.llmops.client.attempts import Attempts, Trail
+from diptych.llmops.client.budget import whole
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import Format, Reply
 from diptych.llmops.client.providers import EndpointError
@@ -136,18 +138,13 @@ class _Work:
     """Asks what is not yet answered, with bounded concurrency and within the budget."""
 
     def __init__(self, prepared: PreparedRequests, options: CallOptions):
-        self.prepared, self.options = prepared, options
-        self.budget, self.hopeless = options.budget or Budget(), ""
+        self.prepared, self.options, self.hopeless = prepared, options, ""
         self.wire = prepared.provider.wire
-        self.call = self.wire.stream if options.stream else self.wire.complete
+        self.limits = rate_limits.of(prepared.provider.base_url, prepared.target.model_name)
+        self.attempts = Attempts(prepared, options, self.limits)
         self.answers: dict[str, Answer] = {}
-        self.settled = asyncio.Event()
-        limited = self.budget.max_usd is not None or self.budget.max_tokens is not None
-        # reckoned before any call is made, so that a wrong request costs nothing
-        self.costs = {
-            name: self.budget.cost(body, prepared.price(body)) if limited else (0.0, 0)
-            for name, body in prepared.by_hash().items()
-        }
+        for body in prepared.by_hash().values():
+            self.attempts.cost(body)  # a wrong request is refused before any call is paid
 
     async def run(self, client, recorder: "_Recorder") -> None:
         todo = {h: b for h, b in self.prepared.by_hash().items() if h not in self.answers}
@@ -156,9 +153,8 @@ class _Work:
 
             async def worker() -> None:
                 for name, body in queue:
-                    await self.afford(name)
                     row = await self.ask(client, name, body)
-                    recorder.add(row)
+                    await recorder.write(row)  # what a kill loses was under way
                     bar.update()
                     if self.hopeless:
                         raise EndpointError(self.hopeless)
@@ -172,38 +168,27 @@ class _Work:
             finally:
                 await asyncio.shield(recorder.close())
 
-    async def afford(self, name: str) -> None:
-        """Wait until the budget has room for a call beside those under way."""
-        while not self.budget.take(self.costs[name]):
-            self.settled.clear()
-            await self.settled.wait()
-
     async def ask(self, client, name: str, body: dict) -> dict:
         """Make one call and return its row."""
-        began, answer, sure = time.perf_counter(), None, True
+        began, answer, trail, error = time.perf_counter(), None, Trail(), ""
         try:
-            async with asyncio.timeout(self.options.deadline_s):
-                reply = await self.call(client, body)
-            answer = self._answer(body, reply, (time.perf_counter() - began) * 1000)
+            reply = await self.attempts.make(client, body, trail)
+            latency_ms = (time.perf_counter() - began) * 1000
+            answer = self._answer(body, reply, latency_ms, trail.retries)
         except self.wire.FAILURES as problem:
-            error, sure = self.wire.explain(problem), self.wire.is_free(problem)
+            error = self.wire.explain(problem)
             if self.options.give_up and (remedy := self.wire.remedy(problem)):
                 self.hopeless = f"{self.prepared.provider.name}: {error}; {remedy}"
-        except TimeoutError:  # it may be answered, and paid, all the same
-            error, sure = "no answer in time", False
-        except BaseException:
-            self._settle(name, (None, None), None, charge=True)  # cut off: it may have been paid
-            raise
+        except TimeoutError:
+            error = f"no answer in time: the deadline of {self.options.deadline_s:g} s is over"
         if answer is None:
-            latency_ms, retries = (time.perf_counter() - began) * 1000, client.max_retries
-            answer = Answer(None, error, latency_ms=latency_ms, retries=0 if sure else retries)
-        used = answer.prompt_tokens, answer.completion_tokens
-        self._settle(name, used, answer.usd, charge=not (answer.error and sure))
+            latency_ms = (time.perf_counter() - began) * 1000
+            answer = Answer(None, error, latency_ms=latency_ms, retries=trail.retries)
         self.answers[name] = answer
         return as_row(name, body, answer)
 
-    def _answer(self, body: Mapping, reply: Reply, latency_ms: float) -> Answer:
-        used = self.wire.tokens(reply.response)
+    def _answer(self, body: Mapping, reply: Reply, latency_ms: float, retries: int) -> Answer:
+        used = tuple(map(whole, self.wire.tokens(reply.response)))
         return Answer(
             text=self.wire.text(reply.response),
             response=reply.response,
@@ -212,17 +197,9 @@ class _Work:
             usd=None if None in used else self.prepared.price(body).usd(*used),
             first_token_ms=reply.first_token_ms,
             latency_ms=latency_ms,
-            retries=reply.retries,
+            retries=retries,
             log_probabilities=self.wire.log_probabilities(reply.response),
         )
-
-    def _settle(self, name: str, used: tuple, usd: float | None, charge: bool) -> None:
-        """Count a call's cost; where the endpoint does not tell, what it can have been at most."""
-        most = self.costs[name]
-        tokens = sum(used) if None not in used else most[1]
-        spent = (most[0] if usd is None else usd, tokens) if charge else (0.0, 0)
-        self.budget.settle(most, *spent)
-        self.settled.set()
 
 
 class _Recorder:
@@ -230,21 +207,31 @@ class _Recorder:
 
     def __init__(self, calls: Calls, facts: dict):
         self.calls, self.facts = calls, facts
-        self.rows: list[dict] = []
+        self.rows: list[tuple[dict, asyncio.Future]] = []
         self.task: asyncio.Task | None = None
 
-    def add(self, row: dict) -> None:
-        """Take a row; raises what an earlier commit met."""
-        self.rows.append(self.facts | row)
+    async def write(self, row: dict) -> None:
+        """Return when the row is on the disk; raise what its commit met."""
+        done = asyncio.get_running_loop().create_future()
+        self.rows.append((self.facts | row, done))
         if self.task is None or self.task.done():
-            if self.task:
-                self.task.result()
             self.task = asyncio.create_task(self._write())
+        await done
 
     async def _write(self) -> None:
         while self.rows:
             rows, self.rows = self.rows, []
-            await asyncio.to_thread(self.calls.log, rows)
+            error = None
+            try:
+                await asyncio.to_thread(self.calls.log, [row for row, _ in rows])
+            except Exception as problem:
+                error = problem
+            for _, done in rows:
+                if done.done():  # its worker was cancelled; the row is on the disk all the same
+                    continue
+                done.set_exception(error) if error else done.set_result(None)
+            if error and all(done.cancelled() for _, done in rows):
+                raise error
 
     async def close(self) -> None:
         """Wait until all rows are on the disk."""

@@ -161,10 +161,8 @@ def _afford(
     prepared: PreparedRequests, todo: Mapping[str, dict], purse: Budget
 ) -> tuple[float, int]:
     """Hold back what a batch can cost at most: it cannot be stopped halfway."""
-    if purse.max_usd is None and purse.max_tokens is None:
-        return 0.0, 0
     most = 0.0, 0
-    for body in todo.values():
+    for body in todo.values() if purse.limited else ():
         usd, tokens = purse.cost(body, prepared.price(body, batch=True))
         most = most[0] + usd, most[1] + tokens
     if not purse.take(most):

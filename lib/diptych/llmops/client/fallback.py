@@ -54,10 +54,12 @@ class _Purse(Budget):
                 self.whole.settle(cost, 0.0, 0)
         return fits
 
-    def settle(self, cost: tuple[float, int], usd: float, tokens: int) -> None:
-        super().settle(cost, usd, tokens)
+    def settle(
+        self, cost: tuple[float, int], usd: float, tokens: int, *, answered: bool = True
+    ) -> None:
+        super().settle(cost, usd, tokens, answered=answered)
         if self.whole:
-            self.whole.settle(cost, usd, tokens)
+            self.whole.settle(cost, usd, tokens, answered=answered)
 
 
 @dataclass(frozen=True)

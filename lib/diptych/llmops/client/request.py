@@ -39,10 +39,8 @@ class PreparedRequests:
         return Price(self.provider.prices, body["model"], batch)
 
     def client(self, options: CallOptions):
-        """Return an asynchronous client of the target."""
-        return endpoints.async_client(
-            self.target, timeout=options.timeout_s, max_retries=options.max_retries
-        )
+        """Return an asynchronous client of the target, which tries nothing again itself."""
+        return endpoints.async_client(self.target, timeout=options.timeout_s, max_retries=0)
 
 
 def prepare(requests: Iterable, target: Target) -> PreparedRequests:
@@ -88,6 +86,11 @@ def _digest(path: Path) -> str:
         return hashing.of_file(path)
     except OSError as error:
         raise endpoints.EndpointError(f"adapters: {path} is not there") from error
+
+
+def limit_of(body: Mapping, default: int = ANSWER) -> int:
+    """Return the tokens that a request allows of its answer."""
+    return next((int(body[name]) for name in LIMITS if body.get(name)), default)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from diptych.llmops.client.formats import Reply
 
 PATH = "/chat/completions"
 UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)  # aiohttp's refusal is the second
+OVERLOADED = (503, 529)  # it has not begun
 NOT_STREAMED = "the endpoint's answer has no choices, or is no stream"
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, ValueError)
 
@@ -34,18 +35,7 @@ async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
 
 
 async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
-    """Ask for an answer in pieces and put them together, as `complete` would have answered.
-
-    An answer cut off in its middle is asked for once more.
-    """
-    try:
-        return await _stream(client, body)
-    except (openai.APIConnectionError, httpx2.TransportError):
-        again = await _stream(client, body)
-        return Reply(again.response, again.retries + 1, again.first_token_ms)
-
-
-async def _stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+    """Ask for an answer in pieces and put them together, as `complete` would have answered."""
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
     began, first, whole, texts, logprobs = time.perf_counter(), None, {}, [], []
     came = False
@@ -113,8 +103,14 @@ def log_probabilities(response: Mapping) -> tuple[float, ...]:
 
 
 def is_free(error: Exception) -> bool:
-    """Say whether a failed call cannot have been paid: the endpoint refused it."""
-    return isinstance(error, openai.APIStatusError)
+    """Say whether a failed call cannot have been paid: nobody was there, or it was refused.
+
+    An endpoint that breaks down (500, 502, 504) or is too slow (408) may have answered, and bills.
+    """
+    if isinstance(error, openai.APIStatusError):
+        refused = 400 <= error.status_code < 500 and error.status_code != 408
+        return refused or error.status_code in OVERLOADED
+    return isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED)
 
 
 def remedy(error: Exception) -> str:
