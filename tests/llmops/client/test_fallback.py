@@ -92,7 +92,7 @@ def test_a_primary_beyond_its_latency_budget_is_not_waited_for(pair, calls):
     assert reply.errors == ((slow.url, "no answer in time: the deadline of 0.2 s is over"),)
     failed = calls.table().query("step == 0").iloc[0]
     assert failed["latency_ms"] >= 200
-    assert failed["error"] == "no answer in time"
+    assert failed["error"] == reply.errors[0][1]
 
 
 def test_a_stream_that_trickles_is_beyond_the_budget_too(pair, calls):
