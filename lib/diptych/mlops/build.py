@@ -14,8 +14,9 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation import calibration, fairness, graders, stats, thresholds
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import RIGHT, Scoring
-from diptych.core.evaluation.metrics import METRICS, Figure, MetricError
+from diptych.core.evaluation.metrics import Figure
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.thresholds import Threshold
 from diptych.core.store import records
 from diptych.execution import cells
 from diptych.mlops.models import fits, own
@@ -74,6 +75,8 @@ class Scores:
     correct : ndarray of bool, shape (n,)
     confidence : ndarray of float, shape (n,)
         Probability of the predicted class.
+    probabilities : ndarray of float, shape (n, classes)
+        In the order of the model's classes.
     predicted : ndarray of str, shape (n,)
     output : list of str, length n
         What is answered: the label, or the text that stands for it.
@@ -89,6 +92,7 @@ class Scores:
     accuracy: stats.Estimate
     correct: np.ndarray = field(repr=False)
     confidence: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
     predicted: np.ndarray = field(repr=False)
     output: list[str] = field(repr=False)
     grade: np.ndarray = field(repr=False)
@@ -501,7 +505,10 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     output = model.answers(inputs, predicted)
     scored = _scored(scoring, rows, predicted, probabilities, model.classes, grade)
     score = scoring.metric.estimate(scored) if len(rows) > 1 else _no_figure(len(rows))
-    return Scores(score, accuracy, correct, confidence, predicted, output, grade, scored, scoring)
+    return Scores(
+        score, accuracy, correct, confidence, probabilities, predicted, output, grade, scored,
+        scoring,
+    )  # fmt: skip
 
 
 def _no_figure(n: int) -> Figure:
@@ -564,21 +571,21 @@ def accuracies(scores: dict[str, Scores]) -> pd.DataFrame:
 
 
 def reported(scores: Scores) -> pd.DataFrame:
-    """Return further metrics of the same rows; they are reported and decide nothing.
+    """Return further metrics of the same rows, see `leaderboard.reported`."""
+    return board.reported(scores.rows)
 
-    Returns
-    -------
-    DataFrame
-        ``name``, ``value``, ``low``, ``high``, ``n``, ``note``, of every metric that suits.
+
+def threshold(model: Model, data: pd.DataFrame, task: Task, seed: int = 0) -> Threshold | None:
+    """Return the metric against the threshold on the validation set, and the model's threshold.
+
+    None where the most probable class is answered, see `tune`.
     """
-    lines = []
-    for metric in METRICS.values():
-        try:
-            figure = metric.estimate(scores.rows)
-        except MetricError:
-            continue
-        lines.append({"name": metric.title} | asdict(figure))
-    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "note"])
+    if model.threshold is None:
+        return None
+    valid = part(data, "valid")
+    scored = evaluate(model, valid[valid["label"].isin(model.classes)], task.scoring).rows
+    chosen = thresholds.choose(scored, task.metric, seed)
+    return replace(chosen, value=model.threshold)
 
 
 def predictions(
@@ -599,6 +606,7 @@ def predictions(
         columns = {"family": name, "id": rows["id"].to_numpy(),
                    "label": rows["label"].to_numpy(object), "predicted": scores.predicted,
                    "output": scores.output, "confidence": scores.confidence,
+                   "probabilities": scores.probabilities.tolist(),
                    "correct": scores.correct, "score": scores.grade}  # fmt: skip
         frames.append(pd.DataFrame(columns).assign(grader=scoring.grader))
     return pd.concat(frames, ignore_index=True)

@@ -60,3 +60,18 @@ def test_more_than_two_classes_are_refused():
     drawn = ScoredRows.of_labels(["a", "b", "c"], ["a", "b", "c"], np.eye(3))
     with pytest.raises(MetricError, match="one class of two"):
         thresholds.choose(drawn, METRICS["f1"])
+
+
+def test_what_a_threshold_catches_is_stated_with_scikit_learns_figures():
+    from sklearn.metrics import precision_score, recall_score
+
+    truth = np.array(["yes"] * 20 + ["no"] * 180)
+    predicted = np.array(["yes"] * 15 + ["no"] * 5 + ["yes"] * 30 + ["no"] * 150)
+    sentence = thresholds.described(ScoredRows.of_labels(truth, predicted), 0.25)
+    recall = recall_score(truth, predicted, pos_label="yes")
+    precision = precision_score(truth, predicted, pos_label="yes")
+    assert f"recall {recall:.3f} (0.531 to 0.888) over 20 true rows" in sentence  # Wilson
+    assert f"precision {precision:.3f} (" in sentence
+    assert "0.250" in sentence
+    never = ScoredRows.of_labels(truth, np.full(200, "no"))
+    assert "precision undefined" in thresholds.described(never)

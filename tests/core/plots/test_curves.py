@@ -55,3 +55,23 @@ def test_each_plot_draws_and_speaks(rows, capsys):
     ):
         plot()
         assert words in capsys.readouterr().out
+
+
+def test_the_pictures_that_suit_the_rows_are_drawn(rows, capsys):
+    numbers = ScoredRows.of_numbers([1.0, 2.0, 3.0], [1.5, 2.0, 2.0])
+    three = ScoredRows.of_labels(["a", "b", "c"], ["a", "b", "b"])
+    chosen = thresholds.choose(rows, METRICS["f1"])
+    drawn = {}
+    for name, what in {
+        "labels": lambda: curves.decision_plots(rows, chosen),
+        "three": lambda: curves.decision_plots(three),
+        "numbers": lambda: curves.decision_plots(numbers),
+        "grades": lambda: curves.decision_plots(ScoredRows.of_grades([0.2, 0.9])),
+    }.items():
+        what()
+        drawn[name] = capsys.readouterr().out
+    assert [text in drawn["labels"] for text in ("Confusion", "ROC", "threshold")] == [True] * 3
+    assert "Confusion" in drawn["three"]
+    assert "ROC" not in drawn["three"]
+    assert "Errors of 3" in drawn["numbers"]
+    assert drawn["grades"] == ""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
-from diptych.core.evaluation.metrics import Metric, MetricError
+from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 
 
@@ -203,3 +203,21 @@ def _estimate(means: np.ndarray, seed: int) -> stats.Estimate:
 
 def _p_value(a: np.ndarray, b: np.ndarray) -> float:
     return stats.mcnemar(a > b, b > a)
+
+
+def reported(rows: ScoredRows) -> pd.DataFrame:
+    """Return every metric that suits the rows; they are reported and decide nothing.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high``, ``n``, ``note``.
+    """
+    lines = []
+    for metric in METRICS.values():
+        try:
+            figure = metric.estimate(rows)
+        except MetricError:
+            continue
+        lines.append({"name": metric.title} | asdict(figure))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "note"])

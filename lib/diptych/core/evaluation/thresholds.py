@@ -86,3 +86,27 @@ def _between(score: np.ndarray) -> np.ndarray:
     if len(middles) > CANDIDATES:
         middles = np.quantile(score, np.linspace(0, 1, CANDIDATES + 2)[1:-1])
     return np.unique(np.append(middles, 0.5))
+
+
+def described(rows: ScoredRows, threshold: float | None = None) -> str:
+    """Say what is caught and what it takes, with intervals; "" of more than two classes.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+        Their predicted labels count.
+    threshold : float, optional
+        At which they were predicted; only named.
+    """
+    if not rows.positive or rows.grades is not None:
+        return ""
+    positives, flagged = int(rows.is_positive.sum()), int(rows.says_positive.sum())
+    at = "Where it is the likelier class" if threshold is None else (
+        f"From the probability {threshold:.3f} on"
+    )  # fmt: skip
+    parts = []
+    for name, n, what in (("recall", positives, "true"), ("precision", flagged, "flagged")):
+        figure = METRICS[name].estimate(rows) if n else None
+        value = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})" if n else "undefined"
+        parts.append(f"{name} {value} over {n:,} {what} rows")
+    return f"{at}, {rows.positive!r} is answered: {' and '.join(parts)}."

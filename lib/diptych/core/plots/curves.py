@@ -16,6 +16,33 @@ MOST_DOTS = 3_000
 MOST_CLASSES = 20
 
 
+def decision_plots(rows: ScoredRows, chosen: Threshold | None = None, caption: str = "") -> None:
+    """Show the pictures that suit the rows: of errors for numbers, of decisions for labels.
+
+    Labels have their confusion matrix; two classes with probabilities also ROC and
+    precision-recall curves, and with a chosen threshold the metric against it. Grades of texts
+    have none.
+
+    Parameters
+    ----------
+    chosen : Threshold, optional
+        At which the labels were predicted; without it, of the likelier class.
+    caption : str
+        Which rows these are.
+    """
+    if rows.grades is not None:
+        return
+    if not rows.classes:
+        residual_plot(rows, caption=caption)
+        return
+    confusion_plot(rows, caption=caption)
+    if rows.positive and rows.probabilities is not None and 0 < rows.is_positive.mean() < 1:
+        at = 0.5 if chosen is None else chosen.value
+        roc_and_precision_plot(rows, threshold=at, caption=caption)
+    if chosen is not None:
+        threshold_plot(chosen, caption="Chosen on the validation set")
+
+
 @styled
 def confusion_plot(rows: ScoredRows, *, alt: str = "", caption: str = "") -> None:
     """Show how often each true class is predicted as each, as counts and shares of the true class.

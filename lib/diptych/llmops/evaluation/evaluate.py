@@ -236,6 +236,12 @@ def _labelled(lines: pd.DataFrame, metric: Metric) -> ScoredRows:
     return metric.scored(truth, predicted, np.column_stack([1 - second, second]), classes)
 
 
+def confident(results: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the answers of a variant that were not failed calls, with a known ``confidence``."""
+    answers = results[(results["variant"] == name) & (results["repeat"] == 0)]
+    return answers[(answers["error"] == "") & answers["confidence"].notna()]
+
+
 def leaderboard(
     results: pd.DataFrame,
     margin: float,
