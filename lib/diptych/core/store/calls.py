@@ -24,13 +24,14 @@ __all__ = ["CALL", "Calls", "LedgerError", "request_hash"]
 CALL = (
     "id", "time", "run", "endpoint", "model", "prompt_version", "request", "repeat", "input",
     "output", "response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
-    "latency_ms", "retries", "status", "error", "caller", "step",
+    "latency_ms", "retries", "status", "error", "caller", "step", "outcome",
 )  # fmt: skip
 ADD = f"INSERT INTO calls ({', '.join(CALL)}) VALUES ({', '.join('?' * len(CALL))})"
 GET = f"SELECT {', '.join(CALL)} FROM calls WHERE {{where}} ORDER BY time, id"
 SUM = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
     coalesce(sum(usd), 0), coalesce(sum(CASE WHEN status = 'failed' THEN 1 ELSE 0 END), 0)
     FROM calls WHERE {where}"""
+WHOLE = ("", "answered")  # outcomes of a whole answer; those of an older version are not known
 AT_ONCE = 500  # requests looked up in one query
 
 _NUMBERS = ("prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms")
@@ -72,7 +73,7 @@ class Calls(Table):
     REQUIRED = ("endpoint", "model", "request", "input")
     DEFAULTS: ClassVar = {
         "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
-        "step": 0,
+        "step": 0, "outcome": "",
     }  # fmt: skip
     JSON = ("input", "response")
     TEXTS = ("output", "error")
@@ -88,7 +89,8 @@ class Calls(Table):
         rows : iterable of mappings
             ``endpoint``, ``model``, ``request`` (see `request_hash`) and ``input`` (JSON) are
             required. The other columns of `CALL` are optional: ``status`` is "ok" or "failed",
-            ``caller`` is who asked, ``step`` the endpoint's place in a fallback chain (0 first).
+            ``outcome`` how its answer ended, ``caller`` is who asked, ``step`` the endpoint's place
+            in a fallback chain (0 first).
 
         Raises
         ------
@@ -99,17 +101,30 @@ class Calls(Table):
         """
         self._add(ADD, rows)
 
-    def answered(self, requests: Sequence[str], repeat: int = 0) -> dict[str, dict]:
-        """Return the first answered call of each request hash that has one, by hash."""
+    def answered(
+        self, requests: Sequence[str], repeat: int = 0, without: Sequence[str] = ()
+    ) -> dict[str, dict]:
+        """Return the answered call of each request hash that has one, by hash.
+
+        Of several the first whole answer counts, else the last of the others.
+
+        Parameters
+        ----------
+        without : sequence of str
+            Outcomes of answers that are left out.
+        """
         answers: dict[str, dict] = {}
         for start in range(0, len(requests), AT_ONCE):
             some = requests[start : start + AT_ONCE]
             where = f"status = 'ok' AND request IN ({', '.join('?' * len(some))})"
             for row in self._db.query(GET, {where: tuple(some), "repeat = ?": repeat}):
                 call = dict(zip(CALL, row, strict=True))
-                for name in self.JSON:
-                    call[name] = json.loads(call[name]) if call[name] else None
-                answers.setdefault(call["request"], call)
+                before = answers.get(call["request"])
+                if call["outcome"] not in without and not (before and before["outcome"] in WHOLE):
+                    answers[call["request"]] = call
+        for call in answers.values():
+            for name in self.JSON:
+                call[name] = json.loads(call[name]) if call[name] else None
         return answers
 
     def table(

@@ -26,8 +26,8 @@ class Table:
     DEFAULTS : mapping of str to value
         What columns that may not be null hold where a row says nothing.
     JSON, TEXTS : tuple of str
-        Columns of any JSON value; columns of text from elsewhere, in which half a surrogate pair,
-        that no database stores, becomes a question mark.
+        Columns of any JSON value; columns of text from elsewhere, in which half a surrogate pair
+        becomes a question mark and NUL is left out, for no database stores them.
     """
 
     ROW = "row"
@@ -74,7 +74,7 @@ class Table:
                     full[name] = json.dumps(full[name])
             for name in self.TEXTS:
                 if name in full:
-                    full[name] = full[name].encode("utf-8", "replace").decode()
+                    full[name] = full[name].replace("\0", "").encode("utf-8", "replace").decode()
             values.append(tuple(map(full.get, self.COLUMNS)))
         self._db.write(statement, values)
 

@@ -6,6 +6,7 @@ twice.
 """
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -20,10 +21,12 @@ from diptych.llmops.client import rate_limits
 from diptych.llmops.client.attempts import Attempts, Trail
 from diptych.llmops.client.budget import whole
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.formats import Format, Reply
+from diptych.llmops.client.formats import Format, Reply, outcomes
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.request import PreparedRequests, opened, prepare
 from diptych.llmops.client.target import Target
+
+SILENT = (outcomes.ANSWERED, outcomes.FAILED)  # the text or the error says it
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,6 +49,8 @@ class Answer:
         Whether it came from the ledger, so that nothing was paid now.
     log_probabilities : tuple of float
         Of the answer's tokens; () where they were not asked for, or the endpoint does not tell.
+    outcome : str
+        How it ended, one of `diptych.llmops.client.formats.outcomes.OUTCOMES`.
     """
 
     text: str | None
@@ -59,6 +64,11 @@ class Answer:
     retries: int = 0
     cached: bool = False
     log_probabilities: tuple[float, ...] = ()
+    outcome: str = ""
+
+    def __post_init__(self):
+        outcome = outcomes.FAILED if self.error else self.outcome or outcomes.ANSWERED
+        object.__setattr__(self, "outcome", outcome)
 
     def __repr__(self) -> str:
         content = f"failed: {self.error}" if self.text is None else repr(self.text)
@@ -75,6 +85,7 @@ class Answer:
             *([f"{self.prompt_tokens} tokens in, {tokens} out"] if tokens is not None else []),
             *([f"{self.usd:.6f} USD"] if self.usd else []),
             *([f"{self.latency_ms:.0f} ms"] if self.latency_ms is not None else []),
+            *([self.outcome] if self.outcome not in SILENT else []),
             *(["from the ledger"] if self.cached else []),
         ]
 
@@ -121,8 +132,11 @@ async def ask_many_async(
     prepared = prepare(requests, target)
     work = _Work(prepared, options)
     with opened(options.calls) as calls:
-        rows = await asyncio.to_thread(calls.answered, prepared.hashes, options.repeat)
-        work.answers |= {name: from_ledger(row, work.wire) for name, row in rows.items()}
+        again = options.ask_again
+        rows = await asyncio.to_thread(calls.answered, prepared.hashes, options.repeat, again)
+        known = {name: from_ledger(row, work.wire) for name, row in rows.items()}
+        # rows of an older version do not say how they ended
+        work.answers |= {name: x for name, x in known.items() if x.outcome not in again}
         if options.replayed is not None:
             options.replayed.add(_waited(rows, options))
         if len(work.answers) < len(set(prepared.hashes)):
@@ -139,6 +153,7 @@ class _Work:
 
     def __init__(self, prepared: PreparedRequests, options: CallOptions):
         self.prepared, self.options, self.hopeless = prepared, options, ""
+        self.alike: list[str] = []  # failures in a row that are alike
         self.wire = prepared.provider.wire
         self.limits = rate_limits.of(prepared.provider.base_url, prepared.target.model_name)
         self.attempts = Attempts(prepared, options, self.limits)
@@ -177,15 +192,34 @@ class _Work:
             answer = self._answer(body, reply, latency_ms, trail.retries)
         except self.wire.FAILURES as problem:
             error = self.wire.explain(problem)
-            if self.options.give_up and (remedy := self.wire.remedy(problem)):
-                self.hopeless = f"{self.prepared.provider.name}: {error}; {remedy}"
+            if self.wire.is_filtered(problem):
+                answer = Answer("", response={"error": error}, outcome=outcomes.FILTERED)
+            else:
+                self._note(problem, error, body["model"])
         except TimeoutError:
             error = f"no answer in time: the deadline of {self.options.deadline_s:g} s is over"
         if answer is None:
             latency_ms = (time.perf_counter() - began) * 1000
             answer = Answer(None, error, latency_ms=latency_ms, retries=trail.retries)
+        else:
+            self.alike = []
         self.answers[name] = answer
         return as_row(name, body, answer)
+
+    def _note(self, problem: Exception, error: str, model: str) -> None:
+        """Count a failure, and give the run up where every other call will meet it."""
+        if not self.options.give_up:
+            return
+        who, kind = self.prepared.provider.name, re.sub(r"\d{2,}", "#", error)
+        if remedy := self.wire.remedy(problem):
+            self.hopeless = f"{who}: {error}; {remedy}"
+        elif remedy := self.wire.recurring(problem):
+            self.alike = [*self.alike, kind] if kind in self.alike else [kind]
+            if len(self.alike) == self.options.patience:
+                self.hopeless = (
+                    f"{who}: {len(self.alike)} calls in a row failed alike, the last with {error} "
+                    f"(model {model}); {remedy}. What was answered is in the ledger"
+                )
 
     def _answer(self, body: Mapping, reply: Reply, latency_ms: float, retries: int) -> Answer:
         used = tuple(map(whole, self.wire.tokens(reply.response)))
@@ -199,6 +233,7 @@ class _Work:
             latency_ms=latency_ms,
             retries=retries,
             log_probabilities=self.wire.log_probabilities(reply.response),
+            outcome=self.wire.outcome(reply.response),
         )
 
 
@@ -256,6 +291,7 @@ def as_row(name: str, body: Mapping, answer: Answer) -> dict:
         "retries": answer.retries,
         "status": "failed" if answer.error else "ok",
         "error": answer.error or None,
+        "outcome": answer.outcome,
     }
 
 
@@ -263,9 +299,17 @@ def from_ledger(row: Mapping, wire: Format) -> Answer:
     """Return the answer that a row of the ledger holds."""
     names = ("response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
              "latency_ms", "retries")  # fmt: skip
-    probabilities = wire.log_probabilities(row["response"]) if row["response"] else ()
+    response, outcome = row["response"], row["outcome"]
     fields = {name: row[name] for name in names}
-    return Answer(row["output"], cached=True, log_probabilities=probabilities, **fields)
+    if not response:
+        return Answer(row["output"], cached=True, outcome=outcome, **fields)
+    return Answer(
+        row["output"],
+        cached=True,
+        log_probabilities=wire.log_probabilities(response),
+        outcome=outcome or wire.outcome(response),
+        **fields,
+    )
 
 
 def _waited(rows: Mapping[str, Mapping], options: CallOptions) -> dict[str, float]:

@@ -59,7 +59,7 @@ def ask_batch(
     prepared = prepare(requests, target)
     wire, repeat = prepared.provider.wire, options.repeat
     with opened(options.calls) as calls:
-        rows = calls.answered(prepared.hashes, repeat)
+        rows = calls.answered(prepared.hashes, repeat, options.ask_again)
         answers = {name: from_ledger(row, wire) for name, row in rows.items()}
         todo = {name: body for name, body in prepared.by_hash().items() if name not in answers}
         if not todo:
@@ -209,4 +209,5 @@ def _answer(line: Mapping, prepared: PreparedRequests, body: Mapping) -> Answer:
         completion_tokens=used[1],
         usd=None if None in used else prepared.price(body, batch=True).usd(*used),
         log_probabilities=wire.log_probabilities(response),
+        outcome=wire.outcome(response),
     )

@@ -1,11 +1,13 @@
 """How requests are asked: how many at once, within which budget, recorded as whose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diptych.core.store.calls import Calls
 from diptych.llmops.client.budget import Budget
+from diptych.llmops.client.formats.outcomes import OUTCOMES
 
 if TYPE_CHECKING:
     from diptych.core.store.records import Recorder, ReplayedLatency
@@ -37,7 +39,9 @@ class CallOptions:
     progress : bool or bar
         Show a bar, or move this one (`diptych.base.notebook_progress.bar`).
     timeout_s : float
-        For one try of one call.
+        For one try of one call, until the last byte of its answer.
+    max_bytes : int, optional
+        Of one answer; by default `diptych.llmops.client.limits.MOST_BYTES`.
     max_retries : int
         After 408, 409, 429 and 5xx, a refused connection or a timeout.
     deadline_s : float, optional
@@ -45,13 +49,20 @@ class CallOptions:
     give_up : bool
         Raise at the first failure that every call will meet: a wrong key, an unknown model, nobody
         there. By default it is an answer with an error as others are.
+    patience : int
+        With `give_up`, the run ends after so many failures in a row that are alike and will not
+        pass (a field that the model does not take, an exhausted quota, a server out of order);
+        0 goes on.
+    ask_again : sequence of str
+        Answers in the ledger with one of these outcomes are asked again, see
+        `diptych.llmops.client.formats.outcomes`: a refusal, for example, or an empty answer.
     replayed : ReplayedLatency, optional
         Where the waiting is counted that answers from the ledger saved this run; see `of`.
 
     Raises
     ------
     ValueError
-        If `concurrency` is below 1.
+        If `concurrency` is below 1, or an outcome in `ask_again` is unknown.
     """
 
     run: str = ""
@@ -65,14 +76,20 @@ class CallOptions:
     budget: Budget | None = None
     progress: object = False
     timeout_s: float = TIMEOUT_S
+    max_bytes: int | None = None
     max_retries: int = RETRIES
     deadline_s: float | None = None
     give_up: bool = False
+    patience: int = 5
+    ask_again: Sequence[str] = ()
     replayed: "ReplayedLatency | None" = None
 
     def __post_init__(self):
         if self.concurrency < 1:
             raise ValueError(f"concurrency: {self.concurrency}; at least 1")
+        if unknown := [name for name in self.ask_again if name not in OUTCOMES]:
+            names = ", ".join(OUTCOMES)
+            raise ValueError(f"ask_again: {unknown[0]!r} is no outcome; there are {names}")
 
     @classmethod
     def of(cls, run: "Recorder", **fields) -> "CallOptions":

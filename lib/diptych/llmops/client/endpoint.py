@@ -44,23 +44,34 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
         from diptych.llmops.client.local_transport import LocalClient
 
         settings["http_client"] = LocalClient(connection.begin)
+    elif "http_client" not in settings:
+        from diptych.llmops.client.limits import SyncClient
+
+        settings["http_client"] = SyncClient()
     return openai.OpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
 
 
-def async_client(target: Target | str = "local", **settings) -> "openai.AsyncOpenAI":
+def async_client(
+    target: Target | str = "local", max_bytes: int | None = None, **settings
+) -> "openai.AsyncOpenAI":
     """Return the asynchronous client of a target; as `client`, but on aiohttp, which is faster.
 
-    It belongs to the event loop that first uses it.
+    It belongs to the event loop that first uses it. Its timeout counts for a whole answer, which
+    has at most `max_bytes` (`diptych.llmops.client.limits`).
     """
     connection = _connection(target)
     import openai
 
+    from diptych.llmops.client.limits import MOST_BYTES, LimitedClient
+
+    most = max_bytes or MOST_BYTES
+
     if connection.begin is not None:
         from diptych.llmops.client.local_transport import AsyncLocalClient
 
-        settings["http_client"] = AsyncLocalClient(connection.begin)
+        settings["http_client"] = AsyncLocalClient(connection.begin, most_bytes=most)
     elif "http_client" not in settings:
-        settings["http_client"] = openai.DefaultAioHttpClient(verify=_certificates())
+        settings["http_client"] = LimitedClient(most, verify=_certificates())
     return openai.AsyncOpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
 
 

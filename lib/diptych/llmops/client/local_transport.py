@@ -6,14 +6,14 @@ has ended idle.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable
 
 import httpx2
-from openai import APIConnectionError, DefaultAioHttpClient, DefaultHttpxClient
+from openai import APIConnectionError
 
 from diptych.llmops.client.formats.chat_completions import UNREACHED
+from diptych.llmops.client.limits import LimitedClient, SyncClient
 from diptych.llmops.server.llama import Server
 
 # no proxy, and no certificates, which take longer to read than a call
@@ -71,6 +71,8 @@ class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         try:
             async for chunk in self.inner:
                 yield chunk
+        except httpx2.TimeoutException:
+            raise
         except httpx2.TransportError as error:
             raise APIConnectionError(message=ENDED, request=self.request) from error
 
@@ -81,7 +83,7 @@ class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         await self.inner.aclose()
 
 
-class LocalClient(DefaultHttpxClient):
+class LocalClient(SyncClient):
     """An HTTP client of the local server, which it starts with `begin` where nobody answers."""
 
     def __init__(self, begin: Callable[[], Server], **options):
@@ -101,12 +103,8 @@ class LocalClient(DefaultHttpxClient):
             response.read()
         return response
 
-    def __del__(self):  # as openai's own: a client is rarely closed in a notebook
-        with contextlib.suppress(Exception):
-            self.close()
 
-
-class AsyncLocalClient(DefaultAioHttpClient):
+class AsyncLocalClient(LimitedClient):
     """As `LocalClient`, for an event loop."""
 
     def __init__(self, begin: Callable[[], Server], **options):

@@ -40,7 +40,9 @@ class PreparedRequests:
 
     def client(self, options: CallOptions):
         """Return an asynchronous client of the target, which tries nothing again itself."""
-        return endpoints.async_client(self.target, timeout=options.timeout_s, max_retries=0)
+        return endpoints.async_client(
+            self.target, timeout=options.timeout_s, max_retries=0, max_bytes=options.max_bytes
+        )
 
 
 def prepare(requests: Iterable, target: Target) -> PreparedRequests:
@@ -115,7 +117,7 @@ def estimate(
     """Return what `ask_many` would take, without asking; no key is needed."""
     prepared = prepare(requests, target)
     with opened(options.calls) as ledger:
-        known = ledger.answered(prepared.hashes, options.repeat)
+        known = ledger.answered(prepared.hashes, options.repeat, options.ask_again)
     todo = {name: body for name, body in prepared.by_hash().items() if name not in known}
     prompts = answers = 0
     usd: float | None = 0.0

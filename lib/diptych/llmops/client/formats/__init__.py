@@ -38,17 +38,29 @@ class Format(Protocol):
     def text(self, response: Mapping) -> str:
         """Return the text of an answer, "" if it has none."""
 
+    def outcome(self, response: Mapping) -> str:
+        """Return how an answer ended, see `diptych.llmops.client.formats.outcomes`."""
+
     def tokens(self, response: Mapping) -> tuple[int | None, int | None]:
         """Return the tokens read and written, None where the endpoint does not tell."""
 
     def log_probabilities(self, response: Mapping) -> tuple[float, ...]:
         """Return those of the answer's tokens, () where the endpoint does not tell."""
 
+    def token_probabilities(self, response: Mapping) -> list[dict]:
+        """Return its tokens: ``token``, ``logprob`` and, where asked for, ``top_logprobs``."""
+
     def is_free(self, error: Exception) -> bool:
         """Say whether a failed call cannot have been paid."""
 
     def remedy(self, error: Exception) -> str:
         """Return what to do about a failure that every call will meet, "" where not every one."""
+
+    def recurring(self, error: Exception) -> str:
+        """Return what to do about a failure that others will meet if a few did, "" where none."""
+
+    def is_filtered(self, error: Exception) -> bool:
+        """Say whether a provider's filter refused this one request."""
 
     def explain(self, error: Exception) -> str:
         """Return why there is no answer, in one line."""
