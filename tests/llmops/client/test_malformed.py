@@ -1,4 +1,4 @@
-"""Damaged and odd answers over real sockets: each row is answered or failed, and the run goes on."""
+"""Damaged answers over real sockets: each row is answered or failed, and the run goes on."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def test_each_form_is_an_answer_or_a_failed_row_with_its_reason(url, calls, stre
     answers = ask_many(one_of_each(), *way)
     wrong = []
     for answer, (name, form) in zip(answers, faults.FORMS.items(), strict=True):
-        kind, value = stream and form.streamed_becomes or form.becomes
+        kind, value = (stream and form.streamed_becomes) or form.becomes
         right = {
             faults.TEXT: answer.text == value and not answer.error,
             faults.OUTCOME: answer.outcome == value and not answer.error,

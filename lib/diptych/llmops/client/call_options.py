@@ -52,10 +52,10 @@ class CallOptions:
     patience : int
         With `give_up`, the run ends after so many failures in a row that are alike and will not
         pass (a field that the model does not take, an exhausted quota, a server out of order);
-        0 goes on.
+        0 never ends it.
     ask_again : sequence of str
-        Answers in the ledger with one of these outcomes are asked again, see
-        `diptych.llmops.client.formats.outcomes`: a refusal, for example, or an empty answer.
+        Answers in the ledger with one of these outcomes are not taken, and the call is made anew;
+        see `diptych.llmops.client.formats.outcomes`: a refusal, for example, or an empty answer.
     replayed : ReplayedLatency, optional
         Where the waiting is counted that answers from the ledger saved this run; see `of`.
 
