@@ -10,6 +10,7 @@ import pandas as pd
 from diptych.base.workspace import write_atomic
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import baseline as constant
+from diptych.core.evaluation import fairness
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.monitoring.drift import Profile
@@ -20,7 +21,12 @@ from diptych.mlops.registry import Version
 
 
 def measure(
-    name: str, model: Model, folder: Path, rows: pd.DataFrame, scoring: str | Scoring
+    name: str,
+    model: Model,
+    folder: Path,
+    rows: pd.DataFrame,
+    scoring: str | Scoring,
+    groups: pd.DataFrame | None = None,
 ) -> Candidate:
     """Measure what the gate asks of a model.
 
@@ -34,13 +40,18 @@ def measure(
         Canonical test rows; candidate and champion must be measured on the same ones.
     scoring : Scoring, or str
         The task's, see `build.evaluate`.
+    groups : DataFrame, optional
+        Of the rows, by their id, see `slices.groups`: the gate asks for the gap between them.
     """
     scores = build.evaluate(model, rows, scoring)
+    metric, groups = scores.scoring.metric, pd.DataFrame() if groups is None else groups
+    by = groups.reindex(rows["id"]) if len(groups) else groups
     return Candidate.of_rows(
         name,
-        scores.scoring.metric,
+        metric,
         scores.rows,
         slice_of=rows["slice"],
+        gaps={column: fairness.largest_gap(scores.rows, by[column], metric) for column in by},
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),

@@ -1,6 +1,7 @@
 """Groups: rates by definition, and a gap whose interval is not fooled by many groups."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diptych.core.evaluation import fairness
@@ -61,3 +62,36 @@ def test_one_group_has_no_gap_and_says_so():
     gap = fairness.largest_gap(rows, ["a"] * 17 + ["b"] * 3, METRICS["accuracy"])
     assert np.isnan(gap.value)
     assert "fewer than two groups have enough rows (1 have too few)" in gap.note
+
+
+def test_gaps_are_those_of_scikit_learns_figures_by_group():
+    from sklearn.metrics import accuracy_score, recall_score
+
+    rng = np.random.default_rng(2)
+    rows, groups = drawn(900, 3, 0.1, rng)
+    frame = pd.DataFrame({"y": rows.truth, "p": rows.predicted, "g": groups})
+    by = frame.groupby("g")
+    accuracy = by.apply(lambda x: accuracy_score(x.y, x.p))
+    selected = by.apply(lambda x: (x.p == "yes").mean())
+    tpr = by.apply(lambda x: recall_score(x.y, x.p, pos_label="yes"))
+    fpr = by.apply(lambda x: 1 - recall_score(x.y, x.p, pos_label="no"))
+    table = fairness.gaps(rows, pd.DataFrame({"g": groups}), METRICS["accuracy"])
+    expected = [np.ptp(accuracy), np.ptp(selected), max(np.ptp(tpr), np.ptp(fpr))]
+    assert table["value"].tolist() == pytest.approx(expected)
+    assert table["between"].iloc[0] == f"{accuracy.idxmax()} and {accuracy.idxmin()}"
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
+
+
+def test_equal_odds_seldom_show_a_gap():
+    rng = np.random.default_rng(3)
+    seen = [fairness.odds_gap(*drawn(800, 4, 0.0, rng)).low > 0 for _ in range(200)]
+    assert np.mean(seen) <= 0.09
+
+
+def test_groups_with_few_rows_are_counted_and_left_out():
+    rows, _ = drawn(100, 2, 0.0, np.random.default_rng(4))
+    groups = np.array(["a"] * 48 + ["b"] * 48 + ["c"] * 4)
+    gap = fairness.largest_gap(rows, groups, METRICS["accuracy"])
+    assert gap.left_out == 1
+    assert "c" not in gap.between

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from diptych.core.evaluation.fairness import Gap
 from diptych.core.evaluation.gate import BETTER, Candidate, Limits, decide
 from diptych.core.evaluation.metrics import METRICS, Figure
 from diptych.core.evaluation.scored import ScoredRows
@@ -320,3 +321,32 @@ def test_one_slice_alone_is_none():
 def test_bad_input_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+GAPS = {  # interval of the gap: what a limit of 0.1 answers
+    "pass": Gap(0.03, 0.0, 0.08, 900, "", 0, "a and b"),
+    "fail": Gap(0.2, 0.12, 0.28, 900, "", 0, "a and b"),
+    "inconclusive": Gap(0.06, 0.0, 0.14, 900, "", 2, "a and b"),
+}
+
+
+@pytest.mark.parametrize("status", GAPS)
+def test_the_gap_between_groups_has_three_answers(status):
+    candidate = dataclasses.replace(GOOD, gaps={"sex": GAPS[status]})
+    decision = decide(candidate, CHAMPION, dataclasses.replace(LIMITS, max_gap=0.1))
+    assert statuses(decision)["gap by sex"] == status
+    assert decision.outcome == status
+    if status == "inconclusive":
+        check = decision.checks.set_index("rule").loc["gap by sex"]
+        assert check["rows_needed"] == 3_600  # half width 0.08, distance 0.04: four times the rows
+        assert "2 have rows too few" in check["reason"]
+
+
+def test_a_gap_that_is_limited_and_not_measured_blocks():
+    limits = dataclasses.replace(LIMITS, max_gap=0.1)
+    decision = decide(GOOD, CHAMPION, limits)
+    assert statuses(decision)["largest gap"] == "not measured"
+    assert not decision.promoted
+    unknown = dataclasses.replace(GOOD, gaps={"sex": Gap(np.nan, np.nan, np.nan, 9, "few rows")})
+    assert decide(unknown, CHAMPION, limits).outcome == "inconclusive"
+    assert "gap by sex" not in statuses(decide(unknown, CHAMPION, LIMITS))

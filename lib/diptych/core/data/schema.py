@@ -50,6 +50,8 @@ class Rows:
         How labels are read.
     groups, named_splits : Series or None
         The group of each row, and the split that the file names.
+    positions : ndarray of int
+        Of each row in the file.
     """
 
     frame: pd.DataFrame
@@ -61,6 +63,7 @@ class Rows:
     label: Column | None = None
     groups: pd.Series | None = None
     named_splits: pd.Series | None = None
+    positions: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -154,7 +157,8 @@ def interpret(
     _refuse_kinds(conventions.kinds, raw, label_column, time_column)
     is_text = _has_text(raw, text_column)
     label, labels = _labels(raw, label_column, conventions, notes)
-    raw, labels = _complete(raw, labels, chosen if is_text else chosen | {"text_column": ""}, notes)
+    needed = chosen if is_text else chosen | {"text_column": ""}
+    raw, labels, positions = _complete(raw, labels, needed, notes)
     _refuse_labels(labels, label_column)
     frame = pd.DataFrame(index=raw.index)
     frame["time"] = _times(raw, time_column, conventions, notes)
@@ -176,7 +180,7 @@ def interpret(
     content = splits.content_hash(frame, features)
     frame.insert(0, "id", _ids(raw, frame, content, notes))
     groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
-    return Rows(frame, kind, features, content, notes, typed, label, groups, named)
+    return Rows(frame, kind, features, content, notes, typed, label, groups, named, positions)
 
 
 def check_columns(
@@ -271,8 +275,8 @@ def _empty(column: pd.Series) -> pd.Series:
 
 def _complete(
     raw: pd.DataFrame, labels: pd.Series, chosen: dict[str, str], notes: list[str]
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Leave out rows without a label, text, time or group, and say how many."""
+) -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
+    """Leave out rows without a label, text, time or group, and say how many; give the places."""
     kept = labels.notna()
     if not kept.all():
         notes.append(_left_out(~kept, "label", chosen["label_column"]))
@@ -290,9 +294,10 @@ def _complete(
         which = next((name for name, all_empty in empty.items() if all_empty), "")
         why = f"column {which!r} is empty" if which else "each lacks its label, text or time"
         raise DataError(f"data: no row of {len(raw):,} can be used: {why}; name another column.")
+    places = np.flatnonzero(kept)
     if kept.all():
-        return raw, labels
-    return raw[kept].reset_index(drop=True), labels[kept].reset_index(drop=True)
+        return raw, labels, places
+    return raw[kept].reset_index(drop=True), labels[kept].reset_index(drop=True), places
 
 
 def _left_out(rows: pd.Series, what: str, name: str) -> str:

@@ -87,6 +87,8 @@ class Task:
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
+    beside : callable or None
+        Returns your own table as its file has it, with the rows' ``id``, see `slices.groups`.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Task:
     columns: tuple[Column, ...] = field(default=(), repr=False)
     text_column: str = "text"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    beside: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.metric = Scoring(self.grader, self.metric).metric
@@ -394,6 +397,11 @@ class OwnRows:
         """Return the table as its file has it; raises as `readers.read_table` does."""
         return readers.read_table(self.place, self.options, self.named)
 
+    def read_whole(self) -> pd.DataFrame:
+        """Return the table with the columns that ``kinds`` drops; raises as `read_raw` does."""
+        options = readers.without_drops(self.options)
+        return readers.read_table(self.place, options, self.named).frame
+
     def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
         """Return what the user and the file settle about numbers, gaps and dates."""
         options = self.options
@@ -457,7 +465,12 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
         task.guesses = readers.guess_table([*raw.guesses, *guesses.of_rows(rows)])
         return frame.copy(deep=False)
 
-    task.rows = load
+    def beside() -> pd.DataFrame:
+        rows = read()[1]
+        whole = own.read_whole().iloc[rows.positions].reset_index(drop=True)
+        return whole.drop(columns="id", errors="ignore").assign(id=rows.frame["id"])
+
+    task.rows, task.beside = load, beside
     # known rows are pinned by version, so their source may be gone
     stored = versions.meaning(name, data_version)
     if stored:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from diptych.core.evaluation.fairness import Gap
 from diptych.core.evaluation.metrics import METRICS, Figure, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate, unpaired_difference
@@ -40,6 +41,8 @@ class Candidate:
     slice_of : array of shape (n,)
         Slice of each of `rows`.
     slices : mapping of slice name to Estimate
+    gaps : mapping of column to Gap
+        The largest gap of the metric between groups of rows, by the column that groups them.
     calibration_error : Estimate or float
         As `calibration.error` gives it.
     latency_p95_ms, size_mb : float
@@ -53,6 +56,7 @@ class Candidate:
     rows: ScoredRows | None = None
     slice_of: np.ndarray | None = None
     slices: Mapping[str, Estimate] = field(default_factory=dict)
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
     calibration_error: Estimate | float | None = None
     latency_p95_ms: float | None = None
     size_mb: float | None = None
@@ -111,6 +115,9 @@ class Limits:
     margin, slice_margin : float
         A loss against the champion, overall and in a slice, that would not matter (>= 0): in the
         metric's units, or as a share of the champion's figure where the metric has no upper end.
+    max_gap : float
+        What the whole interval of the largest gap between groups must lie below, for each column
+        of `Candidate.gaps`.
     question : str
         What must be shown against the champion: ``"no worse"``, the whole interval of the
         difference lies above minus the margin, or ``"better"``, it lies above 0.
@@ -124,6 +131,7 @@ class Limits:
     max_size_mb: float | None
     margin: float | None = 0.05
     slice_margin: float | None = 0.1
+    max_gap: float | None = None
     question: str = NO_WORSE
     extra: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -194,6 +202,7 @@ def decide(
         *_against_baseline(candidate, baseline),
         _against_champion(candidate, champion, limits),
         _calibrated(candidate.calibration_error, limits.max_calibration_error),
+        *_gaps(candidate, limits.max_gap),
         _at_most("latency p95", candidate.latency_p95_ms, limits.max_latency_ms, " ms"),
         _at_most("size", candidate.size_mb, limits.max_size_mb, " MB"),
         *(_at_most(name, candidate.extra.get(name), most) for name, most in limits.extra.items()),
@@ -407,6 +416,34 @@ def _calibrated(error: Estimate | float | None, most: float | None) -> Check:
         needed = _more(error.n, error.high - error.value, most - error.value)
         reason += _asks(needed)
     return (rule, str(error), limit, status, f"{reason}.", needed)
+
+
+def _gaps(candidate: Candidate, most: float | None) -> list[Check]:
+    if most is None:
+        return []
+    limit = f"<= {most:g}"
+    if not candidate.gaps:
+        reason = "No gap between groups was measured: name the column of the groups."
+        return [("largest gap", "", limit, NOT_MEASURED, reason, None)]
+    return [_gap(f"gap by {column}", gap, most) for column, gap in candidate.gaps.items()]
+
+
+def _gap(rule: str, gap: Gap, most: float) -> Check:
+    limit, needed = f"<= {most:g}", None
+    if (why := _unmeasured(gap)) is not None:
+        return (rule, _text(gap), limit, INCONCLUSIVE, f"The {rule} is inconclusive{why}.", None)
+    status = PASS if gap.high <= most else FAIL if gap.low > most else INCONCLUSIVE
+    place = {PASS: "within", FAIL: "above", INCONCLUSIVE: "on both sides of"}[status]
+    reason = (
+        f"The interval of the {rule}, {gap.low:.3f} to {gap.high:.3f} ({gap.between}), is {place} "
+        f"{most:g}"
+    )
+    if status == INCONCLUSIVE:
+        needed = _more(gap.n, gap.high - gap.value, most - gap.value)
+        reason += _asks(needed)
+    if gap.left_out:
+        reason += f"; of groups, {gap.left_out} have rows too few to be compared"
+    return (rule, str(gap), limit, status, f"{reason}.", needed)
 
 
 def _at_most(rule: str, figure: float | None, most: float | None, unit: str = "") -> Check:

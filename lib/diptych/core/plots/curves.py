@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation.metrics import METRICS
+from diptych.core.evaluation import fairness
+from diptych.core.evaluation.metrics import METRICS, Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.thresholds import Threshold, applied
 from diptych.core.plots.html import show
+from diptych.core.plots.html import table as show_table
+from diptych.core.plots.plots import interval_plot
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 
 POINTS = 400  # of a drawn curve
@@ -41,6 +44,33 @@ def decision_plots(rows: ScoredRows, chosen: Threshold | None = None, caption: s
         roc_and_precision_plot(rows, threshold=at, caption=caption)
     if chosen is not None:
         threshold_plot(chosen, caption="Chosen on the validation set")
+
+
+def group_plots(rows: ScoredRows, groups: pd.DataFrame, metric: Metric, caption: str = "") -> None:
+    """Show a metric by group as a forest plot, the groups' rates, and the largest gaps.
+
+    Parameters
+    ----------
+    groups : DataFrame, shape (n, columns)
+        Names of groups, the rows in order, see `fairness`; without columns nothing is shown.
+    """
+    tables = []
+    for column in groups:
+        table = fairness.by_group(rows, groups[column], metric)
+        tables.append(table.assign(name=f"{column} " + table["name"]))
+    if not tables:
+        return
+    table = pd.concat(tables, ignore_index=True)
+    measured = table[np.isfinite(table["value"])]
+    overall = fairness.figure(metric, rows).value
+    if len(measured):
+        reference = (overall, "all rows") if np.isfinite(overall) else None
+        interval_plot(
+            measured[["name", "value", "low", "high", "n"]], xlabel=metric.title,
+            reference=reference, caption=caption,
+        )  # fmt: skip
+    show_table(table, caption="By group")
+    show_table(fairness.gaps(rows, groups, metric), caption="Largest gaps between groups")
 
 
 @styled

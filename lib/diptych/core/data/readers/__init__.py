@@ -12,7 +12,13 @@ from diptych.core.data.readers.formats import (
     shown,
     stem,
 )
-from diptych.core.data.readers.options import DROP, OPTIONS, kinds_of, parse_options
+from diptych.core.data.readers.options import (
+    DROP,
+    OPTIONS,
+    kinds_of,
+    parse_options,
+    without_drops,
+)
 from diptych.core.data.readers.table import Conventions, Guess, RawTable, guess_table
 
 __all__ = [
@@ -30,4 +36,5 @@ __all__ = [
     "resolve",
     "shown",
     "stem",
+    "without_drops",
 ]

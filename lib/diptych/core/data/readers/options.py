@@ -123,6 +123,14 @@ def kinds_of(options: Mapping[str, str]) -> dict[str, str]:
     return kinds
 
 
+def without_drops(options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options without the columns that they leave out."""
+    kinds = {name: kind for name, kind in kinds_of(options).items() if kind != DROP}
+    others = {name: value for name, value in options.items() if name not in ("kinds", "leave_out")}
+    written = ",".join(f"{name}:{kind}" for name, kind in kinds.items())
+    return others | ({"kinds": written} if written else {})
+
+
 def _refuse_name(name: str, options: dict[str, str]) -> None:
     if name in options:
         raise DataError(f"read_options: {name} is given twice; give it once.")
