@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from mlops.samples import fitted, sample
@@ -14,6 +15,8 @@ from diptych.base import workspace
 from diptych.core import contract
 from diptych.core.contract import CONTRACTS, Contract, Fact, RecordError, Table, Value
 from diptych.core.data import tasks
+from diptych.core.evaluation.metrics import METRICS
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring import windows
 from diptych.execution.refresh import in_order
 from diptych.llmops import build as llmops_build
@@ -29,17 +32,22 @@ READS = ("fact", "parameter", "table", "value")
 
 def outcome():
     """With a loss and a gain, so that all of its names are there."""
-    lines = [(w, m, v, 10) for w, m, v in (("a", "champion", 0.9), ("d", "champion", 0.5),
-                                           ("d", "challenger", 0.8))]  # fmt: skip
-    scores = pd.DataFrame(lines, columns=["window", "model", "value", "n"])
+    names, right = np.repeat(["a", "d"], 10), np.ones(20)
+    scored = {"champion": np.where(names == "a", right, 0), "challenger": right}
+    live = windows.LiveRows(
+        {name: ScoredRows.of_grades(grades) for name, grades in scored.items()},
+        names,
+        METRICS["grade"],
+    )
     split = SimpleNamespace(learn=["b"], decide=["c"], after=["d"], alarm="b")
-    return windows.outcome(scores, split)
+    return windows.outcome(live, split)
 
 
 def before_and_since():
-    lines = [(w, kind, 0.5, 10) for w in "ab" for kind in ("true", "estimated")]
-    accuracy = pd.DataFrame(lines, columns=["window", "kind", "value", "n"])
-    return windows.before_and_since(accuracy, "b")
+    rows = ScoredRows.of_labels(list("xyxy"), list("xxyy"))
+    sure = pd.Series(0.9, list("aabb"))
+    quality = windows.Quality.of(METRICS["accuracy"], rows, list("aabb"), sure)
+    return quality.before_and_since("b")
 
 
 def faithful():

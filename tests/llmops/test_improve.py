@@ -89,12 +89,15 @@ def lessons():
 @pytest.mark.parametrize(
     ("facts", "window"),
     [
-        ({"accuracy_alarm": "2025-05", "drift_alarm": "2025-04"}, "2025-05"),
-        ({"accuracy_alarm": None, "drift_alarm": "2025-04"}, "2025-04"),
-        ({"accuracy_alarm": None, "drift_alarm": None}, None),
+        ({"accuracy_alarm": "2025-05", "drift_alarm": "2025-04"}, "2025-04"),
+        ({"quality_alarm": "2025-03", "drift_alarm": "2025-04"}, "2025-03"),
+        ({"quality_alarm": "2025-06", "accuracy_alarm": "2025-05"}, "2025-05"),
+        ({}, None),
     ],
 )
-def test_a_fall_is_the_alarm_and_else_the_drift(tmp_path, facts, window):
+def test_the_earliest_alarm_counts(tmp_path, facts, window):
+    nothing = dict.fromkeys(("quality_alarm", "accuracy_alarm", "drift_alarm"))
+    facts = nothing | facts
     assert improve.alarm(Record(tmp_path, "llmops/5_monitor", {}, facts=facts)) == window
 
 
@@ -152,9 +155,9 @@ def test_the_best_challenger_is_chosen_and_the_first_of_equals(ways, lessons):
     found = improve.evaluate_each(ways, lessons.choose, "label")
     assert list(found["variant"].unique()) == list(ways)
     assert found.groupby("variant")["id"].nunique().eq(len(lessons.choose)).all()
-    assert improve.best(found) == "better"
+    assert improve.best(found, "label") == "better"
     two = dict.fromkeys(("champion", "one", "two"), ways["better"])
-    assert improve.best(improve.evaluate_each(two, lessons.choose, "label")) == "one"
+    assert improve.best(improve.evaluate_each(two, lessons.choose, "label"), "label") == "one"
 
 
 def test_gains_are_told_by_ground_with_their_intervals(ways):
@@ -163,40 +166,41 @@ def test_gains_are_told_by_ground_with_their_intervals(ways):
     old = improve.evaluate_each(ways, ROWS[ROWS["split"] == "test"], "label")
     new = improve.new_ground(later, ROWS)
     assert set(new["id"]) == set(judged.loc[judged["slice"] == "game", "id"])
-    found = improve.gains({"later": later, "new": new, "old": old}, seed=0).set_index("name")
+    found = improve.gains({"later": later, "new": new, "old": old}, "label").set_index("name")
     assert found.loc["better, new", "value"] == 1.0
     assert found.loc["better, new", "low"] > 0.8
     assert found.loc["better, later", "value"] == pytest.approx(50 / 80)
     assert found.loc["better, old", "value"] == 0.0
-    assert found.loc["forgetful, old", "value"] == -1.0 == -improve.lost(old, "forgetful")
+    assert found.loc["forgetful, old", "value"] == -1.0 == -improve.lost(old, "forgetful", "label")
     assert found["n"].to_dict()["better, later"] == 80
     nothing = improve.new_ground(old, ROWS)
-    assert improve.gains({"new": nothing}, seed=0).empty
+    assert improve.gains({"new": nothing}, "label").empty
 
 
 @pytest.mark.parametrize(
     ("name", "promoted", "why"),
-    [("better", True, "passes all"), ("forgetful", False, "share of old rows lost is 1, above")],
+    [("better", True, "passes all"), ("forgetful", False, "loss on old rows is 1, above")],
 )
 def test_the_gate_promotes_what_gains_and_refuses_what_forgets(ways, name, promoted, why):
     judged = improve.in_windows(ROWS, WINDOWS, PLAN.decide)
     later = improve.evaluate_each(ways, judged, "label")
     old = improve.evaluate_each(ways, ROWS[ROWS["split"] == "test"], "label")
-    lost = {improve.LOST: improve.lost(old, name)}
-    challenger = improve.measure(later, name, judged, **lost)
+    lost = {improve.LOST: improve.lost(old, name, "label")}
+    challenger = improve.measure(later, name, judged, "label", **lost)
     assert set(challenger.slices) == {"book", "game"}
     assert challenger.calibration_error is not None
-    decision = decide(challenger, improve.measure(later, "champion", judged), LIMITS)
+    decision = decide(challenger, improve.measure(later, "champion", judged, "label"), LIMITS)
     assert decision.promoted is promoted
     assert why in decision.reason
 
 
 def test_scores_by_window_and_what_came_back(ways):
     both = {"champion": ways["champion"], "challenger": ways["better"]}
-    found = improve.by_window(both, ROWS, WINDOWS, MONTHS, "label")
+    live = improve.by_window(both, ROWS, WINDOWS, MONTHS, "label")
+    found = live.table()
     champion = found[found["model"] == "champion"].set_index("window")["value"]
     assert champion["2025-03"] == 1.0
     assert champion["2025-04"] == pytest.approx(30 / 80)
-    outcome = improve.outcome(found, PLAN)
+    outcome = improve.outcome(live, PLAN)
     assert outcome["challenger afterwards"] == 1.0
     assert outcome["recovered"] == pytest.approx(1.0)

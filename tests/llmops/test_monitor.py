@@ -6,6 +6,8 @@ import pytest
 from llmops import fakes
 
 from diptych.base import workspace
+from diptych.core.evaluation import metrics
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.stats import wilson
 from diptych.core.monitoring import cusum, windows
 from diptych.core.monitoring.text_drift import vocabulary
@@ -89,7 +91,7 @@ def test_failures_and_refusals_are_counted_apart(log):
 
 
 def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
-    found = monitor.accuracy(log, "label").set_index(["window", "kind"])
+    found = monitor.quality(log, "label").table().set_index(["window", "kind"])
     assert ("2025-02", "true") not in found.index
     assert tuple(found.loc[("2025-01", "true"), ["value", "n"]]) == (1.0, 20)
     # the fake tells log p = -0.5 of each word, and half the answers of one window have no label
@@ -97,12 +99,15 @@ def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
     assert found.loc[("2025-02", "estimated"), "value"] < 0.5
 
 
-def test_no_answer_is_a_wrong_answer(log):
+def test_an_answer_without_a_label_is_wrong_and_a_failed_call_is_no_answer(log):
     late = log.assign(label="positive")
     right = monitor.graded(late, "label")
-    assert right.index.tolist() == log["id"].tolist()
-    assert right.sum() == 18 + 8
+    answered = log[log["status"] == "ok"]
+    assert right.index.tolist() == answered["id"].tolist()
+    assert (right.sum(), len(right)) == (18 + 8, 40 - 3)
     assert len(monitor.graded(log, "label")) == 20
+    table = monitor.quality(late, "label").table().set_index(["window", "kind"])
+    assert table.loc[("2025-02", "true"), ["value", "n"]].tolist() == [8 / 17, 17]
 
 
 def frame(window, prediction, label, text="x", **more) -> pd.DataFrame:
@@ -125,12 +130,27 @@ def test_a_planted_fall_is_told_with_its_window():
     assert monitor.change(log.head(300), "label", test)[1] is None
 
 
+def test_the_metric_of_the_task_raises_the_alarm_and_accuracy_need_not():
+    """From the sixth window on the rare class is never answered; 95 of 100 rows stay right."""
+    names = np.repeat([f"2025-{month:02d}" for month in range(1, 11)], 200)
+    rare = np.arange(2000) % 20 == 0
+    log = frame(names, np.where(rare & (np.arange(2000) < 1000), "b", "a"),
+                np.where(rare, "b", "a"))  # fmt: skip
+    for metric, first in (("recall:b", "2025-06"), ("accuracy", None)):
+        quality = monitor.quality(log, Scoring(metric=metrics.parse(metric)))
+        live = quality.live.scored["true"].take(quality.live.windows <= "2025-05")
+        fell = monitor.alarmed(quality.falls(live, 0.1))
+        assert (fell or [None])[0] == first
+
+
 def test_without_labels_nothing_rings():
     log = frame(["w"] * 5, ["a"] * 5, None)
     path, alarm = monitor.change(log, "label", cusum.detector(9, 10, 0.1, 5))
     assert path.empty
     assert alarm is None
-    assert monitor.accuracy(log, "label")["kind"].tolist() == ["estimated"]
+    quality = monitor.quality(log, "label")
+    assert quality.table()["kind"].tolist() == ["estimated"]
+    assert quality.falls(quality.live.scored["true"], 0.0).empty
 
 
 def texts(n: int, words: list[str], seed: int) -> list[str]:
@@ -193,4 +213,4 @@ def test_what_is_no_log_is_refused():
     with pytest.raises(ValueError, match="no column latency_ms"):
         monitor.health(frame(["1"], "a", "a").drop(columns="latency_ms"))
     with pytest.raises(ValueError, match="run llmops/4_serve"):
-        monitor.accuracy(frame(["1"], "a", "a").head(0), "label")
+        monitor.quality(frame(["1"], "a", "a").head(0), "label")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from llmops import fakes
 
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import calibration, stats
 from diptych.core.evaluation.gate import Limits, decide
 from diptych.llmops import release
 from diptych.llmops.client.call_options import CallOptions
@@ -82,7 +82,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
     assert {part: own.n for part, own in found.slices.items()} == {"long": 60, "short": 20}
     assert found.slices["long"].value == 56 / 60
     said = evaluate.evaluate([free], ROWS, "label", CallOptions(calls=calls))
-    error = stats.calibration_error(said["confidence"], said["correct"])
+    error = calibration.error(said["confidence"], said["correct"])
     assert found.calibration_error == error
     assert found.latency_p95_ms > 0
     assert found.size_mb is None  # it runs elsewhere
@@ -90,7 +90,7 @@ def test_a_candidate_is_measured_on_the_rows(reader, free, calls):
         release.UNREADABLE: 0, release.COST: 0, "share failing negation": pytest.approx(0.1),
         "share failing names": 0,
     }  # fmt: skip
-    assert release.figures(found)["accuracy"] == found.score.value
+    assert release.figures(found)["score"] == found.score.value
     assert all(np.isfinite(value) for value in release.figures(found).values())
 
 
@@ -219,7 +219,7 @@ def test_the_local_model_has_a_size_and_costs_nothing(shared, gguf, calls):
     found = measured(variant, calls, rows=ROWS.head(6))
     assert found.size_mb == gguf.stat().st_size / 1e6
     assert found.extra[release.COST] == 0
-    assert 0 <= found.calibration_error <= 1
+    assert 0 <= found.calibration_error.value <= 1
 
 
 def test_the_card_says_what_a_reader_must_know(free, calls):

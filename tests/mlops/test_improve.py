@@ -1,11 +1,13 @@
 """Improving: who learns from what, judged later in time, promoted or refused by the gate."""
 
-import pandas as pd
+import numpy as np
 import pytest
 from mlops.samples import fitted, sample
 
 from diptych.core.data import splits, tasks
 from diptych.core.evaluation.gate import Limits, decide
+from diptych.core.evaluation.metrics import METRICS
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.mlops import build, improve, release
 from diptych.mlops.models import model as models
 
@@ -36,7 +38,7 @@ def test_a_plan_learns_from_the_alarm_on_and_decides_later(plan):
     assert plan.learn == ["2025-07", "2025-08"]
     assert plan.decide == ["2025-09"]
     assert plan.after == ["2025-10", "2025-11", "2025-12"]
-    assert plan.reason == "drift alarm in 2025-07"
+    assert plan.reason == "alarm in 2025-07"
 
 
 @pytest.mark.parametrize("alarm", [None, *MONTHS[:10]])
@@ -85,7 +87,8 @@ def test_nothing_later_is_learnt(windows, plan):
 
 def test_scores_by_window_are_those_of_its_rows(windows):
     data, model = sample("reviews"), fitted("text", "logistic")
-    found = improve.by_window({"champion": model}, data, windows, ["2025-02", "2025-08"], "label")
+    live = improve.by_window({"champion": model}, data, windows, ["2025-02", "2025-08"], "label")
+    found = live.table()
     assert found["window"].tolist() == ["2025-02", "2025-08"]
     own = build.evaluate(model, improve.in_windows(data, windows, ["2025-08"]), "label").accuracy
     assert found.iloc[1][["value", "low", "high", "n"]].tolist() == [
@@ -126,47 +129,63 @@ def test_a_worse_challenger_is_refused(windows, plan, tmp_path):
     assert "challenger minus champion is -" in decision.reason
 
 
-def scores(*rows) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["window", "model", "value", "n"])
+def live(**right) -> improve.LiveRows:
+    """Return rows by model: (window, right, rows) each."""
+    lines = next(iter(right.values()))
+    names = np.repeat([window for window, *_ in lines], [n for *_, n in lines])
+    scored = {
+        model: ScoredRows.of_grades(np.concatenate([np.arange(n) < k for _, k, n in own]))
+        for model, own in right.items()
+    }
+    return improve.LiveRows(scored, names, METRICS["grade"])
 
 
 def test_the_outcome_is_what_came_back_of_what_was_lost():
     plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4", "5"])
-    table = scores(
-        ("1", "champion", 0.9, 100), ("1", "challenger", 0.9, 100),
-        ("2", "champion", 0.1, 100), ("2", "challenger", 1.0, 100),
-        ("3", "champion", 0.1, 100), ("3", "challenger", 1.0, 100),
-        ("4", "champion", 0.6, 300), ("4", "challenger", 0.8, 300),
-        ("5", "champion", 0.8, 100), ("5", "challenger", 0.8, 100),
+    found = improve.outcome(
+        live(
+            champion=[("1", 90, 100), ("2", 10, 100), ("3", 10, 100), ("4", 180, 300),
+                      ("5", 80, 100)],
+            challenger=[("1", 90, 100), ("2", 100, 100), ("3", 100, 100), ("4", 240, 300),
+                        ("5", 80, 100)],
+        ),
+        plan,
     )  # fmt: skip
-    found = improve.outcome(table, plan)
     assert found["champion afterwards"] == pytest.approx(0.65)
     assert found["challenger afterwards"] == pytest.approx(0.8)
     assert found["recovered"] == pytest.approx((0.8 - 0.65) / (0.9 - 0.65))
 
 
-@pytest.mark.parametrize(("alarm", "loss"), [(None, 0.3), ("2", 0.005)])
-def test_nothing_is_recovered_from_chance(alarm, loss):
+@pytest.mark.parametrize(("alarm", "right"), [(None, 120), ("2", 179)])
+def test_nothing_is_recovered_from_chance(alarm, right):
     plan = improve.WindowSplit(alarm, learn=["2"], decide=["3"], after=["4"])
-    table = scores(
-        ("1", "champion", 0.9, 10),
-        ("4", "champion", 0.9 - loss, 10),
-        ("4", "challenger", 0.9, 10),
-    )
-    assert list(improve.outcome(table, plan)) == ["champion afterwards", "challenger afterwards"]
+    rows = live(champion=[("1", 180, 200), ("4", right, 200)],
+                challenger=[("1", 180, 200), ("4", 180, 200)])  # fmt: skip
+    assert list(improve.outcome(rows, plan)) == ["champion afterwards", "challenger afterwards"]
 
 
 def test_nothing_is_recovered_where_nothing_was_lost():
     plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4"])
-    names = ["1", "2", "3", "4"]
-    same = [(name, model, 0.9, 10) for name in names for model in ("champion", "challenger")]
-    assert "recovered" not in improve.outcome(scores(*same), plan)
+    same = [(name, 9, 10) for name in "1234"]
+    assert "recovered" not in improve.outcome(live(champion=same, challenger=same), plan)
 
 
 def test_without_later_windows_there_is_no_outcome():
     plan = improve.WindowSplit("1", learn=["1"], decide=["2"], after=[])
-    table = scores(("1", "champion", 0.9, 10), ("2", "challenger", 0.9, 10))
-    assert improve.outcome(table, plan) == {}
+    same = [("1", 9, 10), ("2", 9, 10)]
+    assert improve.outcome(live(champion=same, challenger=same), plan) == {}
+
+
+def test_of_an_error_less_is_what_comes_back():
+    rng, names = np.random.default_rng(0), np.repeat(["1", "4"], 200)
+    truth, noise = rng.normal(0, 10, 400), rng.normal(0, 1, 400)
+    worse = np.where(names == "4", 3.0, 1.0)
+    scored = {"champion": ScoredRows.of_numbers(truth, truth + worse * noise),
+              "challenger": ScoredRows.of_numbers(truth, truth + noise)}  # fmt: skip
+    plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4"])
+    found = improve.outcome(improve.LiveRows(scored, names, METRICS["rmse"]), plan)
+    assert found["champion afterwards"] == pytest.approx(3 * found["challenger afterwards"])
+    assert 0.9 < found["recovered"] < 1.1
 
 
 def test_refitting_keeps_family_and_setting(challenger):

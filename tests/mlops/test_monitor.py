@@ -9,7 +9,8 @@ from mlops.samples import fitted, sample
 
 from diptych.base import workspace
 from diptych.core.data import splits
-from diptych.core.evaluation.stats import wilson
+from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import parse
 from diptych.core.store.predictions import Predictions
 from diptych.mlops import build, monitor, release, serve
 from diptych.mlops.models import model as models
@@ -140,7 +141,7 @@ def test_the_alarm_rings_in_the_shifted_months_and_not_before(released, stream, 
 
 def test_true_accuracy_is_that_of_the_labels(released, stream, windows):
     log = served(released, stream, windows)
-    accuracy = monitor.watch(*released, log, windows, "label").accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").quality.table()
     for month in ("2025-02", "2025-09"):
         rows = stream[stream["window"] == month]
         own = accuracy[accuracy["window"] == month].set_index("kind")
@@ -154,22 +155,22 @@ def test_true_accuracy_is_that_of_the_labels(released, stream, windows):
 
 def test_the_estimate_holds_before_the_shift_and_misleads_after(released, stream, windows):
     log = served(released, stream, windows)
-    found = monitor.before_and_since(
-        monitor.watch(*released, log, windows, "label").accuracy, SHIFT
-    )
+    found = monitor.watch(*released, log, windows, "label").quality.before_and_since(SHIFT)
     for when, holds in (("before alarm", True), ("since alarm", False)):
-        estimated, true = found[f"estimated accuracy {when}"], found[f"true accuracy {when}"]
+        estimated, true = found[f"estimated score {when}"], found[f"true score {when}"]
         assert (true.low <= estimated.value <= true.high) == holds, found
     assert estimated.value > true.high
 
 
 def test_late_labels_leave_the_last_windows_without_truth(released, stream, windows):
     log = served(released, stream, windows, delay=3)
-    accuracy = monitor.watch(*released, log, windows, "label").accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").quality.table()
     months = sorted(set(windows))
     by_kind = accuracy.groupby("kind")["window"].agg(list)
     assert by_kind["estimated"] == months
     assert by_kind["true"] == months[:-3]
+    falls = monitor.watch(*released, log, windows, "label").quality.falls(held_out(), 0.02)
+    assert monitor.alarmed(falls)[0] in months[:-3]
 
 
 @pytest.mark.parametrize("delay", [12, 20])
@@ -177,7 +178,7 @@ def test_a_delay_as_long_as_the_stream_leaves_no_truth(released, stream, windows
     log = served(released, stream, windows, delay)
     assert log["label"].isna().all()
     seen = monitor.watch(*released, log, windows, "label")
-    assert set(seen.accuracy["kind"]) == {"estimated"}
+    assert set(seen.quality.table()["kind"]) == {"estimated"}
     assert seen.first_alarm == SHIFT
 
 
@@ -210,6 +211,25 @@ def test_strangers_and_failures_in_the_log_are_left_out(released, stream, window
     assert seen.drift["n"].sum() == len(stream)
 
 
+def held_out():
+    """Return the test rows as the released model answers them."""
+    rows = build.part(sample("reviews"), "test")
+    return build.evaluate(fitted("text", "logistic"), rows, "label").rows
+
+
+def test_a_fall_of_the_metric_is_an_alarm_of_its_own(released, stream, windows):
+    log = served(released, stream, windows)
+    for metric in ("accuracy", "f1:positive", "average_precision:positive", "brier"):
+        scoring = Scoring(metric=parse(metric))
+        quality = monitor.watch(*released, log, windows, scoring).quality
+        rows = build.evaluate(released[0], build.part(sample("reviews"), "test"), scoring).rows
+        falls = quality.falls(rows, 0.02)
+        fell = monitor.alarmed(falls)
+        assert SHIFT <= fell[0] <= "2025-08", metric
+        assert f"{quality.metric.title} fell" in quality.findings(falls, 0.02)
+        assert set(quality.table()["kind"]) == {"true", *["estimated"] * (metric == "accuracy")}
+
+
 def test_an_empty_log_is_said(released, windows):
     with pytest.raises(ValueError, match="run mlops/4_serve"):
         monitor.watch(*released, serve.log("nobody"), windows, "label")
@@ -218,7 +238,7 @@ def test_an_empty_log_is_said(released, windows):
 def test_a_window_of_one_row_is_watched(released, stream, windows):
     few = pd.concat([stream.head(30), stream.tail(1)])
     log = served(released, few, windows)
-    accuracy = monitor.watch(*released, log, windows, "label").accuracy
+    accuracy = monitor.watch(*released, log, windows, "label").quality.table()
     last = accuracy[accuracy["window"] == few["window"].iloc[-1]]
     assert last["kind"].tolist() == ["true"]
     assert last["n"].tolist() == [1]
@@ -237,20 +257,6 @@ def test_tables_are_watched_by_their_own_columns(tmp_path):
     seen = monitor.watch(model, monitor.reference(folder), serve.log("serve"), windows, "label")
     assert seen.alarmed == ["batch 02"]
     assert seen.drift.set_index("window").loc["batch 02", "worst"] == "mean_texture"
-
-
-def test_pooling_before_and_since_counts_rows_not_windows():
-    rows = [("01", 90, 100), ("02", 19, 20), ("03", 5, 10)]
-    accuracy = pd.DataFrame(
-        [
-            {"window": window, "kind": "true", "value": right / n, "n": n}
-            for window, right, n in rows
-        ]
-    )
-    found = monitor.before_and_since(accuracy, "03")
-    assert found["true accuracy before alarm"] == wilson(109, 120)
-    assert found["true accuracy since alarm"] == wilson(5, 10)
-    assert list(monitor.before_and_since(accuracy, None)) == ["true accuracy before alarm"]
 
 
 def test_new_words_are_those_whose_share_grew():

@@ -43,8 +43,8 @@ def _mlops(root: Path, wrong: int) -> list[Run]:
                           "low": [0.68, 0.9, 0.93], "high": [0.72, 0.94, 0.97]})  # fmt: skip
     tables = {"test_predictions": pd.concat([selected, other]), "learning_curve": curve}
     served = {"p50_ms": 10.0, "p95_ms": 20.0, "p99_ms": 30.0, "requests_per_s": 400.0}
-    accuracy = {"true accuracy before alarm": (0.95, 0.94, 0.96),
-                "true accuracy since alarm": (0.85, 0.84, 0.86)}  # fmt: skip
+    accuracy = {"true score before alarm": (0.95, 0.94, 0.96),
+                "true score since alarm": (0.85, 0.84, 0.86)}  # fmt: skip
     return [
         _run(root, "mlops", "1_data", {"train_rows": 800}),
         _run(root, "mlops", "2_build", {"answer_instability": 0.0}, {"family": "logistic"}, tables),
@@ -67,8 +67,8 @@ def _llmops(root: Path, wrong: int, models: list[str], usd: float) -> list[Run]:
     facts = {"name": NAME, "examples_shown": {NAME: 8},
              "parameters": {"models": models, "concurrency": 8}}  # fmt: skip
     here = {"cpu_ms_per_request": 50.0, "size_mb": 4.0, "calibration_error": 0.02}
-    accuracy = {"true accuracy before alarm": (0.8, 0.79, 0.81),
-                "true accuracy since alarm": (0.79, 0.78, 0.8)}  # fmt: skip
+    accuracy = {"true score before alarm": (0.8, 0.79, 0.81),
+                "true score since alarm": (0.79, 0.78, 0.8)}  # fmt: skip
     tables = {"results": answers[~perturbed], "perturbed_results": answers[perturbed],
               "hand_written_results": hand_written}  # fmt: skip
     return [

@@ -246,10 +246,12 @@ FIRST_TOKEN = Value("first_token_p50_ms", "time to first token (TTFT), p50", "ms
 THROUGHPUT = Value("requests_per_s", "throughput in requests a second")
 WINDOWS = Value("windows", "windows watched", kind=int)
 ALARMS = Value("alarms", "windows with a drift alarm", kind=int)
+QUALITY_ALARMS = Value("quality_alarms", "windows with a quality alarm", kind=int)
+REFERENCE = Value("reference", "the metric of the served version on the test set", interval=True)
 TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE = (
     Value(
-        f"{kind} accuracy {when} alarm",
-        f"{kind} accuracy {when} the drift alarm",
+        f"{kind} score {when} alarm",
+        f"{'the metric' if kind == 'true' else 'estimated accuracy'} {when} the drift alarm",
         interval=True,
         always=False,
     )
@@ -264,7 +266,7 @@ CHAMPION_AFTERWARDS = Value(
 CHALLENGER_AFTERWARDS = Value(
     "challenger afterwards", "the metric of the challenger after the decision", always=False
 )
-RECOVERED = Value("recovered", "share of the lost accuracy that came back", always=False)
+RECOVERED = Value("recovered", "share of the lost metric that came back", always=False)
 LABELS = Value("labels", "new labels used to react to drift", "labels", kind=int)
 MINUTES = Value("minutes", "time to train", "min")
 USD = Value("usd", "cost of all calls", "USD")
@@ -276,10 +278,12 @@ WAS_PROMOTED = Fact("promoted", "whether it was promoted to champion", bool)
 ENDPOINT = Fact("endpoint", "name under which the ledger has the predictions")
 DRIFT_ALARM = Fact("drift_alarm", "window of the first drift alarm", str | None)
 ALARMED = Fact("alarmed_windows", "windows with a drift alarm", list)
+QUALITY_ALARM = Fact("quality_alarm", "window in which the metric was shown to fall", str | None)
+METRIC = Fact("metric", "what selects, gates and monitors, such as accuracy or f1:yes")
 FAMILY = Fact("family", "family of the selected model")
 VARIANT = Fact("name", "name of the selected prompt with its settings")
 EXAMPLES_SHOWN = Fact("examples_shown", "number of examples in the prompt of each variant", dict)
-TUNED = Fact("tuned", "labels and accuracy of the tuned model on the test set, or empty", dict)
+TUNED = Fact("tuned", "labels and metric of the tuned model on the test set, or empty", dict)
 PARAMETERS = Fact("parameters", "the notebook's parameters", dict)  # every notebook has it
 
 ANSWERS = (
@@ -312,10 +316,15 @@ RESULTS = Table("results", "answers to test rows, both panels", ANSWERS)
 PERTURBED_RESULTS = Table("perturbed_results", "answers to perturbed test rows", ANSWERS)
 HAND_WRITTEN_RESULTS = Table("hand_written_results", "answers to the hand-written set", ANSWERS)
 STREAM = Table("stream", "the window in which each live row was sent", ("id", "window"))
-WINDOW_ACCURACY = Table(
-    "accuracy",
-    "estimated and true accuracy by window",
-    ("window", "kind", "value", "low", "high", "n"),
+WINDOW_SCORES = Table(
+    "scores",
+    "the metric by window; where it is the accuracy, estimated, too",
+    ("window", "kind", "value", "low", "high", "n", "reason"),
+)
+FALLS = Table(
+    "falls",
+    "whether the metric has fallen, at each look at the labels",
+    ("window", "since", "value", "change", "highest", "alarm", "reason"),
 )
 FORECAST = Table(
     "forecast",
@@ -326,7 +335,10 @@ FORECAST = Table(
 _BUILT = (VALIDATION, SCORE_OF, ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
 _RELEASED = (SCORE, CALIBRATION_ERROR, SIZE, PROMOTED)
 _SERVED = (REQUESTS, FAILED, P50, P95, P99, THROUGHPUT, MEMORY)
-_MONITORED = (WINDOWS, ALARMS, TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE)
+_MONITORED = (
+    WINDOWS, ALARMS, QUALITY_ALARMS, REFERENCE,
+    TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE,
+)  # fmt: skip
 _IMPROVED = (
     CHAMPION, CHALLENGER, PROMOTED, LABELS, MINUTES, CHAMPION_AFTERWARDS, CHALLENGER_AFTERWARDS,
     RECOVERED,
@@ -345,7 +357,7 @@ CONTRACTS = (
             NAME,
             Fact("data_version", "version of the data table that was checked", int),
             Fact("digest", "digest of that version"),
-            Fact("metric", "what selects, gates and monitors, such as accuracy or f1:yes"),
+            METRIC,
             Fact("metric_reason", "why that metric"),
         ),
     ),
@@ -374,7 +386,10 @@ CONTRACTS = (
         ("concurrency",),
     ),
     Contract(
-        "mlops/5_monitor", _MONITORED, (NAME, VERSION, DRIFT_ALARM, ALARMED), (WINDOW_ACCURACY,)
+        "mlops/5_monitor",
+        _MONITORED,
+        (NAME, VERSION, METRIC, DRIFT_ALARM, ALARMED, QUALITY_ALARM),
+        (WINDOW_SCORES, FALLS),
     ),
     Contract("mlops/6_improve", _IMPROVED, (NAME, VERSION, WAS_PROMOTED)),
     Contract(
@@ -454,16 +469,18 @@ CONTRACTS = (
             VERSION,
             DRIFT_ALARM,
             ALARMED,
-            Fact("accuracy_alarm", "window in which the accuracy fell", str | None),
+            METRIC,
+            QUALITY_ALARM,
+            Fact("accuracy_alarm", "window in which the share of right rows fell", str | None),
         ),
-        (WINDOW_ACCURACY,),
+        (WINDOW_SCORES, FALLS),
     ),
     Contract(
         "llmops/6_improve",
         (
             *_IMPROVED,
             USD,
-            Value("gain of {name}", "accuracy gained over the champion: {name}", interval=True),
+            Value("gain of {name}", "metric gained over the champion: {name}", interval=True),
         ),
         (
             NAME,

@@ -5,16 +5,28 @@ The search for a prompt is in `diptych.llmops.evaluation.search`, tuning in
 `diptych.core.monitoring.windows`, as in MLOps.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
-from diptych.core.evaluation import stats
-from diptych.core.evaluation.gate import Candidate, Limits
-from diptych.core.monitoring import windows as timeline
-from diptych.core.monitoring.windows import LOSS, WindowSplit, in_windows, outcome, split_windows
+from diptych.core.evaluation import fairness
+from diptych.core.evaluation.gate import BETTER, Candidate, Limits
+from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import MetricError
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring.windows import (
+    LOSS,
+    LiveRows,
+    WindowSplit,
+    as_line,
+    first_alarm,
+    in_windows,
+    outcome,
+    split_windows,
+)
 from diptych.core.store.records import Record
 from diptych.llmops import data, release
 from diptych.llmops.client.call_options import CallOptions
@@ -25,15 +37,15 @@ from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
 __all__ = [
-    "LOSS", "LOST", "TUNED", "Lessons", "WindowSplit", "alarm", "bare", "best", "by_window",
-    "evaluate_each", "gains", "in_windows", "lasted", "lessons", "limits", "lost", "measure",
-    "new_ground", "optimise", "outcome", "proposals", "some", "split_windows", "tuned",
+    "LOSS", "LOST", "TUNED", "Lessons", "LiveRows", "WindowSplit", "alarm", "bare", "best",
+    "by_window", "evaluate_each", "gains", "in_windows", "lasted", "lessons", "limits", "lost",
+    "measure", "new_ground", "optimise", "outcome", "proposals", "some", "split_windows", "tuned",
 ]  # fmt: skip
 
 SHOWN = 40  # at most so many labelled rows are examples to choose from
 HELD = 0.15  # share of the labelled rows that select the challenger and are not learnt from
 SHOTS = (0, 0, 2, 4)  # numbers of examples in the prompts that are tried, in turn
-LOST = "share of old rows lost"
+LOST = "loss on old rows"
 TUNED = "tuned model"
 
 
@@ -76,8 +88,9 @@ class Lessons:
 
 
 def alarm(monitored: Record) -> str | None:
-    """Return the window in which ``llmops/5_monitor`` found a drop, or else an input drift."""
-    return monitored.fact("accuracy_alarm") or monitored.fact("drift_alarm")
+    """Return the window of the first alarm of ``llmops/5_monitor``: on quality, or on inputs."""
+    names = ("quality_alarm", "accuracy_alarm", "drift_alarm")
+    return first_alarm(*(monitored.fact(name) for name in names))
 
 
 def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
@@ -160,13 +173,26 @@ def evaluate_each(
     return pd.concat(results, ignore_index=True)
 
 
-def best(results: pd.DataFrame) -> str:
-    """Return the challenger with the highest score in what `evaluate_each` returned.
+def best(results: pd.DataFrame, scoring: str | Scoring) -> str:
+    """Return the challenger that is best by the task's metric in what `evaluate_each` returned.
 
-    Of equals it is the first.
+    Of equals it is the first; one whose metric is not defined comes last.
+
+    Raises
+    ------
+    MetricError
+        If the metric is defined for none.
     """
-    scores = results.groupby("variant", sort=False)["score"].mean()
-    return scores.drop("champion").idxmax()
+    scoring = Scoring.of(scoring)
+    figures = {
+        name: fairness.figure(scoring.metric, rows)
+        for name, rows in evaluate.scored_rows(results, scoring).items()
+        if name != "champion"
+    }
+    signed = pd.Series({name: scoring.metric.sign * one.value for name, one in figures.items()})
+    if signed.isna().all():
+        raise MetricError(next(iter(figures.values())).note)
+    return signed.idxmax()
 
 
 def new_ground(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +209,7 @@ def new_ground(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return results[results["id"].isin(rows.loc[~rows["slice"].isin(known), "id"])]
 
 
-def gains(grounds: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+def gains(grounds: Mapping[str, pd.DataFrame], scoring: str | Scoring) -> pd.DataFrame:
     """Compare the challengers with the champion on the same rows, ground by ground.
 
     Parameters
@@ -194,42 +220,57 @@ def gains(grounds: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name`` (such as "tuned model, old ground"), ``value``, ``low``, ``high`` (paired
-        bootstrap) and ``n``.
+        ``name`` (such as "tuned model, old ground"), ``value``, ``low``, ``high`` (of the task's
+        metric, paired; positive is better), ``n`` and ``reason`` (why there is no figure, or its
+        interval is not to be relied on, else "").
     """
-    lines = []
+    scoring, lines = Scoring.of(scoring), []
     for ground, results in grounds.items():
-        grades = evaluate.grades(results)
-        scores = {name: values.mean(axis=1) for name, values in grades.items()}
-        champion = scores.pop("champion", None)
-        for name, values in scores.items():
-            gap = stats.paired_difference(values, champion, seed=seed)
-            lines.append((f"{name}, {ground}", gap.value, gap.low, gap.high, gap.n))
-    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+        scored = evaluate.scored_rows(results, scoring)
+        champion = scored.pop("champion", None)
+        for name, rows in scored.items():
+            lines.append({"name": f"{name}, {ground}"} | _gain(scoring, rows, champion))
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "reason"])
 
 
-def lost(results: pd.DataFrame, name: str) -> float:
-    """Return the net share of the old rows that a challenger loses against the champion."""
-    score = results.groupby("variant")["score"].mean()
-    return float(score["champion"] - score[name])
+def _gain(scoring: Scoring, new: ScoredRows, old: ScoredRows) -> dict:
+    try:
+        return as_line(scoring.metric.improvement(new, old))
+    except MetricError as error:
+        return {"n": len(new), "reason": str(error)}
 
 
-def tuned(results: pd.DataFrame, labels: int) -> dict:
-    """Return the tuned model's score on old test rows, and its number of labels; {} without one.
+def lost(results: pd.DataFrame, name: str, scoring: str | Scoring) -> float:
+    """Return what a challenger loses on the old rows against the champion, by the task's metric."""
+    gap = gains({"": results[results["variant"].isin(["champion", name])]}, scoring)
+    return -float(gap["value"].iloc[0])
+
+
+def tuned(results: pd.DataFrame, labels: int, scoring: str | Scoring) -> dict:
+    """Return the tuned model's figure on old test rows, and its number of labels; {} without one.
 
     Parameters
     ----------
     results : DataFrame
         As `evaluate_each` returns it.
     """
-    scores = results.loc[results["variant"] == TUNED, "score"]
-    if len(scores) < 2:
+    lines, scoring = results[results["variant"] == TUNED], Scoring.of(scoring)
+    if lines.empty:
         return {}
-    mean = stats.bootstrap(scores)
-    return {"labels": labels, "value": mean.value, "low": mean.low, "high": mean.high}
+    measured = fairness.figure(scoring.metric, evaluate.scored_rows(lines, scoring)[TUNED])
+    if not math.isfinite(measured.value):
+        return {}
+    ends = {"value": measured.value, "low": measured.low, "high": measured.high}
+    return {"labels": labels, "metric": scoring.metric.spec} | ends
 
 
-def limits(floor: float, max_calibration_error: float, max_lost: float) -> Limits:
+def limits(
+    floor: float | None,
+    max_calibration_error: float,
+    max_lost: float,
+    margin: float = 0.05,
+    question: str = BETTER,
+) -> Limits:
     """Return the gate's limits for a challenger; a calibration error of 0 sets none.
 
     Latency and size were checked at the release.
@@ -239,26 +280,27 @@ def limits(floor: float, max_calibration_error: float, max_lost: float) -> Limit
         max_calibration_error=max_calibration_error or None,
         max_latency_ms=None,
         max_size_mb=None,
+        margin=margin,
+        question=question,
         extra={LOST: max_lost},
     )
 
 
-def measure(results: pd.DataFrame, name: str, rows: pd.DataFrame, **extra: float) -> Candidate:
+def measure(
+    results: pd.DataFrame, name: str, rows: pd.DataFrame, scoring: str | Scoring, **extra: float
+) -> Candidate:
     """Measure for the gate one variant of what `evaluate_each` returned for `rows`.
 
     Parameters
     ----------
+    scoring : Scoring, or str
+        The task's, or a grader's name.
     **extra
         Further figures that the gate limits, such as `LOST`.
     """
     lines = results[results["variant"] == name]
-    return Candidate.from_rows(
-        name,
-        lines["correct"],
-        slice_of=rows["slice"],
-        calibration_error=release.calibration_error(lines),
-        extra=extra,
-    )
+    error = release.calibration_error(lines)
+    return release.candidate(name, lines, rows, scoring, calibration_error=error, extra=extra)
 
 
 def by_window(
@@ -266,13 +308,12 @@ def by_window(
     rows: pd.DataFrame,
     windows: pd.Series,
     names: Sequence[str],
-    grader: str | scorers.Scorer,
+    scoring: str | Scoring,
     options: CallOptions = CallOptions(),
-) -> pd.DataFrame:
-    """Score ways to ask on each window, see `diptych.core.monitoring.windows.by_window`."""
-    results = evaluate_each(ways, in_windows(rows, windows, names), grader, options)
-    correct = {
-        name: lines.set_index("id")["correct"]
-        for name, lines in results.groupby("variant", sort=False)
-    }
-    return timeline.by_window(correct, windows, names)
+) -> LiveRows:
+    """Ask ways about the live rows of some windows; the result has their metric by window."""
+    scoring = Scoring.of(scoring)
+    results = evaluate_each(ways, in_windows(rows, windows, names), scoring.grader, options)
+    ids = pd.Series(sorted(results["id"].unique()))
+    scored = evaluate.scored_rows(results, scoring)
+    return LiveRows(scored, ids.map(windows).to_numpy(object), scoring.metric)

@@ -12,22 +12,27 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import graders, stats
+from diptych.core.evaluation.fairness import figure
+from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring.cusum import Alarm, Detector
 from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
     InputWatch,
-    accuracy_by_window,
+    Quality,
     add_labels,
+    alarmed,
     as_row,
-    before_and_since,
+    marks,
     watch_inputs,
 )
 from diptych.core.store.prices import Price
+from diptych.llmops.evaluation import evaluate
 
 __all__ = [
-    "accuracy", "add_labels", "before_and_since", "change", "describe", "graded", "health",
-    "new_words", "reference", "refuses", "spending", "watch",
+    "add_labels", "alarmed", "change", "describe", "figure", "graded", "health", "marks",
+    "new_words", "quality", "reference", "refuses", "spending", "watch",
 ]  # fmt: skip
 
 NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
@@ -99,35 +104,53 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
 def graded(log: pd.DataFrame, grader: str) -> pd.Series:
     """Return whether the answer to each labelled row is right, by id, in the order of the log.
 
-    The task's `grader` decides. A failed call and an answer without a label are wrong: the user
-    got no answer.
+    The task's `grader` decides. A failed call has no answer to grade and is left out: `health`
+    counts it. An answer without a label is wrong.
     """
+    return (_grades(_labelled(log), grader) >= graders.RIGHT).astype(bool)
+
+
+def _labelled(log: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines that were answered and whose label came."""
     _check(log)
-    labelled = log[log["label"].notna()]
-    answers = labelled["prediction"].where(labelled["prediction"].notna(), "").astype("str")
+    return log[log["label"].notna() & (log["status"] == "ok")]
+
+
+def _grades(lines: pd.DataFrame, grader: str) -> pd.Series:
+    """Return the grade of each answer, by id."""
+    answers = lines["prediction"].where(lines["prediction"].notna(), "").astype("str")
     score = graders.get(grader).score
-    pairs = zip(answers, labelled["label"].astype("str"), strict=True)
-    right = [score(*pair) >= graders.RIGHT for pair in pairs]
-    return pd.Series(right, labelled["id"].to_numpy(), dtype=bool)
+    pairs = zip(answers, lines["label"].astype("str"), strict=True)
+    return pd.Series([score(*pair) for pair in pairs], lines["id"].to_numpy(), dtype=float)
 
 
-def accuracy(log: pd.DataFrame, grader: str) -> pd.DataFrame:
-    """Return the accuracy by window, estimated from the model's confidence and true.
+def quality(log: pd.DataFrame, scoring: str | Scoring) -> Quality:
+    """Return how good the answers are, by the task's metric; failed calls are left out.
 
-    An answer without a label counts as a confidence of 0, unless none of its window has any: the
-    endpoint then gives no probabilities, and the window has no estimate.
-
-    Returns
-    -------
-    DataFrame
-        As `diptych.core.monitoring.windows.accuracy_by_window` returns it.
+    Where that is the accuracy, it is also estimated from the model's confidence: an answer without
+    a label counts as a confidence of 0, unless none of its window has any, because the endpoint
+    then gives no probabilities.
     """
-    _check(log)
-    right = pd.Series(np.nan, log.index)
-    right[log["label"].notna()] = graded(log, grader).to_numpy(float)
-    measured = log.groupby("window")["probability"].transform("count") > 0
-    sure = log["probability"].where(log["prediction"].notna(), 0.0).where(measured)
-    return accuracy_by_window(log["window"], sure, right)
+    scoring, lines = Scoring.of(scoring), _labelled(log)
+    answered = log[log["status"] == "ok"]
+    measured = answered.groupby("window")["probability"].transform("count") > 0
+    sure = answered["probability"].where(answered["prediction"].notna(), 0.0).where(measured)
+    confidence = sure.astype(float).set_axis(answered["window"])
+    lines = lines.sort_values("id")
+    windows = lines["window"].to_numpy(object)
+    return Quality.of(scoring.metric, _scored(lines, scoring), windows, confidence)
+
+
+def _scored(lines: pd.DataFrame, scoring: Scoring) -> ScoredRows:
+    """Return answered and labelled lines, sorted by id, as metrics take them."""
+    results = pd.DataFrame({
+        "variant": SERVED, "repeat": 0, "id": lines["id"], "expected": lines["label"],
+        "predicted": lines["prediction"], "confidence": lines["probability"].astype(float),
+        "score": _grades(lines, scoring.grader).to_numpy(), "error": "",
+    })  # fmt: skip
+    if lines.empty:
+        return ScoredRows.of_labels([], [])
+    return evaluate.scored_rows(results, scoring)[SERVED]
 
 
 def change(log: pd.DataFrame, grader: str, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:

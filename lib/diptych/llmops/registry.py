@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from diptych.core.store import registry
-from diptych.core.store.registry import ROLLBACK, RegistryError, Version
+from diptych.core.store.registry import ROLLBACK, RegistryError, Version, decided_on
 from diptych.llmops.prompts import bundle
 
-__all__ = ["ROLLBACK", "PromptRegistry", "RegistryError", "Version"]
+__all__ = ["ROLLBACK", "PromptRegistry", "RegistryError", "Version", "decided_on"]
 
 SOURCE = "diptych.source"  # the tag with the place of a version's files; MLflow keeps none
 

@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 
 from diptych.base.http_load import usage
+from diptych.core.data.tasks import Task
+from diptych.core.evaluation import baseline as constant
 from diptych.core.evaluation import calibration
 from diptych.core.evaluation.gate import Candidate, Decision
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import Figure
 from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.load_test import unused_repeat
-from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -27,7 +30,7 @@ def measure(
     name: str,
     variant: Variant,
     rows: pd.DataFrame,
-    grader: str | scorers.Scorer,
+    scoring: str | Scoring,
     options: CallOptions = CallOptions(),
     behaviour: pd.DataFrame | None = None,
 ) -> Candidate:
@@ -39,29 +42,59 @@ def measure(
         How reports call it.
     rows : DataFrame
         Canonical test rows; candidate and champion must be measured on the same ones.
-    grader : str or callable
-        See `evaluate.evaluate`.
+    scoring : Scoring, or str
+        The task's, whose metric is the score; a grader's name alone has the metric accuracy.
     options : CallOptions
     behaviour : DataFrame, optional
         From `diptych.llmops.evaluation.checklist.summary`; the gate checks its failure rates.
         Without it only the rows are asked, which is all that the gate needs of a champion.
     """
-    results = evaluate.evaluate([variant], rows, grader, options)
+    scoring = Scoring.of(scoring)
+    results = evaluate.evaluate([variant], rows, scoring.grader, options)
     if behaviour is None:
-        return Candidate.from_rows(name, results["correct"], slice_of=rows["slice"])
+        return candidate(name, results, rows, scoring)
     extra = {
         UNREADABLE: float(results["predicted"].isna().mean()),
         COST: 1000 * float(results.loc[results["error"] == "", "usd"].mean(skipna=False)),
     }
-    return Candidate.from_rows(
+    return candidate(
         name,
-        results["correct"],
-        slice_of=rows["slice"],
+        results,
+        rows,
+        scoring,
         calibration_error=calibration_error(results),
         latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def candidate(
+    name: str, results: pd.DataFrame, rows: pd.DataFrame, scoring: str | Scoring, **figures
+) -> Candidate:
+    """Return the answers of one variant to some rows as the gate takes them.
+
+    Parameters
+    ----------
+    results : DataFrame
+        As `evaluate.evaluate` returns it, of this variant alone.
+    rows : DataFrame
+        What was asked, with ``id`` and ``slice``.
+    **figures
+        Further figures of `Candidate`.
+    """
+    scoring = Scoring.of(scoring)
+    ids = pd.Series(sorted(results["id"].unique()))
+    (scored,) = evaluate.scored_rows(results, scoring).values()
+    slices = ids.map(rows.set_index("id")["slice"])
+    return Candidate.of_rows(name, scoring.metric, scored, slices, **figures)
+
+
+def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
+    """Return the majority answer to some rows; a candidate must be shown to be better."""
+    train = data.loc[data["split"] == "train", "label"]
+    truth = rows.sort_values("id")["label"].to_numpy(object)
+    return constant.candidate(train, truth, task.scoring)
 
 
 def calibration_error(results: pd.DataFrame) -> Figure | None:

@@ -2,10 +2,12 @@
 
 import pandas as pd
 
-from diptych.core.monitoring import windows as timeline
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.monitoring.windows import (
     LOSS,
+    LiveRows,
     WindowSplit,
+    first_alarm,
     in_windows,
     outcome,
     split_windows,
@@ -15,7 +17,8 @@ from diptych.mlops import build
 from diptych.mlops.models.model import Model
 
 __all__ = [
-    "LOSS", "WindowSplit", "by_window", "in_windows", "outcome", "split_windows", "training_rows",
+    "LOSS", "LiveRows", "WindowSplit", "by_window", "first_alarm", "in_windows", "outcome",
+    "split_windows", "training_rows",
 ]  # fmt: skip
 
 
@@ -24,12 +27,9 @@ def by_window(
     data: pd.DataFrame,
     windows: pd.Series,
     names: list[str],
-    grader: str,
-) -> pd.DataFrame:
-    """Score models on each window, see `diptych.core.monitoring.windows.by_window`."""
-    rows = in_windows(data, windows, names)
-    correct = {
-        name: pd.Series(build.evaluate(model, rows, grader).correct, index=rows["id"])
-        for name, model in models.items()
-    }
-    return timeline.by_window(correct, windows, names)
+    scoring: str | Scoring,
+) -> LiveRows:
+    """Score models on the live rows of some windows; the result has their metric by window."""
+    rows, scoring = in_windows(data, windows, names), Scoring.of(scoring)
+    scored = {name: build.evaluate(model, rows, scoring).rows for name, model in models.items()}
+    return LiveRows(scored, rows["id"].map(windows).to_numpy(object), scoring.metric)

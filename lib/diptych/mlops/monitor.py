@@ -1,4 +1,4 @@
-"""Stage 5, monitor: drift, estimated accuracy, and true accuracy once the labels are in."""
+"""Stage 5, monitor: drift, and the task's metric once the labels are in; alarms on both."""
 
 import json
 from dataclasses import dataclass
@@ -8,21 +8,25 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT
-from diptych.core.evaluation.graders import RIGHT
+from diptych.core.evaluation import graders
+from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import NUMBERS
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
     InputWatch,
-    accuracy_by_window,
+    Quality,
     add_labels,
-    before_and_since,
+    alarmed,
+    marks,
     watch_inputs,
 )
 from diptych.mlops import build
 from diptych.mlops.models.model import Model
 
 __all__ = [
-    "Watch", "add_labels", "before_and_since", "describe", "describe_texts", "new_words",
+    "Watch", "add_labels", "alarmed", "describe", "describe_texts", "marks", "new_words",
     "reference", "watch",
 ]  # fmt: skip
 
@@ -33,11 +37,11 @@ class Watch(InputWatch):
 
     Attributes
     ----------
-    accuracy : DataFrame
-        As `diptych.core.monitoring.windows.accuracy_by_window` returns it.
+    quality : Quality
+        How good the answers are, by the task's metric.
     """
 
-    accuracy: pd.DataFrame
+    quality: Quality
 
 
 def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.DataFrame:
@@ -94,7 +98,7 @@ def reference(folder: Path) -> Profile:
 
 
 def watch(
-    model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series, grader: str
+    model: Model, profile: Profile, log: pd.DataFrame, windows: pd.Series, scoring: str | Scoring
 ) -> Watch:
     """Look at the prediction log window by window.
 
@@ -105,8 +109,8 @@ def watch(
         rows that have no window, are left out.
     windows : Series
         Window of each ``row_id``.
-    grader : str
-        The task's grader.
+    scoring : Scoring, or str
+        The task's, see `build.evaluate`.
 
     Raises
     ------
@@ -120,8 +124,22 @@ def watch(
     described = describe(model, model.inputs(inputs), np.array(log["probabilities"].tolist()))
     named = log["row_id"].map(windows).to_numpy()
     seen = watch_inputs(profile, described, named)
-    expected = log["label"].fillna("")
-    grade = build.grades(model, inputs, log["prediction"], expected, grader)
-    right = pd.Series(grade >= RIGHT, log.index, dtype=float).where(log["label"].notna())
-    accuracy = accuracy_by_window(named, log["probability"], right)
-    return Watch(seen.drift, seen.scores, seen.failed, accuracy)
+    scoring, labelled = Scoring.of(scoring), log["label"].notna().to_numpy()
+    rows = _scored(model, log[labelled], scoring)
+    confidence = log["probability"].astype(float).set_axis(named)
+    quality = Quality.of(scoring.metric, rows, named[labelled], confidence)
+    return Watch(seen.drift, seen.scores, seen.failed, quality)
+
+
+def _scored(model: Model, log: pd.DataFrame, scoring: Scoring) -> ScoredRows:
+    """Return labelled lines of the log as metrics take them, with what was answered in service."""
+    if graders.get(scoring.grader).needs_reference:
+        inputs, answered = log["input"].tolist(), log["prediction"]
+        return ScoredRows.of_grades(
+            build.grades(model, inputs, answered, log["label"], scoring.grader), log["row_id"]
+        )
+    if scoring.metric.needs == NUMBERS:
+        return ScoredRows.of_numbers(log["label"].astype(float), log["prediction"].astype(float))
+    shares = np.array(log["probabilities"].tolist(), float).reshape(len(log), len(model.classes))
+    truth, answered = log["label"].to_numpy(object), log["prediction"].to_numpy(object)
+    return scoring.metric.scored(truth, answered, shares, model.classes)

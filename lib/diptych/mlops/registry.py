@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from diptych.core.store import registry
-from diptych.core.store.registry import ROLLBACK, RegistryError, Version
+from diptych.core.store.registry import ROLLBACK, RegistryError, Version, decided_on
 from diptych.execution import runs
 
-__all__ = ["ROLLBACK", "ModelRegistry", "RegistryError", "Version", "champion_of"]
+__all__ = ["ROLLBACK", "ModelRegistry", "RegistryError", "Version", "champion_of", "decided_on"]
 RELEASE = "mlops/3_release"
 
 

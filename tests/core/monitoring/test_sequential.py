@@ -3,33 +3,80 @@
 import numpy as np
 import pytest
 
-from diptych.core.evaluation.stats import wilson
+from diptych.core.evaluation.metrics import METRICS, parse
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring import sequential
 
+WINDOWS, SIZE = 12, 60
 
-def stream(rng, share: float, windows: int = 20, rows: int = 60) -> bool:
-    figures = {
-        str(look): wilson(rng.binomial(rows, share), rows, sequential.level(look))
-        for look in range(1, windows + 1)
-    }
-    return bool(sequential.falls(figures, 0.85, 0.0)["alarm"].any())
+
+def answers(rng, share: float, rows: int, positives: float = 0.3) -> ScoredRows:
+    """Return rows of two classes that are right with a chance."""
+    truth = np.where(rng.random(rows) < positives, "yes", "no")
+    wrong = np.where(truth == "yes", "no", "yes")
+    return ScoredRows.of_labels(
+        truth, np.where(rng.random(rows) < share, truth, wrong), None, ("no", "yes"), "yes"
+    )
+
+
+def alarms(rng, metric, released: float, live: float, margin: float = 0.0) -> bool:
+    names = np.repeat([f"{look:02d}" for look in range(1, WINDOWS + 1)], SIZE)
+    rows, reference = answers(rng, live, len(names)), answers(rng, released, 300)
+    return bool(sequential.falls(rows, names, reference, metric, margin)["alarm"].any())
 
 
 def test_looks_spend_no_more_than_was_promised():
     spent = sum(1 - sequential.level(look) for look in range(1, 10_000))
     assert spent == pytest.approx(0.05, abs=1e-4)
+    # decisions err to one side only
+    errors = [(1 - sequential.decision_level(look)) / 2 for look in range(1, 10_000)]
+    assert sum(errors) <= 0.05
+    assert sequential.decision_level(1) == 0.95
 
 
-def test_a_stream_without_a_fall_seldom_alarms_and_a_fall_does():
-    rng = np.random.default_rng(0)
-    assert np.mean([stream(rng, 0.85) for _ in range(300)]) <= 0.05
-    assert np.mean([stream(rng, 0.6) for _ in range(50)]) > 0.95
+@pytest.mark.parametrize("name", ["accuracy", "f1:yes", "mcc"])
+def test_a_stream_without_a_fall_seldom_alarms_and_a_fall_does(name):
+    rng, metric = np.random.default_rng(0), parse(name)
+    assert np.mean([alarms(rng, metric, 0.85, 0.85) for _ in range(100)]) <= 0.05
+    assert np.mean([alarms(rng, metric, 0.85, 0.65) for _ in range(20)]) > 0.9
 
 
-def test_where_less_is_better_a_rise_alarms():
-    figures = {"1": wilson(50, 100), "2": wilson(90, 100)}
-    table = sequential.falls(figures, 0.5, 0.05, better=-1)
-    assert table["alarm"].tolist() == [False, True]
+def test_a_fall_within_the_margin_is_none():
+    rng = np.random.default_rng(1)
+    rang = [alarms(rng, METRICS["accuracy"], 0.85, 0.75, margin=0.1) for _ in range(100)]
+    assert np.mean(rang) <= 0.05
+
+
+def test_windows_together_show_what_none_shows_alone():
+    right = np.tile(np.arange(300) < 236, 12)  # 0.787 in each, against 0.85
+    rows = ScoredRows.of_labels(["no"] * 3600, np.where(right, "no", "yes"), None, ("no", "yes"))
+    released = np.arange(20_000) < 17_000
+    reference = ScoredRows.of_labels(["no"] * 20_000, np.where(released, "no", "yes"), None,
+                                     ("no", "yes"))  # fmt: skip
+    names = np.repeat([f"{look:02d}" for look in range(12)], 300)
+    table = sequential.falls(rows, names, reference, METRICS["accuracy"], 0.02)
+    alone = table["window"] == table["since"]
+    assert not table["alarm"][alone].any()
+    assert table["alarm"][~alone].any()
+
+
+def test_where_less_is_better_a_rise_alarms_and_a_fall_does_not():
+    rng = np.random.default_rng(2)
+    truth, noise = rng.normal(100, 10, 400), rng.normal(0, 1, 400)
+    reference = ScoredRows.of_numbers(truth, truth + noise)
+    names = np.repeat(["a", "b"], 200)
+    for wider, rang in ((3.0, ["a", "b"]), (0.3, [])):
+        rows = ScoredRows.of_numbers(truth, truth + wider * noise)
+        table = sequential.falls(rows, names, reference, METRICS["rmse"], 0.1)
+        assert table.loc[table["alarm"], "window"].tolist() == rang
+
+
+def test_a_window_of_one_class_decides_nothing_and_says_why():
+    rows = ScoredRows.of_labels(["no"] * 40, ["no"] * 40, None, ("no", "yes"), "yes")
+    reference = answers(np.random.default_rng(0), 0.9, 300)
+    table = sequential.falls(rows, ["a"] * 40, reference, parse("recall:yes"), 0.0)
+    assert table["alarm"].tolist() == [False]
+    assert "recall is not defined: there are no rows of 'yes'" in table["reason"][0]
 
 
 def test_the_first_look_is_1():

@@ -90,7 +90,7 @@ def test_a_selected_model_without_grades_is_refused(both):
 
 def test_what_a_run_could_not_measure_or_may_leave_out_is_none(both):
     mlops, llmops = sides(both)
-    assert mlops.value(RELEASE, contract.ACCURACY) is None  # recorded as null
+    assert mlops.value(RELEASE, contract.SCORE) is None  # recorded as null
     assert llmops.value(IMPROVE, contract.CHAMPION_AFTERWARDS) is None  # left out
     assert llmops.declares(RELEASE, contract.CPU_PER_REQUEST)
     assert not mlops.declares(RELEASE, contract.CPU_PER_REQUEST)

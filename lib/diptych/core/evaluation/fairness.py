@@ -42,10 +42,10 @@ def by_group(rows: ScoredRows, groups: Sequence, metric: Metric) -> pd.DataFrame
     return pd.DataFrame(lines)
 
 
-def figure(metric: Metric, rows: ScoredRows) -> Figure:
+def figure(metric: Metric, rows: ScoredRows, level: float = 0.95) -> Figure:
     """Return a metric of some rows; NaN with the reason where they have none."""
     try:
-        return metric.estimate(rows)
+        return metric.estimate(rows, level)
     except MetricError as error:
         return Figure(np.nan, np.nan, np.nan, len(rows), str(error))
 

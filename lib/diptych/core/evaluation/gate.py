@@ -121,6 +121,9 @@ class Limits:
     question : str
         What must be shown against the champion: ``"no worse"``, the whole interval of the
         difference lies above minus the margin, or ``"better"``, it lies above 0.
+    level : float
+        Of the intervals of differences from champion and baseline; higher where the same labels
+        were looked at before, see `diptych.core.monitoring.sequential.decision_level`.
     extra : mapping of name to float
         Highest value allowed of each `Candidate.extra` figure.
     """
@@ -133,6 +136,7 @@ class Limits:
     slice_margin: float | None = 0.1
     max_gap: float | None = None
     question: str = NO_WORSE
+    level: float = 0.95
     extra: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -199,7 +203,7 @@ def decide(
         _check_alike(candidate, other)
     deciding = [
         _floor(candidate, limits.floor),
-        *_against_baseline(candidate, baseline),
+        *_against_baseline(candidate, baseline, limits.level),
         _against_champion(candidate, champion, limits),
         _calibrated(candidate.calibration_error, limits.max_calibration_error),
         *_gaps(candidate, limits.max_gap),
@@ -258,7 +262,9 @@ def _floor(candidate: Candidate, floor: float | None) -> Check:
     return (rule, str(score), limit, status, f"{reason}.", needed)
 
 
-def _against_baseline(candidate: Candidate, baseline: Candidate | None) -> list[Check]:
+def _against_baseline(
+    candidate: Candidate, baseline: Candidate | None, level: float
+) -> list[Check]:
     if baseline is None:
         return []
     rule, limit = "better than the baseline", "> 0"
@@ -266,8 +272,8 @@ def _against_baseline(candidate: Candidate, baseline: Candidate | None) -> list[
         if (why := _unmeasured(side.score)) is not None:
             reason = f"{side.name} was not measured{why}."
             return [(rule, "", limit, NOT_MEASURED, reason, None)]
-    gap = _improvement(candidate, baseline, None)
-    spread = _spread(candidate, baseline, None, gap)
+    gap = _improvement(candidate, baseline, None, level)
+    spread = _spread(candidate, baseline, None, gap) * _wider(level)
     return [
         _question(rule, candidate, baseline, gap, "Overall", (BETTER, 0.0, abs(gap.value)), spread)
     ]
@@ -287,9 +293,9 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, limits: 
         if (why := _unmeasured(side.score)) is not None:
             reason = f"The score of {side.name} overall was not measured{why}."
             return (rule, _text(candidate.score), limit, NOT_MEASURED, reason, None)
-    gap = _improvement(candidate, champion, None)
+    gap = _improvement(candidate, champion, None, limits.level)
     shows = 2 * margin if better else margin
-    spread = _spread(candidate, champion, None, gap)
+    spread = _spread(candidate, champion, None, gap) * _wider(limits.level)
     return _question(
         rule, candidate, champion, gap, "Overall", (limits.question, margin, shows), spread
     )
@@ -355,15 +361,25 @@ def _outcome(question: str, status: str, margin: float) -> str:
     return words[status]
 
 
-def _improvement(new: Candidate, old: Candidate, part: str | None) -> Estimate:
+def _improvement(new: Candidate, old: Candidate, part: str | None, level: float = 0.95) -> Estimate:
     """Compare in pairs where both models have rows, else by the two intervals."""
     if new.rows is not None and old.rows is not None:
         a, b = (_rows(side, part, new.slice_of) for side in (new, old))
         if len(a) >= 2:
-            return new.metric.improvement(a, b)
+            return new.metric.improvement(a, b, level)
     a, b = ((x.score if part is None else x.slices[part]) for x in (new, old))
-    gap = unpaired_difference(a, b)
-    return gap if new.metric.higher_is_better else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
+    gap, wider = unpaired_difference(a, b), _wider(level)
+    low, high = (gap.value + (end - gap.value) * wider for end in (gap.low, gap.high))
+    if new.metric.higher_is_better:
+        return Estimate(gap.value, low, high, gap.n)
+    return Estimate(-gap.value, -high, -low, gap.n)
+
+
+def _wider(level: float) -> float:
+    """Return how much wider an interval of this level is than one of 95 %."""
+    from scipy.stats import norm
+
+    return 1.0 if level == 0.95 else float(norm.ppf(0.5 + level / 2) / norm.ppf(0.975))
 
 
 def _spread(new: Candidate, old: Candidate, part: str | None, gap: Estimate) -> float:

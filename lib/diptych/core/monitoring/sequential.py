@@ -6,12 +6,18 @@ alpha * 6 / (pi² k²), which sums to alpha over any number of looks (Bonferroni
 """
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation.stats import Estimate
+from diptych.core.evaluation.fairness import figure
+from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.stats import unpaired_difference
 
 ALPHA = 0.05
+COLUMNS = ["window", "since", "value", "low", "high", "n", "change", "highest", "alarm", "reason"]
 
 
 def level(look: int, alpha: float = ALPHA) -> float:
@@ -34,30 +40,64 @@ def level(look: int, alpha: float = ALPHA) -> float:
     return 1 - alpha * 6 / (math.pi * look) ** 2
 
 
+def decision_level(look: int) -> float:
+    """Return the level of a decision's intervals when the same labels are looked at again.
+
+    The first decision has 95 %, as everywhere; the chance that any of them lets through what is
+    not better, a one-sided error, is at most `ALPHA`. Raises as `level` does.
+    """
+    return max(0.95, level(look, 2 * ALPHA))
+
+
+def in_units(margin: float, metric: Metric, value: float) -> float:
+    """Return a margin in the metric's units: a share of the figure where it has no upper end."""
+    return margin if math.isfinite(metric.high) else margin * abs(value)
+
+
 def falls(
-    figures: dict[str, Estimate], reference: float, margin: float, better: int = 1
+    rows: ScoredRows, windows: Sequence, reference: ScoredRows, metric: Metric, margin: float
 ) -> pd.DataFrame:
-    """Say for each look whether a metric has fallen below its reference by more than a margin.
+    """Say at each window whether a metric has fallen below its reference by more than a margin.
+
+    Two figures are looked at when the labels of a window are in: that of the window alone, and
+    that of the newest half of all windows together, which shows a smaller fall and is defined
+    where one window alone holds hardly a row of a class. The chance of any false alarm over all looks is
+    at most `ALPHA`: both tests are one-sided, and each has the two-sided interval of `level`. The
+    error of the reference counts, too.
 
     Parameters
     ----------
-    figures : dict of str to Estimate
-        By window, in order, each with an interval of `level` of its look.
-    reference : float
-        The figure at release.
+    rows : ScoredRows
+        Labelled live rows.
+    windows : array of str, shape (n,)
+        Their windows, whose names sort in order of time.
+    reference : ScoredRows
+        Rows on which the figure at release rests, such as the test set.
     margin : float
-        A loss that would not matter.
-    better : int
-        1 where more of the metric is better, -1 where less is.
+        A loss that would not matter; a share of the figure of metrics without upper end.
 
     Returns
     -------
     DataFrame
-        ``window``, ``value``, ``low``, ``high``, ``n``, ``alarm``.
+        ``window``, ``since`` (the first window that counts), ``value``, ``low``, ``high``, ``n``,
+        ``change`` (negative is worse), ``highest`` (the upper end of its interval), ``alarm`` and
+        ``reason`` (why this look decides nothing, else "").
     """
-    lines = []
-    for window, figure in figures.items():
-        best = figure.high if better > 0 else -figure.low
-        alarm = bool(best < better * reference - margin)
-        lines.append((window, figure.value, figure.low, figure.high, figure.n, alarm))
-    return pd.DataFrame(lines, columns=["window", "value", "low", "high", "n", "alarm"])
+    windows = np.asarray(windows, object)
+    names, lines = sorted(set(windows.tolist())), []
+    for look, window in enumerate(names, 1):
+        for since in dict.fromkeys((window, names[look // 2])):
+            recent = rows.take((windows >= since) & (windows <= window))
+            lines.append((window, since, *_look(recent, reference, metric, margin, level(look))))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _look(rows: ScoredRows, reference: ScoredRows, metric: Metric, margin, at: float) -> tuple:
+    now, then = (figure(metric, some, at) for some in (rows, reference))
+    ends = (now.value, now.low, now.high, len(rows))
+    if why := now.note or then.note:
+        return (*ends, math.nan, math.nan, False, why)
+    a, b = (now, then) if metric.higher_is_better else (then, now)
+    gap = unpaired_difference(a, b)
+    alarm = bool(gap.high < -in_units(margin, metric, then.value))
+    return (*ends, gap.value, gap.high, alarm, "")

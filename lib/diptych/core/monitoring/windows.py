@@ -8,11 +8,16 @@ import pandas as pd
 
 from diptych.base import workspace
 from diptych.core.evaluation import graders, stats
-from diptych.core.monitoring import drift
+from diptych.core.evaluation.fairness import figure
+from diptych.core.evaluation.metrics import Figure, Metric
+from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring import drift, sequential
 from diptych.core.monitoring.drift import Profile
 from diptych.core.store.predictions import Predictions
 
-LOSS = 0.01  # of accuracy; the share of a smaller one that came back would be noise
+LOSS = 0.01  # of the metric; the share of a smaller one that came back would be noise
+TRUE, ESTIMATED = "true", "estimated"
+COLUMNS = ["value", "low", "high", "n", "reason"]
 
 
 def add_labels(
@@ -80,35 +85,178 @@ def watch_inputs(profile: Profile, described: pd.DataFrame, windows: Sequence) -
     return InputWatch(drift.alarms(tables), pd.DataFrame(scores), failed)
 
 
-def accuracy_by_window(windows: Sequence, probability: pd.Series, right: pd.Series) -> pd.DataFrame:
-    """Return the accuracy of each window, estimated from the model's confidence and true.
+@dataclass(frozen=True, eq=False)
+class LiveRows:
+    """Labelled live rows with their windows, as each of some models answered them.
 
-    Parameters
+    Attributes
     ----------
+    scored : mapping of str to ScoredRows
+        By model, on the same rows.
     windows : array of str, shape (n,)
-        Window of each row.
-    probability : Series of float, shape (n,)
-        Of the predicted class; missing where the model gives none.
-    right : Series of float, shape (n,)
-        1 or 0, missing until the row's label came.
-
-    Returns
-    -------
-    DataFrame
-        ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high`` (of the true
-        ones Wilson's), ``n``. A window has no true row until labels came, and no estimated one
-        unless it has two rows and a probability of each.
+        The window of each row.
+    metric : Metric
+        The task's.
     """
-    rows = []
-    frame = pd.DataFrame({"probability": probability.to_numpy(), "right": right.to_numpy()})
-    for window, group in frame.groupby(np.asarray(windows), sort=True):
-        if len(group) > 1 and group["probability"].notna().all():
-            estimate = drift.estimated_accuracy(group["probability"])
-            rows.append(as_row(window, "estimated", estimate))
-        known = group["right"].dropna()
-        if len(known):
-            rows.append(as_row(window, "true", stats.wilson(int(known.sum()), len(known))))
-    return pd.DataFrame(rows, columns=["window", "kind", "value", "low", "high", "n"])
+
+    scored: Mapping[str, ScoredRows]
+    windows: np.ndarray
+    metric: Metric
+
+    @property
+    def names(self) -> list[str]:
+        """The windows that have labelled rows, in order."""
+        return sorted(set(self.windows.tolist()))
+
+    def figure(self, model: str, names: Sequence[str]) -> Figure:
+        """Return the metric of a model on the rows of some windows; NaN, with a note, of none."""
+        return figure(self.metric, self.scored[model].take(np.isin(self.windows, list(names))))
+
+    def table(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the metric of each model on each window.
+
+        Returns
+        -------
+        DataFrame
+            ``window``, ``model``, ``value``, ``low``, ``high``, ``n``, ``reason``: why the metric
+            is not defined there or its interval not to be relied on, else "".
+        """
+        lines = [
+            {"window": window, "model": model} | as_line(self.figure(model, [window]))
+            for window in (self.names if names is None else names)
+            for model in self.scored
+        ]
+        return pd.DataFrame(lines, columns=["window", "model", *COLUMNS])
+
+
+def as_line(estimate: stats.Estimate) -> dict:
+    """Return an estimate as a line of a table: value, low, high, n and the reason."""
+    line = asdict(estimate)
+    return line | {"reason": line.pop("note", "")}
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """How good the answers in service are: true where labels came, estimated where it can be.
+
+    Attributes
+    ----------
+    live : LiveRows
+        The labelled rows, of one model named `TRUE`.
+    confidence : Series of float
+        Probability of the predicted class of every row, its window as the index; NaN where there
+        is none. The accuracy is estimated from it, and no other metric.
+    """
+
+    live: LiveRows
+    confidence: pd.Series
+
+    @classmethod
+    def of(
+        cls, metric: Metric, rows: ScoredRows, windows: Sequence, confidence: pd.Series
+    ) -> "Quality":
+        """Build it from the labelled rows, their windows and every row's confidence."""
+        return cls(LiveRows({TRUE: rows}, np.asarray(windows, object), metric), confidence)
+
+    @property
+    def metric(self) -> Metric:
+        """The task's metric."""
+        return self.live.metric
+
+    def table(self) -> pd.DataFrame:
+        """Return the metric of each window.
+
+        Returns
+        -------
+        DataFrame
+            ``window``, ``kind`` ("estimated" or "true"), ``value``, ``low``, ``high``, ``n``,
+            ``reason``. A window has no true figure until labels came, and no estimated one unless
+            the metric is the accuracy, and it has two rows and a probability of each. One without
+            either, or where the metric is not defined, has a line of NaN with the reason.
+        """
+        lines = [
+            {"window": window, "kind": ESTIMATED} | as_line(drift.estimated_accuracy(group))
+            for window, group in self._estimable()
+        ]
+        true = self.live.table().drop(columns="model")
+        lines += true.assign(kind=TRUE).to_dict("records")
+        measured = {line["window"] for line in lines}
+        nothing = Figure(np.nan, np.nan, np.nan, 0, "no label has come")
+        lines += [
+            {"window": window, "kind": TRUE} | as_line(nothing)
+            for window in sorted({*self.confidence.index} - measured)
+        ]
+        frame = pd.DataFrame(lines, columns=["window", "kind", *COLUMNS])
+        return frame.sort_values(["window", "kind"], ignore_index=True)
+
+    def before_and_since(self, alarm: str | None) -> dict[str, stats.Estimate]:
+        """Return the metric of all rows before the first alarm, and from it on."""
+        figures = {}
+        for when, since in (("before alarm", False), ("since alarm", True)):
+
+            def asked(window: str, since: bool = since) -> bool:
+                return (alarm is not None and window >= alarm) is since
+
+            shares = [group for window, group in self._estimable() if asked(window)]
+            if shares:
+                sure = pd.concat(shares)
+                figures[f"{ESTIMATED} score {when}"] = stats.wilson(round(sure.sum()), len(sure))
+            names = [window for window in self.live.names if asked(window)]
+            measured = self.live.figure(TRUE, names)
+            if names and np.isfinite(measured.value):
+                figures[f"{TRUE} score {when}"] = measured
+        return figures
+
+    def falls(self, reference: ScoredRows, margin: float) -> pd.DataFrame:
+        """Say at which windows the metric has fallen, see `sequential.falls`.
+
+        Parameters
+        ----------
+        reference : ScoredRows
+            The test set, as the same model answers it.
+        margin : float
+            A loss that would not matter.
+        """
+        live = self.live
+        return sequential.falls(live.scored[TRUE], live.windows, reference, live.metric, margin)
+
+    def findings(self, falls: pd.DataFrame, margin: float) -> str:
+        """Return in words what `falls` found, and in which windows there is no figure."""
+        rang, title = falls[falls["alarm"]], self.metric.title
+        lines = [f"No fall of {title} by more than {margin:g} is shown in {len(self.live.names)} "
+                 "windows with labels."]  # fmt: skip
+        if len(rang):
+            first = rang.iloc[0]
+            where = first.window if first.since == first.window else f"{first.since} to "
+            where += "" if first.since == first.window else first.window
+            lines = [f"{title} fell: {abs(first.change):.3f} worse than on the test set over "
+                     f"{first.n} rows of {where}, by more than {margin:g}."]  # fmt: skip
+        gaps = self.table().query("value.isna()")
+        lines += [f"{row.window}: {row.reason}." for row in gaps.itertuples()]
+        return "\n".join(lines)
+
+    def _estimable(self) -> list[tuple[str, pd.Series]]:
+        if self.metric.name != "accuracy":
+            return []
+        groups = self.confidence.groupby(level=0, sort=True)
+        return [(name, group) for name, group in groups if len(group) > 1 and group.notna().all()]
+
+
+def alarmed(falls: pd.DataFrame) -> list[str]:
+    """Return the windows at which the metric was shown to have fallen, in order."""
+    return list(dict.fromkeys(falls.loc[falls["alarm"], "window"]))
+
+
+def marks(drifted: Sequence[str], fell: Sequence[str]) -> dict[str, str]:
+    """Return what a chart says of windows with an alarm: drift, fell, or both."""
+    names = dict.fromkeys(drifted, "drift")
+    both = {window: "drift, fell" if window in names else "fell" for window in fell}
+    return dict(sorted((names | both).items()))
+
+
+def first_alarm(*alarms: str | None) -> str | None:
+    """Return the earliest window of some alarms, None if none was raised."""
+    return min(filter(None, alarms), default=None)
 
 
 @dataclass(frozen=True)
@@ -127,7 +275,7 @@ class WindowSplit:
     @property
     def reason(self) -> str:
         """Why to retrain, in words."""
-        return f"drift alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
+        return f"alarm in {self.alarm}" if self.alarm else "no alarm: a routine refresh"
 
 
 def split_windows(windows: list[str], alarm: str | None, learn: int, decide: int) -> WindowSplit:
@@ -180,79 +328,32 @@ def in_windows(data: pd.DataFrame, windows: pd.Series, names: list[str]) -> pd.D
     return data[data["id"].map(windows).isin(names)]
 
 
-def by_window(
-    correct: Mapping[str, pd.Series], windows: pd.Series, names: Sequence[str]
-) -> pd.DataFrame:
-    """Score models on each window.
+def outcome(live: LiveRows, split: WindowSplit) -> dict[str, float]:
+    """Return the metric on the windows after the decision, and how much of a loss came back.
 
     Parameters
     ----------
-    correct : mapping of str to Series
-        By model: whether it is right, by row id.
-    windows : Series
-        Each live row's window, by row id.
-    names : sequence of str
-        The windows.
-
-    Returns
-    -------
-    DataFrame
-        ``window``, ``model``, ``value``, ``low``, ``high`` (Wilson), ``n``.
-    """
-    lines = []
-    totals = {
-        model: right.groupby(right.index.map(windows)).agg(["sum", "size"])
-        for model, right in correct.items()
-    }
-    for window in names:
-        for model, total in totals.items():
-            right, rows = total.loc[window] if window in total.index else (0, 0)
-            share = stats.wilson(int(right), int(rows))
-            lines.append({"window": window, "model": model} | asdict(share))
-    return pd.DataFrame(lines, columns=["window", "model", "value", "low", "high", "n"])
-
-
-def outcome(scores: pd.DataFrame, split: WindowSplit) -> dict[str, float]:
-    """Return the accuracy on the windows after the decision, and how much of a loss came back.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        As `by_window` returns it for "champion" and "challenger".
+    live : LiveRows
+        Of "champion" and "challenger".
 
     Returns
     -------
     dict
-        Accuracy of both on windows neither the training nor the gate has seen; if the champion
-        lost at least `LOSS` against the windows before the alarm, also ``recovered``: the
-        challenger's gain as a share of that loss.
+        The metric of both on windows neither the training nor the gate has seen; if the champion
+        lost at least `LOSS` (of a metric without upper end, this share of its figure) against the
+        windows before the alarm, also ``recovered``: the challenger's gain as a share of that loss.
     """
     seen = {*split.learn, *split.decide, *split.after}
-
-    def mean(model: str, windows) -> float | None:
-        rows = scores[(scores["model"] == model) & scores["window"].isin(windows)]
-        return float((rows["value"] * rows["n"]).sum() / rows["n"].sum()) if len(rows) else None
-
-    before = mean("champion", set(scores["window"]) - seen)
-    old, new = mean("champion", split.after), mean("challenger", split.after)
+    before = live.figure("champion", [name for name in live.names if name not in seen]).value
+    old, new = (live.figure(model, split.after).value for model in ("champion", "challenger"))
     values = {"champion afterwards": old, "challenger afterwards": new}
-    if split.alarm and None not in (before, old, new) and before - old >= LOSS:
-        values["recovered"] = (new - old) / (before - old)
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def before_and_since(accuracy: pd.DataFrame, alarm: str | None) -> dict[str, stats.Estimate]:
-    """Pool the true and the estimated accuracy before the first alarm and from it on."""
-    shares = {}
-    since = accuracy["window"] >= alarm if alarm else pd.Series(False, index=accuracy.index)
-    for name, rows in (("before alarm", accuracy[~since]), ("since alarm", accuracy[since])):
-        for kind, group in rows.groupby("kind", sort=True):
-            n = int(group["n"].sum())
-            right = round(float((group["value"] * group["n"]).sum()))
-            shares[f"{kind} accuracy {name}"] = stats.wilson(right, n)
-    return shares
+    lost = live.metric.sign * (before - old)
+    least = sequential.in_units(LOSS, live.metric, before)
+    if split.alarm and np.isfinite(lost + new) and lost >= least:
+        values["recovered"] = live.metric.sign * (new - old) / lost
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def as_row(window: str, kind: str, estimate: stats.Estimate) -> dict:
-    """Return a row of a table of shares: the window, what kind of share it is, the estimate."""
+    """Return a line of a table of shares: the window, what kind of share it is, the estimate."""
     return {"window": window, "kind": kind} | asdict(estimate)

@@ -9,6 +9,7 @@ import getpass
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -16,14 +17,20 @@ from urllib.parse import unquote, urlparse
 import pandas as pd
 from filelock import FileLock
 
-from diptych.base import workspace
+from diptych.base import hashing, workspace
 from diptych.core.store.predictions import Predictions
 from diptych.execution.cache import dependencies
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ROLLBACK = {"rollback": True}  # what the audit holds in place of a gate
 LOCK_S = 60.0
+DECIDED_ON, DIGEST = "decided_on", "challenger_sha256"  # parameters of a decision on live labels
 SAW_VERSION = "SELECT creation_time FROM model_versions WHERE name = ? AND version = ?"
+
+
+def decided_on(windows: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the parameters of `Registry.register` by which `Registry.look` counts a decision."""
+    return {DECIDED_ON: ", ".join(windows), DIGEST: hashing.of_path(folder)}
 
 
 class RegistryError(LookupError):
@@ -117,6 +124,28 @@ class Registry:
             number = self._create(source, run.info.run_id, new=not self._registered())
             self._point(CHALLENGER, number)
         return self.version(number)
+
+    def look(self, windows: Sequence[str], folder: Path) -> int:
+        """Return which look at the labels of some windows a decision is; 1 is the first.
+
+        Every other challenger that was decided on any of these windows counts, promoted or not.
+
+        Parameters
+        ----------
+        windows : sequence of str
+            As an earlier `register` got them among its parameters, see `decided_on`.
+        folder : Path
+            The challenger's files; the same challenger again is no new look.
+        """
+        experiment = self.client.get_experiment_by_name(self.name)
+        runs = self.client.search_runs([experiment.experiment_id]) if experiment else []
+        parameters = [run.data.params for run in runs]
+        others = {
+            one[DIGEST]
+            for one in parameters
+            if DIGEST in one and set(windows) & set(one[DECIDED_ON].split(", "))
+        }
+        return 1 + len(others - {hashing.of_path(folder)})
 
     def champion(self) -> Version | None:
         """Return the version in service, or None before the first promotion."""
