@@ -52,6 +52,7 @@ def test_a_call_is_read_as_it_was_logged(calls):
         "output": "hi \u2603", "response": {"choices": [{"logprobs": None}]}, "prompt_tokens": 7,
         "completion_tokens": 3, "usd": 0.25, "first_token_ms": 1.5, "latency_ms": 9.25,
         "retries": 1, "status": "ok", "error": "none", "caller": "ann", "step": 1, "outcome": "cut",
+        "changes": {"temperature": None},
     }  # fmt: skip
     assert set(full) == set(CALL)
     calls.log([full])

@@ -25,6 +25,7 @@ CALL = (
     "id", "time", "run", "endpoint", "model", "prompt_version", "request", "repeat", "input",
     "output", "response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
     "latency_ms", "retries", "status", "error", "caller", "step", "outcome",
+    "changes",
 )  # fmt: skip
 ADD = f"INSERT INTO calls ({', '.join(CALL)}) VALUES ({', '.join('?' * len(CALL))})"
 GET = f"SELECT {', '.join(CALL)} FROM calls WHERE {{where}} ORDER BY time, id"
@@ -75,7 +76,7 @@ class Calls(Table):
         "run": "", "prompt_version": "", "repeat": 0, "retries": 0, "status": "ok", "caller": "",
         "step": 0, "outcome": "",
     }  # fmt: skip
-    JSON = ("input", "response")
+    JSON = ("input", "response", "changes")
     TEXTS = ("output", "error")
 
     def __init__(self, path_or_url: str | Path):
@@ -90,7 +91,8 @@ class Calls(Table):
             ``endpoint``, ``model``, ``request`` (see `request_hash`) and ``input`` (JSON) are
             required. The other columns of `CALL` are optional: ``status`` is "ok" or "failed",
             ``outcome`` how its answer ended, ``caller`` is who asked, ``step`` the endpoint's place
-            in a fallback chain (0 first).
+            in a fallback chain (0 first),
+            ``changes`` the rules by which what was sent differs from ``input`` (JSON).
 
         Raises
         ------

@@ -26,15 +26,31 @@ class Price:
     model: str
     batch: bool = False
 
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return the US dollars of one call, None where no price is known."""
+    def usd(
+        self, prompt_tokens: int, completion_tokens: int, cached: int = 0, written: int = 0
+    ) -> float | None:
+        """Return the US dollars of one call, None where no price is known.
+
+        Parameters
+        ----------
+        prompt_tokens, completion_tokens : int
+            All that were read, and all that were written: those of a model's thoughts too.
+        cached, written : int
+            Those of the prompt that were read from, and written to, the provider's cache.
+        """
         if self.provider == FREE:
             return 0.0
         if not self.provider:
             return None
         from genai_prices import Usage, calc_price
 
-        usage = Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens)
+        cached = min(cached, prompt_tokens)
+        usage = Usage(
+            input_tokens=prompt_tokens,
+            output_tokens=completion_tokens,
+            cache_read_tokens=cached,
+            cache_write_tokens=min(written, prompt_tokens - cached),
+        )
         context = {"processing": "batch"} if self.batch else None
         try:
             price = calc_price(

@@ -9,6 +9,7 @@ import asyncio
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,6 +19,7 @@ from html import escape
 from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
 from diptych.llmops.client import rate_limits
+from diptych.llmops.client.adaptation import describe
 from diptych.llmops.client.attempts import Attempts, Trail
 from diptych.llmops.client.budget import whole
 from diptych.llmops.client.call_options import CallOptions
@@ -51,6 +53,8 @@ class Answer:
         Of the answer's tokens; () where they were not asked for, or the endpoint does not tell.
     outcome : str
         How it ended, one of `diptych.llmops.client.formats.outcomes.OUTCOMES`.
+    changes : dict, optional
+        How what was sent differs from the request, as `diptych.llmops.client.adaptation` says.
     """
 
     text: str | None
@@ -65,6 +69,7 @@ class Answer:
     cached: bool = False
     log_probabilities: tuple[float, ...] = ()
     outcome: str = ""
+    changes: dict | None = None
 
     def __post_init__(self):
         outcome = outcomes.FAILED if self.error else self.outcome or outcomes.ANSWERED
@@ -87,6 +92,7 @@ class Answer:
             *([f"{self.latency_ms:.0f} ms"] if self.latency_ms is not None else []),
             *([self.outcome] if self.outcome not in SILENT else []),
             *(["from the ledger"] if self.cached else []),
+            *([describe(self.changes)] if self.changes else []),
         ]
 
 
@@ -158,8 +164,10 @@ class _Work:
         self.limits = rate_limits.of(prepared.provider.base_url, prepared.target.model_name)
         self.attempts = Attempts(prepared, options, self.limits)
         self.answers: dict[str, Answer] = {}
+        self.first: defaultdict = defaultdict(asyncio.Lock)  # of each model and kind of request
         for body in prepared.by_hash().values():
-            self.attempts.cost(body)  # a wrong request is refused before any call is paid
+            # a wrong request is refused before any call is paid
+            self.attempts.cost(prepared.learned(body).apply(body))
 
     async def run(self, client, recorder: "_Recorder") -> None:
         todo = {h: b for h, b in self.prepared.by_hash().items() if h not in self.answers}
@@ -168,7 +176,7 @@ class _Work:
 
             async def worker() -> None:
                 for name, body in queue:
-                    row = await self.ask(client, name, body)
+                    row = await self.in_turn(client, name, body)
                     await recorder.write(row)  # what a kill loses was under way
                     bar.update()
                     if self.hopeless:
@@ -183,13 +191,24 @@ class _Work:
             finally:
                 await asyncio.shield(recorder.close())
 
+    async def in_turn(self, client, name: str, body: dict) -> dict:
+        """Make one call; the others wait for the first of its kind, which learns for them all."""
+        learned = self.prepared.learned(body)
+        if not self.prepared.target.is_local and not learned.is_known(body):
+            async with self.first[body["model"], learned.kind(body)]:
+                if not learned.is_known(body):
+                    row = await self.ask(client, name, body)
+                    learned.known.add(learned.kind(body))
+                    return row
+        return await self.ask(client, name, body)
+
     async def ask(self, client, name: str, body: dict) -> dict:
         """Make one call and return its row."""
         began, answer, trail, error = time.perf_counter(), None, Trail(), ""
         try:
             reply = await self.attempts.make(client, body, trail)
             latency_ms = (time.perf_counter() - began) * 1000
-            answer = self._answer(body, reply, latency_ms, trail.retries)
+            answer = self._answer(name, body, reply, latency_ms, trail.retries)
         except self.wire.FAILURES as problem:
             error = self.wire.explain(problem)
             if self.wire.is_filtered(problem):
@@ -204,7 +223,7 @@ class _Work:
         else:
             self.alike = []
         self.answers[name] = answer
-        return as_row(name, body, answer)
+        return as_row(name, self.prepared.wanted.get(name, body), answer)
 
     def _note(self, problem: Exception, error: str, model: str) -> None:
         """Count a failure, and give the run up where every other call will meet it."""
@@ -221,19 +240,23 @@ class _Work:
                     f"(model {model}); {remedy}. What was answered is in the ledger"
                 )
 
-    def _answer(self, body: Mapping, reply: Reply, latency_ms: float, retries: int) -> Answer:
+    def _answer(
+        self, name: str, body: Mapping, reply: Reply, latency_ms: float, retries: int
+    ) -> Answer:
         used = tuple(map(whole, self.wire.tokens(reply.response)))
+        cached = self.wire.cached_tokens(reply.response)
         return Answer(
             text=self.wire.text(reply.response),
             response=reply.response,
             prompt_tokens=used[0],
             completion_tokens=used[1],
-            usd=None if None in used else self.prepared.price(body).usd(*used),
+            usd=None if None in used else self.prepared.price(body).usd(*used, *cached),
             first_token_ms=reply.first_token_ms,
             latency_ms=latency_ms,
             retries=retries,
             log_probabilities=self.wire.log_probabilities(reply.response),
             outcome=self.wire.outcome(reply.response),
+            changes=self.prepared.changes(name, body) or None,
         )
 
 
@@ -292,13 +315,14 @@ def as_row(name: str, body: Mapping, answer: Answer) -> dict:
         "status": "failed" if answer.error else "ok",
         "error": answer.error or None,
         "outcome": answer.outcome,
+        "changes": answer.changes,
     }
 
 
 def from_ledger(row: Mapping, wire: Format) -> Answer:
     """Return the answer that a row of the ledger holds."""
     names = ("response", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
-             "latency_ms", "retries")  # fmt: skip
+             "latency_ms", "retries", "changes")  # fmt: skip
     response, outcome = row["response"], row["outcome"]
     fields = {name: row[name] for name in names}
     if not response:

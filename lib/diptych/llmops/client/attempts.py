@@ -52,25 +52,34 @@ class Attempts:
     async def make(self, client, body: dict, trail: Trail) -> Reply:
         """Make a call; BudgetError before its first attempt where the budget does not hold it.
 
+        A request whose model refuses a field goes again without it at once, see
+        `diptych.llmops.client.adaptation`; this is no retry.
+
         Raises
         ------
         TimeoutError
             If the deadline is over.
         BudgetError, and the failures of the wire format
         """
-        await self._afford(cost := self.cost(body))
+        learned = self.prepared.learned(body)
+        sent = learned.apply(body)
+        await self._afford(cost := self.cost(sent))
         began = time.monotonic()
         async with asyncio.timeout(self.options.deadline_s):
             while True:
                 try:
-                    return await self._attempt(client, body, cost, trail)
+                    return await self._attempt(client, sent, cost, trail)
                 except self.wire.FAILURES as problem:
+                    if learned.learn(body, sent, self.wire.refused(sent, problem)):
+                        sent = learned.apply(body)
+                        await self._afford(cost := self.cost(sent))
+                        continue
                     pause = self._pause(problem, trail, time.monotonic() - began)
                     if pause is None:
                         raise
                     await asyncio.sleep(pause)
                     try:
-                        await self._afford(cost := self.cost(body))
+                        await self._afford(cost := self.cost(sent))
                     except BudgetError:
                         raise problem from None  # the call has failed; the next one says why
                     trail.retries += 1
@@ -110,7 +119,8 @@ class Attempts:
         counted = used(*self.wire.tokens(reply.response))
         if counted is None:
             return cost
-        usd = self.prepared.price(body).usd(*counted)
+        cached = self.wire.cached_tokens(reply.response)
+        usd = self.prepared.price(body).usd(*counted, *cached)
         return cost[0] if usd is None else usd, sum(counted)
 
     def _pause(self, problem: Exception, trail: Trail, elapsed: float) -> float | None:

@@ -207,7 +207,9 @@ def _answer(line: Mapping, prepared: PreparedRequests, body: Mapping) -> Answer:
         response=response,
         prompt_tokens=used[0],
         completion_tokens=used[1],
-        usd=None if None in used else prepared.price(body, batch=True).usd(*used),
+        usd=None
+        if None in used
+        else prepared.price(body, batch=True).usd(*used, *wire.cached_tokens(response)),
         log_probabilities=wire.log_probabilities(response),
         outcome=wire.outcome(response),
     )

@@ -3,7 +3,7 @@
 import functools
 import importlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from diptych.llmops.client.providers import EndpointError
@@ -48,6 +48,7 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
         from diptych.llmops.client.limits import SyncClient
 
         settings["http_client"] = SyncClient()
+    settings["default_headers"] = connection.headers | settings.get("default_headers", {})
     return openai.OpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
 
 
@@ -72,6 +73,7 @@ def async_client(
         settings["http_client"] = AsyncLocalClient(connection.begin, most_bytes=most)
     elif "http_client" not in settings:
         settings["http_client"] = LimitedClient(most, verify=_certificates())
+    settings["default_headers"] = connection.headers | settings.get("default_headers", {})
     return openai.AsyncOpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
 
 
@@ -90,6 +92,7 @@ class _Connection:
     base_url: str
     api_key: str
     begin: "Callable[[], Server] | None" = None
+    headers: dict = field(default_factory=dict)
 
 
 def _connection(target: Target | str) -> _Connection:
@@ -97,7 +100,8 @@ def _connection(target: Target | str) -> _Connection:
         target = Target.parse(target)
     if not target.is_local:
         provider = target.provider
-        return _Connection(provider.base_url, provider.key() or "none")
+        key = provider.key()
+        return _Connection(provider.base_url, key or "none", headers=provider.wire.headers(key))
     # the file once: to find it may need the network
     server = {**target.server, "model": process.model_file(target.server.get("model"))}
 

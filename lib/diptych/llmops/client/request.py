@@ -5,12 +5,13 @@ Nothing here needs a key or a running server, so a report is replayed from the l
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from diptych.base import hashing, process_environment, workspace
 from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
+from diptych.llmops.client import adaptation
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, prompt_bytes
 from diptych.llmops.client.call_options import CallOptions
@@ -23,16 +24,37 @@ ANSWER = 256  # tokens assumed of an answer that no request limits, in an estima
 
 @dataclass(frozen=True)
 class PreparedRequests:
-    """Requests as they will be sent, with what identifies and prices them."""
+    """Requests as they will be sent, with what identifies and prices them.
+
+    Attributes
+    ----------
+    bodies : list of dict
+        As the model is known to take them; what a refusal teaches later is recorded with the call.
+    hashes : list of str
+        Of these bodies, so that a call made with other fields is another call.
+    wanted : dict of str to dict
+        By hash: the request as it was given, where it differs.
+    """
 
     target: Target
     provider: Provider
     bodies: list[dict]
     hashes: list[str]
+    wanted: dict[str, dict] = field(default_factory=dict)
 
     def by_hash(self) -> dict[str, dict]:
         """Return the requests by hash; equal ones are one."""
         return dict(zip(self.hashes, self.bodies, strict=True))
+
+    def learned(self, body: Mapping) -> adaptation.Learned:
+        """Return what refusals have taught of a request's model."""
+        return adaptation.learned(self.provider.base_url, body["model"])
+
+    def changes(self, name: str, body: Mapping) -> dict:
+        """Return the rules by which what is sent differs from the request that was given."""
+        wanted, later = self.wanted.get(name, body), self.learned(body).rules
+        known = adaptation.effective(wanted, self.provider.rules(wanted))
+        return known | adaptation.effective(body, later)
 
     def price(self, body: Mapping, batch: bool = False) -> Price:
         """Return the price of a request."""
@@ -54,12 +76,17 @@ def prepare(requests: Iterable, target: Target) -> PreparedRequests:
         If a request is wrong, or the endpoint is unknown.
     """
     provider = target.provider
-    parameters = {name: value for name, value in target.parameters.items() if value is not None}
-    common = {"model": target.model or provider.model} | parameters
-    bodies = [_body(i, request, common) for i, request in enumerate(requests)]
+    model = target.model or provider.model
+    parameters = provider.fields(model) | dict(target.parameters)
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    common = {"model": model} | parameters
+    wanted = [_body(i, request, common) for i, request in enumerate(requests)]
+    bodies = [adaptation.apply(body, provider.rules(body)) for body in wanted]
     if not target.is_local:
         hashes = [request_hash(provider.base_url, body) for body in bodies]
-        return PreparedRequests(target, provider, bodies, hashes)
+        pairs = zip(hashes, wanted, bodies, strict=True)
+        changed = {name: body for name, body, sent in pairs if body != sent}
+        return PreparedRequests(target, provider, bodies, hashes, changed)
     file = process.model_file(target.server.get("model"))
     adapters = (target.server.get("adapters") or {}).items()
     models = {name: f"{_digest(file)} {_digest(Path(path))}" for name, path in adapters}

@@ -47,6 +47,9 @@ class Target:
     def parse(cls, text: str) -> "Target":
         """Return the target of a text: an endpoint, or one with its model after a slash.
 
+        Fields of its requests may follow after a question mark, as YAML:
+        ``"openai/gpt-5?reasoning_effort=low&max_tokens=64"``; ``null`` leaves one out.
+
         Such as ``"local"``, ``"openai/gpt-4o"``, ``"vllm/Qwen/Qwen2.5-0.5B-Instruct"``,
         ``"local/hf:OWNER/REPO/FILE.gguf"``, ``"local//home/me/model.gguf"`` or
         ``"http://127.0.0.1:8080/v1#model"``.
@@ -55,13 +58,21 @@ class Target:
         ------
         EndpointError
             If the endpoint is not known.
+        ValueError
+            If the fields after the question mark are none.
         """
         url = text.startswith(("http://", "https://"))
-        name, _, model = text.partition("#" if url else "/")
+        name, mark, model = text.partition("#" if url else "/")
+        if url and not mark:  # a question mark in an address is the address's own
+            provider(name)
+            return cls(name)
+        text, question, fields = (model if mark else name).partition("?")
+        name, model = (name, text) if mark else (text, "")
+        parameters = _fields(fields) if question else {}
         provider(name)
         if name == "local":
-            return cls(server={"model": model} if model else {})
-        return cls(name, model)
+            return cls(parameters=parameters, server={"model": model} if model else {})
+        return cls(name, model, parameters)
 
     @property
     def provider(self) -> Provider:
@@ -84,3 +95,13 @@ class Target:
         file = self.server.get("model")
         model = self.model or (Path(str(file)).stem if file else "")
         return " · ".join(filter(None, ("" if self.is_local else self.endpoint, model)))
+
+
+def _fields(text: str) -> dict:
+    """Return the fields of a text such as ``reasoning_effort=low&max_tokens=64``."""
+    import yaml
+
+    pairs = [part.partition("=") for part in text.split("&")]
+    if wrong := [name or text for name, mark, _ in pairs if not (name and mark)]:
+        raise ValueError(f"models: {wrong[0]!r} is no field; write ?name=value&name=value")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}

@@ -17,6 +17,7 @@ from diptych.core.evaluation.leaderboard import compare, rank, shown
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.execution import cells
+from diptych.llmops.client import adaptation
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
@@ -127,6 +128,8 @@ def _answers(variant, rows: pd.DataFrame, grader, options, pool, repeats: int):
                 variant.requests(some, pool), variant.target,
                 replace(options, repeat=repeat, prompt_version=variant.prompt.version),
             )  # fmt: skip
+            changes = [answer.changes for answer in answers]
+            adaptation.show(variant.target.model_name, changes, options.run)
             yield _graded(variant, repeat, some, answers, grader)
             bar.update(len(some) - (bar.n - before))  # those from the ledger too
 

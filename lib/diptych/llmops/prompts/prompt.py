@@ -21,7 +21,8 @@ from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
 
 ANY = "any"  # the folder of prompts for tasks that have none of their own
-FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note")
+REQUEST = ("max_tokens", "reasoning_effort", "thinking", "extra")  # what goes with its requests
+FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note", *REQUEST)
 TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
@@ -61,6 +62,9 @@ class Prompt:
         Why it is there.
     path : Path or None
         Its file.
+    request : dict
+        Fields of its requests: ``max_tokens`` of an answer, ``reasoning_effort``, ``thinking``
+        (tokens, or the provider's own form), and all that stands under ``extra``.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Prompt:
     parent: str = ""
     note: str = ""
     path: Path | None = field(default=None, compare=False, repr=False)
+    request: dict = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         """Check the slots now, before any row is asked.
@@ -94,6 +99,7 @@ class Prompt:
         """The first 12 hex digits of the SHA-256 of what the model reads."""
         content = [self.system, self.user, self.examples, self.output, self.inputs]
         content += [self.turns] if self.turns else []
+        content += [self.request] if self.request else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -254,8 +260,24 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
     _check_slots(system, user, inputs, front["task"], wrong)
     return Prompt(
         path.stem, front["task"], tuple(inputs), system, user, examples, output, graded, turns,
-        str(front.get("parent") or ""), str(front.get("note") or ""), path,
+        str(front.get("parent") or ""), str(front.get("note") or ""), path, _request(front, wrong),
     )  # fmt: skip
+
+
+def _request(front: Mapping, wrong) -> dict:
+    """Return the fields of a prompt's requests, those under ``extra`` among them."""
+    fields = {name: front[name] for name in REQUEST if front.get(name) is not None}
+    extra = fields.pop("extra", {})
+    if not isinstance(extra, dict) or not all(isinstance(name, str) for name in extra):
+        raise wrong("extra: is no mapping of fields, such as {seed: 7}")
+    if reserved := extra.keys() & {"messages", "model", "stream", *REQUEST}:
+        raise wrong(f"extra: {min(reserved)} has a place of its own; take it out")
+    limit = fields.get("max_tokens", 1)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise wrong(f"max_tokens: {limit!r}; give a whole number of 1 or more")
+    if not isinstance(fields.get("reasoning_effort", ""), str):
+        raise wrong(f"reasoning_effort: {fields['reasoning_effort']!r}; give a word such as low")
+    return fields | extra
 
 
 def _front_matter(text: str, wrong) -> tuple[dict, str]:
@@ -345,13 +367,20 @@ def to_text(prompt: Prompt) -> str:
     """Return the text of a prompt's file."""
     front = {"task": prompt.task, "inputs": list(prompt.inputs), "output": prompt.output,
              "graded": prompt.graded, "turns": prompt.turns, "parent": prompt.parent,
-             "note": prompt.note}  # fmt: skip
-    parts = ["---", _yaml({k: v for k, v in front.items() if v}), "---"]
+             "note": prompt.note, **_named(prompt.request)}  # fmt: skip
+    parts = ["---", _yaml({k: v for k, v in front.items() if v or v == 0}), "---"]
     parts += ["## system", prompt.system, ""] if prompt.system else []
     parts += ["## user", prompt.user]
     for inputs, answer in prompt.examples:
         parts += ["", "## example", _yaml({**inputs, ANSWER: answer})]
     return "\n".join(parts) + "\n"
+
+
+def _named(request: Mapping) -> dict:
+    """Return a prompt's request fields as its front matter has them."""
+    names = {name: value for name, value in request.items() if name in REQUEST}
+    extra = {name: value for name, value in request.items() if name not in REQUEST}
+    return names | ({"extra": extra} if extra else {})
 
 
 def _yaml(content: dict) -> str:

@@ -20,7 +20,8 @@ class Variant:
     ----------
     prompt : Prompt
     target : Target
-        Its parameters are in every request, and take precedence over what `fields` returns.
+        Its parameters are in every request, and take precedence over the prompt's, and those over
+        what ``params/endpoints.yaml`` says of the model.
     shots : int
         Examples taken from the front of the pool.
     temperature : float
@@ -55,7 +56,8 @@ class Variant:
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif not self.prompt.labels:
             fields["max_tokens"] = 256
-        fields |= self.target.parameters
+        fields |= self.target.provider.fields(self.target.model_name)
+        fields |= {**self.prompt.request, **self.target.parameters}
         return {name: value for name, value in fields.items() if value is not None}
 
     def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from diptych.llmops.client.adaptation import Refusal
+
 if TYPE_CHECKING:
     import openai
 
@@ -21,6 +23,9 @@ class Reply:
 class Format(Protocol):
     """What a module of this wing offers.
 
+    Requests and answers are those of Chat Completions within Diptych, whatever is on the wire: a
+    module writes the one and reads the other, so that no other code knows which format it was.
+
     Attributes
     ----------
     FAILURES : tuple of exception types
@@ -35,6 +40,12 @@ class Format(Protocol):
     async def stream(self, client: "openai.AsyncOpenAI", body: Mapping) -> Reply:
         """Ask for an answer in pieces and put them together, as `complete` would have answered."""
 
+    def headers(self, key: str) -> dict:
+        """Return headers that every request needs besides a bearer's key."""
+
+    def refused(self, body: Mapping, error: Exception) -> Refusal | None:
+        """Return the field of a request that an error refuses, None if it is about another."""
+
     def text(self, response: Mapping) -> str:
         """Return the text of an answer, "" if it has none."""
 
@@ -43,6 +54,9 @@ class Format(Protocol):
 
     def tokens(self, response: Mapping) -> tuple[int | None, int | None]:
         """Return the tokens read and written, None where the endpoint does not tell."""
+
+    def cached_tokens(self, response: Mapping) -> tuple[int, int]:
+        """Return how many of the tokens read were read from, and written to, the cache."""
 
     def log_probabilities(self, response: Mapping) -> tuple[float, ...]:
         """Return those of the answer's tokens, () where the endpoint does not tell."""

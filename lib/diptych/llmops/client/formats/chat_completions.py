@@ -9,6 +9,7 @@ import httpx2
 import openai
 
 from diptych.base.secrets import Redactor
+from diptych.llmops.client.adaptation import Refusal, read_refusal
 from diptych.llmops.client.formats import Reply, tolerant
 
 PATH = "/chat/completions"
@@ -41,7 +42,7 @@ async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         See `explain`.
     """
     answer = await client.post(PATH, cast_to=httpx2.Response, body=body)
-    return Reply(tolerant.checked(json.loads(answer.content)), _retries(answer.request))
+    return Reply(tolerant.checked(json.loads(answer.content)), retries(answer.request))
 
 
 class _Events(openai.AsyncStream[str]):
@@ -65,21 +66,21 @@ async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         PATH,
         cast_to=str,
         body=body,
-        options={"headers": _connection(client)},
+        options={"headers": connection(client)},
         stream=True,
         stream_cls=_Events,
     )
-    retries = _retries(events.response.request)
+    tried = retries(events.response.request)
     async with events:
         if "json" in events.response.headers.get("content-type", ""):  # it does not stream
             whole = json.loads(await events.response.aread())
-            return Reply(tolerant.checked(whole), retries)
+            return Reply(tolerant.checked(whole), tried)
         pieces = _Pieces()
         async for data in events:
             if pieces.ended(data):
                 break
     first = pieces.first
-    return Reply(pieces.whole(), retries, None if first is None else (first - began) * 1000)
+    return Reply(pieces.whole(), tried, None if first is None else (first - began) * 1000)
 
 
 class _Pieces:
@@ -149,7 +150,7 @@ class _Pieces:
         return tolerant.checked(whole)
 
 
-def _connection(client: openai.AsyncOpenAI) -> dict[str, str]:
+def connection(client: openai.AsyncOpenAI) -> dict[str, str]:
     """Return the headers that keep a call off a connection which the last one left half closed.
 
     llama.cpp promises to keep a connection and ends it after a stream; a call on it fails, and is
@@ -158,7 +159,7 @@ def _connection(client: openai.AsyncOpenAI) -> dict[str, str]:
     return {"Connection": "close"} if client.base_url.scheme == "http" else {}
 
 
-def _retries(request: httpx2.Request) -> int:
+def retries(request: httpx2.Request) -> int:
     """Return how often the client had tried before; it says so in a header of the request."""
     return int(request.headers.get("x-stainless-retry-count", 0))
 
@@ -184,10 +185,44 @@ def token_probabilities(response: Mapping) -> list[dict]:
     return tolerant.read(response).first.logprobs.content
 
 
+def cached_tokens(response: Mapping) -> tuple[int, int]:
+    """Return how many of the tokens read were read from, and written to, the cache."""
+    usage = response.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
+    details = details if isinstance(details, Mapping) else {}
+    counts = (details.get("cached_tokens"), details.get("cache_write_tokens"))
+    read, written = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+    return read, written
+
+
 def log_probabilities(response: Mapping) -> tuple[float, ...]:
     """Return those of the answer's tokens, () where the endpoint does not tell."""
     known = (token.get("logprob") for token in token_probabilities(response))
     return tuple(float(x) for x in known if tolerant.is_probability(x))
+
+
+def headers(key: str) -> dict:
+    """Return headers that every request needs besides a bearer's key: none."""
+    return {}
+
+
+def refused(body: Mapping, error: Exception) -> Refusal | None:
+    """Return the field of a request that an error refuses, None if it is about another."""
+    return read_error(body, error, {})
+
+
+def read_error(body: Mapping, error: Exception, names: Mapping[str, str]) -> Refusal | None:
+    """As `refused`, for a format that calls fields by other names: to those of Chat Completions."""
+    if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
+        return None
+    content = error.body
+    named = content.get("param") if isinstance(content, Mapping) else ""
+    text = content.get("message") if isinstance(content, Mapping) else None
+    text = text if isinstance(text, str) else json.dumps(content, default=str)
+    named = named if isinstance(named, str) else ""
+    for name, ours in names.items():
+        named, text = named.replace(name, ours), text.replace(name, ours)
+    return read_refusal(body, text, named)
 
 
 def is_free(error: Exception) -> bool:
