@@ -1,10 +1,13 @@
 """Release: what the gate is told is measured, and a model that lost a slice is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlops.samples import TASKS, fitted, sample
+from sklearn.metrics import accuracy_score
 
 from diptych.core.data import tasks
 from diptych.core.evaluation.gate import Limits, decide
@@ -126,3 +129,25 @@ def test_the_card_says_what_a_reader_must_know(champion, test_rows):
     for words in ("logistic", "benign, malignant", "tumours, version 0", decision.reason):
         assert words in card
     assert all(line.startswith("- **") for line in card.splitlines())
+
+
+def test_the_card_has_the_threshold_and_the_metric_by_group(champion, test_rows):
+    model, folder = champion
+    model = dataclasses.replace(model, positive="malignant", threshold=0.25)
+    group = np.where(np.arange(len(test_rows)) % 2, "odd", "even")
+    groups = pd.DataFrame({"parity": group}, index=pd.Index(test_rows["id"], name="id"))
+    measured = release.measure("new", model, folder, test_rows, "label", groups)
+    card = release.card(
+        model, decide(measured, None, LOOSE), {}, release.by_group(measured, groups)
+    )
+    assert "malignant from the probability 0.250 on" in card
+    odd = measured.rows.take(group == "odd")
+    share = accuracy_score(odd.truth, odd.predicted)
+    assert f"| parity odd | {share:.3f} (" in card
+    assert "| slice " in card  # the task's slices
+    gap = abs(share - accuracy_score(*both(measured.rows.take(group == "even"))))
+    assert measured.gaps["parity"].value == pytest.approx(gap)
+
+
+def both(rows):
+    return rows.truth, rows.predicted

@@ -58,6 +58,10 @@ TABLES = {
     },
 }
 
+# tuned where errors of a rare class count, which plain accuracy and honest probabilities do not ask
+WEIGHTS = {"class_weight": ["none", "balanced"]}
+WEIGHTED = ("logistic", "xgboost")
+
 SLOW = ("xgboost_linear",)  # compared only when asked for
 SAMPLE = 50_000  # train rows on which settings are compared; the best is fitted on all
 
@@ -362,7 +366,8 @@ class _Results:
 
 
 def _search(family: str, task: Task, trials: int, seed: int) -> Search:
-    return Search(space(family, bool(task.columns)), trials, seed)
+    weights = WEIGHTS if family in WEIGHTED and task.metric.name not in AT_A_HALF else {}
+    return Search({**space(family, bool(task.columns)), **weights}, trials, seed)
 
 
 @dataclass
@@ -663,6 +668,8 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     )
     refitted.replies, refitted.text_column = model.replies, model.text_column
     refitted.positive, refitted.threshold = model.positive, model.threshold
+    # the threshold is one of calibrated probabilities
+    refitted.temperature, refitted.calibrator = model.temperature, model.calibrator
     return refitted
 
 
@@ -736,6 +743,7 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
         if n:
             mask = chosen.to_numpy()
             if title == "class" and name.startswith("class "):
+                name += "" if scores.scoring.metric.name == "accuracy" else ", accuracy"
                 figure = stats.wilson(int(scores.correct[mask].sum()), n)
             else:
                 figure = fairness.figure(scores.scoring.metric, scores.rows.take(mask))

@@ -13,6 +13,7 @@ from diptych.core.evaluation import baseline as constant
 from diptych.core.evaluation import fairness
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import Figure
 from diptych.core.monitoring.drift import Profile
 from diptych.mlops import build, monitor
 from diptych.mlops.models import model as models
@@ -108,15 +109,59 @@ def add_reference(model: Model, folder: Path, rows: pd.DataFrame, seed: int) -> 
     write_atomic(folder / "reference.json", json.dumps(profile))
 
 
-def card(model: Model, decision: Decision, facts: dict) -> str:
-    """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) as Markdown."""
+def by_group(measured: Candidate, groups: pd.DataFrame) -> pd.DataFrame:
+    """Return the metric by slice and by each column of groups, for the card.
+
+    Parameters
+    ----------
+    groups : DataFrame, shape (n, columns)
+        Of the rows that were measured, in order.
+
+    Returns
+    -------
+    DataFrame
+        ``group``, the metric with its interval, ``n``; no rows where there are no groups.
+    """
+    columns = {name: groups[name].to_numpy() for name in groups}
+    if measured.slice_of is not None:
+        columns = {"slice": measured.slice_of} | columns
+    title, lines = measured.metric.title, []
+    for column, names in columns.items():
+        for line in fairness.by_group(measured.rows, names, measured.metric).to_dict("records"):
+            shown = Figure(line["value"], line["low"], line["high"], line["n"])
+            value = line["reason"] if line["reason"] else str(shown)
+            lines.append({"group": f"{column} {line['name']}", title: value, "n": line["n"]})
+    return pd.DataFrame(lines, columns=["group", title, "n"])
+
+
+def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | None = None) -> str:
+    """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) as Markdown.
+
+    Parameters
+    ----------
+    facts : dict of str to str or Figure
+        What else is known of it, such as the metric with its interval.
+    groups : DataFrame, optional
+        As `by_group` returns it.
+    """
+    decides = "the most probable class" if model.threshold is None else (
+        f"{model.positive} from the probability {model.threshold:.3f} on"
+    )  # fmt: skip
     setting = ", ".join(f"{key} = {value}" for key, value in model.parameters.items()) or "none"
     lines = [
-        f"**Model** {model.family} ({setting}); temperature {model.temperature:.2f}",
+        f"**Model** {model.family} ({setting}); {model.calibration}",
         f"**Input** {model.kind}: {len(model.features)} column(s); **classes** "
         + ", ".join(model.classes),
+        f"**Answers** {decides}",
         *(f"**{name}** {value}" for name, value in facts.items()),
         f"**Gate** {decision.reason}",
         "**Not for** rows unlike its training data: watch the drift report of stage 5.",
     ]
-    return "\n".join(f"- {line}" for line in lines)
+    text = "\n".join(f"- {line}" for line in lines)
+    return text if groups is None or groups.empty else f"{text}\n\n{_markdown(groups)}\n"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    cells = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(x.replace('|', '&#124;') for x in row)} |" for row in cells)

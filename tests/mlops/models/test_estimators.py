@@ -19,6 +19,7 @@ from diptych.mlops.models.estimators import (
     BoostedLinear,
     Convolutional,
     Logistic,
+    balanced,
 )
 
 
@@ -195,3 +196,24 @@ def test_a_loaded_booster_predicts_in_one_thread(problem, tmp_path):
     estimator.save(tmp_path)
     settings = json.loads(Boosted.load(tmp_path).model.save_config())
     assert settings["learner"]["generic_param"]["nthread"] == "1"
+
+
+def test_balanced_weights_are_scikit_learns_and_move_both_families(problem):
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    matrix, codes = problem
+    codes = (codes == 0).astype(int) * (np.arange(300) % 5 == 0)  # rare
+    weights = compute_sample_weight("balanced", codes)
+    assert balanced(codes).tolist() == pytest.approx(weights.tolist())
+    theirs = LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced").fit(matrix, codes)
+    ours = Logistic(1.0, class_weight="balanced")
+    ours.fit(matrix, codes, 2)
+    assert ours.predict_proba(matrix) == pytest.approx(theirs.predict_proba(matrix), abs=1e-3)
+    weighted, plain = (Boosted(10, class_weight=one) for one in ("balanced", "none"))
+    for model in (weighted, plain):
+        model.fit(matrix, codes, 2)
+    data = xgboost.DMatrix(matrix, codes, weight=weights)
+    settings = {"objective": "binary:logistic", "verbosity": 0, "seed": 0, "nthread": 1}
+    reference = xgboost.train(settings, data, 10).inplace_predict(matrix)
+    assert weighted.predict_proba(matrix)[:, 1] == pytest.approx(reference, abs=0.02)
+    assert weighted.predict_proba(matrix)[:, 1].mean() > plain.predict_proba(matrix)[:, 1].mean()

@@ -17,6 +17,7 @@ from mlops.samples import CASES, TASKS, fitted, inputs, sample
 from sklearn.metrics import log_loss
 
 from diptych.core.data import tasks
+from diptych.core.evaluation import calibrators
 from diptych.mlops import build
 from diptych.mlops.models import model as models
 from diptych.mlops.models.estimators import Estimator
@@ -354,3 +355,38 @@ def test_a_text_without_a_known_word_gets_the_shares_of_training(family, tmp_pat
     assert has_basis.tolist() == [False, False, True, True, False]
     assert probabilities[~has_basis].tolist() == [[0.25, 0.75]] * 3
     np.testing.assert_array_equal(model.predict_proba(["Превосходно", "good"])[0], [0.25, 0.75])
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_calibrator_and_a_threshold_are_saved_and_decide_alike(method, tmp_path):
+    rows, labels = inputs("table")
+    model = dataclasses.replace(fitted("table", "logistic"))
+    raw = model.estimator.predict_proba(model.encoder.transform(rows))[:, 1]
+    yes = (labels == model.classes[1]).to_numpy()
+    model.calibrator = calibrators.fit(method, raw, yes)
+    model.positive, model.threshold = model.classes[1], 0.2
+    again = models.load(model.save(tmp_path / "model"))
+    shares = again.predict_proba(rows)
+    assert shares.tolist() == model.predict_proba(rows).tolist()
+    assert shares[:, 1].tolist() == pytest.approx(model.calibrator(raw).tolist())
+    assert (again.predict(rows) == model.classes[1]).tolist() == (shares[:, 1] >= 0.2).tolist()
+    card = tmp_path / "model" / "model.json"
+    card.write_text(card.read_text().replace(f'"{method}"', '"magic"'))
+    with pytest.raises(ModelError, match="calibration: 'magic'"):
+        models.load(tmp_path / "model")
+
+
+def test_a_shift_of_held_out_rows_is_calibrated_away_and_a_temperature_is_the_default():
+    rows, labels = inputs("table", "valid")
+    model = dataclasses.replace(fitted("table", "logistic"))
+    model.calibrate(rows, labels)
+    assert model.calibrator is None  # few rows, and well calibrated
+    raw = model.estimator.predict_proba(model.encoder.transform(rows))
+    drawn = np.random.default_rng(0).random((40, len(raw))) < 0.25 * raw[:, 1]
+    many = [row for _ in range(40) for row in rows]
+    shifted = np.where(drawn.ravel(), model.classes[1], model.classes[0])
+    codes = (shifted == model.classes[1]).astype(int)
+    model.calibrate(np.array(many), shifted)
+    assert model.calibrator is not None
+    after = log_loss(codes, model.predict_proba(np.array(many)))
+    assert after < log_loss(codes, models.rescale(np.tile(raw, (40, 1)), model.temperature))

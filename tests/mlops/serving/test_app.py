@@ -24,6 +24,7 @@ from mlops.serving.test_inputs import BAD_TEXTS, kind_of
 
 from diptych.base.http_load import drive
 from diptych.cli import cli
+from diptych.core.evaluation.calibrators import Calibrator
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.registry import ModelRegistry
@@ -150,6 +151,25 @@ def test_ping_and_metadata(words):
     assert status == 200
     assert facts["classes"] == ["no", "yes"]
     assert facts["features"] == ["text"]
+    assert facts["threshold"] is None  # the most probable class is answered
+
+
+def test_a_served_answer_is_decided_at_the_threshold_of_calibrated_scores(text_model, tmp_path):
+    model = models.load(text_model)
+    model.calibrator = Calibrator("platt", (0.5,), (1.0,))
+    model.positive, model.threshold = "yes", 0.6
+    folder = model.save(tmp_path / "decided")
+    with Endpoint(folder, ledger=tmp_path / "ledger.db", endpoint="run-3") as server:
+        answer = call(server.url, body={"inputs": TEXTS})[1]
+        facts = call(server.url, "GET", "/metadata")[1]
+    expected = model.predict_proba(TEXTS)
+    assert answer["predictions"] == model.predict(TEXTS).tolist()
+    assert answer["predictions"] == ["yes" if x >= 0.6 else "no" for x in answer["scores"]]
+    assert len(set(answer["predictions"])) == 2
+    np.testing.assert_allclose(answer["scores"], expected[:, 1])
+    assert (answer["positive"], answer["threshold"]) == ("yes", 0.6)
+    assert (facts["positive"], facts["threshold"]) == ("yes", 0.6)
+    assert facts["calibration"] == "Platt scaling"
 
 
 @pytest.mark.parametrize("name", BAD_TEXTS)

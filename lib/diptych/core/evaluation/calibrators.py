@@ -87,7 +87,7 @@ def choose(probability: np.ndarray, yes: np.ndarray, seed: int = 0) -> Calibrato
     rare = int(min(yes.sum(), (~yes).sum()))
     able = [PLATT] if rare >= FEWEST[PLATT] else []
     able += [ISOTONIC] if rare >= FEWEST[ISOTONIC] and len(yes) >= ROWS else []
-    if not able:
+    if not able or np.ptp(probability) == 0:
         return None
     losses = np.zeros((1 + len(able), len(yes)))
     for train, rest in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(yes, yes):

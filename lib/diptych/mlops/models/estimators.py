@@ -67,16 +67,22 @@ class Prior:
 
 
 class Logistic:
-    """Logistic regression with an L2 penalty (scikit-learn), `strength` being its C."""
+    """Logistic regression with an L2 penalty (scikit-learn), `strength` being its C.
 
-    def __init__(self, strength: float = 1.0, seed: int = 0):
-        self.strength, self.seed = strength, seed
+    `class_weight` is ``"none"``, or ``"balanced"``: all classes then weigh alike.
+    """
+
+    def __init__(self, strength: float = 1.0, class_weight: str = "none", seed: int = 0):
+        self.strength, self.class_weight, self.seed = strength, class_weight, seed
 
     def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
         """Fit by L-BFGS."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=self.strength, max_iter=2000, random_state=self.seed)
+        model = LogisticRegression(
+            C=self.strength, max_iter=2000, random_state=self.seed,
+            class_weight="balanced" if self.class_weight == "balanced" else None,
+        )  # fmt: skip
         model.fit(matrix, codes)
         self.weights = model.coef_.T.astype(np.float32)
         self.bias = model.intercept_.astype(np.float32)
@@ -105,13 +111,17 @@ class Logistic:
 class Boosted:
     """XGBoost: trees by default, a linear booster as the subclass below.
 
-    `dask` is the address of a cluster to fit on (trees only); "" fits here.
+    `dask` is the address of a cluster to fit on (trees only); "" fits here. `class_weight` is
+    ``"none"``, or ``"balanced"``: all classes then weigh alike.
     """
 
     booster = "gbtree"
 
-    def __init__(self, rounds: int = 250, seed: int = 0, dask: str = "", **parameters):
-        self.rounds, self.dask = rounds, dask
+    def __init__(
+        self, rounds: int = 250, seed: int = 0, dask: str = "", class_weight: str = "none",
+        **parameters,
+    ):  # fmt: skip
+        self.rounds, self.dask, self.class_weight = rounds, dask, class_weight
         self.parameters = {"booster": self.booster, "seed": seed, "verbosity": 0, **parameters}
 
     def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
@@ -127,6 +137,8 @@ class Boosted:
         if self.dask:
             from diptych.mlops.models import dask as cluster
 
+            if self.class_weight == "balanced":
+                goal |= _scale(codes, classes)
             settings = {**settings, **self.parameters, **goal}
             self.model = cluster.train(self.dask, settings, matrix, codes, self.rounds)
             return
@@ -144,7 +156,8 @@ class Boosted:
 
         binned = self.booster == "gbtree" and not hasattr(matrix, "tocsr")
         make = xgboost.QuantileDMatrix if binned else xgboost.DMatrix
-        return make(matrix, codes, nthread=threads, **coded(matrix))
+        weight = balanced(codes) if self.class_weight == "balanced" else None
+        return make(matrix, codes, weight=weight, nthread=threads, **coded(matrix))
 
     def predict_proba(self, matrix) -> np.ndarray:
         """Return class probabilities, shape (n, classes)."""
@@ -168,6 +181,23 @@ class Boosted:
         # made an answer a hundred times slower
         estimator.model = xgboost.Booster({"nthread": 1}, model_file=folder / "model.ubj")
         return estimator
+
+
+def balanced(codes: np.ndarray) -> np.ndarray:
+    """Return weights of rows with which all classes weigh alike, of mean 1, shape (n,)."""
+    counts = np.bincount(codes)
+    weights = len(codes) / ((counts > 0).sum() * np.maximum(counts, 1))
+    return weights[codes]
+
+
+def _scale(codes: np.ndarray, classes: int) -> dict:
+    """Return XGBoost's setting by which two classes weigh alike: a cluster takes no weights."""
+    if classes != 2:
+        raise ModelError(
+            "class_weight: 'balanced' of more than two classes is not fitted on a cluster; leave "
+            "dask empty"
+        )
+    return {"scale_pos_weight": float((codes == 0).sum() / max((codes == 1).sum(), 1))}
 
 
 class BoostedLinear(Boosted):

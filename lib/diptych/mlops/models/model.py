@@ -18,6 +18,8 @@ from diptych.base import hashing
 from diptych.base.workspace import write_atomic
 from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column, TypedColumns
 from diptych.core.data.times import iso
+from diptych.core.evaluation import calibrators
+from diptych.core.evaluation.calibrators import Calibrator
 from diptych.mlops.models import estimators, extractive
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.estimators import Estimator, ModelError
@@ -62,6 +64,8 @@ class Model:
         Hyperparameters it was fitted with.
     temperature : float
         Divides the log-probabilities (Guo et al. 2017, arXiv 1706.04599, section 4.2).
+    calibrator : Calibrator or None
+        Of two classes, in place of the temperature where it is shown to be better.
     replies : dict of str to str
         The canned answer of each class, where answers are texts.
     text_column : str
@@ -88,6 +92,7 @@ class Model:
     prior: list[float] = field(default_factory=list, repr=False)
     positive: str = ""
     threshold: float | None = None
+    calibrator: Calibrator | None = None
 
     @property
     def columns(self) -> TypedColumns | None:
@@ -168,12 +173,25 @@ class Model:
 
     def predict_encoded(self, matrix) -> tuple[np.ndarray, np.ndarray]:
         """Return what `predict_with_basis` does, of rows that are encoded already."""
-        probabilities = rescale(self.estimator.predict_proba(matrix), self.temperature)
+        probabilities = self._calibrated(self.estimator.predict_proba(matrix))
         if not self.prior or not isinstance(self.encoder, TextFeatures):
             return probabilities, np.ones(len(probabilities), dtype=bool)
         has_basis = self.encoder.has_basis(matrix)
         probabilities[~has_basis] = self.prior
         return probabilities, has_basis
+
+    def _calibrated(self, raw: np.ndarray) -> np.ndarray:
+        if self.calibrator is None:
+            return rescale(raw, self.temperature)
+        second = self.calibrator(raw[:, 1])
+        return np.column_stack([1 - second, second])
+
+    @property
+    def calibration(self) -> str:
+        """How its confidence was calibrated, in words."""
+        if self.calibrator is None:
+            return f"temperature {self.temperature:.2f}"
+        return {"platt": "Platt scaling", "isotonic": "isotonic regression"}[self.calibrator.method]
 
     def predict(self, rows) -> np.ndarray:
         """Return the label of each row, shape (n,)."""
@@ -196,6 +214,16 @@ class Model:
         at = self.classes.index(self.positive)
         return classes[np.where(probabilities[:, at] >= self.threshold, at, 1 - at)]
 
+    def decided(self, probabilities: Sequence[Sequence[float]]) -> dict:
+        """Return what an endpoint adds to its answer where a threshold decides.
+
+        ``scores`` (the probability of the class ``positive``, one a row) and the ``threshold``
+        from which on that class is answered.
+        """
+        at = self.classes.index(self.positive)
+        scores = [row[at] for row in probabilities]
+        return {"positive": self.positive, "threshold": self.threshold, "scores": scores}
+
     @property
     def speaks(self) -> bool:
         """Whether its answer is a text other than the label."""
@@ -214,8 +242,9 @@ class Model:
     def calibrate(self, rows, labels) -> None:
         """Set the temperature that minimises the log loss of held-out `rows`.
 
-        Rows of a class that the model does not know are left out; if no other row is there, the
-        temperature stays as it was.
+        Of two classes Platt scaling or isotonic regression takes its place where it is shown to
+        have a lower log loss, see `calibrators.choose`. Rows of a class that the model does not
+        know are left out; if no other row is there, the temperature stays as it was.
         """
         from scipy.optimize import minimize_scalar
 
@@ -230,7 +259,9 @@ class Model:
             return -np.log(np.clip(scaled[np.arange(len(codes)), codes], 1e-12, None)).mean()
 
         best = minimize_scalar(loss, bounds=(-2, 2), method="bounded").x
-        self.temperature = round(float(np.exp(best)), 4)
+        self.temperature, self.calibrator = round(float(np.exp(best)), 4), None
+        if len(self.classes) == 2:
+            self.calibrator = calibrators.choose(raw[:, 1], codes == 1)
 
     def save(self, folder: Path) -> Path:
         """Write the model to `folder` (made if missing) and return it."""
@@ -257,6 +288,8 @@ class Model:
             card["text_column"] = self.text_column
         if self.prior:
             card["prior"] = self.prior
+        if self.calibrator is not None:
+            card["calibration"] = self.calibrator.to_dict()
         if self.threshold is not None:
             card |= {"positive": self.positive, "threshold": self.threshold}
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
@@ -418,6 +451,7 @@ def _load(folder: Path) -> Model:
         prior=card.get("prior", []),
         positive=card.get("positive", ""),
         threshold=card.get("threshold"),
+        calibrator=Calibrator(**card["calibration"]) if "calibration" in card else None,
         encoder=encoder,
         estimator=estimator,
     )

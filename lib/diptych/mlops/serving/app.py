@@ -122,7 +122,9 @@ def create_app(
         if token:
             check_token(request)
         facts = {"model": name, "family": model.family, "kind": model.kind, "endpoint": endpoint}
-        return JSONResponse(facts | {"features": model.features, "classes": model.classes})
+        facts |= {"features": model.features, "classes": model.classes}
+        facts |= {"calibration": model.calibration, "threshold": model.threshold}
+        return JSONResponse(facts | {"positive": model.positive})
 
     @asynccontextmanager
     async def lifespan(app: Starlette):

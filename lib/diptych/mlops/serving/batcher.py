@@ -148,6 +148,8 @@ class Batcher:
             "classes": self.model.classes,
             "model": self.name,
         }
+        if self.model.threshold is not None:
+            content |= self.model.decided([probabilities for _, probabilities, _ in predictions])
         if self.model.speaks:
             content["answers"] = self.model.answers(request.rows, labels)
         unknown = [at for at, (_, _, has_basis) in enumerate(predictions) if not has_basis]
