@@ -33,6 +33,10 @@ VALUE_OPTIONS = (
         "-b", "--parameters_base64", "encoded", multiple=True, metavar="TEXT",
         help="The same in base64.",
     ),
+    click.option(
+        "--max-usd", type=click.FloatRange(0), metavar="USD",
+        help="Make no call that could exceed this, in each run: the parameter max_usd.",
+    ),
 )  # fmt: skip
 
 
@@ -56,8 +60,9 @@ def VALUES(command):  # noqa: N802 (used as the other groups of options are)
     """Give a command the options of parameters, as one argument ``overrides``."""
 
     @functools.wraps(command)
-    def collected(*arguments, values, raw, texts, encoded, **options):
+    def collected(*arguments, values, raw, texts, encoded, max_usd, **options):
         overrides = _overrides(values, raw, texts, encoded)
+        overrides += [] if max_usd is None else [f"max_usd={max_usd!r}"]
         return command(*arguments, overrides=overrides, **options)
 
     for option in reversed(VALUE_OPTIONS):

@@ -3,10 +3,11 @@
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from diptych.core.data import splits
+from diptych.core.data import perturb, splits
 from diptych.core.data.schema import FRAME, REFERENCE, right_answer
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
@@ -21,11 +22,12 @@ from diptych.llmops.prompts.prompt import (
     read_prompt,
     write,
 )
+from diptych.llmops.prompts.variant import Step, grid
 from diptych.llmops.server import process
 
 __all__ = [
-    "Prompt", "PromptError", "as_text", "choose", "difference", "every", "inventory", "leaks",
-    "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown", "tokens",
+    "Extent", "Prompt", "PromptError", "Questions", "as_text", "choose", "difference", "every",
+    "inventory", "leaks", "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown", "tokens",
     "write",
 ]  # fmt: skip
 
@@ -134,6 +136,74 @@ def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
         place /= order.groupby("label")["id"].transform("size")
         rows = rows.loc[place.sort_values(kind="stable").index[:n]]
     return rows.sort_values("id", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many rows an evaluation asks about, each a parameter of its notebook.
+
+    Attributes
+    ----------
+    validation_rows, rows : int
+        Validation rows, on which shots and temperature are chosen; test rows.
+    perturbed_rows : int
+        Test rows perturbed in each way.
+    hand_written_rows : int
+        Hand-written rows at most; 0 is none.
+    repeat_rows, repeats : int
+        Test rows whose questions are repeated, and how often.
+    """
+
+    validation_rows: int
+    rows: int
+    perturbed_rows: int
+    hand_written_rows: int
+    repeat_rows: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The rows that an evaluation asks about."""
+
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    perturbed: pd.DataFrame
+    hand_written: pd.DataFrame
+    extent: Extent
+
+    @classmethod
+    def of(cls, stored: pd.DataFrame, task: Task, extent: Extent, seed: int) -> "Questions":
+        """Draw them; they depend on the ids of the rows and the seed alone."""
+        data = as_text(stored, task.features)
+        perturbed = perturb.rows(stored, task, extent.perturbed_rows, seed)
+        return cls(
+            validation=sample(data, "valid", extent.validation_rows, seed),
+            test=sample(data, "test", extent.rows, seed),
+            perturbed=as_text(perturbed, task.features),
+            hand_written=sample(data, "handwritten", extent.hand_written_rows, seed),
+            extent=extent,
+        )
+
+    def steps(
+        self,
+        prompts: Sequence[Prompt],
+        shots: Sequence[int],
+        temperatures: Sequence[float],
+        repeat_temperature: float = 0.7,
+    ) -> list[Step]:
+        """Return all that is asked of one model in ``2_build``, for `forecast`."""
+        finalists = grid(prompts, shots=[max(shots)], temperatures=[max(temperatures)])
+        warm = grid(prompts, shots=[max(shots)], temperatures=[repeat_temperature])
+        again = self.test.head(self.extent.repeat_rows)
+        return [
+            Step("validation", grid(prompts, ["local"], shots, temperatures), self.validation),
+            Step("test", finalists, self.test),
+            # without a temperature and with one
+            Step("repeated", warm, again, 2 * self.extent.repeats, one=True),
+            Step("perturbed", finalists, self.perturbed, one=True),
+            Step("hand-written", finalists, self.hand_written, one=True),
+        ]
 
 
 def leaks(examples: Sequence[tuple[Mapping, str]], rows: pd.DataFrame) -> int:

@@ -13,7 +13,7 @@ from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.evaluate import evaluate
 from diptych.llmops.prompts.prompt import Prompt
-from diptych.llmops.prompts.variant import Variant, forecast, grid
+from diptych.llmops.prompts.variant import Step, Variant, by_step, forecast, grid
 
 LABELS = {"type": "string", "enum": ["no", "yes"]}
 PROMPT = Prompt("p", "t", ("text",), "", "{text}", output=LABELS)
@@ -75,20 +75,37 @@ def test_the_forecast_is_an_upper_end_of_what_is_paid_then(tmp_path, monkeypatch
     models = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
     with Calls(tmp_path / "ledger.db") as calls:
         options = CallOptions(calls=calls)
-        found = forecast([(variants, ROWS)], models, pool, 1e-3, options)
+        found = forecast([Step("all", variants, ROWS)], models, pool, 1e-2, options)
         line = found.set_index("model").loc["openai/gpt-4o"]
         assert line["calls"] == 4
         usd = Price("openai", "gpt-4o").usd(int(line["tokens in"]), int(line["tokens out"]))
-        assert line["usd"] == pytest.approx(usd)
+        assert line["usd, about"] == pytest.approx(usd)
+        assert line["usd"] > usd
         assert found["fits"].tolist() == ["yes", "yes"]
-        assert forecast([(variants, ROWS)], models, pool, 1e-5, options)["fits"][0] == "no"
+        assert (
+            forecast([Step("all", variants, ROWS)], models, pool, 1e-5, options)["fits"][0] == "no"
+        )
         with fakes.serving(fakes.make("openai")) as fake:
             model = f"{fake.url}#m"
-            before = forecast([(variants, ROWS)], [model], pool, 1.0, options).iloc[0]
-            assert (before["calls"], before["cached"], before["fits"]) == (4, 0, "unknown")
-            assert math.isnan(before["usd"])
+            before = forecast([Step("all", variants, ROWS)], [model], pool, 1.0, options).iloc[0]
+            # this machine is free; the price of an address elsewhere is not known
+            assert (before["calls"], before["cached"], before["fits"]) == (4, 0, "yes")
+            assert before["usd"] == 0
+            away = forecast([Step("all", variants, ROWS)], ["https://models.example/v1#m"],
+                            pool, 1.0, options).iloc[0]  # fmt: skip
+            assert (away["calls"], away["fits"]) == (4, "unknown")
+            assert math.isnan(away["usd"])
             assert fake.seen == []
             asked = grid([PROMPT], [Target(fake.url, "m", key_env="TEST_KEY")], [0, 2])
             evaluate(asked, ROWS.head(1), "label", options, pool=pool)
-        after = forecast([(variants, ROWS)], [model], pool, options=options).iloc[0]
+        after = forecast([Step("all", variants, ROWS)], [model], pool, options=options).iloc[0]
         assert (after["calls"], after["cached"]) == (2, 2)
+
+
+def test_a_step_of_which_one_variant_is_asked_counts_the_dearest_and_repeats_count():
+    long = Prompt("long", "t", ("text",), "", "Say. " * 50 + "{text}", output=LABELS)
+    one = Step("perturbed", grid([PROMPT, long]), ROWS, 3, one=True)
+    both = by_step([one, Step("long", grid([long]), ROWS, 3)], "openai/gpt-4o")
+    assert both["calls"].tolist() == [3 * len(ROWS)] * 2
+    assert both["usd"].nunique() == 1
+    assert both["step"].tolist() == ["perturbed", "long"]

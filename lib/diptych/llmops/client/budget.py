@@ -5,8 +5,12 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from diptych.core.store.prices import Price
+
+if TYPE_CHECKING:
+    from diptych.core.store.records import Recorder
 
 OVERHEAD = 16  # tokens a chat template puts around a message, at most
 # what a request holds beside its messages and the model reads as part of its prompt
@@ -90,6 +94,9 @@ class Budget:
         Spent so far.
     unanswered_usd, unanswered_tokens : float, int
         The part of it that was counted for attempts without an answer, which may have been paid.
+    strict : bool
+        A model without a known price is refused where dollars are limited; otherwise it is asked,
+        after a warning.
     held_usd, held_tokens : float, int
         Held back for calls under way: what each can cost at most.
     """
@@ -103,6 +110,8 @@ class Budget:
     unanswered_usd: float = field(default=0.0, repr=False)
     unanswered_tokens: int = field(default=0, repr=False)
     under_way: int = field(default=0, repr=False)
+    strict: bool = field(default=True, repr=False)
+    unpriced: set = field(default_factory=set, repr=False)
     # calls of several threads may share it
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
@@ -111,6 +120,11 @@ class Budget:
             limit = getattr(self, name)
             if limit is not None and not limit >= 0:  # NaN too
                 raise ValueError(f"{name}: {limit}; it must be 0 or more, or left out")
+
+    @classmethod
+    def of(cls, run: "Recorder", max_usd: float) -> "Budget":
+        """Return the limit of a notebook: strict where it was set, and is not the default."""
+        return cls(max_usd=max_usd, strict=run.is_set("max_usd"))
 
     @property
     def limited(self) -> bool:
@@ -128,11 +142,19 @@ class Budget:
         read, written = most_tokens(body)
         usd = price.usd(read, written)
         if usd is None and self.max_usd is not None:
-            raise ValueError(
-                f"max_usd: no price is known for {body.get('model')!r}; give `prices` in "
-                "params/endpoints.yaml, or limit max_tokens instead"
-            )
+            self._without_price(str(body.get("model")))
         return usd or 0.0, read + written
+
+    def _without_price(self, model: str) -> None:
+        remedy = "give `prices` in params/endpoints.yaml, or limit max_tokens instead"
+        if self.strict:
+            raise ValueError(f"max_usd: no price is known for {model!r}; {remedy}")
+        if model not in self.unpriced:
+            self.unpriced.add(model)
+            print(
+                f"Warning: no price is known for {model!r}, so the limit of {self.max_usd:g} USD "
+                f"cannot be kept; {remedy}. Another max_usd than this default stops here"
+            )
 
     def take(self, cost: tuple[float, int]) -> bool:
         """Hold back a call's cost; False if it does not fit beside the calls under way.

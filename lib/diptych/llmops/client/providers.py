@@ -8,14 +8,18 @@ import importlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from diptych.base import workspace
+from diptych.core.store.prices import FREE
 from diptych.execution.notebooks import nearest
 from diptych.llmops.client.formats import Format
 from diptych.llmops.server.process import EndpointError
@@ -124,7 +128,7 @@ class Provider:
         return {**self.changes, **(held[0].changes if held else {})}
 
 
-LOCAL = Provider("local", "", model="diptych", prices="free")
+LOCAL = Provider("local", "", model="diptych", prices=FREE)
 
 
 def provider(name: str, key_env: str = "") -> Provider:
@@ -139,7 +143,7 @@ def provider(name: str, key_env: str = "") -> Provider:
     if name == "local":
         return LOCAL
     if name.startswith(("http://", "https://")):
-        return Provider(name, name, key_env=key_env)
+        return Provider(name, name, key_env=key_env, prices=FREE if _is_here(name) else "")
     known = _shipped() | _from_file(workspace.repo_root() / "params" / "endpoints.yaml")
     if name not in known:
         raise EndpointError(
@@ -176,6 +180,14 @@ def _shipped() -> dict[str, Provider]:
         for file in sorted(folder.iterdir(), key=lambda file: file.name)
     }
     return _read(entries, {}, "diptych/assets/providers")
+
+
+def _is_here(url: str) -> bool:
+    """Say whether a URL is of this machine, whose models cost nothing a token."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 @cache

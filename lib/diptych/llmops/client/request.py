@@ -3,7 +3,7 @@
 Nothing here needs a key or a running server, so a report is replayed from the ledger without them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
 from diptych.llmops.client import adaptation
 from diptych.llmops.client import endpoint as endpoints
-from diptych.llmops.client.budget import LIMITS, prompt_bytes
+from diptych.llmops.client.budget import LIMITS, most_tokens, prompt_bytes
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import Provider
 from diptych.llmops.client.target import Target
@@ -124,16 +124,29 @@ def limit_of(body: Mapping, default: int = ANSWER) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What asking would take; tokens of the prompts by 4 bytes each, of the answers at most."""
+    """What asking would take.
+
+    Attributes
+    ----------
+    calls, cached : int
+    prompt_tokens, completion_tokens : int
+        Of the prompts about, by 4 bytes each; of the answers at most.
+    usd, most_usd : float or None
+        What these tokens cost, and what they cost at most: no token is shorter than a byte. None
+        where no price is known. Attempts that fail and are tried again come on top.
+    """
 
     calls: int
     cached: int
     prompt_tokens: int
     completion_tokens: int
     usd: float | None
+    most_usd: float | None = None
 
     def __str__(self) -> str:
-        usd = "at an unknown price" if self.usd is None else f"{self.usd:.4f} USD at most"
+        usd = "at an unknown price"
+        if self.usd is not None and self.most_usd is not None:
+            usd = f"{self.usd:.4f} USD, {self.most_usd:.4f} USD at most"
         tokens = f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens"
         return f"{self.calls:,} calls ({self.cached:,} more are cached), about {tokens}, {usd}"
 
@@ -145,16 +158,18 @@ def estimate(
     prepared = prepare(requests, target)
     with opened(options.calls) as ledger:
         known = ledger.answered(prepared.hashes, options.repeat, options.ask_again)
-    todo = {name: body for name, body in prepared.by_hash().items() if name not in known}
-    prompts = answers = 0
-    usd: float | None = 0.0
-    for body in todo.values():
-        prompt = prompt_bytes(body) // 4
-        answer = next((int(body[name]) for name in LIMITS if body.get(name)), ANSWER)
-        price = prepared.price(body).usd(prompt, answer)
-        usd = None if usd is None or price is None else usd + price
-        prompts, answers = prompts + prompt, answers + answer
-    return Estimate(len(todo), len(known), prompts, answers, usd)
+    todo = [body for name, body in prepared.by_hash().items() if name not in known]
+    prompts, answers = [prompt_bytes(body) // 4 for body in todo], [limit_of(x) for x in todo]
+    prices = [prepared.price(body) for body in todo]
+    about = [x.usd(*tokens) for x, *tokens in zip(prices, prompts, answers, strict=True)]
+    bounds = [most_tokens({LIMITS[0]: ANSWER, **body}) for body in todo]
+    most = [x.usd(*tokens) for x, tokens in zip(prices, bounds, strict=True)]
+    return Estimate(len(todo), len(known), sum(prompts), sum(answers), _total(about), _total(most))
+
+
+def _total(amounts: Sequence[float | None]) -> float | None:
+    """Return the sum, None where an amount is not known."""
+    return None if None in amounts else sum(amounts, 0.0)
 
 
 def opened(calls: Calls | str | Path | None):

@@ -1,8 +1,9 @@
 """What is to be asked: one way to ask, a grid of them, and what it would cost."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -87,49 +88,101 @@ def grid(
     return [Variant(*combination) for combination in combined]
 
 
+@dataclass(frozen=True)
+class Step:
+    """A part of an evaluation: variants that are asked about rows.
+
+    Attributes
+    ----------
+    name : str
+    variants : sequence of Variant
+        Their model does not matter to a forecast.
+    rows : DataFrame
+    repeats : int
+        How often each question is asked.
+    one : bool
+        Only one of the variants will be asked, and which is not known: the dearest counts.
+    """
+
+    name: str
+    variants: Sequence[Variant]
+    rows: pd.DataFrame
+    repeats: int = 1
+    one: bool = False
+
+
 def forecast(
-    planned: Sequence[tuple[Sequence[Variant], pd.DataFrame]],
+    planned: Sequence[Step],
     models: Sequence[str],
     pool: Sequence[tuple] = (),
     max_usd: float | None = None,
     options: CallOptions = CallOptions(),
 ) -> pd.DataFrame:
-    """Return what a grid would cost on each model, before anything is asked.
+    """Return what an evaluation would cost on each model, before anything is asked.
 
     Parameters
     ----------
-    planned : sequence of (variants, rows)
-        Each of these variants is asked about each of these rows; its model does not matter.
+    planned : sequence of Step
     models : sequence of str
         See `Target.parse`.
     max_usd : float, optional
         The limit that evaluation will keep.
     options : CallOptions
-        Its ledger and its repeat decide what is cached.
+        Its ledger decides what is cached.
 
     Returns
     -------
     DataFrame
-        ``model``, ``calls``, ``cached`` (answered before, free), ``tokens in`` (4 bytes each),
-        ``tokens out`` (at most), ``usd`` (at most; NaN where no price is known) and ``fits``.
+        ``model``, ``calls`` (at most, but for calls that fail and are tried again), ``cached``
+        (answered before, free), ``tokens in`` (about: 4 bytes each), ``tokens out`` (at most),
+        ``usd, about`` (of these tokens), ``usd`` (at most: no token is shorter than a byte; NaN
+        where no price is known) and ``fits``.
     """
-    each = [
-        variant.requests(rows.to_dict("records"), pool)
-        for variants, rows in planned
-        for variant in variants
+    requests = [
+        [variant.requests(step.rows.to_dict("records"), pool) for variant in step.variants]
+        for step in planned
     ]
     lines = []
     for model in models:
-        estimates = [estimate(requests, Target.parse(model), options) for requests in each]
-        usd = [float("nan") if one.usd is None else one.usd for one in estimates]
-        line = {"model": model, "calls": sum(x.calls for x in estimates)}
-        line["cached"] = sum(x.cached for x in estimates)
-        line["tokens in"] = sum(x.prompt_tokens for x in estimates)
-        line["tokens out"] = sum(x.completion_tokens for x in estimates)
-        lines.append(line | {"usd": sum(usd)})
-    frame = pd.DataFrame(lines)
+        parts = [_bill(*each, model, options) for each in zip(planned, requests, strict=True)]
+        lines.append({"model": model} | pd.DataFrame(parts).sum(skipna=False).to_dict())
+    counts = dict.fromkeys(("calls", "cached", "tokens in", "tokens out"), "int64")
+    frame = pd.DataFrame(lines).astype(counts)
     if max_usd is not None:
         frame["fits"] = [
             "unknown" if pd.isna(usd) else "yes" if usd <= max_usd else "no" for usd in frame["usd"]
         ]
     return frame
+
+
+def by_step(
+    planned: Sequence[Step],
+    model: str,
+    pool: Sequence[tuple] = (),
+    options: CallOptions = CallOptions(),
+) -> pd.DataFrame:
+    """Return the line of each step of a `forecast` for one model: ``step`` instead of ``model``."""
+    bills = [forecast([step], [model], pool, options=options) for step in planned]
+    frame = pd.concat(bills, ignore_index=True).drop(columns="model")
+    frame.insert(0, "step", [step.name for step in planned])
+    return frame
+
+
+def _bill(step: Step, requests: list, model: str, options: CallOptions) -> dict:
+    """Return the figures of one step on one model."""
+    target, lines = Target.parse(model), []
+    for each in requests:
+        estimates = [
+            estimate(each, target, replace(options, repeat=repeat))
+            for repeat in range(step.repeats)
+        ]
+        lines.append({
+            "calls": sum(x.calls for x in estimates),
+            "cached": sum(x.cached for x in estimates),
+            "tokens in": sum(x.prompt_tokens for x in estimates),
+            "tokens out": sum(x.completion_tokens for x in estimates),
+            "usd, about": sum(math.nan if x.usd is None else x.usd for x in estimates),
+            "usd": sum(math.nan if x.most_usd is None else x.most_usd for x in estimates),
+        })  # fmt: skip
+    frame = pd.DataFrame(lines)
+    return (frame.max() if step.one else frame.sum(skipna=False)).to_dict()
