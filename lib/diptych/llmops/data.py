@@ -27,8 +27,8 @@ from diptych.llmops.server import process
 
 __all__ = [
     "Extent", "Prompt", "PromptError", "Questions", "as_text", "choose", "difference", "every",
-    "inventory", "leaks", "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown", "tokens",
-    "write",
+    "inventory", "leaks", "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown",
+    "tokens", "write",
 ]  # fmt: skip
 
 

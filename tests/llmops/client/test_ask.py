@@ -359,7 +359,6 @@ def test_a_budget_in_dollars(one, options, monkeypatch, tmp_path):
     ("budget", "request_", "told"),
     [
         (Budget(max_tokens=9), {"max_tokens": None}, "max_tokens: a budget needs it"),
-        (Budget(max_usd=1), {}, "max_usd: no price is known for 'm'"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_refused_before_any_call(
@@ -369,6 +368,18 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_any_call(
     with pytest.raises(ValueError, match=told):
         ask_many(["fine", body], *at(one, options, budget=budget))
     assert one.seen == []
+
+
+def test_an_unknown_price_stops_only_where_a_limit_was_set_on_purpose(one, options, capsys):
+    away = at(one, options, endpoint="https://models.example/v1", budget=Budget(max_usd=1))
+    with pytest.raises(ValueError, match="max_usd: no price is known for 'm'"):
+        ask_many(["fine"], *away)
+    assert ask("fine", *at(one, options, budget=Budget(max_usd=0.0))).usd == 0, "it runs here"
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **PLAIN}
+    budget = Budget(max_usd=1, strict=False)
+    for _ in range(2):
+        assert budget.cost(body, Price("", "m"))[0] == 0
+    assert capsys.readouterr().out.count("Warning: no price is known for 'm'") == 1
 
 
 @pytest.mark.parametrize(
@@ -409,7 +420,7 @@ from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 ask_many([f"a good film {i}" for i in range(200)], Target(sys.argv[1], "m", key_env="TEST_KEY"),
-         CallOptions(calls=sys.argv[2], concurrency=4))
+         CallOptions(calls=sys.argv[2], concurrency=16))
 """
 
 
@@ -427,7 +438,7 @@ def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
     asked, one.delay = len(one.seen), 0.0
     with Calls(ledger) as calls:
         kept = len(calls.table())
-    assert asked - 8 <= kept <= asked  # at most what was under way is lost
+    assert asked - 16 <= kept <= asked  # at most what was under way is lost
     subprocess.run(command, check=True)
     assert len(one.seen) == asked + 200 - kept
 

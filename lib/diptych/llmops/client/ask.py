@@ -148,7 +148,7 @@ async def ask_many_async(
         if len(work.answers) < len(set(prepared.hashes)):
             recorder = _Recorder(calls, {"endpoint": prepared.provider.name, **options.facts()})
             # not in the loop: the local server may have to be started
-            client = await asyncio.to_thread(prepared.client, options)
+            client = await asyncio.to_thread(prepared.client, options, work.limits.read)
             async with client:
                 await work.run(client, recorder)
     return [work.answers[name] for name in prepared.hashes]

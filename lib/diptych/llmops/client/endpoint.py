@@ -53,12 +53,17 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
 
 
 def async_client(
-    target: Target | str = "local", max_bytes: int | None = None, **settings
+    target: Target | str = "local",
+    *,
+    max_bytes: int | None = None,
+    on_headers: "Callable | None" = None,
+    **settings,
 ) -> "openai.AsyncOpenAI":
     """Return the asynchronous client of a target; as `client`, but on aiohttp, which is faster.
 
     It belongs to the event loop that first uses it. Its timeout counts for a whole answer, which
-    has at most `max_bytes` (`diptych.llmops.client.limits`).
+    has at most `max_bytes` (`diptych.llmops.client.limits`). `on_headers` is called with the
+    headers of each answer of an endpoint elsewhere, such as its rate limits.
     """
     connection = _connection(target)
     import openai
@@ -72,9 +77,17 @@ def async_client(
 
         settings["http_client"] = AsyncLocalClient(connection.begin, most_bytes=most)
     elif "http_client" not in settings:
-        settings["http_client"] = LimitedClient(most, verify=_certificates())
+        hooks = {"response": [_reading(on_headers)]} if on_headers else {}
+        settings["http_client"] = LimitedClient(most, verify=_certificates(), event_hooks=hooks)
     settings["default_headers"] = connection.headers | settings.get("default_headers", {})
     return openai.AsyncOpenAI(base_url=connection.base_url, api_key=connection.api_key, **settings)
+
+
+def _reading(on_headers: "Callable") -> "Callable":
+    async def read(response) -> None:
+        on_headers(response.headers)
+
+    return read
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx2
 from openai import APIConnectionError
 
-from diptych.llmops.client.formats.chat_completions import UNREACHED
+from diptych.llmops.client.formats.connection import UNREACHED
 from diptych.llmops.client.limits import LimitedClient, SyncClient
 from diptych.llmops.server.llama import Server
 

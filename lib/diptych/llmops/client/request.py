@@ -3,7 +3,7 @@
 Nothing here needs a key or a running server, so a report is replayed from the ledger without them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,10 +60,14 @@ class PreparedRequests:
         """Return the price of a request."""
         return Price(self.provider.prices, body["model"], batch)
 
-    def client(self, options: CallOptions):
+    def client(self, options: CallOptions, on_headers: Callable | None = None):
         """Return an asynchronous client of the target, which tries nothing again itself."""
         return endpoints.async_client(
-            self.target, timeout=options.timeout_s, max_retries=0, max_bytes=options.max_bytes
+            self.target,
+            on_headers=on_headers,
+            timeout=options.timeout_s,
+            max_retries=0,
+            max_bytes=options.max_bytes,
         )
 
 
@@ -162,7 +166,7 @@ def estimate(
     prompts, answers = [prompt_bytes(body) // 4 for body in todo], [limit_of(x) for x in todo]
     prices = [prepared.price(body) for body in todo]
     about = [x.usd(*tokens) for x, *tokens in zip(prices, prompts, answers, strict=True)]
-    bounds = [most_tokens({LIMITS[0]: ANSWER, **body}) for body in todo]
+    bounds = [most_tokens({**body, LIMITS[0]: limit_of(body)}) for body in todo]
     most = [x.usd(*tokens) for x, tokens in zip(prices, bounds, strict=True)]
     return Estimate(len(todo), len(known), sum(prompts), sum(answers), _total(about), _total(most))
 

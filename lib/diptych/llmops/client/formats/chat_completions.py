@@ -11,9 +11,9 @@ import openai
 from diptych.base.secrets import Redactor
 from diptych.llmops.client.adaptation import Refusal, read_refusal
 from diptych.llmops.client.formats import Reply, tolerant
+from diptych.llmops.client.formats.connection import UNREACHED, is_unreached
 
 PATH = "/chat/completions"
-UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)  # aiohttp's refusal is the second
 OVERLOADED = (503, 529)  # it has not begun
 NOT_STREAMED = "the endpoint's answer has no choices, or is no stream"
 ENDED_EARLY = "the stream ended before the answer did: no finish_reason, and no [DONE]"
@@ -233,7 +233,7 @@ def is_free(error: Exception) -> bool:
     if isinstance(error, openai.APIStatusError):
         refused = 400 <= error.status_code < 500 and error.status_code != 408
         return refused or error.status_code in OVERLOADED
-    return isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED)
+    return isinstance(error, openai.APIConnectionError) and is_unreached(error)
 
 
 def remedy(error: Exception) -> str:
@@ -242,7 +242,7 @@ def remedy(error: Exception) -> str:
         return "give a key that it takes"
     if isinstance(error, openai.NotFoundError):
         return "give a model that it has, and its whole base URL"
-    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED):
+    if isinstance(error, openai.APIConnectionError) and is_unreached(error):
         return "start it, or give another endpoint"
     return ""
 
@@ -277,8 +277,10 @@ def explain(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, openai.APIStatusError):
         return f"HTTP {error.status_code}: {_words(error)}"
-    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNREACHED):
+    if isinstance(error, openai.APIConnectionError) and is_unreached(error):
         return f"no connection: {error.__cause__}"
+    if isinstance(error.__cause__, UNREACHED):  # somebody was there, and hung up
+        return f"the connection broke: {error.__cause__}"
     if isinstance(error, openai.APITimeoutError):
         return "no answer in time"
     if type(error) is openai.APIConnectionError and error.__cause__:
