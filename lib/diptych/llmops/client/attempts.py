@@ -78,11 +78,17 @@ class Attempts:
                     if pause is None:
                         raise
                     await asyncio.sleep(pause)
-                    try:
-                        await self._afford(cost := self.cost(sent))
-                    except BudgetError:
-                        raise problem from None  # the call has failed; the next one says why
+                    cost = self.cost(sent)
+                    if not await self._is_affordable(cost):
+                        raise  # the call has failed; the next one says that the budget has
                     trail.retries += 1
+
+    async def _is_affordable(self, cost: tuple[float, int]) -> bool:
+        try:
+            await self._afford(cost)
+        except BudgetError:
+            return False
+        return True
 
     async def _afford(self, cost: tuple[float, int]) -> None:
         """Wait until the budget has room for an attempt beside those under way."""
