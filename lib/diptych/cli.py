@@ -664,6 +664,40 @@ def doctor():
 
 
 @cli.group()
+def endpoint():
+    """Endpoints of language models: this machine's, a provider's, one of your own."""
+
+
+@endpoint.command("check")
+@click.argument("name")
+@click.option("--key-env", default="", metavar="NAME", help="For a URL: the variable with its key.")
+@click.option("--max-usd", type=click.FloatRange(0), help="No call is made that could exceed it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def endpoint_check(name, key_env, max_usd, as_json):
+    """Ask the model NAME a handful of cheap questions.
+
+    Prints which fields it takes, what it returns and streams, what it costs and how fast it is.
+    NAME is an endpoint, or one with its model: local, openai/gpt-5-mini, anthropic, ollama/qwen3,
+    http://127.0.0.1:8080/v1#model.
+    """
+    from dataclasses import replace
+
+    from diptych.llmops.client.check import check
+    from diptych.llmops.client.target import Target
+
+    try:
+        lines = check(replace(Target.parse(name), key_env=key_env), max_usd=max_usd)
+    except (RuntimeError, ValueError) as error:  # what calls raise, each with its remedy
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(lines, indent=1, ensure_ascii=False))
+        return
+    width = max(map(len, lines))
+    for subject, line in lines.items():
+        click.echo(f"{subject:{width}}  {line}")
+
+
+@cli.group()
 def serve():
     """Serve a model."""
 

@@ -302,6 +302,55 @@ def test_a_models_text_holds_fields(text, model, parameters):
         Target.parse("openai/gpt-5?low")
 
 
+def run(arguments, capsys):
+    from diptych import cli
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["endpoint", "check", *arguments])
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "entry", "words"),
+    [
+        (lambda: providers.OpenAI(thinks=50), "gpt-5", "  like: openai\n",
+         ["max_completion_tokens for max_tokens", "up to 50 tokens", "USD per million"]),
+        (lambda: providers.Anthropic(), "claude-opus-4-8", "  like: anthropic\n",
+         ["temperature", "anthropic_messages", "25 written"]),
+        (lambda: providers.OpenAI(), "new-model", "", ["temperature", "no price is known"]),
+    ],
+)  # fmt: skip
+def test_a_check_says_what_a_model_takes_returns_and_costs(
+    at, capsys, calls, make, model, entry, words
+):
+    with providers.serving(make()) as fake:
+        at(fake, model, entry)
+        code, out, err = run([f"mine/{model}"], capsys)
+        assert (code, err) == (0, "")
+        assert all(word in out for word in words), out
+        assert "its tokens" in out
+        assert len(fake.seen) <= 7 + 2 * 3  # of three kinds of requests that it may refuse
+        before = len(fake.seen)
+        code, out, _ = run([f"mine/{model}", "--json"], capsys)
+        anew = len(fake.seen) - before
+        assert json.loads(out)["this check"].startswith(f"{anew} calls")
+        assert anew in (6, 7)  # nothing is learned twice
+
+
+def test_a_check_without_a_key_says_which_variable(at, capsys, monkeypatch):
+    monkeypatch.delenv("TEST_KEY")
+    with providers.serving(providers.OpenAI()) as fake:
+        at(fake, "gpt-5")
+        code, out, err = run(["mine/gpt-5"], capsys)
+    assert code == 1
+    assert out == ""
+    assert "TEST_KEY is not set; export it with your key" in err
+    assert "Traceback" not in err
+    code, _, err = run(["opnai"], capsys)
+    assert "Did you mean openai?" in err
+
+
 def test_the_official_client_reads_the_fake_as_the_provider():
     with providers.serving(providers.OpenAI(thinks=5, cached=2)) as fake:
         client = openai.OpenAI(base_url=fake.url, api_key=providers.KEY, max_retries=0)
