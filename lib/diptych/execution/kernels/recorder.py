@@ -241,11 +241,13 @@ class Recorder:
 
     def listed(self, path=None):
         """Note the names in a folder; not what `import` looks through."""
-        if _is_import(sys._getframe(3)) or f"{path}{os.sep}".startswith(SYSTEM):
+        if _is_import(sys._getframe(3)):
             return
         if isinstance(path, int):
             path = os.readlink(f"/proc/self/fd/{path}")
         place = self.place("." if path is None else path)
+        if f"{place}{os.sep}".startswith(SYSTEM):
+            return
         if ("list", place) in self.noted or self.is_ignored(place) or place in self.written:
             return
         self.noted.add(("list", place))
