@@ -736,7 +736,9 @@ def serve_model(folder, task, token_env, **options):
     """Serve the saved model in FOLDER over HTTP, until SIGTERM or Ctrl-C.
 
     POST rows to /invocations as JSON (inputs, instances, dataframe_split or dataframe_records)
-    or text/csv; each prediction is recorded before it is answered.
+    or text/csv; each prediction is recorded before it is answered. The answer has predictions and
+    probabilities; where a threshold decides, also scores (the probability of the positive class)
+    and the threshold, which GET /metadata names.
     """
     if bool(folder) == bool(task):
         raise click.UsageError("Give FOLDER or --task, one of the two.")
