@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diptych.execution.cache import dependencies, entries, fingerprint
+from diptych.execution.cache import dependencies, entries, fingerprint, inputs
 from diptych.execution.runner import prepare, run_notebook
 
 CELLS = """
@@ -32,6 +32,8 @@ pd.read_csv("mapped.csv", memory_map=True)
 pd.read_csv("arrow.csv", engine="pyarrow")
 pd.read_parquet("table.parquet")
 pd.read_parquet("parts")
+pd.read_parquet([f"listed{number}.parquet" for number in (1,)])
+pd.read_parquet(f"file://{os.getcwd()}/by_{'address'}.parquet")
 pd.read_excel("book.ods", engine="calamine") if os.path.exists("book.ods") else None
 json.loads(pathlib.Path("settings.json").read_text())
 gzip.open("packed.gz").read()
@@ -62,6 +64,17 @@ except ImportError:
     pass
 pkgutil.get_data("package", "words.txt")
 importlib.resources.files("package").joinpath("more.txt").read_text()
+try:
+    from package import override
+except ImportError:
+    pass
+try:
+    importlib.import_module("package." + "second")
+except ImportError:
+    pass
+# %%
+from IPython.display import HTML, Markdown
+display(Markdown("![](displayed.png)"), HTML("<p><img width=4 src='in_html.png'></p>"))
 # %%
 exec(open("snippet.py").read())
 # %%
@@ -101,7 +114,10 @@ os.makedirs("made", exist_ok=True)
 open("made/again.csv", "w").write("1")
 open("made/again.csv").read();
 """
-PROSE = "# Sales\n\n![logo](shown.png)\n\n<img src='drawn.svg'>"
+PROSE = (
+    "# Sales\n\n![logo](shown.png)\n\n<img src='drawn.svg'>\n\n"
+    "![a [b]](<of two words.png>) ![](of(2).png)"
+)
 
 
 def write_files(folder):
@@ -112,7 +128,8 @@ def write_files(folder):
                  "forked.csv"):  # fmt: skip
         (folder / name).write_text("a,b\n1,2\n")
     frame = pd.DataFrame({"a": [1]})
-    frame.to_parquet(folder / "table.parquet")
+    for name in ("table", "listed1", "by_address"):
+        frame.to_parquet(folder / f"{name}.parquet")
     frame.to_parquet(folder / "parts/year=1/a.parquet")
     (folder / "settings.json").write_text("{}")
     with gzip.open(folder / "packed.gz", "w") as file:
@@ -122,7 +139,8 @@ def write_files(folder):
     (folder / "low.txt").write_text("1")
     (folder / "config.yaml").write_text("a: 1")
     (folder / "config.toml").write_text("a = 1")
-    for name in ("logo.png", "shown.png"):
+    for name in ("logo.png", "shown.png", "of two words.png", "of(2).png", "displayed.png",
+                 "in_html.png"):  # fmt: skip
         Image.new("1", (2, 2)).save(folder / name)
     (folder / "drawn.svg").write_text("<svg/>")
     database = sqlite3.connect(folder / "sales.db")
@@ -205,6 +223,8 @@ CHANGES = {
     "a table read by Arrow": (write("arrow.csv"), "arrow.csv"),
     "a Parquet file": (write("table.parquet"), "table.parquet"),
     "a part of a Parquet folder": (write("parts/year=1/a.parquet"), "parts"),
+    "a Parquet file of a list": (write("listed1.parquet"), "listed1.parquet"),
+    "a Parquet file by address": (write("by_address.parquet"), "by_address.parquet"),
     "JSON by pathlib": (write("settings.json"), "settings.json"),
     "a packed file": (write("packed.gz"), "packed.gz"),
     "a mapped array": (write("array.npy"), "array.npy"),
@@ -215,6 +235,10 @@ CHANGES = {
     "an image read": (write("logo.png"), "logo.png"),
     "an image of the prose": (write("shown.png"), "image shown.png"),
     "a drawing of the prose": (write("drawn.svg"), "image drawn.svg"),
+    "an image of two words": (write("of two words.png"), "image of two words.png"),
+    "an image with brackets": (write("of(2).png"), "image of(2).png"),
+    "an image that a cell displayed": (write("displayed.png"), "displayed.png"),
+    "an image in displayed HTML": (write("in_html.png"), "in_html.png"),
     "a database file": (insert_row, "sales.db"),
     "a new file of a pattern": (write("many/b.csv"), "many"),
     "the target of a link": (retarget, "link.csv"),
@@ -228,6 +252,13 @@ CHANGES = {
     "data of a package": (write("modules/package/words.txt"), "words.txt"),
     "a resource of a package": (write("modules/package/more.txt"), "more.txt"),
     "a module that was missing": (write("local_settings.py", b"x = 1"), "local_settings.py (new)"),
+    "a missing part of a package": (
+        write("modules/package/override.py", b"x = 1"), "override.py is there now",
+    ),
+    "a missing part imported by name": (
+        write("modules/package/second.py", b"x = 1"), "second.py is there now",
+    ),
+    "a word for currencies": (variable("LC_MONETARY"), "variable LC_MONETARY"),
     "a module that hides another": (write("modules/yaml.py", b"x = 1"), "modules"),
     "code by exec": (write("snippet.py", b"print(2)"), "snippet.py"),
     "a script by %run": (write("script.py", b"print(2)"), "script.py"),
@@ -333,6 +364,23 @@ def test_the_working_folder_is_named(place):
     assert lookup.run is None
     changes = fingerprint.changes(run.manifest["cache"]["parts"], lookup.parts)
     assert "the working folder" in changes
+
+
+def test_the_pictures_in_displayed_html_are_on_the_page(place):
+    page = (place[0].folder / "notebook.html").read_text("utf-8")
+    assert page.count("<img") == page.count('src="data:image/') == 6
+    assert "is not on this page" not in page
+
+
+def test_the_time_zone_of_the_machine_counts_where_no_variable_names_one(tmp_path, monkeypatch):
+    zone = tmp_path / "localtime"
+    zone.write_bytes(b"Berlin")
+    monkeypatch.setattr(inputs, "ZONE", zone)
+    monkeypatch.delenv("TZ", raising=False)
+    use = {"kind": "zone", "found": dependencies.look({"kind": "zone"})}
+    assert not dependencies.changed(use)
+    zone.write_bytes(b"Tokyo")
+    assert dependencies.changed(use) == "the time zone of this machine is another one"
 
 
 def test_another_version_of_a_package_is_named(place):

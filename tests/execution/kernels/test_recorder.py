@@ -55,6 +55,16 @@ def reasons(text, **names):
         "import sqlite3\nsqlite3.connect(':memory:').execute('ATTACH \":memory:\" AS x')",
         "import psutil\npsutil.cpu_percent()",
         "import pyarrow.parquet as pq\ntry:\n    pq.read_table('x')\nexcept OSError:\n    pass",
+        "import xgboost\ntry:\n    xgboost.Booster(model_file='x')\nexcept Exception:\n    pass",
+        "import time\ntime.clock_gettime(time.CLOCK_REALTIME)",
+        "import datetime\ndef f():\n    day = datetime.date\n    return day.today()\nf()",
+        "import datetime\nclass A:\n    def f(self):\n        return self.clock.now()",
+        "import arrow\narrow.now('utc')",
+        "import pandas as pd\npd.Timestamp('10:30')",
+        "import pandas as pd\nrows = pd.DataFrame({'d': [pd.Timestamp(0)]})\n"
+        "rows.query('d < @pd.Timestamp.today()')",
+        "import os\nos.access('x', os.R_OK)",
+        "import os\nos.stat('/')",
     ],
 )
 def test_what_changes_by_itself_is_told(text):
@@ -75,6 +85,9 @@ def test_what_changes_by_itself_is_told(text):
         "import uuid\nuuid.UUID(int=1)",
         "import pyarrow as pa\npa.table({'a': [1]})",
         "import xgboost\nxgboost.XGBClassifier",
+        "import pandas as pd, pyarrow as pa\nimport io\npd.read_csv(io.StringIO('a'))\npa.int8()",
+        "def now(n):\n    return n\nnow(1)",
+        "import pandas as pd\npd.Timestamp('2026-01-01 10:30')",
     ],
 )
 def test_what_is_the_same_each_time_is_not(text):
@@ -120,6 +133,21 @@ import time
 time.time()
 # %%
 exec("from datetime import date; date.today()")
+# %%
+import socket, contextlib
+with contextlib.suppress(OSError):
+    socket.socket(socket.AF_UNIX).connect("nobody.sock")
+# %%
+import multiprocessing as mp
+context = getattr(mp, "get_" + "context")("spawn")
+child = context.Process(target=print)
+child.start(); child.join()
+"""
+IN_A_THREAD = """
+import os, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1) as pool:
+    [answer.read() for answer in pool.map(urllib.request.urlopen, [os.environ["ADDRESS"]])]
 """
 SAME = """
 import logging, random, tempfile, time, warnings
@@ -154,6 +182,13 @@ pd.read_csv("out.csv")
 # %%
 from sklearn.linear_model import LogisticRegression
 LogisticRegression().fit([[1], [2]], [0, 1])
+# %%
+import os
+open("/sys/devices/system/cpu/online").read()
+os.listdir(b"/proc")
+# %%
+from sklearn.model_selection import cross_val_score
+cross_val_score(LogisticRegression(), np.arange(20)[:, None], np.arange(20) % 2, cv=2, n_jobs=2)
 """
 
 
@@ -189,7 +224,8 @@ def test_a_run_that_read_what_changes_by_itself_is_not_linked(tmp_path, home, se
     run = run_notebook(path, progress=False)
     unknown = "\n".join(run.manifest["cache"]["unknown"])
     for words in ("(random)", "(numpy.random)", "(a generator of its own)", "(echo hello)",
-                  "(true)", "network (127.0.0.1)", "clock (time)", "(date.today)"):  # fmt: skip
+                  "(true)", "network (127.0.0.1)", "clock (time)", "(date.today)",
+                  "a socket (nobody.sock)", "starts processes"):  # fmt: skip
         assert words in unknown
     prepared = prepare(path)
     assert entries.find(prepared, home).run is None
@@ -197,6 +233,13 @@ def test_a_run_that_read_what_changes_by_itself_is_not_linked(tmp_path, home, se
     assert entries.find(replace(prepared, link_for=3600.0), run.folder.parent).run == run
     assert entries.find(replace(prepared, link_for=0.01), home).run is None
     assert "not linkable: it reads from the network (127.0.0.1)" in entries.why(run)
+
+
+def test_a_connection_of_a_thread_is_told(tmp_path, home, server, monkeypatch):
+    """No code of the user's is on the stack of a thread that a library's function runs in."""
+    monkeypatch.setenv("ADDRESS", server)
+    run = run_notebook(write(tmp_path / "thread.ipynb", IN_A_THREAD), progress=False)
+    assert run.manifest["cache"]["unknown"] == ["it reads from the network (127.0.0.1)"]
 
 
 @pytest.mark.parametrize("engine", ["diptych", "papermill"])

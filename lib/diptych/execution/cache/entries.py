@@ -98,6 +98,8 @@ def note(staged: Path, manifest: dict, lookup: Lookup) -> None:
     never = [use["why"] for use in noted if use["kind"] == "never"]
     is_declared = lookup.declared is not None or any(use["kind"] == "declared" for use in noted)
     uses = [use for use in noted if use["kind"] not in ("never", "declared")]
+    places = {Path(manifest["path"]).parent, Path(manifest["cwd"])} if folder else ()
+    seen.uses += inputs.displayed(staged / "notebook.ipynb", places)
     result = staged / "result.json"
     manifest["cache"] = {
         "key": lookup.key,

@@ -14,21 +14,14 @@ import platform
 import re
 import tomllib
 from pathlib import Path
-from urllib.parse import unquote
 
 from diptych.base import environment, hashing, workspace
 from diptych.execution import runs
 from diptych.execution.cache import import_graph
-from diptych.execution.cache.inputs import import_folders
+from diptych.execution.cache.inputs import import_folders, pictures_in
 from diptych.execution.notebooks import code_digest, read_notebook, source
 
 UPSTREAM = "upstream"
-IMAGE = re.compile(
-    r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)"""  # ![text](file)
-    r"""|\bsrc\s*=\s*["']?([^"'\s>]+)"""  # <img src="file">
-    r"""|^\[[^\]]+\]:\s*<?(\S+?)>?\s""",  # [name]: file
-    re.MULTILINE,
-)
 # Of a cell or a notebook, in its metadata: set by the programs that run or show it.
 LEFT_BEHIND = {"execution", "collapsed", "scrolled", "papermill", "ExecuteTime", "language_info",
                "widgets", "signature", "kernelspec"}  # fmt: skip
@@ -72,7 +65,7 @@ def parts_of(prepared) -> dict:
         "notebook": prepared.place[0],  # another may hold the same code
         "code": code_digest(content),
         "prose": hashing.of_json(_without_results(content)),
-        "images": _images(content, prepared.notebook.parent),
+        "images": _images(content, (prepared.notebook.parent, prepared.folder)),
         "folder": prepared.place[1],
         "diptych": environment.own_version(),
         "parameters": values,
@@ -141,17 +134,13 @@ def _without_results(content: dict) -> dict:
     return {"metadata": settings, "cells": cells}
 
 
-def _images(content: dict, folder: Path) -> dict[str, str]:
+def _images(content: dict, folders: tuple[Path, ...]) -> dict[str, str]:
     """Return the digest of every image file that the prose shows, "" for a missing one."""
     digests = {}
     for cell in content["cells"]:
-        if cell["cell_type"] != "markdown":
-            continue
-        for groups in IMAGE.findall(source(cell)):
-            text = next(filter(None, groups), "")
-            path = folder / unquote(text)
-            if not re.match(r"\w+:|#|//", text):
-                digests[text] = hashing.of_file(path) if path.is_file() else ""
+        for name in pictures_in(source(cell)) if cell["cell_type"] == "markdown" else ():
+            paths = [path for folder in folders if (path := folder / name).is_file()]
+            digests[name] = hashing.of_file(paths[0]) if paths else ""
     return digests
 
 

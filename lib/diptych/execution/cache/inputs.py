@@ -7,13 +7,17 @@ cannot be looked at again is a reason why the run is not linked.
 
 import functools
 import glob
+import html
 import importlib.metadata
 import json
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from diptych.base import environment, hashing, process_environment, workspace
 from diptych.execution.kernels import location, recorder, unavailable
@@ -23,11 +27,19 @@ NOTES = "inputs.jsonl"
 SETTINGS = {*location.PRIVATE, *process_environment.THREAD_COUNTS, "COLUMNS", "LINES", "PATH",
             "TERM_PROGRAM"}  # fmt: skip
 # Read by the interpreter itself, before anyone can watch.
-ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_NUMERIC", "LC_TIME", "TZ", "PYTHONPATH",
-               "PYTHONHASHSEED", "PYTHONSTARTUP")  # fmt: skip
+ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MONETARY", "LC_NUMERIC",
+               "LC_TIME", "TZ", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONSTARTUP")  # fmt: skip
+ZONE = Path("/etc/localtime")  # the time zone of this machine, where TZ names none
 LEFT_BEHIND = {"__pycache__", ".diptych", ".ipynb_checkpoints", ".git", ".DS_Store", ".cache",
                ".pytest_cache", ".ruff_cache", ".mypy_cache"}  # fmt: skip
 OWN_PREFIXES = ("DIPTYCH_", "JPY_", "IPYKERNEL_", "PYTEST_")
+IMAGE = re.compile(
+    r"""!\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*(?:<([^>]+)>|((?:[^()\s]|\([^()]*\))+))"""  # ![text](file)
+    r"""|\bsrc\s*=\s*(?:"([^"]*)"|'([^']*)'|([^"'\s>]+))"""  # <img src="file">
+    r"""|^ {0,3}\[[^\]]+\]:\s*(?:<([^>]+)>|(\S+))""",  # [name]: file
+    re.MULTILINE,
+)
+TAG = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
 RUN = """
 import sys, types
 module = sys.modules.get({name!r})
@@ -115,7 +127,7 @@ def take(folder: Path, place: str) -> Inputs:
         if convert := _CONVERSIONS.get(note[0]):
             convert(inputs, written, *note[1:])
     inputs.uses += _outputs(written)
-    inputs.uses += _variables(notes)
+    inputs.uses += [*_variables(notes), _with_content({"kind": "zone"})]
     modules = {note[1] for note in notes if note[0] == "module"}
     inputs.uses += [_with_content({"kind": "packages", "names": _distributions(modules)})]
     here = place or os.getcwd()
@@ -138,6 +150,32 @@ def declared(patterns: Iterable[str], folder: Path) -> list[dict]:
     return uses
 
 
+def pictures_in(text: str) -> list[str]:
+    """Return the files that Markdown shows as pictures, by the names that it gives them."""
+    urls = [html.unescape(next(filter(None, groups), "")) for groups in IMAGE.findall(text)]
+    names = [unquote(re.split("[?#]", url)[0]) for url in urls if not re.match(r"\w+:|//", url)]
+    return list(dict.fromkeys(name for name in names if 0 < len(name) < 256 and "\0" not in name))
+
+
+def displayed(notebook: Path, folders: Iterable[Path]) -> list[dict]:
+    """Return the pictures in Markdown and HTML that a notebook displayed: the page holds them."""
+    if not notebook.is_file():
+        return []
+    shown = [
+        output.get("data", {})
+        for cell in json.loads(notebook.read_bytes())["cells"]
+        for output in cell.get("outputs", ())
+    ]
+    texts = ["".join(data.get("text/markdown", "")) for data in shown]
+    texts += [tag for data in shown for tag in TAG.findall("".join(data.get("text/html", "")))]
+    return [
+        _with_content({"kind": "files", "path": os.path.abspath(folder / name)})
+        for text in texts
+        for name in pictures_in(text)
+        for folder in folders
+    ]
+
+
 def import_folders(folder: Path) -> list[Path]:
     """Return where a kernel finds the user's own modules if it runs in a folder."""
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -155,6 +193,8 @@ def _read(inputs: Inputs, written: set[str], path: str, size, time) -> None:
 
 
 def _listed(inputs: Inputs, written: set[str], path: str, names: list[str]) -> None:
+    if not os.path.isdir(path) and path.startswith(tempfile.gettempdir() + os.sep):
+        return  # scratch of another process that this one removed
     outputs = sorted(os.path.basename(file) for file in written if os.path.dirname(file) == path)
     use = _with_content({"kind": "listing", "path": path, "without": outputs})
     if use["found"] != _names(names, outputs):
@@ -248,6 +288,8 @@ def _look_pattern(use: dict):
 
 
 def _look_listing(use: dict):
+    if not os.path.isdir(use["path"]):
+        return None
     return _names(os.listdir(use["path"]), use["without"])
 
 
@@ -255,6 +297,10 @@ def _look_exists(use: dict) -> str:
     if os.path.isdir(use["path"]):
         return "folder"
     return "file" if os.path.lexists(use["path"]) else ""
+
+
+def _look_zone(_):
+    return None if os.environ.get("TZ") or not ZONE.is_file() else hashing.of_file(ZONE)
 
 
 def _look_folder(_) -> str:
@@ -300,6 +346,7 @@ LOOKS = {
     "listing": _look_listing,
     "exists": _look_exists,
     "folder": _look_folder,
+    "zone": _look_zone,
     "variable": _look_variable,
     "packages": _look_packages,
     "shadows": _look_shadows,
@@ -322,6 +369,7 @@ def difference(use: dict, now) -> str:
         "listing": f"other files lie in {path}",
         "exists": f"{path} {'is there now' if now else 'is gone'}",
         "shadows": f"a module in {path} hides another",
+        "zone": "the time zone of this machine is another one",
         "folder": f"the working folder {use['found']} -> {now}",
     }
     return words.get(kind) or f"file {path}{_since(use['found'], now)}"

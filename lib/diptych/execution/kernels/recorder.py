@@ -42,6 +42,8 @@ HARMLESS = {
 }  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
 SYSTEM = ("/proc/", "/sys/", "/dev/")
+# How many processors there are, which libraries ask before they start threads.
+PROCESSORS = ("/sys/fs/cgroup/cpu", "/sys/devices/system/cpu/", "/dev/null", "/dev/shm/")
 SEEDS = {
     "seed", "set_seed", "seed_all", "seed_everything", "manual_seed", "set_random_seed",
     "set_state", "setstate",
@@ -52,13 +54,19 @@ TIMES = {
 }  # fmt: skip
 FRESH = (None, 623, 624)  # where NumPy's shared generator stands after it was seeded
 UNSEEDED = "it draws random numbers without a seed"
+ASKING = re.compile(r"diptych\.(llmops|core)|(ask|client|run|sweep|report)$")
 ATTACH = re.compile(r"\battach\b", re.I)
 TODAYS = ("now", "today", "utcnow")
 MOST_NAMES, LONGEST_NAME = 1000, 1024
 ALWAYS = 90  # more arguments than anyone gives
-TODAY = re.compile(r"now|today|.*(current_(date|time|timestamp)\b|\bnow\(\)|date\('now').*", re.I)
-TODAY_READERS = {"Timestamp", "to_datetime", "datetime64", "Period", "date_range", "execute",
-                 "read_sql", "read_sql_query", "sql", "query"}  # fmt: skip
+TODAY = re.compile(
+    r"now|today|\d?\d:\d\d(:\d\d)?( ?[ap]m)?"  # a time of the day is one of today
+    r"|.*(current_(date|time|timestamp)\b|\b(utc)?now\(\)|\btoday\(\)|date\('now').*",
+    re.IGNORECASE | re.DOTALL,
+)
+TODAY_READERS = {"Timestamp", "to_datetime", "datetime64", "Period", "PeriodIndex", "DatetimeIndex",
+                 "date_range", "bdate_range", "period_range", "execute", "read_sql",
+                 "read_sql_query", "sql", "query", "eval"}  # fmt: skip
 # Libraries whose compiled code opens files or connections itself, and by what it does.
 NATIVE = {
     "pyarrow": r"(read|open)_\w+|memory_map|OSFile|MemoryMappedFile|input_stream|dataset"
@@ -67,7 +75,7 @@ NATIVE = {
     "polars": r"(read|scan)_\w+|SQLContext|sql",
     "duckdb": r"sql|query|execute\w*|connect|read_\w+|from_\w+|default_connection|table",
     "deltalake": r"DeltaTable|QueryBuilder",
-    "xgboost": r"load_\w+|DMatrix|QuantileDMatrix|ExtMemQuantileDMatrix",
+    "xgboost": r"load_\w+|Booster|DMatrix|QuantileDMatrix|ExtMemQuantileDMatrix",
     "lightgbm": r"Booster|Dataset|load_\w+",
     "catboost": r"load_\w+|Pool",
     "transformers": r"from_pretrained|pipeline",
@@ -104,15 +112,19 @@ def _clock() -> dict:
     import time
 
     now = {time.localtime: 1, time.gmtime: 1, time.ctime: 1, time.asctime: 1, time.strftime: 2}
-    return dict.fromkeys((time.time, time.time_ns), ALWAYS + 1) | now
+    always = (time.time, time.time_ns, getattr(time, "clock_gettime", None))
+    return dict.fromkeys(filter(None, always), ALWAYS + 1) | now
 
 
 # Of Python, IPython and matplotlib: caches, and names of what is no file.
 NO_FILE = re.compile(
     r"[/\\](__pycache__[/\\].*|ipykernel_\d+[/\\]\d+\.py|fontlist-\S+\.json|<[^/\\]*>)$|\n"
 )
+IN_MEMORY = re.compile(r"^/dev/|[/\\]pymp-|^\0|^$")  # the log; between processes of one program
+SPAWNING = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
 IMPORTING = re.compile(r"^<frozen importlib|[/\\]importlib[/\\_]metadata[/\\]|[/\\]pkgutil\.py$")
 LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF")
+STORES = ("STORE_NAME", "STORE_GLOBAL", "STORE_FAST", "STORE_DEREF")
 
 
 class Recorder:
@@ -133,6 +145,7 @@ class Recorder:
         self.busy, self.noted, self.written = set(), set(), set()
         self.codes, self.bulk, self.seeded, self.texts = [], set(), set(), set()
         self.is_drawing, self.questions, self.readers = False, set(), set()
+        self.is_watching, self.is_asking, self.servers = False, False, set()
         self.package = package.rstrip(os.sep) + os.sep
         self.ignored = tuple(folder.rstrip(os.sep) + os.sep for folder in ignored)
         self.standard, self.installed = _installed()
@@ -221,7 +234,7 @@ class Recorder:
         self.noted.add(("read", place))
         if not place.startswith(SYSTEM):
             self.note("read", place, *_stamp(place))
-        elif place != "/dev/null" and self.responsible()[0] == USER:
+        elif not place.startswith(PROCESSORS) and self.responsible()[0] == USER:
             self.note("unknown", f"it reads {place}, which changes by itself")
 
     def moved(self, source, target, *_):
@@ -249,6 +262,8 @@ class Recorder:
         if f"{place}{os.sep}".startswith(SYSTEM):
             return
         if ("list", place) in self.noted or self.is_ignored(place) or place in self.written:
+            return
+        if f"{place}{os.sep}".startswith(SYSTEM):
             return
         self.noted.add(("list", place))
         if os.path.isdir(place):
@@ -282,9 +297,6 @@ class Recorder:
             self.questions.add(path)
         if isinstance(path, (str, bytes, os.PathLike)) and not _is_import(frame.f_back):
             self.exists(path)
-            caller = frame.f_back.f_code.co_filename if frame.f_back else ""
-            if caller.endswith(os.path.join("pandas", "io", "parquet.py")):
-                self.read_tree(path)
 
     def read_tree(self, path):
         """Note all that lies in a folder that a library reads as one table."""
@@ -357,13 +369,21 @@ class Recorder:
         self.note("unknown", f"it starts a process, whose own reads are not seen ({shown})")
 
     def connected(self, address):
-        """Note a connection to another machine, or one that the user's code makes."""
+        """Note a connection.
+
+        A library makes some in threads and tasks, where no code of the user's is to be seen; those
+        to this machine may be to the model server that this package starts.
+        """
+        responsible = self.responsible()[1]
         if not isinstance(address, tuple):
+            if responsible == USER and not IN_MEMORY.search(os.fsdecode(address)):
+                self.note("unknown", f"it reads from a socket ({os.fsdecode(address)})")
             return
         host = str(address[0])
-        responsible = self.responsible()[1]
         is_here = host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "::")
-        if responsible != OURS and (not is_here or responsible == USER):
+        if is_here and responsible == LIBRARY:
+            self.servers.add(host)
+        elif responsible != OURS:
             self.note("unknown", f"it reads from the network ({host})")
 
     # -- code
@@ -372,6 +392,7 @@ class Recorder:
         """Keep code of the user's that runs, to look through it at the end."""
         if not isinstance(code, types.CodeType):
             return
+        self.watch_tables()
         kind = self.kind(code.co_filename)
         if kind == UNNAMED:
             kind = self.responsible(steps=True)[0]
@@ -388,6 +409,57 @@ class Recorder:
         if file and self.kind(file) == USER and not self.is_ignored(self.place(file)):
             self.read(self.place(file))
 
+    def sought(self, name, places):
+        """Note a module that is looked for, also in vain: it may be there the next time."""
+        self.note("module", name.partition(".")[0])
+        for folder in places or ():
+            place = self.place(folder)
+            if not self.is_ignored(place):
+                leaf = os.path.join(place, name.rpartition(".")[2])
+                self.exists(f"{leaf}.py")
+                self.exists(leaf)
+
+    def watch_tables(self):
+        """See what pandas reads and writes as Parquet, which its library opens past Python."""
+        module = sys.modules.get("pandas.io.parquet")
+        function = getattr(module, "stringify_path", None)
+        if function is None or self.is_watching:
+            return
+        self.is_watching = True
+        handlers = {"read": self.read_tables, "write": self.wrote_table}
+
+        @functools.wraps(function)
+        def stringify_path(path, *arguments, **options):
+            handler = handlers.get(sys._getframe(2).f_code.co_name)
+            if self.is_on and handler is not None:
+                self.guarded(handler, path)
+            return function(path, *arguments, **options)
+
+        module.stringify_path = stringify_path
+
+    def wrote_table(self, path):
+        """Note a file or folder that is written as a table."""
+        if isinstance(path, (str, bytes, os.PathLike)):
+            self.wrote(os.path.expanduser(path))
+
+    def read_tables(self, paths):
+        """Note the files and folders that are read as one table."""
+        for path in paths if isinstance(paths, (list, tuple)) else [paths]:
+            if not isinstance(path, (str, bytes, os.PathLike)):
+                continue
+            name = os.fsdecode(path)
+            if name.startswith("file:"):
+                name = "/" + name[5:].lstrip("/")
+            place = self.place(os.path.expanduser(name))
+            if place in self.written or self.is_ignored(place):
+                continue
+            if os.path.isdir(place):
+                self.read_tree(place)
+            elif os.path.isfile(place):
+                self.read(place)
+            elif "://" in name:
+                self.note("unknown", f"it reads from the network ({name.partition('?')[0]})")
+
     def finish(self):
         """Note what can be told only at the end."""
         self.is_on = False
@@ -399,6 +471,11 @@ class Recorder:
             self.seeded |= references.seeded
             self.texts |= references.texts
             self.is_drawing |= references.is_drawing
+            self.is_asking |= references.is_asking()
+        for host in sorted(() if self.is_asking else self.servers):
+            self.note("unknown", f"it reads from the network ({host})")
+        for name in filter(sys.modules.__contains__, SPAWNING):
+            self.note("unknown", f"it starts processes, whose own reads are not seen ({name})")
         self.note_random()
         self.note_named()
         for name in {name.partition(".")[0] for name in list(sys.modules)}:
@@ -524,7 +601,8 @@ class References:
 
     def __init__(self, names):
         self.names, self.roots, self.attributes, self.texts = names, set(), set(), set()
-        self.clocks, self.draws = set(), set()
+        self.clocks, self.draws, self.asked = set(), set(), set()
+        self.owners, self.unowned = {}, set()
         self.seeded, self.is_drawing = set(), False
         self.functions = _clock()
 
@@ -539,17 +617,20 @@ class References:
             if name == "IMPORT_NAME":
                 module = imported = self._import(word, steps[at - 1].argval)
             elif name == "IMPORT_FROM":
+                self._note_owner(module, word)
                 imported = _of(module, word) or _of(imported, word)
             elif name.startswith("STORE_"):
-                if imported is not None:
-                    aliases[word] = imported
-                imported = None
-            elif name in LOADS:
+                _alias(aliases, name, word, value, imported)
+                value = imported = None
+            elif name.startswith(LOADS):
+                word = word[-1] if isinstance(word, tuple) else word
                 value = aliases.get(word, self.names.get(word))
+                self._note_owner(None, word)
                 self._judge(None, word, value, _count(steps, at))
             elif name in ("LOAD_ATTR", "LOAD_METHOD"):
                 owner, value = value, _of(value, word)
                 self._judge(owner, word, value, _count(steps, at))
+                self._note_owner(owner, word)
             elif name not in ("SWAP", "ROT_TWO", "POP_TOP", "PUSH_NULL"):
                 value = None
         self._look_inside(code.co_consts, aliases)
@@ -561,6 +642,22 @@ class References:
             elif isinstance(constant, types.CodeType):
                 self.look(constant, aliases)
 
+    def _note_owner(self, owner, name):
+        """Note whose a name is: a package's, or of what is not known here."""
+        if isinstance(owner, types.ModuleType):
+            self.owners.setdefault(name, set()).add(owner.__name__.partition(".")[0])
+        else:
+            self.unowned.add(name)
+
+    def _readers(self, root):
+        """Return the functions of a package that read past Python, as far as this uses them."""
+        return sorted(
+            name
+            for name in self.attributes - {root}
+            if re.fullmatch(NATIVE[root], name)
+            and (name in self.unowned or root in self.owners.get(name, ()))
+        )
+
     def _import(self, name, listed):
         self.roots.add(name.partition(".")[0])
         return sys.modules.get(name if listed else name.partition(".")[0])
@@ -571,10 +668,12 @@ class References:
             self.roots.add(value.__name__.partition(".")[0])
         elif self._is_clock(value, count):
             self.clocks.add(name)
+        elif any(value is function for function in (os.access, os.stat, os.lstat)):
+            self.asked.add(name)
         elif owner is None and isinstance(value, types.BuiltinMethodType):
             owner, name = value.__self__, value.__name__
-        if isinstance(owner, type) and issubclass(owner, datetime.date) and name in TODAYS:
-            self.clocks.add(f"{owner.__name__}.{name}")
+        if name in TODAYS:
+            self._note_today(owner, name, value, count)
         if callable(value):
             if getattr(value, "__name__", "") in SEEDS:
                 self._note_seed(value, name, count)
@@ -582,6 +681,13 @@ class References:
             self.is_drawing |= any(one is owner for one in _shared_generators().values())
             if _is_random(value, count):
                 self.draws.add(name)
+
+    def _note_today(self, owner, name, function, count):
+        """Note a clock of a date's class, of a library, or of what is not known: `self.clock`."""
+        if isinstance(owner, type) and issubclass(owner, datetime.date):
+            self.clocks.add(f"{owner.__name__}.{name}")
+        elif count is not None and _is_not_users(function):
+            self.clocks.add(name)
 
     def _note_seed(self, function, name, count):
         """Note which of the shared generators are seeded: by a library's own function, all."""
@@ -602,6 +708,10 @@ class References:
             return False
         return least > ALWAYS or (count is not None and count < least)
 
+    def is_asking(self):
+        """Say whether it may ask this package for a model's answers, or for another run."""
+        return "diptych" in self.roots and any(map(ASKING.match, self.attributes))
+
     def unknown(self):
         """Yield in words what the code reads that cannot be looked at again."""
         for name in sorted(self.clocks):
@@ -610,12 +720,12 @@ class References:
             yield f"{UNSEEDED} ({name})"
         if self.attributes & TODAY_READERS and any(map(TODAY.fullmatch, self.texts)):
             yield "it reads the clock ('today' or 'now' in a text)"
-        if times := self.attributes & TIMES:
+        if times := self.attributes & TIMES | self.asked:
             yield f"it asks the system for what changes by itself ({min(times)})"
         if "sqlite3" in self.roots and any(map(ATTACH.search, self.texts)):
             yield "it attaches a database, which is opened past Python"
         for root in sorted(filter(_is_library, self.roots & NATIVE.keys())):
-            readers = sorted(filter(re.compile(NATIVE[root]).fullmatch, self.attributes - {root}))
+            readers = self._readers(root)
             if readers and not (root == "sqlalchemy" and self._is_sqlite()):
                 yield f"it uses {root}, whose compiled code reads past Python ({readers[0]})"
 
@@ -623,10 +733,24 @@ class References:
         return any(text.startswith("sqlite:") for text in self.texts)
 
 
+def _alias(aliases, step, name, value, imported):
+    """Remember a name for what was imported, or for a module or class."""
+    if imported is not None:
+        aliases[name] = imported
+    elif step in STORES and isinstance(value, (types.ModuleType, type)):
+        aliases[name] = value
+
+
 def _is_library(name) -> bool:
     """Say whether a package is installed, and no module of the user's own of that name."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return file is None or file.startswith(tuple(path for group in _installed() for path in group))
+
+
+def _is_not_users(function) -> bool:
+    """Say whether a function is unknown or a library's; the user's own is looked through."""
+    root = (getattr(function, "__module__", None) or "").partition(".")[0]
+    return function is None or (root not in ("", "__main__") and _is_library(root))
 
 
 def _is_random(value, count) -> bool:
@@ -806,6 +930,18 @@ def _watch_entropy(recorder) -> None:
             module.randbits = noting(module.randbits)
 
 
+class _Seeker:
+    """See which modules are looked for; it finds none."""
+
+    def __init__(self, recorder):
+        self._recorder = recorder
+
+    def find_spec(self, name, path=None, target=None):
+        """Return None, after a note of the name."""
+        if self._recorder.is_on:
+            self._recorder.guarded(self._recorder.sought, name, path)
+
+
 RECORDER = None
 
 
@@ -817,6 +953,7 @@ def install(path, ignored, package) -> None:
         _watch_questions(RECORDER)
         _watch_variables(RECORDER)
         _watch_entropy(RECORDER)
+        sys.meta_path.insert(0, _Seeker(RECORDER))
         sys.addaudithook(RECORDER.hook())
 
 

@@ -234,12 +234,23 @@ def body(
 
     exporter = _exporter()
     exporter.register_filter("prose", prose)
-    exporter.register_filter("shown", lambda output: shown(output, canvas, displayed))
+    exporter.register_filter(
+        "shown", lambda output: shown(_with_pictures(output, folders, look), canvas, displayed)
+    )
     html, _ = exporter.from_notebook_node(nb)
     headings = [(level, name, formulas.in_words(text)) for level, name, text in fitter.headings]
     if look.title:
         html, headings = _titled(html, headings, look.title)
     return Body(Markup(print_layout.fitted(formulas.put_in(html))), headings, _raised(nb))
+
+
+def _with_pictures(output: Mapping, folders: Sequence[Path], look: Look) -> Mapping:
+    """Return an output whose HTML holds the pictures that lie beside the notebook."""
+    html = output.get("data", {}).get("text/html", "")
+    if "<img" not in html or (look.trust and "<script" in html):
+        return output
+    data = output["data"] | {"text/html": markdown.with_pictures(html, folders)}
+    return output | {"data": data}
 
 
 def _titled(html: str, headings: list, title: str) -> tuple[str, list]:

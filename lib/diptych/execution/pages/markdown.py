@@ -69,10 +69,24 @@ def to_html(
         return _address(url, attachments, folders, shrink)
 
     def embed(text: str) -> str:
-        return TAG.sub(lambda tag: _embedded(tag[0], finder), text)
+        return with_pictures(text, finder)
 
     parser = MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True))
     return TASK.sub(lambda box: "☑ " if "checked" in box[0] else "☐ ", parser.render(source))
+
+
+def with_pictures(text: str, finder) -> str:
+    """Return HTML with its pictures in it, or a sentence about each that is missing.
+
+    Parameters
+    ----------
+    text : str
+    finder : callable or sequence of Path
+        Gives a picture's address by what its tag names, or where relative pictures may lie.
+    """
+    if not callable(finder):
+        folders, finder = finder, lambda url: _address(url, {}, folders, False)
+    return TAG.sub(lambda tag: _embedded(tag[0], finder), text)
 
 
 def _image(address: str, text: str, url: str) -> str:
