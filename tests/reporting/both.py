@@ -20,7 +20,8 @@ TUNED = {"labels": 2000, "value": 0.945, "low": 0.92, "high": 0.96}
 TASK = {"task": "reviews", "data_version": -1, "seed": 0}
 
 
-def runs(root: Path, *, without: tuple = (), models=("local",), usd=0.0, wrong=(15, 100)):
+def runs(root: Path, *, without: tuple = (), models=("local",), usd=0.0, wrong=(15, 100),
+         metrics=("accuracy", "accuracy")):  # fmt: skip
     """Return the runs of both panels, MLOps wrong on the first rows, LLMOps on the last.
 
     Parameters
@@ -31,12 +32,15 @@ def runs(root: Path, *, without: tuple = (), models=("local",), usd=0.0, wrong=(
         The models that LLMOps called, at `usd` a call.
     wrong : (int, int)
         Rows of `ROWS` that MLOps and LLMOps get wrong.
+    metrics : (str, str)
+        What MLOps and LLMOps were decided by.
     """
-    both = [*_mlops(root, wrong[0]), *_llmops(root, wrong[1], list(models), usd)]
+    both = [*_mlops(root, wrong[0], metrics[0]),
+            *_llmops(root, wrong[1], list(models), usd, metrics[1])]  # fmt: skip
     return [run for run in both if run.notebook not in without]
 
 
-def _mlops(root: Path, wrong: int) -> list[Run]:
+def _mlops(root: Path, wrong: int, metric: str) -> list[Run]:
     selected = _graded("family", "logistic", wrong, first=True)
     other = _graded("family", "baseline", ROWS // 2, first=True)
     curve = pd.DataFrame({"rows": [80, 300, 800], "value": [0.7, 0.92, 0.95],
@@ -47,7 +51,8 @@ def _mlops(root: Path, wrong: int) -> list[Run]:
                 "true score since alarm": (0.85, 0.84, 0.86)}  # fmt: skip
     return [
         _run(root, "mlops", "1_data", {"train_rows": 800}),
-        _run(root, "mlops", "2_build", {"answer_instability": 0.0}, {"family": "logistic"}, tables),
+        _run(root, "mlops", "2_build", {"answer_instability": 0.0},
+             {"family": "logistic", "metric": metric}, tables),
         _run(root, "mlops", "3_release", {"calibration_error": 0.01, "size_mb": 1.0}),
         _run(root, "mlops", "4_serve", served | {"cpu_ms_per_request": 1.0, "memory_mb": 200.0},
              {"parameters": {"concurrency": 16}}),
@@ -57,14 +62,14 @@ def _mlops(root: Path, wrong: int) -> list[Run]:
     ]  # fmt: skip
 
 
-def _llmops(root: Path, wrong: int, models: list[str], usd: float) -> list[Run]:
+def _llmops(root: Path, wrong: int, models: list[str], usd: float, metric: str) -> list[Run]:
     answers = _graded("variant", NAME, wrong, first=False)
     answers = answers.assign(error="", usd=usd, cached=False, prompt_tokens=100.0,
                              completion_tokens=2.0, latency_ms=200.0,
                              first_token_ms=150.0)  # fmt: skip
     perturbed = answers["id"].str.contains("~")
     hand_written = answers.head(100).assign(id=[f"hw-{i}" for i in range(100)])
-    facts = {"name": NAME, "examples_shown": {NAME: 8},
+    facts = {"name": NAME, "metric": metric, "examples_shown": {NAME: 8},
              "parameters": {"models": models, "concurrency": 8}}  # fmt: skip
     here = {"cpu_ms_per_request": 50.0, "size_mb": 4.0, "calibration_error": 0.02}
     accuracy = {"true score before alarm": (0.8, 0.79, 0.81),
@@ -90,10 +95,16 @@ def _graded(column: str, name: str, wrong: int, *, first: bool) -> pd.DataFrame:
     correct[slice(0, wrong) if first else slice(ROWS - wrong, ROWS)] = False
     perturbed = correct & (np.arange(ROWS) % 10 != 0)
     ids = [f"r-{i:05d}" for i in range(ROWS)]
-    grades = [*correct, *perturbed]
+    grades = np.array([*correct, *perturbed])
+    truth = np.where(np.arange(2 * ROWS) % ROWS % 4 == 0, "bad", "good")
     return pd.DataFrame({
         column: name,
         "id": [*ids, *(f"{i}~typos" for i in ids)],
+        "label" if first else "expected": truth,
+        "predicted": np.where(grades, truth, np.where(truth == "bad", "good", "bad")),
+        "repeat": 0,
+        "grader": "label",
+        "confidence": 0.9,
         "correct": grades,
         "score": np.array(grades, dtype=float),
     })  # fmt: skip

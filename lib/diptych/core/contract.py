@@ -369,6 +369,7 @@ CONTRACTS = (
             OWN_METRIC,
         ),
         (
+            METRIC,
             FAMILY,
             Fact("model", "folder of the selected model in the run"),
             Fact("setting", "hyperparameters of the selected model", dict),
@@ -425,6 +426,7 @@ CONTRACTS = (
             USD,
         ),
         (
+            METRIC,
             VARIANT,
             Fact("prompt", "folder of the selected prompt in the run"),
             Fact("version", "version of the selected prompt, a hash of its content"),

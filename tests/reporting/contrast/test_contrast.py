@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reporting.both import NAME, ROWS, SCENARIO, runs
+from sklearn.metrics import f1_score
 
 from diptych.base.errors import ParameterError
 from diptych.core.evaluation import stats
@@ -74,9 +75,44 @@ def test_quality_is_paired_on_the_rows_that_both_concluded(found):
     left[:15], right[-100:] = 0, 0
     assert quality.left.estimate == stats.wilson(ROWS - 15, ROWS)
     assert quality.right.estimate == stats.wilson(ROWS - 100, ROWS)
-    assert quality.difference == stats.paired_difference(left, right)
+    paired = stats.paired_difference(left, right)
+    assert quality.difference.value == pytest.approx(paired.value)
+    assert quality.difference.low == pytest.approx(paired.low, abs=0.005)
     assert quality.p == stats.mcnemar(left, right)
-    assert concluded(found)["quality"].why.endswith("McNemar p < 0.001")
+    verdict = concluded(found)["quality"]
+    assert verdict.why.endswith(", p < 0.001")
+    assert verdict.dimension.name == "accuracy on the test set"
+
+
+def test_the_metric_of_the_task_decides_and_is_named(tmp_path):
+    """MLOps misses 15 rows, LLMOps 30 on the other end; of the rare class it is said exactly."""
+    quality = concluded(runs(tmp_path, wrong=(15, 30), metrics=("f1:bad", "f1:bad")))["quality"]
+    assert quality.dimension.name == "F1 on the test set"
+    truth = np.where(np.arange(ROWS) % 4 == 0, "bad", "good")
+    turned = np.where(truth == "bad", "good", "bad")
+    for figure, wrong in (
+        (quality.measured.left, np.arange(ROWS) < 15),
+        (quality.measured.right, np.arange(ROWS) >= ROWS - 30),
+    ):
+        expected = f1_score(truth, np.where(wrong, turned, truth), pos_label="bad")
+        assert figure.value == pytest.approx(expected)
+    gap = quality.measured.left.value - quality.measured.right.value
+    assert quality.measured.difference.value == pytest.approx(gap)
+
+
+def test_of_a_loss_the_lower_side_wins(tmp_path):
+    quality = concluded(runs(tmp_path, metrics=("brier", "brier")))["quality"]
+    assert quality.measured.left.value < quality.measured.right.value
+    assert quality.measured.difference.high < 0
+    assert quality.winner == "MLOps"
+
+
+def test_panels_that_were_decided_by_different_metrics_are_not_compared(tmp_path):
+    found = concluded(runs(tmp_path, metrics=("f1:bad", "accuracy")))
+    for key in ("quality", "hand-written", "drift", "afterwards", "labels"):
+        assert found[key].winner == "not measured"
+        assert "decided by different metrics (mlops/2_build by f1:bad; " in found[key].why
+    assert found["cost"].winner == "MLOps"
 
 
 def test_a_perturbed_row_is_compared_with_itself(found):
@@ -298,5 +334,5 @@ def test_the_table_has_a_line_per_dimension(found):
     table = made.table()
     assert len(table) == len(made.verdicts)
     assert NAME not in table.to_string()
-    assert table.set_index("dimension").loc["quality on the test set", "MLOps"] == "0.970"
+    assert table.set_index("dimension").loc["accuracy on the test set", "MLOps"] == "0.970"
     assert made.counts()["sentiment, tie"] == sum(table["verdict"] == "tie")

@@ -89,12 +89,12 @@ def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
     html = (site / "sentiment" / "both-2_build.html").read_text()
     (table,) = re.findall(r'<table class="hinge">.*?</table>', html, re.DOTALL)
     rows = [words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
-    assert "0.970 0.951 to 0.982quality on the test set MLOps 0.800 0.763 to 0.833" in rows
+    assert "0.970 0.951 to 0.982accuracy on the test set MLOps 0.800 0.763 to 0.833" in rows
     assert "0.000answer instability tie 0.000" in rows
     assert not [row for row in rows if "share of rows whose answer changes" in row]  # told once
     served = words((site / "sentiment" / "both-4_serve.html").read_text())
     assert "latency, p50 MLOps" in served
-    assert "quality on the test set" not in served
+    assert "accuracy on the test set" not in served
 
 
 def test_what_is_not_measured_says_so_and_shows_no_verdict(site):

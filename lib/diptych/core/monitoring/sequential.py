@@ -61,9 +61,9 @@ def falls(
 
     Two figures are looked at when the labels of a window are in: that of the window alone, and
     that of the newest half of all windows together, which shows a smaller fall and is defined
-    where one window alone holds hardly a row of a class. The chance of any false alarm over all looks is
-    at most `ALPHA`: both tests are one-sided, and each has the two-sided interval of `level`. The
-    error of the reference counts, too.
+    where one window alone holds hardly a row of a class. The chance of any false alarm over all
+    looks is at most `ALPHA`: both tests are one-sided, and each has the two-sided interval of
+    `level`. The error of the reference counts, too.
 
     Parameters
     ----------

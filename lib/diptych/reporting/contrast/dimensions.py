@@ -1,13 +1,14 @@
 """The dimensions by which the two panels are compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diptych.core import contract
 from diptych.core.contract import BUILD, IMPROVE, RELEASE
 from diptych.core.data.perturb import MARK
+from diptych.core.evaluation.metrics import Metric
 from diptych.reporting.contrast import measures
-from diptych.reporting.contrast.evidence import Panel
+from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.measures import Assumptions, Measured
 
 LOWER, HIGHER = "lower", "higher"
@@ -52,7 +53,28 @@ def of(left: Panel, right: Panel) -> list[Dimension]:
         for name in perturbations
     ]  # fmt: skip
     place = next(i for i, d in enumerate(ALWAYS) if d.group == STRESS)
-    return [*ALWAYS[:place], *perturbed, *ALWAYS[place:]]
+    metric, _ = metric_of(left, right)
+    named = [by_metric(dimension, metric) for dimension in ALWAYS]
+    return [*named[:place], *perturbed, *named[place:]]
+
+
+def by_metric(dimension: Dimension, metric: Metric | None) -> Dimension:
+    """Return a dimension with the task's metric in its name, and whether less of that is better."""
+    title = BY_METRIC.get(dimension.key)
+    if metric is None or title is None:
+        return dimension
+    named = replace(dimension, name=title.format(metric.title))
+    lower = not metric.higher_is_better and dimension.kind == SHARE and dimension.key != "drift"
+    return replace(named, better=LOWER) if lower else named
+
+
+BY_METRIC = {
+    "quality": "{} on the test set",
+    "hand-written": "{} on the hand-written test set",
+    "drift": "{} lost since the drift alarm",
+    "afterwards": "{} after the reaction to drift",
+    "labels": "labels needed to reach the goal, by {}",
+}
 
 
 ALWAYS = [
@@ -63,7 +85,7 @@ ALWAYS = [
     Dimension("calibration", "Quality", "calibration error", "", LOWER, SHARE,
               "its confidence must mean something",
               measures.recorded(RELEASE, contract.CALIBRATION_ERROR)),
-    Dimension("drift", STRESS, "accuracy drop since the drift alarm", "", LOWER, SHARE,
+    Dimension("drift", STRESS, "quality lost since the drift alarm", "", LOWER, SHARE,
               "rows change and nobody reacts yet", measures.drift),
     Dimension("afterwards", STRESS, "quality after the reaction to drift", "", HIGHER,
               SHARE, "rows change and somebody reacts", measures.afterwards),

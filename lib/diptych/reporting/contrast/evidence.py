@@ -6,16 +6,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from diptych.core import contract
-from diptych.core.contract import BUILD, Contract, Fact, RecordError, Table, Value
+from diptych.core.contract import BUILD, MONITOR, Contract, Fact, RecordError, Table, Value
 from diptych.core.data.perturb import MARK
+from diptych.core.evaluation import metrics
+from diptych.core.evaluation.graders import LABEL
+from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
 from diptych.execution.runs import Run
 from diptych.reporting.format import number
 
 LEFT, RIGHT = contract.PANELS
+LINES = ["truth", "predicted", "score", "grader", "confidence", "probabilities"]
 # Where 2_build keeps its graded rows: the column that names a model or prompt, the fact that
 # names the selected one, and the tables.
 GRADED = {
@@ -168,6 +174,44 @@ class Panel:
         note += f", {replayed:.0f} s of it replayed latency" if replayed >= 1 else ""
         return Figure(sum(run.manifest["seconds"] for run in runs) + replayed, ids, note=note)
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """What decided, by the notebook that recorded it."""
+        noted = {stage: self.fact(stage, contract.METRIC) for stage in (BUILD, MONITOR)}
+        return {f"{self.name}/{stage}": spec for stage, spec in noted.items() if spec}
+
+    def scored(self, ids: pd.Index, metric: Metric) -> ScoredRows:
+        """Return what the selected model or prompt answered to some rows, as metrics take it.
+
+        Parameters
+        ----------
+        ids : Index of str
+            In this order; rows that have no answer are an error of the caller.
+        """
+        return scored(self.lines.loc[ids], self.lines, metric)
+
+    @cached_property
+    def lines(self) -> pd.DataFrame | None:
+        """The graded rows of the selected model or prompt, by id; of repeats the first.
+
+        ``truth``, ``predicted``, ``score``, ``grader``, ``confidence`` and ``probabilities``.
+        Failed calls, which have no answer, are left out.
+        """
+        selected = self.fact(BUILD, GRADED[self.name][1])
+        return None if selected is None else self.of_variant(selected)
+
+    def of_variant(self, name: str) -> pd.DataFrame:
+        """Return the graded rows of one model or prompt, as `lines` has them."""
+        column, _, tables = GRADED[self.name]
+        frames = [self.table(BUILD, table) for table in tables]
+        rows = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+        rows = rows[rows[column] == name]
+        if "error" in rows:
+            rows = rows[rows["error"].fillna("") == ""]
+        rows = rows.rename(columns={"label": "truth", "expected": "truth"})
+        rows = rows.assign(id=rows["id"].astype(str)).drop_duplicates("id").set_index("id")
+        return rows.reindex(columns=LINES)
+
     @cached_property
     def grades(self) -> pd.Series | None:
         """The grades (0 to 1) of the selected model or prompt by row id.
@@ -201,6 +245,48 @@ class Panel:
         """Whether every model that was called runs on this machine."""
         models = self.parameter(BUILD, "models") or []
         return bool(models) and all(model.partition("/")[0] == "local" for model in models)
+
+
+def scored(lines: pd.DataFrame, everything: pd.DataFrame, metric: Metric) -> ScoredRows:
+    """Return graded rows as metrics take them; `everything` the model answered has its classes."""
+    if (lines["grader"] != LABEL).any():
+        return ScoredRows.of_grades(lines["score"], lines.index)
+    truth, predicted = lines["truth"].to_numpy(object), lines["predicted"].to_numpy(object)
+    if metric.needs == metrics.NUMBERS:
+        return ScoredRows.of_numbers(truth.astype(float), predicted.astype(float))
+    predicted = np.where(pd.isna(predicted), None, predicted)
+    named = [*everything["truth"], *everything["predicted"]]
+    classes = sorted({name for name in named if isinstance(name, str)})
+    positive = metric.positive if len(classes) == 2 else ""
+    shares = _shares(lines, predicted, classes)
+    return ScoredRows.of_labels(truth, predicted, shares, classes, positive)
+
+
+def _shares(lines: pd.DataFrame, predicted: np.ndarray, classes: Sequence[str]):
+    """Return each row's probabilities of the classes; None where they are not recorded."""
+    lists = [one for one in lines["probabilities"] if one is not None and np.size(one) > 1]
+    if len(lists) == len(lines) and {len(one) for one in lists} == {len(classes)}:
+        return np.vstack(lists)
+    sure = lines["confidence"].to_numpy(float)
+    answered = np.array([one is not None for one in predicted])
+    if len(classes) != 2 or not np.isfinite(sure).all() or not answered.all():
+        return None
+    second = np.where(predicted == classes[1], sure, 1 - sure)
+    return np.column_stack([1 - second, second])
+
+
+def metric_of(left: Panel, right: Panel) -> tuple[Metric | None, str]:
+    """Return the metric that both panels were decided by, and why there is none.
+
+    None, with "", where no run recorded one.
+    """
+    noted = left.metrics | right.metrics
+    if len(set(noted.values())) > 1:
+        listed = "; ".join(f"{notebook} by {spec}" for notebook, spec in noted.items())
+        why = f"the runs were decided by different metrics ({listed}); run them with one `metric`"
+        return None, why
+    spec = next(iter(noted.values()), None)
+    return (metrics.parse(spec) if spec else None), ""
 
 
 def sides(runs: Sequence[Run]) -> tuple[Panel, Panel]:

@@ -1,30 +1,44 @@
 """The quality by number of labels: of a fitted model, of examples in a prompt, of a tuned model."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from diptych.core import contract
 from diptych.core.contract import BUILD, IMPROVE
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import fairness
+from diptych.core.evaluation.metrics import Metric
 from diptych.core.plots.html import figure_html, show
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
-from diptych.reporting.contrast.evidence import LEFT, RIGHT, Panel, is_perturbed
+from diptych.reporting.contrast.evidence import (
+    LEFT,
+    RIGHT,
+    Panel,
+    is_perturbed,
+    metric_of,
+    scored,
+)
 
 FITTED, SHOWN, TUNED = "a fitted model", "examples in a prompt", "a fine-tuned model"
 COLUMNS = ["panel", "way", "labels", "value", "low", "high", "run"]
 
 
 def bought(left: Panel, right: Panel) -> pd.DataFrame:
-    """Return the quality on the test set that each number of labels reached.
+    """Return the task's metric on the test set that each number of labels reached.
 
     Returns
     -------
     DataFrame
         ``panel``, ``way``, ``labels``, ``value`` with ``low`` and ``high``, and ``run``, the id of
-        the run that measured it; a line for each number of labels that was tried.
+        the run that measured it; a line for each number of labels that was tried. The attribute
+        ``metric`` holds the `Metric`, None where none is recorded or the panels differ.
     """
-    lines = [*_fitted(left), *_shown(right), *_tuned(right)]
-    return pd.DataFrame(lines, columns=COLUMNS)
+    metric, _ = metric_of(left, right)
+    lines = [*_fitted(left), *_shown(right, metric), *_tuned(right)]
+    points = pd.DataFrame(lines, columns=COLUMNS)
+    points.attrs["metric"] = metric
+    return points
 
 
 def _fitted(left: Panel):
@@ -33,17 +47,20 @@ def _fitted(left: Panel):
         yield LEFT, FITTED, row.rows, row.value, row.low, row.high, left.run(BUILD).id
 
 
-def _shown(right: Panel):
+def _shown(right: Panel, metric: Metric | None):
     results = right.table(BUILD, contract.RESULTS)
     examples = right.fact(BUILD, contract.EXAMPLES_SHOWN)
-    if results is None or not examples:
+    if results is None or metric is None or not examples:
         return
     whole = results[~is_perturbed(results["id"])]
-    for name, scores in whole.groupby("variant", sort=False)["score"]:
-        if name in examples and len(scores) > 1:
-            mean = stats.bootstrap(scores)
-            ends = mean.value, mean.low, mean.high
-            yield RIGHT, SHOWN, examples[name], *ends, right.run(BUILD).id
+    for name in whole["variant"].unique():
+        answered = right.of_variant(name)
+        if name in examples and len(answered) > 1:
+            ids = answered.index.intersection(whole.loc[whole["variant"] == name, "id"].astype(str))
+            reached = fairness.figure(metric, scored(answered.loc[ids], answered, metric))
+            if math.isfinite(reached.value):
+                ends = reached.value, reached.low, reached.high
+                yield RIGHT, SHOWN, examples[name], *ends, right.run(BUILD).id
 
 
 def _tuned(right: Panel):
@@ -66,7 +83,9 @@ def html(points: pd.DataFrame, goal: float, title: str) -> str:
 def _drawn(points: pd.DataFrame, goal: float, title: str) -> tuple:
     """Return the figure, its description, its data and its caption."""
     fig, axes = figure(320)
-    axes.set(xlabel="labels", ylabel="quality on the test set")
+    metric = points.attrs.get("metric")
+    title_of = metric.title if metric else "quality"
+    axes.set(xlabel="labels", ylabel=f"{title_of} on the test set")
     axes.set_xscale("symlog", linthresh=1)  # zero labels are a point too
     axes.axhline(goal, color="gray", linestyle=":", linewidth=1.2, label=f"the goal, {goal:g}")
     for number, (way, line) in enumerate(points.groupby("way", sort=False)):
@@ -79,9 +98,11 @@ def _drawn(points: pd.DataFrame, goal: float, title: str) -> tuple:
     axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
     fig.legend(loc="outside upper left", ncols=2)
-    best = points.loc[points.groupby("way", sort=False)["value"].idxmax()]
+    signed = points["value"] * (metric.sign if metric else 1)
+    best = points.loc[signed.groupby(points["way"], sort=False).idxmax()]
     summary = "; ".join(
         f"{row.way} reaches {row.value:.3f} with {row.labels:,}" for row in best.itertuples()
     )
     table = points[["way", "labels", "value", "low", "high"]]
-    return fig, f"Quality by labels, {title}: {summary}.", table, "Quality by number of labels"
+    words = title_of[:1].upper() + title_of[1:]
+    return fig, f"{words} by labels, {title}: {summary}.", table, f"{words} by number of labels"

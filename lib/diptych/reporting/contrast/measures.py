@@ -1,6 +1,7 @@
 """How each dimension of the contrast is measured: from recorded runs, and from nothing else."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,9 +20,13 @@ from diptych.core.contract import (
     Value,
 )
 from diptych.core.data.perturb import MARK
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import fairness, stats
+from diptych.core.evaluation.graders import RIGHT
+from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
-from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, is_perturbed
+from diptych.core.monitoring.sequential import in_units
+from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, is_perturbed, metric_of
 from diptych.reporting.contrast.labels import bought
 
 MACHINE = (SERVE, RELEASE)  # the stages that may record what a server takes of the machine
@@ -39,7 +44,7 @@ class Assumptions:
     ratio : float
         Amounts that differ by less than this share of the larger one are a tie.
     goal : float
-        The quality to reach, for which the labels are counted.
+        The figure of the task's metric to reach, for which the labels are counted.
     usd_per_cpu_hour : float
     seed : int
         Of the bootstrap.
@@ -64,6 +69,12 @@ class Measured:
         Of McNemar's exact test, where rows are right or wrong.
     needed : int or None
         Rows that would show a difference of the margin.
+    margin : float or None
+        What a tie is in the metric's units, where that is not the assumption itself.
+    refused : str
+        Why nothing was measured, "" where runs are missing.
+    undecided : str
+        Why the rows decide nothing, whatever the figures are.
     """
 
     left: Figure | None = None
@@ -71,15 +82,18 @@ class Measured:
     difference: Estimate | None = None
     p: float | None = None
     needed: int | None = None
+    margin: float | None = None
+    refused: str = ""
+    undecided: str = ""
 
 
 def quality(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the grades on the test rows that LLMOps was asked about."""
+    """Compare by the task's metric on the test rows that LLMOps was asked about."""
     return _on_rows(left, right, assumptions, _ids(right, contract.RESULTS))
 
 
 def hand_written(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the grades on the hand-written test set."""
+    """Compare by the task's metric on the hand-written test set."""
     return _on_rows(left, right, assumptions, _ids(right, contract.HAND_WRITTEN_RESULTS))
 
 
@@ -91,37 +105,52 @@ def _ids(panel: Panel, table: Table) -> pd.Index:
 
 
 def _on_rows(left: Panel, right: Panel, assumptions: Assumptions, rows: pd.Index) -> Measured:
-    """Compare the grades on the same rows; a panel that has none of them has no figure."""
+    """Compare on the same rows; a panel that has none of them has no figure."""
+    metric, refused = metric_of(left, right)
+    if refused:
+        return Measured(refused=refused)
     panels = left, right
-    grades = [
-        None if panel.grades is None or not len(rows) else _of_rows(panel.grades, rows)
-        for panel in panels
-    ]
-    figures = [_share(*pair) for pair in zip(grades, panels, strict=True)]
-    if None in figures:
-        return Measured(*figures)
-    same = grades[0].index.intersection(grades[1].index)
+    known = [_known(panel, rows) for panel in panels]
+    if metric is None or any(len(ids) < 2 for ids in known):
+        return Measured(*(_figure(*pair, metric) for pair in zip(panels, known, strict=True)))
+    same = known[0].intersection(known[1]).sort_values()
     if len(same) < 2:
         return Measured()
-    a, b = (grade[same].to_numpy() for grade in grades)
-    gap = stats.paired_difference(a, b, seed=assumptions.seed)
-    p = stats.mcnemar(a, b) if np.isin([a, b], (0, 1)).all() else None
-    figures = [_share(grade[same], panel) for grade, panel in zip(grades, panels, strict=True)]
-    return Measured(*figures, gap, p, stats.rows_needed(a, b, assumptions.margin))
+    return _paired(panels, same, metric, assumptions)
 
 
-def _of_rows(grades: pd.Series, rows: pd.Index) -> pd.Series:
-    return grades[grades.index.intersection(rows)]
+def _known(panel: Panel, rows: pd.Index) -> pd.Index:
+    """Return those of some rows that the selected model or prompt has answered."""
+    return rows[:0] if panel.lines is None else rows.intersection(panel.lines.index)
 
 
-def _share(grades: pd.Series | None, panel: Panel) -> Figure | None:
-    if grades is None or len(grades) < 2:
+def _figure(panel: Panel, ids: pd.Index, metric: Metric | None) -> Figure | None:
+    if metric is None or len(ids) < 2:
         return None
-    if grades.isin((0, 1)).all():
-        estimate = stats.wilson(int(grades.sum()), len(grades))
-    else:
-        estimate = stats.bootstrap(grades)
-    return Figure.of(estimate, panel.run(BUILD).id)
+    estimate = fairness.figure(metric, panel.scored(ids, metric))
+    return Figure.of(estimate, panel.run(BUILD).id) if math.isfinite(estimate.value) else None
+
+
+def _paired(panels: tuple, same: pd.Index, metric: Metric, assumptions: Assumptions) -> Measured:
+    """Compare both panels' answers to the same rows, row by row."""
+    a, b = (panel.scored(same, metric) for panel in panels)
+    for rows in (a, b):
+        if note := _why_no_figure(metric, rows):
+            return Measured(refused=note)
+    figures = [_figure(panel, same, metric) for panel in panels]
+    margin = in_units(assumptions.margin, metric, figures[1].value)
+    better = metric.improvement(a, b)
+    if better.note:
+        return Measured(*figures, undecided=better.note)
+    ends = sorted(metric.sign * end for end in (better.low, better.high))
+    gap = Estimate(metric.sign * better.value, *ends, better.n)
+    p, needed = metric.p_value(a, b), metric.rows_needed(a, b, margin)
+    return Measured(*figures, gap, None if math.isnan(p) else p, needed, margin)
+
+
+def _why_no_figure(metric: Metric, rows: ScoredRows) -> str:
+    measured = fairness.figure(metric, rows)
+    return "" if math.isfinite(measured.value) else measured.note
 
 
 def drop_under(perturbation: str) -> Callable:
@@ -162,17 +191,22 @@ def _before_and_after(panel: Panel, perturbation: str) -> pd.DataFrame | None:
 
 
 def drift(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the accuracy lost since the drift alarm, from the windows whose labels are in."""
-    figures = [_since_alarm(panel) for panel in (left, right)]
+    """Compare what the metric lost since the drift alarm, in the windows whose labels are in."""
+    metric, refused = metric_of(left, right)
+    if refused:
+        return Measured(refused=refused)
+    sign = metric.sign if metric else 1
+    figures = [_since_alarm(panel, sign) for panel in (left, right)]
     return Measured(*figures, _apart(*figures))
 
 
-def _since_alarm(panel: Panel) -> Figure | None:
+def _since_alarm(panel: Panel, sign: int) -> Figure | None:
     before = panel.value(MONITOR, contract.TRUE_BEFORE)
     since = panel.value(MONITOR, contract.TRUE_SINCE)
     if not (before and since and before.estimate and since.estimate):
         return None
-    lost = stats.unpaired_difference(before.estimate, since.estimate)
+    pair = (before.estimate, since.estimate)[::sign]
+    lost = stats.unpaired_difference(*pair)
     alarm = panel.fact(MONITOR, contract.DRIFT_ALARM)
     note = f"alarm in {alarm}" if alarm else ""
     return Figure(lost.value, before.runs, lost.low, lost.high, note=note)
@@ -186,6 +220,8 @@ def _apart(left: Figure | None, right: Figure | None) -> Estimate | None:
 
 def afterwards(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what was in service after the reaction to drift, on rows that came later."""
+    if refused := metric_of(left, right)[1]:
+        return Measured(refused=refused)
     return Measured(_afterwards(left), _afterwards(right))
 
 
@@ -292,21 +328,26 @@ def costs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
 
 def cost_of_correct(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what 1,000 correct answers cost."""
-    shares, figures = quality(left, right, assumptions), []
-    for panel, share in ((left, shares.left), (right, shares.right)):
-        price = cost(panel, assumptions)
-        known = price and share and share.value > 0
-        runs = known and (*price.runs, *share.runs)
-        figures.append(Figure(price.value / share.value, runs) if known else None)
+    figures, asked = [], _ids(right, contract.RESULTS)
+    both = _known(left, asked).intersection(_known(right, asked))
+    for panel in (left, right):
+        price, rows = cost(panel, assumptions), both if len(both) else _known(panel, asked)
+        share = float((panel.lines["score"][rows] >= RIGHT).mean()) if len(rows) else 0.0
+        known = price is not None and share > 0
+        runs = known and tuple(dict.fromkeys((*price.runs, panel.run(BUILD).id)))
+        figures.append(Figure(price.value / share, runs) if known else None)
     return Measured(*figures)
 
 
 def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare the fewest labels that reached the goal, infinitely many if none did."""
-    points, figures = bought(left, right), []
+    metric, refused = metric_of(left, right)
+    if refused:
+        return Measured(refused=refused)
+    points, figures, sign = bought(left, right), [], metric.sign if metric else 1
     for panel in (left, right):
         tried = points[points["panel"] == panel.name].sort_values("labels")
-        enough = tried[tried["value"] >= assumptions.goal]
+        enough = tried[sign * tried["value"] >= sign * assumptions.goal]
         if tried.empty:
             figures.append(None)
             continue

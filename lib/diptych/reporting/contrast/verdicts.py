@@ -83,12 +83,16 @@ def conclude(dimension: Dimension, measured: Measured, assumptions: Assumptions)
     interval, tie where they differ by less than the ratio.
     """
     left, right = measured.left, measured.right
+    if measured.refused or measured.undecided:
+        outcome = UNMEASURED if measured.refused else INCONCLUSIVE
+        return Verdict(dimension, measured, outcome, measured.refused or measured.undecided)
     if left is None or right is None:
         missing = [name for name, side in ((MLOPS, left), (LLMOPS, right)) if side is None]
         why = f"no run of {' nor of '.join(missing)} recorded it"
         return Verdict(dimension, measured, UNMEASURED, why)
     if dimension.kind == SHARE:
-        winner, why = _by_margin(dimension, measured, assumptions.margin)
+        margin = assumptions.margin if measured.margin is None else measured.margin
+        winner, why = _by_margin(dimension, measured, margin)
     else:
         winner, why = _by_ratio(dimension, left.value, right.value, assumptions.ratio)
     return Verdict(dimension, measured, winner, why)
@@ -102,7 +106,7 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
         difference = f"a difference of {value:+.3f} (no interval)"
     else:
         difference = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-        difference += "" if measured.p is None else f", McNemar p {_probability(measured.p)},"
+        difference += "" if measured.p is None else f", p {_probability(measured.p)},"
     outcome = stats.verdict(gap, margin)
     if outcome == "unclear":
         more = f"; about {measured.needed:,} rows would decide" if measured.needed else ""
