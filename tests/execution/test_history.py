@@ -80,6 +80,20 @@ def test_the_best_is_complete(root):
         best("accuracy", "m", root=root)
 
 
+def test_the_best_of_figures_that_do_not_compare_is_refused(root):
+    with pytest.raises(ParameterError, match=r"runs of 'other', 'rows'.*task='other'"):
+        best("accuracy", root=root)
+    with pytest.raises(ParameterError, match=r"runs of 'm', 'n'.*notebook='m'"):
+        best("seconds", root=root)
+
+
+def test_a_parameter_that_only_a_copy_has_is_shown(root):
+    keep(root, "20260107-000000-g", value=0.8, trials=2, family="auto", alpha=0.5)
+    table = runs_table("n", root=root)
+    assert table["alpha"].tolist()[0] == 0.5
+    assert table["alpha"][1:].isna().all()
+
+
 def test_a_run_is_one_line_and_its_page_a_link(root):
     folder = keep(root, "20260107-000000-<g>", value=0.8)
     run = load_run(folder.name, root)

@@ -161,8 +161,8 @@ def test_what_cannot_answer_is_refused(capsys):
         board.add("mine", LogisticRegression())
     with pytest.raises(ModelError, match="logistic: a family has this name"):
         board.add("logistic", pipeline("tumours"))
-    other = DecisionTreeClassifier().fit(train[["mean_radius"]], train["label"])
-    with pytest.raises(ModelError, match=r"failed on a DataFrame.*ValueError"):
+    other = DecisionTreeClassifier().fit(train[["mean_radius"]].to_numpy(), train["label"])
+    with pytest.raises(ModelError, match="failed on a DataFrame of the columns: "):
         board.add("mine", other)
 
 
@@ -175,6 +175,21 @@ def test_one_that_reads_no_gaps_is_told_so_at_once():
     assert list(board.models) == ["baseline"]
     filled = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=5000))
     board.add("mine", filled.fit(train[features], train["label"]))
+
+
+def test_a_pipeline_of_some_columns_reads_these(tmp_path):
+    task, train = tasks.get("tumours"), build.part(sample("tumours"), "train")
+    some = task.features[5:2:-1]
+    model = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=2000))
+    board = leaderboard()
+    board.add("mine", model.fit(train[some], train["label"]))
+    mine, test = board.models["mine"], build.part(sample("tumours"), "test")
+    expected = list(model.predict(test[some]))
+    folder = mine.save(tmp_path / "model")
+    assert list(mine.predict(test)) == list(models.load(folder).predict(test)) == expected
+    build.refit(mine, train, task, 0)
+    with pytest.raises(ModelError, match=r"fitted on id, which no row to predict has; fit it on "):
+        board.add("mine", model.fit(train[[*some, "id"]].assign(id=0), train["label"]))
 
 
 def test_whole_numbers_that_are_the_labels_are_read_as_these():

@@ -24,6 +24,7 @@ from diptych.execution.cell_names import Names, names_of
 from diptych.execution.parameters import is_plain
 
 AGAIN = "run the setup cell and the cells below it again"
+SHOWN = 2  # reasons
 RUNNING, OK, FAILED, INTERRUPTED = "running", "ok", "failed", "interrupted"
 
 
@@ -42,6 +43,8 @@ class Cell:
         Counts the cells of the session.
     partial : str
         What it did only in part, although it ended well.
+    stale : frozenset of str
+        Names that it read and that were made before a change.
     """
 
     source: str
@@ -49,6 +52,7 @@ class Cell:
     state: str = RUNNING
     number: int = 0
     partial: str = ""
+    stale: frozenset[str] = frozenset()
 
     @property
     def names(self) -> Names:
@@ -255,7 +259,8 @@ class Log:
         self._rewind(cell, self._changed(names))
         for name in sorted(names.reads & self.overwritten):
             self.note(f"{name} was changed by a cell before {cell}")
-        for name in sorted(names.reads & self.stale.keys()):
+        cell.stale = frozenset(names.reads & self.stale.keys())
+        for name in sorted(cell.stale):
             self.note(f"{cell} used {name}, which {self.stale[name]}")
         for name in sorted(names.reads & self.carried):
             self.note(f"{cell} used {name}, which is from before an earlier run")
@@ -334,7 +339,9 @@ class Log:
         same = [place for place in body if self._is_again(cell, self.sequence[place])]
         ended = [place for place in same if self.sequence[place].state == OK]
         readers = [p for p in body if self.sequence[p].names.reads & changed.keys()]
-        places = [len(self.sequence), *readers[:1]]
+        # what waited for this cell has run too early, and runs again after it
+        early = [p for p in body if self.sequence[p].stale & cell.names.binds]
+        places = [len(self.sequence), *readers[:1], *early[:1]]
         if changed.keys() & self.fixed:
             places.append(1)
         if ended and ended[-1] != body[-1]:
@@ -389,6 +396,14 @@ def log_of(namespace: Mapping) -> Log | None:
     if not _LOGS or _LOGS[0].shell is not shell:
         _LOGS[:] = [Log(shell)]
     return _LOGS[0]
+
+
+def in_short(reasons: list[str]) -> str:
+    """Return the first reasons why a run is a draft, and how many more there are."""
+    more = len(reasons) - SHOWN
+    if more <= 1:
+        return "; ".join(reasons)
+    return "; ".join([*reasons[:SHOWN], f"and {more} more reasons"])
 
 
 def note_partial(reason: str) -> None:

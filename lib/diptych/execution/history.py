@@ -100,14 +100,17 @@ def best(
     Parameters
     ----------
     figure : str
-        Name of a recorded value, such as ``"accuracy"``.
+        Name of a recorded value, such as ``"validation"``.
+    notebook, task : str
+        As `runs_table` takes them; needed where runs of several recorded the figure.
     lowest : bool
         Take the lowest instead, as for a cost or an error.
 
     Raises
     ------
     ParameterError
-        As `runs_table` does.
+        As `runs_table` does, and if the figure is of several notebooks or tasks: which is higher
+        says nothing then.
     """
     runs = [run for run in _chosen(find_runs(root=root), notebook, task) if _counts(run)]
     _figures(runs, figure)
@@ -115,6 +118,13 @@ def best(
     measured = [(sign * value, run) for run in runs if (value := _value(run, figure)) is not None]
     if not measured:
         raise ParameterError(f"{figure}: no complete run recorded a number under this name")
+    for name, read in (("notebook", lambda run: run.notebook), ("task", task_of)):
+        several = list(dict.fromkeys(read(run) for _, run in measured))
+        if len(several) > 1:
+            raise ParameterError(
+                f"{figure}: runs of {', '.join(map(repr, several))} recorded it, which do not "
+                f"compare; name one, {name}={several[0]!r}"
+            )
     return max(measured, key=lambda pair: pair[0])[1]
 
 
@@ -209,13 +219,19 @@ def _common(names: list[list[str]]) -> str:
 
 
 def _varying(runs: list[Run]) -> list[str]:
-    """Return the parameters that differ between runs of one notebook, in their order."""
+    """Return the parameters that differ between runs of one notebook, in their order.
+
+    One that only some of them have, as a copy with a parameter of its own, differs too.
+    """
     names: dict[str, None] = {}
-    values: dict[tuple[str, str], object] = {}
+    of_notebook: dict[str, list[dict]] = {}
     for run in runs:
-        for name, value in parameters_of(run).items():
-            first = values.setdefault((run.notebook, name), value)
-            if first != value and name not in (*SHARED, *COLUMNS):
+        if parameters := parameters_of(run):
+            of_notebook.setdefault(run.notebook, []).append(parameters)
+    for each in of_notebook.values():
+        for name in dict.fromkeys(name for parameters in each for name in parameters):
+            values = [parameters.get(name) for parameters in each]
+            if any(value != values[0] for value in values) and name not in (*SHARED, *COLUMNS):
                 names[name] = None
     return list(names)
 

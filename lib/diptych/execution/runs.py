@@ -173,7 +173,7 @@ def _complete(notebook: str) -> Iterator[Run]:
             yield run
 
 
-def best(notebook: str, task: Mapping, figure: str, data: str) -> Run | None:
+def best(notebook: str, task: Mapping, figure: str, data: str, lowest: bool = False) -> Run | None:
     """Return the complete run with the highest value of a figure; of equals the latest.
 
     Parameters
@@ -185,6 +185,8 @@ def best(notebook: str, task: Mapping, figure: str, data: str) -> Run | None:
     data : str
         Notebook whose fact ``data_version`` says on which rows a run was made: those on another
         version than its latest run are left out.
+    lowest : bool
+        Take the lowest instead, as of an error.
     """
     pinned = latest(data, task)
     version = pinned and _data_version(pinned, data)
@@ -192,12 +194,13 @@ def best(notebook: str, task: Mapping, figure: str, data: str) -> Run | None:
         run for run in complete(notebook, task)
         if pinned is None or _data_version(run, data) == version
     ]  # fmt: skip
-    return max(candidates, key=lambda run: _figure(run, figure), default=None)
+    sign = -1 if lowest else 1
+    return max(candidates, key=lambda run: _figure(run, figure, sign), default=None)
 
 
-def _figure(run: Run, name: str) -> float:
+def _figure(run: Run, name: str, sign: int) -> float:
     value = run.result.get("values", {}).get(name, {}).get("value")
-    return -math.inf if value is None else value
+    return -math.inf if value is None else sign * value
 
 
 def _data_version(run: Run, data: str):

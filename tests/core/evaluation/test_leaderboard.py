@@ -83,6 +83,8 @@ def test_one_alone_is_the_best_and_none_is_refused(scores):
     assert leaderboard.compare({"coin": scores["coin"]}, 0, 0)["verdict"].tolist() == ["best"]
     with pytest.raises(ValueError, match="none to compare"):
         leaderboard.compare({}, 0, 0)
+    with pytest.raises(ValueError, match=r"not a list; .*`diptych compare RUN RUN`"):
+        leaderboard.compare([True], 0, 0)
 
 
 def test_equal_candidates_and_different_ones(scores):

@@ -13,6 +13,7 @@ from diptych.core.contract import RecordError
 from diptych.core.store import records
 from diptych.execution import runs
 from diptych.execution.cache import entries
+from diptych.execution.cells import in_short
 from diptych.execution.runner import run_notebook
 
 IMPORT = "from diptych.core.store.records import start\n"
@@ -182,6 +183,34 @@ def test_the_last_cell_once_more_changes_nothing(bench):
     before = bench.runs
     assert not bench.run("check")
     assert bench.runs == before
+
+
+def test_a_cell_that_ran_too_early_does_not_bar_the_way_back(bench):
+    bench.run(*BODY)
+    bench.scratch("factor = 3")
+    assert "made was made when factor was 2" in bench.run("measure", "decide")
+    text = bench.run("make", "measure", "decide", "check")
+    assert "factor 2 → 3: new run" in text
+    assert "Draft" in text
+    assert shown(bench.last) == FIRST | {"factor": 3, "made": 18, "score": 19}
+
+
+def test_a_value_that_came_back_is_no_change(bench):
+    bench.run(*BODY)
+    for factor in (3, 2):
+        bench.scratch(f"factor = {factor}")
+        bench.run("make", "measure")
+    text = bench.run("decide", "check")
+    assert "factor 2 → 2" not in text
+    assert shown(bench.last) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "0"), (2, "0; 1"), (3, "0; 1; 2"), (4, "0; 1; and 2 more reasons")],
+)
+def test_of_many_reasons_for_a_draft_the_first_are_shown(count, text):
+    assert in_short([str(number) for number in range(count)]) == text
 
 
 def test_an_interrupted_or_failed_cell_makes_a_draft(bench):

@@ -7,7 +7,7 @@ import pytest
 from diptych.base import workspace
 from diptych.core.contract import RecordError
 from diptych.core.store import records
-from diptych.core.store.upstream import built_on
+from diptych.core.store.upstream import _missing, built_on
 from diptych.execution import runs
 from diptych.execution.cache import dependencies
 
@@ -57,6 +57,30 @@ def test_the_best_of_the_complete_runs_is_taken_and_a_newer_worse_one_is_named(d
     assert records.find("mlops/2_build", TASK).id == baseline, "other stages take the latest"
 
 
+@pytest.mark.parametrize(("metric", "expected"), [("log_loss", 2), ("cost:a>b=5", 2), ("f1", 3)])
+def test_of_an_error_or_a_cost_the_lowest_is_the_best(metric, expected):
+    data = add(1, "mlops/1_data", facts={"data_version": 0, "metric": metric})
+    both = {n: add(n, "mlops/2_build", data, validation=n / 10) for n in (2, 3)}
+    assert best().id == both[expected]
+
+
+def test_figures_are_written_as_people_do(data):
+    assert "rows 24,440," in built_on(
+        records.load(add(2, "mlops/2_build", data, rows=24440)), TASK, "", ""
+    )
+
+
+def test_why_a_run_is_missing_is_told(data):
+    assert _missing("mlops/1_data", TASK) == "No run of mlops/1_data on reviews yet"
+    folder = workspace.runs() / data
+    content = json.loads((folder / "result.json").read_text())
+    content["task"] = TASK | {"source": "before"}
+    (folder / "result.json").write_text(json.dumps(content))
+    assert _missing("mlops/1_data", TASK | {"source": "now"}).startswith(
+        f"reviews has changed since {data};"
+    )
+
+
 def test_a_run_on_other_rows_is_no_candidate(data):
     add(2, "mlops/2_build", data, validation=0.99)
     newer = add(3, "mlops/1_data", facts={"data_version": 1})
@@ -98,5 +122,6 @@ def test_what_failed_upstream_comes_first():
         records.find("mlops/1_data", {"task": "tumours", "data_version": 99, "seed": 0})
     first, *rest = str(caught.value).splitlines()
     assert first.startswith("upstream: mlops/1_data failed in cell ")
+    assert not [line for line in rest if "--traceback" in line], "a notebook has no options"
     assert "there is no version 99 of tumours" in first
-    assert any(line.startswith("The line: ") for line in rest)
+    assert any(line.startswith("The partial notebook is kept: ") for line in rest)

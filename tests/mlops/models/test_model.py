@@ -74,6 +74,16 @@ def test_a_model_read_back_is_the_same(saved, case):
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_frame_is_read_by_its_columns(case):
+    model, frame = fitted(*case), sample(TASKS[case[0]])[:20]
+    expected = model.predict_proba(model.rows_of(frame))
+    mixed = frame[list(reversed(frame.columns))]
+    np.testing.assert_array_equal(model.predict_proba(mixed), expected)
+    with pytest.raises(ModelError, match="no such column"):
+        model.predict(frame.drop(columns=model.features[0]))
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_what_is_read_back_is_saved_to_the_same_bytes(saved, case, tmp_path):
     assert models.digest(models.load(saved[case]).save(tmp_path)) == models.digest(saved[case])
 

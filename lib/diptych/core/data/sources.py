@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from diptych.base import workspace
+from diptych.base.errors import Plain
 
 MAX_BYTES = 500 * 2**20  # of a download, and of what a gz file unpacks to
 TIMEOUT = 30  # seconds without a byte
@@ -25,7 +26,7 @@ REMOTE = WEB + CLOUD
 ODD = "#%?[]^|\t"  # deltalake 1.6 takes a path for a URL: with these it loses rows or aborts
 
 
-class DataError(ValueError):
+class DataError(Plain, ValueError):
     """Data cannot be used as given; the message names the place, what is wrong and the remedy."""
 
 

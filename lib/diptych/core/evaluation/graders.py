@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from diptych.base.errors import Plain
 from diptych.core.evaluation import text_metrics
 from diptych.core.evaluation.metrics import METRICS, Metric
 
@@ -16,7 +17,7 @@ CONTAINS, ROUGE_L = "contains", "rouge_l"
 RIGHT = 0.5  # the least grade of an answer that counts as right
 
 
-class GraderError(ValueError):
+class GraderError(Plain, ValueError):
     """Answers cannot be graded as the task says; the message names both graders and the remedy."""
 
 

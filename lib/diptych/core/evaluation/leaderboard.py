@@ -45,6 +45,11 @@ def compare(
     ValueError
         If there is nothing to compare, the rows differ in number, or a score is outside 0..1.
     """
+    if not isinstance(scores, Mapping):
+        raise ValueError(
+            f"scores: give what is right by model, as {{'mine': correct, 'other': correct}}, not "
+            f"a {type(scores).__name__}; two runs are compared by `diptych compare RUN RUN`"
+        )
     if not scores:
         raise ValueError("scores: there are none to compare")
     means = {name: _means(values) for name, values in scores.items()}

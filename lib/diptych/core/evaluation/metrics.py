@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diptych.base.errors import Plain
 from diptych.core.evaluation import influence
 from diptych.core.evaluation.influence import Influences
 from diptych.core.evaluation.scored import ScoredRows
@@ -29,7 +30,7 @@ RARE = 0.2  # share of the rarer of two classes below which accuracy says little
 CLIP = 1e-15  # of probabilities in the log loss
 
 
-class MetricError(ValueError):
+class MetricError(Plain, ValueError):
     """A metric is unknown or cannot be computed; the message says what to do."""
 
 

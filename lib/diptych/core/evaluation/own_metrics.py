@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from diptych.base.errors import Plain
 from diptych.core.evaluation.stats import Estimate
 
 RESAMPLES = 400
 
 
-class MetricError(ValueError):
+class MetricError(Plain, ValueError):
     """A metric of your own gives no number; the message says why."""
 
 

@@ -243,7 +243,7 @@ class Recorder(Record):
         self._stamps = {}
         self._write()
         if self.draft:
-            print(f"Draft: {'; '.join(self.draft)}. To make it complete, {cells.AGAIN}.")
+            print(f"Draft: {cells.in_short(self.draft)}. To make it complete, {cells.AGAIN}.")
         return summary(self.snapshot())
 
     @property
@@ -335,7 +335,9 @@ class Recorder(Record):
         if ("files", "") in stays:
             cell = stays["files", ""]
             raise RecordError(f"{cell} wrote files into the run {self._folder.name}: {cells.AGAIN}")
-        changes = ", ".join(f"{name} {a!r} → {b!r}" for name, (a, b) in log.changes.items())
+        changes = ", ".join(
+            f"{name} {a!r} → {b!r}" for name, (a, b) in log.changes.items() if a != b
+        )
         parameters = checked_values(self._begun.declared, self._begun.namespace)
         if log.from_top:
             self.task, self._upstream = self._begun.upstream()
@@ -451,14 +453,14 @@ def start(notebook: str, namespace: dict, after: str | None = None, best: str = 
     after : str, optional
         The notebook whose run this one builds on.
     best : str
-        Name of a recorded value: build on the run in which it is highest; "" for the latest.
+        Name of a recorded value: build on the run in which it is best; "" for the latest.
 
     Raises
     ------
     ParameterError
         If a parameter is missing, or has a value that its declaration does not allow.
-    DataError
-        If the task is none.
+    DataError, MetricError
+        If the task or the metric is none.
     RecordError
         As `find` does.
     """
@@ -467,7 +469,7 @@ def start(notebook: str, namespace: dict, after: str | None = None, best: str = 
     declared, path = session.declared(notebook, namespace)
     parameters = checked_values(declared, namespace)
     if after or contract.of(notebook):
-        _check_task(namespace.get("task"))
+        _check_task(namespace)
     begun = Beginning(notebook, namespace, after, best, declared, datetime.now(UTC))
     task, upstream = begun.upstream()
     run = Recorder(_folder(notebook), notebook, task, upstream=upstream)
@@ -484,10 +486,17 @@ def start(notebook: str, namespace: dict, after: str | None = None, best: str = 
     return run
 
 
-def _check_task(task) -> None:
-    """Refuse a task that is neither built in nor a place, before anything is made for it."""
-    from diptych.core.data import sources, tasks
+def _check_task(namespace: Mapping) -> None:
+    """Refuse a task that is neither built in nor a place, and a metric that is none.
 
+    Both are refused before anything is made for them.
+    """
+    from diptych.core.data import sources, tasks
+    from diptych.core.evaluation import metrics
+
+    if isinstance(metric := namespace.get("metric"), str) and metric:
+        metrics.parse(metric)
+    task = namespace.get("task")
     if not isinstance(task, str) or task in tasks.BUILT_IN:
         return
     if not sources.looks_like_location(task):

@@ -6,6 +6,7 @@ is off. MLflow keeps versions of models and of prompts differently: see `Registr
 
 import functools
 import getpass
+import logging
 import os
 import time
 import warnings
@@ -59,7 +60,8 @@ def _client(uri: str):
         # without ipywidgets, tqdm warns of it in every notebook that imports mlflow
         warnings.filterwarnings("ignore", "IProgress not found")
         from mlflow import MlflowClient
-
+    # a warm kernel has imported it before this was set
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -21,13 +21,15 @@ SHARED = (
 NEWEST = -1  # as data_version: the version just ingested, or the newest
 DATA = "mlops/1_data"  # the run that checks and pins the rows of both panels
 LAST_WORDS = 2000  # characters
+OF_THE_COMMAND = "Add --traceback to see all of the traceback."  # a notebook has no such option
 
 
 def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
     """Return the run `run_id`, else a complete run of `notebook` on `task`, else make it.
 
-    Of several it is the latest; with `best` the one that recorded the highest value of that name,
-    of those on the version of the data that is the latest.
+    Of several it is the latest; with `best` the one that recorded the best value of that name, of
+    those on the version of the data that is the latest: the highest, or the lowest where the task's
+    metric is an error or a cost.
 
     Raises
     ------
@@ -55,9 +57,10 @@ def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
             )
         return record
     if best:
-        run = runs.best(notebook, task, best, DATA)
+        lowest = _is_loss(task)
+        run = runs.best(notebook, task, best, DATA, lowest)
         record = load(run.id) if run else _make_once(notebook, task)
-        dependencies.best(notebook, task, best, DATA)
+        dependencies.best(notebook, task, best, DATA, lowest)
         return record
     record = latest(notebook, task) or _of_stored_version(notebook, task)
     if record is None:
@@ -66,10 +69,22 @@ def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
     return record
 
 
+def _is_loss(task: Mapping) -> bool:
+    """Say whether the metric that `DATA` settled for a task is better when it is lower."""
+    from diptych.core.evaluation import metrics  # not needed to read what runs recorded
+
+    data = latest(DATA, task)
+    spec = (data.facts.get("metric") if data else "") or task.get("metric", "")
+    try:
+        return bool(spec) and not metrics.parse(spec).higher_is_better
+    except metrics.MetricError:  # one of an earlier Diptych
+        return False
+
+
 def built_on(record: Record, task: Mapping, chosen: str, best: str) -> str:
     """Return which run a stage builds on, its figure and age, and how to choose another."""
     name, figure = headline(record)
-    shown = f", {name} {figure:.3g}" if figure is not None else ""
+    shown = f", {name} {_plainly(figure)}" if figure is not None else ""
     line = f"Builds on {record.notebook}, run {record.id}{shown}, {_age(record)}"
     if chosen:
         return f"{line}; you chose it."
@@ -78,11 +93,16 @@ def built_on(record: Record, task: Mapping, chosen: str, best: str) -> str:
     newest = others[0] if others else None
     if newest is not None and newest.id != record.id:
         value = newest.result.get("values", {}).get(best, {}).get("value")
-        was = f" had {best} {value:.3g}" if value is not None else f" recorded no {best}"
+        was = f" had {best} {_plainly(value)}" if value is not None else f" recorded no {best}"
         line += f" It is the best of {len(others)} by {best}; the newer run {newest.id}{was}."
     elif len(others) > 1:
         line += f" It is the best of {len(others)} by {best}, and the newest."
     return line
+
+
+def _plainly(figure: float) -> str:
+    """Return a figure as people write it: 24,440, 0.952."""
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.3g}"
 
 
 def _age(record: Record) -> str:
@@ -118,12 +138,21 @@ def _make_once(notebook: str, task: dict) -> Record:
     with FileLock(workspace.home() / f"{notebook.replace('/', '-')}.lock"):
         if record := latest(notebook, task):
             return record
-        print(f"No run of {notebook} on {task['task']} yet: making it first.", file=sys.stderr)
+        print(f"{_missing(notebook, task)}: making one first.", file=sys.stderr)
         _make(notebook, task)
     record = latest(notebook, task)
     if record is None:
         raise RecordError(f"upstream: {notebook} ran but recorded no complete result")
     return record
+
+
+def _missing(notebook: str, task: Mapping) -> str:
+    """Return why there is no run to build on: none on the task, or none on its rows as they are."""
+    place = task.get("task", "")
+    before = {name: value for name, value in task.items() if name != "source"}
+    if "source" in task and (earlier := next(runs.complete(notebook, before), None)):
+        return f"{place} has changed since {earlier.id}; no run of {notebook} on its rows yet"
+    return f"No run of {notebook} on {place} yet"
 
 
 def _make(notebook: str, task: dict) -> None:
@@ -140,7 +169,7 @@ def _make(notebook: str, task: dict) -> None:
 
 def _last_first(text: str, notebook: str) -> str:
     """Return what a failed command wrote: what went wrong first, and then the rest."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.strip().splitlines() if line.strip() and line != OF_THE_COMMAND]
     failed = [line for line in lines if f"{notebook} failed in cell" in line]
     first = (failed or lines or [f"{notebook} failed without a word"])[-1]
     rest = "\n".join(line for line in lines if line != first)[-LAST_WORDS:]

@@ -38,9 +38,9 @@ def latest(notebook: str, task: dict) -> None:
     _note("latest", notebook=notebook, task=task)
 
 
-def best(notebook: str, task: dict, figure: str, data: str) -> None:
+def best(notebook: str, task: dict, figure: str, data: str, lowest: bool = False) -> None:
     """Note the best complete run of a notebook on a task; see `diptych.execution.runs.best`."""
-    _note("best", notebook=notebook, task=task, figure=figure, data=data)
+    _note("best", notebook=notebook, task=task, figure=figure, data=data, lowest=lowest)
 
 
 def declare(*paths: str | Path) -> None:
@@ -180,7 +180,8 @@ def _latest(use: dict):
 
 
 def _best(use: dict):
-    run = runs.best(use["notebook"], use["task"], use["figure"], use["data"])
+    lowest = use.get("lowest", False)
+    run = runs.best(use["notebook"], use["task"], use["figure"], use["data"], lowest)
     return run and runs.content(run)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from diptych.base.errors import Plain
 from diptych.mlops.models.columns import coded
 
 # a TF-IDF column is zero nearly everywhere: more bins cost time and change nothing
@@ -15,7 +16,7 @@ SPARSE_BINS = 8
 FEW_ROWS = 50_000
 
 
-class ModelError(ValueError):
+class ModelError(Plain, ValueError):
     """A model cannot be fitted or loaded; the message says what to do."""
 
 

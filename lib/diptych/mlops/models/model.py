@@ -150,13 +150,18 @@ class Model:
 
         Parameters
         ----------
-        rows : list of str, array of float32, DataFrame or list of lists
-            Texts, or feature rows in the order of `features`, shape (n, len(features)); of typed
-            columns the frame or the values, see `ColumnFeatures.transform`.
+        rows : DataFrame, list of str, array of float32 or list of lists
+            A frame with the columns that the model reads; texts; or feature rows in the order of
+            `features`, shape (n, len(features)), see `ColumnFeatures.transform`.
 
         Returns
         -------
         ndarray of float64, shape (n, len(classes))
+
+        Raises
+        ------
+        ModelError
+            As `rows_of` does.
         """
         return self.predict_with_basis(rows)[0]
 
@@ -169,6 +174,8 @@ class Model:
         has_basis : ndarray of bool, shape (n,)
             False for a text of which the model knows no word; its probabilities are `prior`.
         """
+        if hasattr(rows, "columns"):
+            rows = self.rows_of(rows)
         return self.predict_encoded(self.encoder.transform(rows))
 
     def predict_encoded(self, matrix) -> tuple[np.ndarray, np.ndarray]:

@@ -144,6 +144,7 @@ class OwnEstimator:
         return ordered
 
     def _call(self, method: str, rows):
+        rows = self._read(rows)
         try:
             return getattr(self.model, method)(rows)
         except Exception as error:  # whatever it raises
@@ -152,6 +153,18 @@ class OwnEstimator:
             raise ModelError(
                 f"{self.name}: {method} failed on {what}: {type(error).__name__}: {reason}"
             ) from error
+
+    def _read(self, rows):
+        """Return of a DataFrame the columns that the model was fitted on, if it knows them."""
+        fitted = getattr(self.model, "feature_names_in_", None)
+        if fitted is None or not hasattr(rows, "columns"):
+            return rows
+        if unknown := [str(name) for name in fitted if name not in rows.columns]:
+            raise ModelError(
+                f"{self.name}: it was fitted on {', '.join(unknown[:5])}, which no row to "
+                f"predict has; fit it on some or all of {', '.join(rows.columns)}"
+            )
+        return rows[list(fitted)]
 
     def _one_hot(self, answers, rows: int) -> np.ndarray:
         labels = np.asarray(answers, dtype=object)
@@ -196,7 +209,7 @@ class OwnEstimator:
                 f"{self.name}: a {type(self.model).__name__} cannot be fitted again; give it "
                 "scikit-learn's get_params and fit"
             ) from error
-        model.fit(rows, np.asarray(labels, dtype=object))
+        model.fit(self._read(rows), np.asarray(labels, dtype=object))
         return OwnEstimator(self.name, model, sorted(set(labels)))
 
     def save(self, folder: Path) -> None:
