@@ -120,6 +120,9 @@ class OpenAI(Provider):
             "prompt_tokens_details": {"cached_tokens": self.cached},
             "completion_tokens_details": {"reasoning_tokens": self.thinks},
         }
+        if getattr(self, "total_only", False):
+            usage["completion_tokens"] = 1
+            del usage["completion_tokens_details"]
         ended = "length" if cut else "tool_calls" if body.get("tools") else "stop"
         base = {"id": "c", "created": 1, "model": body["model"]}
         if not body.get("stream"):
@@ -302,6 +305,7 @@ class Gemini(OpenAI):
 
     name: str = "gemini"
     reasons: bool = False
+    total_only: bool = False
 
     def error(self, status: int, message: str, **more) -> web.Response:
         self.refusals.append(message)

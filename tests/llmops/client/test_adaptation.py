@@ -148,6 +148,21 @@ def test_room_to_think_is_held_back_of_the_budget_before_it_is_sent(at):
         assert budget.tokens == 32 * (10 + 21)
 
 
+def test_thoughts_that_stand_in_the_total_only_are_counted(at):
+    with providers.serving(providers.Gemini(thinks=200, total_only=True)) as fake:
+        answer = ask("a good film", *at(fake, "gemini-3-flash", "  like: gemini\n"))
+        assert (answer.prompt_tokens, answer.completion_tokens) == (10, 201)
+
+
+def test_cached_tokens_cost_what_the_cache_costs(at):
+    usd = {}
+    for cached in (0, 8):
+        with providers.serving(providers.Anthropic(samples=True, cached=cached)) as fake:
+            way = at(fake, "claude-sonnet-4-5", "  like: anthropic\n")
+            usd[cached] = ask("a good film", *way).usd
+    assert usd[8] < usd[0]
+
+
 def test_a_prompts_own_limit_and_thinking_are_kept(at):
     with providers.serving(providers.OpenAI(thinks=20)) as fake:
         entry = "  like: openai\n  models:\n    - match: [gpt-5*]\n"

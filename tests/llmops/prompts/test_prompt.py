@@ -212,3 +212,30 @@ def test_a_dialogue_is_told_turn_by_turn(turns, said):
 def test_a_wrong_grading_or_turns_is_refused(line, told):
     with pytest.raises(PromptError, match=told):
         prompts.parse(f"---\ntask: x\ninputs: [text]\n{line}\n---\n## user\n{{text}}\n", "p.md")
+
+
+REQUEST = "max_tokens: 40\nreasoning_effort: low\nthinking: 0\nextra: {seed: 7, verbosity: low}"
+
+
+def test_a_prompts_front_matter_holds_fields_of_its_requests():
+    text = f"---\ntask: x\ninputs: [text]\n{REQUEST}\n---\n## user\n{{text}}\n"
+    prompt = prompts.parse(text, "p.md")
+    fields = {"max_tokens": 40, "reasoning_effort": "low", "thinking": 0}
+    assert prompt.request == {**fields, "seed": 7, "verbosity": "low"}
+    assert prompts.parse(prompts.to_text(prompt), "p.md") == prompt
+    without = prompts.parse(text.replace(REQUEST, "note: n"), "p.md")
+    assert without.version != prompt.version
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("max_tokens: 0", "max_tokens: 0; give a whole number"),
+        ("extra: [seed]", "extra: is no mapping"),
+        ("extra: {model: gpt-5}", "extra: model has a place of its own"),
+        ("reasoning_effort: 3", "reasoning_effort: 3; give a word"),
+    ],
+)
+def test_a_wrong_field_of_requests_is_refused(line, message):
+    with pytest.raises(PromptError, match=message):
+        prompts.parse(f"---\ntask: x\ninputs: [text]\n{line}\n---\n## user\n{{text}}\n", "p.md")

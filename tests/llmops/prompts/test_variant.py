@@ -1,6 +1,7 @@
 """What is asked, by which name, and what it would cost."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -60,6 +61,13 @@ def test_the_answer_is_limited_by_what_it_may_be():
     assert shaped["response_format"]["json_schema"]["schema"] == shape
     own = Variant(PROMPT, Target(parameters={"logprobs": None, "max_tokens": 3})).fields()
     assert own == {"temperature": 0.0, "max_tokens": 3}
+
+
+def test_a_models_own_fields_win_over_the_prompts_and_these_over_the_defaults():
+    prompt = replace(PROMPT, request={"max_tokens": 40, "seed": 7})
+    assert Variant(prompt).fields()["max_tokens"] == 40
+    fields = Variant(prompt, Target.parse("local?max_tokens=50")).fields()
+    assert (fields["max_tokens"], fields["seed"]) == (50, 7)
 
 
 def test_requests_hold_as_many_shots_as_the_variant_takes():

@@ -22,6 +22,7 @@ from diptych.base.workspace import write_atomic
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
+from diptych.llmops.client.providers import FORMATS
 from diptych.llmops.client.request import PreparedRequests
 
 URL = "/v1/chat/completions"
@@ -112,6 +113,11 @@ class Remote(Side):
 
     def __init__(self, prepared: PreparedRequests):
         super().__init__(prepared)
+        if prepared.provider.format != FORMATS[0]:
+            raise BatchError(
+                f"{prepared.provider.name}: batches are asked in {FORMATS[0]} only, and it speaks "
+                f"{prepared.provider.format}; ask it in real time"
+            )
         self.client = endpoints.client(prepared.target)
 
     def make(self, job: BatchJob) -> str:

@@ -88,15 +88,19 @@ def prepare(requests: Iterable, target: Target) -> PreparedRequests:
     bodies = [adaptation.apply(body, provider.rules(body)) for body in wanted]
     if not target.is_local:
         hashes = [request_hash(provider.base_url, body) for body in bodies]
-        pairs = zip(hashes, wanted, bodies, strict=True)
-        changed = {name: body for name, body, sent in pairs if body != sent}
-        return PreparedRequests(target, provider, bodies, hashes, changed)
+        return PreparedRequests(target, provider, bodies, hashes, _changed(hashes, wanted, bodies))
     file = process.model_file(target.server.get("model"))
     adapters = (target.server.get("adapters") or {}).items()
     models = {name: f"{_digest(file)} {_digest(Path(path))}" for name, path in adapters}
     hashes = [request_hash(models.get(body["model"], _digest(file)), body) for body in bodies]
     target = replace(target, server={**target.server, "model": file})
-    return PreparedRequests(target, provider, bodies, hashes)
+    return PreparedRequests(target, provider, bodies, hashes, _changed(hashes, wanted, bodies))
+
+
+def _changed(hashes: list[str], wanted: list[dict], bodies: list[dict]) -> dict[str, dict]:
+    """Return the requests that are not sent as they were given, by hash."""
+    pairs = zip(hashes, wanted, bodies, strict=True)
+    return {name: body for name, body, sent in pairs if body != sent}
 
 
 def _body(i: int, request, common: Mapping) -> dict:

@@ -177,7 +177,7 @@ def outcome(response: Mapping) -> str:
 def tokens(response: Mapping) -> tuple[int | None, int | None]:
     """Return the tokens read and written, None where the endpoint does not tell."""
     usage = tolerant.read(response).usage
-    return usage.prompt_tokens, usage.completion_tokens
+    return usage.prompt_tokens, usage.written
 
 
 def token_probabilities(response: Mapping) -> list[dict]:

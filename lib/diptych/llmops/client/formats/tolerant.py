@@ -130,6 +130,18 @@ class Usage(_Tolerant):
 
     prompt_tokens: Count = None
     completion_tokens: Count = None
+    total_tokens: Count = None
+
+    @property
+    def written(self) -> int | None:
+        """The tokens written, with those of a model's thoughts: Gemini has them in the total only.
+
+        ai.google.dev/gemini-api/docs/openai and issues about its usage (2026-11-29).
+        """
+        known = (self.prompt_tokens, self.completion_tokens, self.total_tokens)
+        if None in known:
+            return self.completion_tokens
+        return max(self.completion_tokens, self.total_tokens - self.prompt_tokens)
 
 
 class Completion(_Tolerant):
