@@ -139,6 +139,14 @@ def test_what_was_asked_and_what_was_sent_are_on_record_and_replayed(at, calls):
     assert "max_completion_tokens for max_tokens" in words
 
 
+def test_another_format_is_another_call(at):
+    with providers.serving(providers.OpenAI()) as fake:
+        ask("a good film", *at(fake, "gpt-5", "  like: openai\n"))
+        other = ask("a good film", *at(fake, "gpt-5", "  like: openai\n  format: responses\n"))
+        assert not other.cached
+        assert len(fake.seen) == 2
+
+
 def test_room_to_think_is_held_back_of_the_budget_before_it_is_sent(at):
     with providers.serving(providers.OpenAI(thinks=20)) as fake:
         budget = Budget(max_tokens=20_000)

@@ -15,7 +15,7 @@ from diptych.llmops.client import adaptation
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, most_tokens, prompt_bytes
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.providers import Provider
+from diptych.llmops.client.providers import FORMATS, Provider
 from diptych.llmops.client.target import Target
 from diptych.llmops.server import process
 
@@ -87,7 +87,9 @@ def prepare(requests: Iterable, target: Target) -> PreparedRequests:
     wanted = [_body(i, request, common) for i, request in enumerate(requests)]
     bodies = [adaptation.apply(body, provider.rules(body)) for body in wanted]
     if not target.is_local:
-        hashes = [request_hash(provider.base_url, body) for body in bodies]
+        # the same fields in another format are another call
+        form = "" if provider.format == FORMATS[0] else f" {provider.format}"
+        hashes = [request_hash(provider.base_url + form, body) for body in bodies]
         return PreparedRequests(target, provider, bodies, hashes, _changed(hashes, wanted, bodies))
     file = process.model_file(target.server.get("model"))
     adapters = (target.server.get("adapters") or {}).items()
