@@ -350,3 +350,16 @@ def test_a_gap_that_is_limited_and_not_measured_blocks():
     unknown = dataclasses.replace(GOOD, gaps={"sex": Gap(np.nan, np.nan, np.nan, 9, "few rows")})
     assert decide(unknown, CHAMPION, limits).outcome == "inconclusive"
     assert "gap by sex" not in statuses(decide(unknown, CHAMPION, LIMITS))
+
+
+def test_a_further_look_at_the_same_labels_needs_more():
+    right = np.arange(200) < 130
+    old = Candidate.from_rows("old", right)
+    new = Candidate.from_rows("new", np.arange(200) < 137)  # seven rows won and none lost
+    limits = Limits(floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=None,
+                    question="better")  # fmt: skip
+    statuses = [
+        decide(new, old, dataclasses.replace(limits, level=level)).statuses["better than champion"]
+        for level in (0.95, 0.999)
+    ]
+    assert statuses == ["pass", "inconclusive"]

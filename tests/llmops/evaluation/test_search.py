@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from llmops import fakes
 
+from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import parse
 from diptych.llmops import build
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.call_options import CallOptions
@@ -68,6 +70,28 @@ def test_a_tie_goes_to_the_one_named_first():
     assert search.successive_halving(list("abc"), pull, 60, 100).winner == "a"
     pull, _ = arms({"a": 0.5}, 100)
     assert search.successive_halving(["a"], pull, 10, 100).winner == "a"
+
+
+def test_the_metric_of_the_task_selects_once_all_arms_have_it():
+    """`never` is right more often, and finds none of the rare class."""
+    truth = np.where(np.arange(400) % 8 == 7, "yes", "no")
+    said = {"never": np.full(400, "no"), "finds": np.where(np.arange(400) % 4 == 3, "yes", "no")}
+
+    def pull(names, start, stop):
+        at = np.arange(start, stop)
+        return {name: pd.DataFrame({
+            "variant": name, "repeat": 0, "id": [f"{i:03d}" for i in at], "error": "",
+            "expected": truth[at], "predicted": said[name][at], "confidence": np.nan,
+            "score": 1.0, "correct": truth[at] == said[name][at],
+        }) for name in names}  # fmt: skip
+
+    f1 = Scoring(metric=parse("f1:yes"))
+    found = search.successive_halving(["never", "finds"], pull, 200, 400, scoring=f1)
+    assert found.winner == "finds"
+    assert found.rounds["by"].tolist() == ["F1", "F1"]
+    # four rows hold none of the class, and only who errs has an F1: the share right decides
+    few = search.successive_halving(["finds", "never"], pull, 8, 4, scoring=f1)
+    assert (few.winner, set(few.rounds["by"])) == ("never", {"share right"})
 
 
 def test_rows_that_run_out_are_not_asked_twice():
