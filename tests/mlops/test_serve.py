@@ -24,7 +24,11 @@ def test_what_was_served_is_on_record_under_its_row(kind, family, tmp_path, monk
     model = fitted(kind, family)
     rows, bodies = rows_and_bodies(kind, 20)
     served = serve.serve(model.save(tmp_path / "model"), bodies, run="r1", name="m 3")
-    assert served.load.summary()["ok"] == 20
+    assert [served.alone.summary()["ok"], served.load.summary()["ok"]] == [10, 10]
+    assert served.failed == 0
+    service = served.service_ms()
+    assert 0 < service["service_p50_ms"] <= service["service_p95_ms"]
+    assert service["queueing_p50_ms"] >= 0
     assert served.cpu_s > 0
     assert served.memory_mb > 1
     log = serve.log("r1").set_index("row_id")

@@ -242,6 +242,13 @@ FAILED = Value("failed", "failed requests", kind=int)
 P50 = Value("p50_ms", "latency, p50", "ms")
 P95 = Value("p95_ms", "latency, p95", "ms")
 P99 = Value("p99_ms", "latency, p99", "ms")
+# of one request at a time: none waits for another, as it does where many are under way
+SERVICE_P50, SERVICE_P95, SERVICE_P99 = (
+    Value(f"service_p{percent}_ms", f"service time, p{percent}: one request at a time", "ms")
+    for percent in (50, 95, 99)
+)
+QUEUEING = Value("queueing_p50_ms", "queueing time, p50: what others under way add", "ms")
+BETWEEN_TOKENS = Value("between_tokens_p50_ms", "time between tokens, p50", "ms")
 FIRST_TOKEN = Value("first_token_p50_ms", "time to first token (TTFT), p50", "ms")
 THROUGHPUT = Value("requests_per_s", "throughput in requests a second")
 WINDOWS = Value("windows", "windows watched", kind=int)
@@ -334,7 +341,10 @@ FORECAST = Table(
 
 _BUILT = (VALIDATION, SCORE_OF, ACCURACY_OF, HAND_WRITTEN_OF, DROP_UNDER, ANSWER_INSTABILITY)
 _RELEASED = (SCORE, CALIBRATION_ERROR, SIZE, PROMOTED)
-_SERVED = (REQUESTS, FAILED, P50, P95, P99, THROUGHPUT, MEMORY)
+_SERVED = (
+    REQUESTS, FAILED, P50, P95, P99, SERVICE_P50, SERVICE_P95, SERVICE_P99, QUEUEING, THROUGHPUT,
+    MEMORY,
+)  # fmt: skip
 _MONITORED = (
     WINDOWS, ALARMS, QUALITY_ALARMS, REFERENCE,
     TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE,
@@ -449,6 +459,7 @@ CONTRACTS = (
         (
             *_SERVED,
             FIRST_TOKEN,
+            BETWEEN_TOKENS,
             Value("tokens_per_s", "throughput in tokens a second"),
             Value("usd_per_1000", "cost of 1,000 answers", "USD"),
             USD,

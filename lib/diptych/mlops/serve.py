@@ -15,6 +15,8 @@ from diptych.base.http_load import Load, drive, usage
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.serving.process import Endpoint
 
+ALONE = 100  # requests sent one at a time at most, before the others
+
 
 @dataclass(frozen=True)
 class Served:
@@ -23,14 +25,34 @@ class Served:
     Attributes
     ----------
     load : Load
-        Status, latency and answer of each request.
+        Status, latency and answer of each request that was sent beside others.
+    alone : Load
+        Of the first requests, sent one at a time: their latency is the service time, for none
+        waits for another.
     cpu_s, memory_mb : float
         Processor time of the server, and the most memory it held.
     """
 
     load: Load
+    alone: Load
     cpu_s: float
     memory_mb: float
+
+    @property
+    def failed(self) -> int:
+        """Requests that failed."""
+        alone = 0 if self.alone is self.load else self.alone.summary()["failed"]
+        return alone + self.load.summary()["failed"]
+
+    def service_ms(self) -> dict[str, float]:
+        """Return the service time: ``service_p50_ms``, 95 and 99, and ``queueing_p50_ms``.
+
+        The queueing time is what the requests under way add to the median.
+        """
+        one, many = self.alone.summary(), self.load.summary()
+        names = ("p50_ms", "p95_ms", "p99_ms")
+        queueing = max(0.0, many["p50_ms"] - one["p50_ms"])
+        return {f"service_{name}": one[name] for name in names} | {"queueing_p50_ms": queueing}
 
 
 def serve(
@@ -68,9 +90,12 @@ def serve(
     place = Path(ledger or workspace.ledger_path())
     with Endpoint(folder, name=name, endpoint=run, ledger=place) as server:
         url = f"{server.url}/invocations"
-        load = drive(url, bodies, concurrency=concurrency, progress=progress)
+        first = max(1, min(ALONE, len(bodies) // 2))
+        load = alone = drive(url, bodies[:first], concurrency=1)
+        if rest := bodies[first:]:
+            load = drive(url, rest, concurrency=concurrency, progress=progress)
         used = usage(server.pid)
-    return Served(load, used["cpu_s"], used["memory_mb"])
+    return Served(load, alone, used["cpu_s"], used["memory_mb"])
 
 
 def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:

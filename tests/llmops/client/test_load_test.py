@@ -95,6 +95,12 @@ def test_rates_and_percentiles():
     assert one["tokens_per_s_each"] == pytest.approx(100)  # 10 in 100 ms, and 20 in 200
     assert (eight["ok"], eight["failed"], eight["requests_per_s"]) == (0, 1, 0)
     assert math.isnan(eight["p95_ms"])
+    assert one["between_tokens_p50_ms"] == pytest.approx(10)
+    assert load_test.alone(calls)["p50_ms"] == 165
+    assert one["queueing_p50_ms"] == 0
+    busy = calls.assign(error="", latency_ms=[110.0, 220.0, 165.0, 500.0])
+    assert load_test.summary(busy)["queueing_p50_ms"].tolist() == [0, 500 - 165]
+    assert math.isnan(load_test.alone(calls[calls["concurrency"] == 8])["p50_ms"])
 
 
 def test_the_local_server_under_load(shared, gguf, calls):

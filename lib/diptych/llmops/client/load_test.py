@@ -70,9 +70,12 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
     """Return a line per concurrency: counts, percentiles in milliseconds, and rates.
 
     Rates count what was answered in the level's time. ``tokens_per_s`` is of all answers together,
-    ``tokens_per_s_each`` the median of one answer's own speed after its first token.
+    ``tokens_per_s_each`` the median of one answer's own speed after its first token, and
+    ``between_tokens_p50_ms`` of its time between two tokens. ``queueing_p50_ms`` is what the
+    requests under way add to the median of one request at a time, the service time; NaN where
+    that level was not measured.
     """
-    lines = []
+    lines, service_ms = [], alone(calls)["p50_ms"]
     for level, group in calls.groupby("concurrency"):
         good, wall = group[group["error"] == ""], group["wall_s"].iloc[0]
         after = (good["latency_ms"] - good["first_token_ms"]).where(lambda ms: ms > 0) / 1000
@@ -85,11 +88,24 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
             "first_token_p95_ms": first[1],
             "p50_ms": latency[0],
             "p95_ms": latency[1],
+            "queueing_p50_ms": max(0.0, latency[0] - service_ms) if service_ms == service_ms
+            else np.nan,
+            "between_tokens_p50_ms": (1000 * after / (good["completion_tokens"] - 1))
+            .where(good["completion_tokens"] > 1).median(),
             "requests_per_s": len(good) / wall,
             "tokens_per_s": good["completion_tokens"].sum() / wall,
             "tokens_per_s_each": ((good["completion_tokens"] - 1) / after).median(),
         })  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def alone(calls: pd.DataFrame) -> dict[str, float]:
+    """Return ``p50_ms``, ``p95_ms`` and ``p99_ms`` of one request at a time, NaN without any.
+
+    This is the service time: no request waits for another.
+    """
+    one = calls[(calls["concurrency"] == 1) & (calls["error"] == "")]["latency_ms"]
+    return {f"p{percent}_ms": float(one.quantile(percent / 100)) for percent in (50, 95, 99)}
 
 
 def beside_batch(

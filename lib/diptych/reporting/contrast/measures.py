@@ -247,10 +247,18 @@ def recorded(stage: str, value: Value) -> Callable:
 
 
 def latency(percent: int) -> Callable:
-    """Return a measure of this percentile of the latency, as served or else as asked to build."""
+    """Return a measure of this percentile of the latency, as served or else as asked to build.
+
+    Where both panels measured one request at a time, that is compared: the service time. Under
+    load a request also waits for others, in each panel for as many as its concurrency.
+    """
     value = {50: contract.P50, 95: contract.P95, 99: contract.P99}[percent]
+    alone = {50: contract.SERVICE_P50, 95: contract.SERVICE_P95, 99: contract.SERVICE_P99}[percent]
 
     def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        single = [panel.value(SERVE, alone, note="one at a time") for panel in (left, right)]
+        if None not in single:
+            return Measured(*single)
         served = [panel.value(SERVE, value, note=_at_once(panel, SERVE)) for panel in (left, right)]
         return Measured(served[0], served[1] or _while_building(right, "latency_ms", percent))
 
