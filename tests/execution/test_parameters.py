@@ -205,6 +205,8 @@ def test_long_values_are_cut(declared):
         ("2026-01-31", "date", "2026-01-31"),
         ("{a: [1, 2]}", "dict[str, list[int]]", {"a": [1, 2]}),
         ("[1, x]", "tuple[int, str]", [1, "x"]),
+        ("[1, None]", "list[int | None]", [1, None]),
+        ("{'a': None}", "dict[str, int | None]", {"a": None}),
     ],
 )
 def test_what_an_override_means(text, kind, value):
@@ -231,6 +233,9 @@ def test_a_list_and_a_mapping_without_a_type_may_be_given_anew():
     untyped = Parameter("x", "list", [1], typed=False)
     assert parse_override("[2, a]", untyped) == [2, "a"]
     assert parse_override("2", untyped) == 2
+    assert parse_override("[1, 'a', None]", untyped) == [1, "a", None]
+    assert parse_override("{'a': None, 'b': (1, 'None')}", untyped) == {"a": None, "b": [1, "None"]}
+    assert parse_override("{a: true}", untyped) == {"a": True}
 
 
 def test_files_may_be_nested_and_merged(write):

@@ -4,6 +4,7 @@ Files and values are read as bare papermill reads them; what it would let throug
 unknown name, a wrong type) is refused here, all problems at once.
 """
 
+import ast
 import copy
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -246,12 +247,23 @@ def parse_override(text: str, parameter: Parameter | None):
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    if (literal := _python_literal(text)) is not None:
+        return literal
     try:
         value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError("not a YAML value. Put text in quotes") from error
     is_word = parameter is not None and value is None and not parameter.annotation.allows_none
     return text if is_word else value
+
+
+def _python_literal(text: str) -> list | dict | None:
+    """Return a list or mapping written as Python, where None is no word; None for another text."""
+    try:
+        value = ast.literal_eval(text) if text[:1] in ("[", "{") else None
+        return json.loads(json.dumps(value)) if isinstance(value, list | dict) else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def load_text(text: str) -> dict:
@@ -279,6 +291,8 @@ def _as_papermill(text: str, default):
     if isinstance(default, bool) and text in ("true", "false"):
         return text == "true"
     if isinstance(default, list | dict) and text[:1] in ("[", "{"):
+        if (literal := _python_literal(text)) is not None:
+            return literal
         try:
             return yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
