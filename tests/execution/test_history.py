@@ -85,6 +85,13 @@ def test_the_best_of_figures_that_do_not_compare_is_refused(root):
         best("accuracy", root=root)
     with pytest.raises(ParameterError, match=r"runs of 'm', 'n'.*notebook='m'"):
         best("seconds", root=root)
+    keep(root, "20260107-000000-g", value=0.1, metric="log_loss")
+    with pytest.raises(ParameterError, match="metric='log_loss'"):
+        best("accuracy", "n", "rows", root=root)
+    assert best("accuracy", "n", "rows", metric="", root=root).id.endswith("b")
+    assert best("accuracy", "n", "rows", metric="log_loss", root=root).id.endswith("g")
+    with pytest.raises(ParameterError, match="no complete run of metric='f1'"):
+        best("accuracy", "n", "rows", metric="f1", root=root)
 
 
 def test_a_parameter_that_only_a_copy_has_is_shown(root):

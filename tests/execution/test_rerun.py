@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from processes import PATIENCE
 
+from diptych.base import hashing, workspace
 from diptych.base.errors import ParameterError
 from diptych.execution import archive, comparison, rerun
 from diptych.execution.runner import run_notebook
@@ -59,6 +60,16 @@ def test_a_run_is_made_again_and_what_differs_is_said(project):
     assert "notebook count.ipynb (gone)" in rerun.differences(first)
     prepared = rerun.prepare_again(first, ["factor=5"], as_it_was=True)
     assert rerun.rerun(prepared).result["values"]["rows"]["value"] == 5
+
+
+def test_a_file_of_the_package_is_where_the_package_lies(project):
+    """A run of a session notes them by where they lie in the package."""
+    run = run_notebook("count.ipynb", (), ["factor=2"])
+    name = "diptych/assets/lexicon"
+    digest = hashing.of_path(workspace.PACKAGE.parent / name)
+    run.manifest["cache"]["parts"] |= {"files": {name: digest}}
+    assert name in comparison.inputs_of(run)
+    assert rerun.differences(run) == []
 
 
 def test_an_archive_runs_elsewhere(project, tmp_path):

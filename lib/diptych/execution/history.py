@@ -92,6 +92,7 @@ def best(
     notebook: str = "",
     task: str = "",
     *,
+    metric: str | None = None,
     lowest: bool = False,
     root: Path | None = None,
 ) -> Run:
@@ -103,14 +104,16 @@ def best(
         Name of a recorded value, such as ``"validation"``.
     notebook, task : str
         As `runs_table` takes them; needed where runs of several recorded the figure.
+    metric : str, optional
+        The parameter `metric` of the runs; needed where they were decided by several.
     lowest : bool
         Take the lowest instead, as for a cost or an error.
 
     Raises
     ------
     ParameterError
-        As `runs_table` does, and if the figure is of several notebooks or tasks: which is higher
-        says nothing then.
+        As `runs_table` does, and if the figure is of several notebooks, tasks or metrics: which is
+        higher says nothing then.
     """
     runs = [run for run in _chosen(find_runs(root=root), notebook, task) if _counts(run)]
     _figures(runs, figure)
@@ -118,7 +121,15 @@ def best(
     measured = [(sign * value, run) for run in runs if (value := _value(run, figure)) is not None]
     if not measured:
         raise ParameterError(f"{figure}: no complete run recorded a number under this name")
-    for name, read in (("notebook", lambda run: run.notebook), ("task", task_of)):
+    if metric is not None:
+        measured = [(value, run) for value, run in measured if _metric_of(run) == metric]
+    if not measured:
+        raise ParameterError(f"{figure}: no complete run of metric={metric!r} recorded it")
+    for name, read in (
+        ("notebook", lambda run: run.notebook),
+        ("task", task_of),
+        ("metric", _metric_of),
+    ):
         several = list(dict.fromkeys(read(run) for _, run in measured))
         if len(several) > 1:
             raise ParameterError(
@@ -156,6 +167,10 @@ def task_of(run: Run) -> str:
     name = recorded.get("task") if isinstance(recorded, dict) else ""
     name = name or parameters_of(run).get("task", "")
     return name if isinstance(name, str) else ""
+
+
+def _metric_of(run: Run) -> str:
+    return str(parameters_of(run).get("metric", ""))
 
 
 def _counts(run: Run) -> bool:

@@ -135,7 +135,8 @@ def _machines(before: dict, now: dict) -> str:
 
 
 def _file(path: str, digest: str, cwd: str | None) -> str:
-    for base in (Path(cwd) if cwd else Path.cwd(), Path.cwd(), workspace.home()):
+    here = Path(cwd) if cwd else Path.cwd()
+    for base in (here, Path.cwd(), workspace.home(), workspace.PACKAGE.parent):
         place = base / path
         if place.exists():
             return "" if hashing.of_path(place) == digest else f"file {path} has changed"

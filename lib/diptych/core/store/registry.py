@@ -19,6 +19,7 @@ import pandas as pd
 from filelock import FileLock
 
 from diptych.base import hashing, workspace
+from diptych.base.errors import Plain
 from diptych.core.store.predictions import Predictions
 from diptych.execution.cache import dependencies
 
@@ -34,7 +35,7 @@ def decided_on(windows: Sequence[str], folder: Path) -> dict[str, str]:
     return {DECIDED_ON: ", ".join(windows), DIGEST: hashing.of_path(folder)}
 
 
-class RegistryError(LookupError):
+class RegistryError(Plain, LookupError):
     """The registry holds no such version; the message says what to do."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from diptych.base.errors import Plain
 from diptych.core.store.prices import Price
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 IMAGE, IMAGE_OF_SMALL, SMALL = 5_000, 48_169, "gpt-4o-mini"
 
 
-class BudgetError(RuntimeError):
+class BudgetError(Plain, RuntimeError):
     """The next call could exceed the budget; the message says what was spent and what to do."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diptych.base import hashing
+from diptych.base.errors import Plain
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import prompt as prompts
@@ -18,7 +19,7 @@ SHOWN = 12  # hex digits of a model file's digest
 LARGEST = 200e6  # bytes of a model file that is copied; a larger one is named by its path
 
 
-class VariantError(ValueError):
+class VariantError(Plain, ValueError):
     """A saved prompt cannot be read or written; the message says what to do."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from diptych.base import workspace
+from diptych.base.errors import Plain
 from diptych.core.data.generators.support import AGENT, CUSTOMER
 from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
@@ -31,7 +32,7 @@ NEWLINE = re.compile("\r\n?")  # as reading a text file takes it
 SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")  # the braces of JSON hold quotes or spaces
 
 
-class PromptError(ValueError):
+class PromptError(Plain, ValueError):
     """A prompt file is wrong or is not there; the message says where and what to do."""
 
 
