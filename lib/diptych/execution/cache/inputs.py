@@ -8,6 +8,7 @@ cannot be looked at again is a reason why the run is not linked.
 import functools
 import glob
 import html
+import importlib.machinery
 import importlib.metadata
 import json
 import os
@@ -331,12 +332,25 @@ def _record(folder: str) -> str:
 
 
 def _look_shadows(use: dict) -> list[str]:
-    """Return which of the imported modules lie in a folder of the user's."""
+    """Return which of the imported modules lie in a folder of the user's.
+
+    A folder without ``__init__.py`` hides none: Python takes it only where no module is found.
+    """
+    folder = use["path"] or "."
     try:
-        entries = {name.partition(".")[0] for name in os.listdir(use["path"] or ".")}
+        names = os.listdir(folder)
     except OSError:
         return []
-    return sorted(entries & set(use["names"]))
+    modules = {name[: -len(end)] for name in names for end in MODULES if name.endswith(end)}
+    wanted = set(use["names"])
+    packages = [os.path.join(name, "__init__.py") for name in set(names) & wanted]
+    modules |= {
+        os.path.dirname(name) for name in packages if os.path.isfile(os.path.join(folder, name))
+    }
+    return sorted(modules & wanted)
+
+
+MODULES = importlib.machinery.all_suffixes()
 
 
 LOOKS = {
