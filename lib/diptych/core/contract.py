@@ -223,6 +223,10 @@ HAND_WRITTEN_OF = Value(
 DROP_UNDER = Value(
     "accuracy drop under {perturbation}", "accuracy drop under {perturbation}", interval=True
 )
+RISE_UNDER = Value(
+    "error rise under {perturbation}", "rise of the mean absolute error under {perturbation}",
+    interval=True,
+)  # fmt: skip
 ANSWER_INSTABILITY = Value(
     "answer_instability", "answer instability: share of rows whose answer changes when repeated"
 )
@@ -233,6 +237,10 @@ OWN_METRIC = Value("own metric, {name}", "a metric of your own, {name}", interva
 CALIBRATION_ERROR = Value(
     "calibration_error", "calibration error, the bias of few rows taken out", interval=True
 )
+COVERAGE = Value(
+    "interval_coverage", "share of true numbers of the test set in their prediction interval",
+    interval=True, always=False,
+)  # fmt: skip
 PROMOTED = Value("promoted", "promoted to champion", kind=bool)
 SIZE = Value("size_mb", "size of the model", "MB")
 CPU_PER_REQUEST = Value("cpu_ms_per_request", "CPU time of a request", "ms")
@@ -376,6 +384,8 @@ CONTRACTS = (
         (
             *_BUILT,
             CALIBRATION_ERROR,
+            COVERAGE,
+            RISE_UNDER,
             OWN_METRIC,
         ),
         (

@@ -9,19 +9,20 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
-from diptych.core.data.schema import sliced_by
+from diptych.core.data.schema import is_number, sliced_by
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import calibration, fairness, graders, stats, thresholds
+from diptych.core.evaluation import calibration, conformal, fairness, graders, stats, thresholds
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import RIGHT, Scoring
-from diptych.core.evaluation.metrics import Figure
+from diptych.core.evaluation.metrics import NUMBERS, Figure, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.thresholds import Threshold
 from diptych.core.store import records
 from diptych.execution import cells
 from diptych.mlops.models import fits, own
 from diptych.mlops.models import model as models
-from diptych.mlops.models.model import ESTIMATORS, Model
+from diptych.mlops.models.estimators import objective_of
+from diptych.mlops.models.model import Model
 from diptych.mlops.models.search import Range, Search, Space
 
 # one trial means the defaults
@@ -38,6 +39,7 @@ SPACE = {
     },
     "lead": {},
     "ranker": {"strength": Range(1.0, 0.2, 20.0)},
+    "ridge": {"strength": Range(1.0, 0.01, 100.0)},
     "cnn": {
         "width": [16, 32],
         "dropout": Range(0.3, 0.0, 0.5, log=False),
@@ -62,6 +64,17 @@ TABLES = {
 WEIGHTS = {"class_weight": ["none", "balanced"]}
 WEIGHTED = ("logistic", "xgboost")
 
+# of a label that is a number, on typed columns: it takes more columns at once than classes do
+NUMBER_TABLES = {
+    "ridge": SPACE["ridge"],
+    "xgboost": TABLES["xgboost"]
+    | {
+        "max_depth": Range(6, 2, 8),
+        "rounds": Range(300, 100, 600),
+        "colsample_bytree": Range(0.8, 0.5, 1.0, log=False),
+    },
+}
+
 SLOW = ("xgboost_linear",)  # compared only when asked for
 SAMPLE = 50_000  # train rows on which settings are compared; the best is fitted on all
 
@@ -74,17 +87,19 @@ class Scores:
     ----------
     score : Figure
         The metric that decides.
-    accuracy : Estimate
-        Share of right answers.
-    correct : ndarray of bool, shape (n,)
-    confidence : ndarray of float, shape (n,)
+    accuracy : Estimate or None
+        Share of right answers. This and the next three are None of a regression: no number is
+        simply right.
+    correct : ndarray of bool, shape (n,), or None
+    confidence : ndarray of float, shape (n,), or None
         Probability of the predicted class.
-    probabilities : ndarray of float, shape (n, classes)
+    probabilities : ndarray of float, shape (n, classes), or None
         In the order of the model's classes.
     predicted : ndarray of str, shape (n,)
+        Of a regression of float.
     output : list of str, length n
         What is answered: the label, or the text that stands for it.
-    grade : ndarray of float, shape (n,)
+    grade : ndarray of float, shape (n,), or None
         From 0 to 1, as the task's grader gives it; an answer is right from 0.5 on.
     rows : ScoredRows
         The same as metrics take it.
@@ -93,20 +108,20 @@ class Scores:
     """
 
     score: Figure
-    accuracy: stats.Estimate
-    correct: np.ndarray = field(repr=False)
-    confidence: np.ndarray = field(repr=False)
-    probabilities: np.ndarray = field(repr=False)
+    accuracy: stats.Estimate | None
+    correct: np.ndarray | None = field(repr=False)
+    confidence: np.ndarray | None = field(repr=False)
+    probabilities: np.ndarray | None = field(repr=False)
     predicted: np.ndarray = field(repr=False)
     output: list[str] = field(repr=False)
-    grade: np.ndarray = field(repr=False)
+    grade: np.ndarray | None = field(repr=False)
     rows: ScoredRows = field(repr=False)
     scoring: Scoring
 
     @property
-    def calibration_error(self) -> Figure:
+    def calibration_error(self) -> Figure | None:
         """Calibration error of the predicted class, debiased, see `calibration.error`."""
-        return calibration.error(self.confidence, self.correct)
+        return None if self.correct is None else calibration.error(self.confidence, self.correct)
 
 
 def families(choice: str, task: Task) -> list[str]:
@@ -118,10 +133,11 @@ def families(choice: str, task: Task) -> list[str]:
         If `choice` does not suit the task's kind of data, or a family cannot be graded as the
         task is.
     """
-    suitable = task.families or models.FAMILIES[task.kind]
+    suitable = task.families or models.families_of(task.kind, task.regression)
     if choice not in ("auto", *suitable):
         known = ", ".join(("auto", *suitable))
-        raise models.ModelError(f"family: {choice!r} does not suit {task.kind} data; take {known}")
+        data = f"{task.kind} data" + " whose label is a number" * task.regression
+        raise models.ModelError(f"family: {choice!r} does not suit {data}; take {known}")
     if choice == "auto":
         names = [name for name in suitable if name not in SLOW]
     else:
@@ -150,9 +166,13 @@ def check_family(family: str, grader: str) -> None:
     )
 
 
-def space(family: str, typed: bool = False) -> Space:
-    """Return what is searched: `SPACE`, of which a table with `typed` columns has `TABLES`."""
-    return (SPACE | TABLES if typed else SPACE)[family]
+def space(family: str, typed: bool = False, regression: bool = False) -> Space:
+    """Return what is searched: `SPACE`, of which a table with `typed` columns has `TABLES`.
+
+    Of such a table whose label is a number, `NUMBER_TABLES`.
+    """
+    tables = (NUMBER_TABLES if regression else TABLES) if typed else {}
+    return (SPACE | tables)[family]
 
 
 def tune_all(
@@ -366,8 +386,10 @@ class _Results:
 
 
 def _search(family: str, task: Task, trials: int, seed: int) -> Search:
-    weights = WEIGHTS if family in WEIGHTED and task.metric.name not in AT_A_HALF else {}
-    return Search({**space(family, bool(task.columns)), **weights}, trials, seed)
+    weighted = family in WEIGHTED and not task.regression
+    weights = WEIGHTS if weighted and task.metric.name not in AT_A_HALF else {}
+    tried = space(family, bool(task.columns), task.regression)
+    return Search({**tried, **weights}, trials, seed)
 
 
 @dataclass
@@ -393,7 +415,7 @@ class _Fitting:
         check_family(family, task.grader)
         train, valid = part(data, "train"), part(data, "valid")
         classes = models.classes_of(train["label"])
-        valid = valid[valid["label"].isin(classes)]
+        valid = models.with_known_labels(valid, classes)
         if valid.empty:
             raise models.ModelError(
                 "split: the validation set is empty, so nothing can be tuned; more rows are needed"
@@ -416,13 +438,17 @@ class _Fitting:
         chosen = np.random.default_rng(self.seed).choice(rows, SAMPLE, replace=False)
         chosen.sort()
         matrix, codes = models.rows_at(self.matrix, chosen), self.codes[chosen]
-        if len(np.unique(codes)) < len(self.classes):  # a class is too rare for a sample
+        classes = len(self.classes)
+        if classes and len(np.unique(codes)) < classes:  # one is too rare for a sample
             return self
         return replace(self, matrix=matrix, codes=codes, digest=fits.digest(matrix, codes))
 
     def fit(self, setting: dict) -> tuple[Model, float]:
         """Return the model of a setting, and the metric's figure on the validation set."""
-        task, estimator = self.task, ESTIMATORS[self.family]
+        task = self.task
+        estimator = models.estimator_of(self.family, task.regression)
+        if task.regression and self.family == "xgboost":
+            setting = setting | objective_of(task.metric.name)
         estimator, _ = fits.fit(
             estimator(**setting, **self.where, seed=self.seed),
             self.matrix, self.codes, len(self.classes), rows=self.digest, family=self.family,
@@ -460,6 +486,8 @@ def scored_rows(
 ) -> ScoredRows:
     """Return labelled rows and a model's answers as metrics take them; see `validation_score`."""
     predicted = model.labels_of(probabilities)
+    if model.regression:
+        return _numbers(model, rows, predicted, scoring)
     expected = graders.get(scoring.grader).expected(rows)
     grade = grades(model, inputs, predicted, expected, scoring.grader)
     return _scored(scoring, rows, predicted, probabilities, model.classes, grade)
@@ -501,6 +529,12 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     inputs = model.rows_of(rows)
     probabilities = model.predict_proba(inputs)
     predicted = model.labels_of(probabilities)
+    if model.regression or is_number(rows["label"]):
+        scored = _numbers(model, rows, predicted, scoring)
+        score = _figure(scoring, scored)
+        output = model.answers(inputs, predicted)
+        nothing = (None,) * 4  # accuracy, right or wrong, confidence, probabilities
+        return Scores(score, *nothing, predicted, output, None, scored, scoring)
     expected = graders.get(scoring.grader).expected(rows)
     grade = grades(model, inputs, predicted, expected, scoring.grader)
     correct = grade >= RIGHT
@@ -509,15 +543,33 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     confidence = probabilities[np.arange(len(at)), at]
     output = model.answers(inputs, predicted)
     scored = _scored(scoring, rows, predicted, probabilities, model.classes, grade)
-    score = scoring.metric.estimate(scored) if len(rows) > 1 else _no_figure(len(rows))
+    score = _figure(scoring, scored)
     return Scores(
         score, accuracy, correct, confidence, probabilities, predicted, output, grade, scored,
         scoring,
     )  # fmt: skip
 
 
-def _no_figure(n: int) -> Figure:
+def _figure(scoring: Scoring, scored: ScoredRows) -> Figure:
+    if len(scored) > 1:
+        return scoring.metric.estimate(scored)
+    n = len(scored)
     return Figure(math.nan, math.nan, math.nan, n, f"{n} rows hold no figure")
+
+
+def _numbers(model: Model, rows: pd.DataFrame, predicted, scoring: Scoring) -> ScoredRows:
+    """Return numbers and a regression's predictions of them; refuse classes on either side."""
+    if not model.regression or not is_number(rows["label"]):
+        answer, label = ("a number", "classes") if model.regression else ("classes", "numbers")
+        raise models.ModelError(
+            f"label: the model {model.family} answers with {answer}, and the labels of these rows "
+            f"are {label}; build a model on these rows"
+        )
+    if scoring.metric.needs != NUMBERS:
+        raise MetricError(
+            f"metric: {scoring.metric.spec!r} does not suit numbers; take rmse, mae or r2"
+        )
+    return ScoredRows.of_numbers(rows["label"].to_numpy(float), predicted)
 
 
 def _scored(scoring: Scoring, rows, predicted, probabilities, classes, grade) -> ScoredRows:
@@ -565,14 +617,41 @@ def leaderboard(scores: dict[str, Scores], margin: float) -> pd.DataFrame:
     """
     metric = next(iter(scores.values())).scoring.metric
     table = board.shown(board.rank({n: s.rows for n, s in scores.items()}, metric, margin))
-    errors = [scores[name].calibration_error.value for name in table["name"]]
-    table.insert(table.columns.get_loc("high") + 1, "calibration error", errors)
+    if metric.needs != NUMBERS:
+        errors = [scores[name].calibration_error.value for name in table["name"]]
+        table.insert(table.columns.get_loc("high") + 1, "calibration error", errors)
     return table
 
 
+def described(rows: pd.DataFrame) -> str:
+    """Return in words what the labels of some rows are."""
+    if is_number(rows["label"]):
+        return f"a number from {rows['label'].min():g} to {rows['label'].max():g}"
+    return f"classes {sorted(set(rows['label']))}"
+
+
+def misses(model: Model, scores: Scores) -> int:
+    """Count the wrong answers; of numbers, those whose true one is outside the interval."""
+    if scores.correct is not None:
+        return int((~scores.correct).sum())
+    half = math.inf if model.interval is None else model.interval["half"]
+    return int((np.abs(scores.rows.errors) > half).sum())
+
+
+def coverage(model: Model, scores: Scores) -> dict[str, stats.Estimate]:
+    """Return the share of true numbers in their prediction interval; {} where there is none.
+
+    The interval comes from the validation set (`Model.calibrate`), the share from these rows.
+    """
+    if model.interval is None:
+        return {}
+    return {"interval_coverage": conformal.coverage(scores.rows.errors, model.interval["half"])}
+
+
 def accuracies(scores: dict[str, Scores]) -> pd.DataFrame:
-    """Return the share of right answers of each model, with its interval."""
-    return pd.DataFrame([{"name": name} | asdict(one.accuracy) for name, one in scores.items()])
+    """Return the share of right answers of each model, with its interval; none of a regression."""
+    lines = [{"name": name} | asdict(one.accuracy) for name, one in scores.items() if one.accuracy]
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
 
 def reported(scores: Scores) -> pd.DataFrame:
@@ -588,7 +667,8 @@ def threshold(model: Model, data: pd.DataFrame, task: Task, seed: int = 0) -> Th
     if model.threshold is None:
         return None
     valid = part(data, "valid")
-    scored = evaluate(model, valid[valid["label"].isin(model.classes)], task.scoring).rows
+    valid = models.with_known_labels(valid, model.classes)
+    scored = evaluate(model, valid, task.scoring).rows
     chosen = thresholds.choose(scored, task.metric, seed)
     return replace(chosen, value=model.threshold)
 
@@ -603,15 +683,17 @@ def predictions(
     DataFrame
         ``family``, ``id``, ``label``, ``predicted``, ``output``, ``confidence``, ``probabilities``
         (a list in the order of the model's classes), ``correct``, ``score`` (the grade),
-        ``grader``.
+        ``grader``. Of a regression, label and prediction are floats; confidence, probabilities,
+        correct and score are missing.
     """
     frames, scoring = [], Scoring.of(scoring)
     for name, model in tuned.items():
         scores = evaluate(model, rows, scoring)
+        shares = scores.probabilities
         columns = {"family": name, "id": rows["id"].to_numpy(),
-                   "label": rows["label"].to_numpy(object), "predicted": scores.predicted,
+                   "label": rows["label"].to_numpy(), "predicted": scores.predicted,
                    "output": scores.output, "confidence": scores.confidence,
-                   "probabilities": scores.probabilities.tolist(),
+                   "probabilities": None if shares is None else shares.tolist(),
                    "correct": scores.correct, "score": scores.grade}  # fmt: skip
         frames.append(pd.DataFrame(columns).assign(grader=scoring.grader))
     return pd.concat(frames, ignore_index=True)
@@ -670,6 +752,7 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     refitted.positive, refitted.threshold = model.positive, model.threshold
     # the threshold is one of calibrated probabilities
     refitted.temperature, refitted.calibrator = model.temperature, model.calibrator
+    refitted.interval = model.interval
     return refitted
 
 

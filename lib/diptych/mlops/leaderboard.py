@@ -11,7 +11,8 @@ from diptych.core.evaluation import baseline, own_metrics, stats
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
-from diptych.mlops.models.model import ESTIMATORS, Model, ModelError
+from diptych.mlops.models.estimators import REGRESSORS
+from diptych.mlops.models.model import ESTIMATORS, Model, ModelError, with_known_labels
 
 CHECKED = 20  # rows of each perturbation on which a model is tried
 CONSTANT = "baseline"  # the family
@@ -64,7 +65,7 @@ class Leaderboard:
         model : object
             With ``predict``, and ``predict_proba`` if it has probabilities, such as a fitted
             scikit-learn ``Pipeline``. It reads a list of texts, or a DataFrame of the task's
-            columns, and answers with the task's labels.
+            columns, and answers with the task's labels, or with a number where they are numbers.
 
         Raises
         ------
@@ -72,15 +73,15 @@ class Leaderboard:
             If the name is taken by a family, or the model's answers to the validation set do not
             fit: labels that the task does not have, another number of answers than rows, NaN.
         """
-        if name in ESTIMATORS:
+        if name in {*ESTIMATORS, *REGRESSORS}:
             raise ModelError(f"{name}: a family has this name; give your model another")
         mine = build.own_model(name, model, self._rows["train"], self.task)
         valid = self._rows["valid"]
-        valid = valid[valid["label"].isin(mine.classes)]
+        valid = with_known_labels(valid, mine.classes)
         inputs = mine.rows_of(valid)
         score = build.validation_score(mine, inputs, mine.predict_proba(inputs), valid, self.task)
         self._check_perturbed(mine, valid)
-        if mine.estimator.has_probabilities:
+        if mine.regression or mine.estimator.has_probabilities:
             mine.calibrate(inputs, valid["label"])
         self.models[name] = mine
         self._refusals[name] = mine.estimator.refusal()
@@ -104,7 +105,9 @@ class Leaderboard:
             ) from error
 
     def _about(self, name: str) -> str:
-        sure = "" if self.models[name].estimator.has_probabilities else NO_PROBABILITIES
+        model = self.models[name]
+        sure = model.regression or model.estimator.has_probabilities
+        sure = "" if sure else NO_PROBABILITIES
         if refusal := self._refusals[name]:
             return f"It is compared and cannot be selected: {refusal}.{sure}"
         return f"It can be selected and released.{sure}"
@@ -179,7 +182,8 @@ class Leaderboard:
         """
         best, metric = self.best, self.task.metric
         valid = self._rows["valid"]
-        constant = baseline.rows(self._rows["train"]["label"], valid["label"], self.task.scoring)
+        train, truth = self._rows["train"]["label"], valid["label"]
+        constant = baseline.rows(train, truth, self.task.scoring)
         if constant is None:
             return f"{best} is selected."
         scored = build.evaluate(self.models[best], valid, self.task.scoring).rows
@@ -204,8 +208,9 @@ class Leaderboard:
     def _measured(self, metric: str, name: str) -> stats.Estimate:
         function, model = self._metrics[metric], self.models[name]
         test, predicted = self._rows["test"], self.scores[name].predicted
-        arrays = [test["label"].to_numpy(object), np.asarray(predicted, dtype=object)]
-        if own_metrics.takes_probabilities(function):
+        dtype = float if model.regression else object
+        arrays = [test["label"].to_numpy(dtype), np.asarray(predicted, dtype=dtype)]
+        if not model.regression and own_metrics.takes_probabilities(function):
             arrays.append(model.predict_proba(model.rows_of(test)))
         return own_metrics.measure(metric, function, arrays, self.seed)
 

@@ -56,7 +56,8 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
     rows : list of str, array, DataFrame of typed columns or list of lists
         As `Model.predict_proba` takes them, shape (n, len(model.features)).
     probabilities : array, shape (n, classes), optional
-        What the model answered; computed here if not given.
+        What the model answered; computed here if not given. Of a regression the numbers, shape
+        (n, 1), which have no confidence.
     """
     if probabilities is None:
         probabilities = model.predict_proba(rows)
@@ -66,6 +67,9 @@ def describe(model: Model, rows, probabilities: np.ndarray | None = None) -> pd.
         frame = _describe_columns(model, rows)
     else:
         frame = pd.DataFrame(np.asarray(rows, dtype=float), columns=model.features)
+    if model.regression:
+        frame["model prediction"] = model.labels_of(probabilities)
+        return frame
     frame["model confidence"] = probabilities.max(axis=1)
     frame["model prediction"] = np.asarray(model.classes)[probabilities.argmax(axis=1)]
     return frame

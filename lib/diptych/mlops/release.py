@@ -109,6 +109,22 @@ def add_reference(model: Model, folder: Path, rows: pd.DataFrame, seed: int) -> 
     write_atomic(folder / "reference.json", json.dumps(profile))
 
 
+def figures(measured: Candidate) -> dict[str, float]:
+    """Return what the registry keeps of a candidate: its score, and how far to trust it."""
+    known = {"score": measured.score, "calibration_error": measured.calibration_error}
+    return {name: figure.value for name, figure in known.items() if figure is not None}
+
+
+def _answers(model: Model) -> str:
+    """Say what a model answers with, for its card."""
+    if not model.regression:
+        return f"**classes** {', '.join(model.classes)}"
+    if model.interval is None:
+        return "**predicts** a number"
+    half, level = model.interval["half"], model.interval["level"]
+    return f"**predicts** a number; {level:.0%} of true ones lie within {half:.4g} of it"
+
+
 def by_group(measured: Candidate, groups: pd.DataFrame) -> pd.DataFrame:
     """Return the metric by slice and by each column of groups, for the card.
 
@@ -148,11 +164,11 @@ def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | N
         f"{model.positive} from the probability {model.threshold:.3f} on"
     )  # fmt: skip
     setting = ", ".join(f"{key} = {value}" for key, value in model.parameters.items()) or "none"
+    heat = "" if model.regression else f"; {model.calibration}"
     lines = [
-        f"**Model** {model.family} ({setting}); {model.calibration}",
-        f"**Input** {model.kind}: {len(model.features)} column(s); **classes** "
-        + ", ".join(model.classes),
-        f"**Answers** {decides}",
+        f"**Model** {model.family} ({setting}){heat}",
+        f"**Input** {model.kind}: {len(model.features)} column(s); {_answers(model)}",
+        *([] if model.regression else [f"**Answers** {decides}"]),
         *(f"**{name}** {value}" for name, value in facts.items()),
         f"**Gate** {decision.reason}",
         "**Not for** rows unlike its training data: watch the drift report of stage 5.",

@@ -38,6 +38,8 @@ class Inspection:
         The parameters that name columns.
     classes : dict of str to int
         Rows of each class.
+    label : str
+        What the label is, where it is a number.
     warnings : list of str
         What to look at: rows left out, conflicts, columns that tell the label.
     problem : str
@@ -53,6 +55,7 @@ class Inspection:
     left_out: dict[str, str] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
+    label: str = ""
     warnings: list[str] = field(default_factory=list)
     problem: str = ""
     command: str = ""
@@ -89,7 +92,11 @@ def inspect_file(own: OwnRows) -> Inspection:
     result.guesses += _records(readers.guess_table(guesses.of_rows(rows)))
     result.columns = _records(columns_table(rows.frame, rows.columns))
     result.left_out = rows.typed.left_out
-    result.classes = {str(k): int(n) for k, n in rows.frame["label"].value_counts().items()}
+    label = rows.frame["label"]
+    if rows.regression:
+        result.label = f"a number, {_shown(label, NUMBER)}, median {label.median():g}"
+    else:
+        result.classes = {str(k): int(n) for k, n in label.value_counts().items()}
     guessed = {*rows.typed.sentences()}  # they are among the guesses
     result.warnings += [note for note in rows.notes if note not in guessed]
     result.warnings += _warnings(rows)
@@ -192,7 +199,7 @@ def _warnings(rows: schema.Rows) -> list[str]:
     warnings = []
     content = pd.Series(splits.content_hash(rows.frame, rows.features), index=rows.frame.index)
     conflicts = rows.frame["label"].groupby(content).transform("nunique") > 1
-    if count := int(conflicts.sum()):
+    if (count := int(conflicts.sum())) and not rows.regression:
         warnings.append(f"{count:,} rows have equal content and different labels")
     original = {column.name: column.original for column in rows.columns}
     for name, share in leaks.telling(rows.frame, rows.columns):
@@ -201,7 +208,7 @@ def _warnings(rows: schema.Rows) -> list[str]:
             "known only after the label, leave it out (read_options: leave_out=)"
         )
     rare = rows.frame["label"].value_counts()
-    if rare.iloc[-1] < len(stratify.NEEDED):
+    if not rows.regression and rare.iloc[-1] < len(stratify.NEEDED):
         warnings.append(
             f"class {rare.index[-1]!r} has {rare.iloc[-1]} rows, too few for every split"
         )
@@ -226,6 +233,8 @@ def as_text(result: Inspection) -> str:
         shown = [f"{name} {count:,}" for name, count in list(result.classes.items())[:20]]
         more = f" and {len(result.classes) - 20} more" if len(result.classes) > 20 else ""
         sections.append(f"Classes\n  {', '.join(shown)}{more}")
+    if result.label:
+        sections.append(f"Label\n  {result.label}")
     if result.warnings:
         sections.append("\n".join(["Look at", *(f"  - {line}" for line in result.warnings)]))
     if result.problem:

@@ -15,6 +15,7 @@ REST = (
 )
 ROWS = 5  # to a value on average, or it tells rows apart and not classes
 BINS = 50  # of a number or a time, by quantile
+TENTHS = 10
 FEWEST = 20  # rows; in fewer, chance may do it
 MOST = 200_000  # rows that are looked at
 
@@ -23,7 +24,8 @@ def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, f
     """Return columns that tell the label alone, and the share of rows that each tells right.
 
     Each value of a column (of a number or a time, its quantile; a gap is a value) is taken for the
-    class most frequent with it. That is compared with always guessing the most frequent class.
+    class most frequent with it, and a label that is a number for the tenth in which it lies. That
+    is compared with always guessing the most frequent class.
 
     Parameters
     ----------
@@ -39,7 +41,10 @@ def telling(frame: pd.DataFrame, columns: Sequence[Column]) -> list[tuple[str, f
     """
     if len(frame) > MOST:
         frame = frame.sample(MOST, random_state=0)
-    labels = pd.factorize(frame["label"])[0]
+    labels = frame["label"]
+    if pd.api.types.is_float_dtype(labels.dtype):  # a number by its tenth
+        labels = pd.qcut(labels, TENTHS, labels=False, duplicates="drop")
+    labels = pd.factorize(labels)[0]
     guessed = 1 - np.bincount(labels).max() / len(labels) if len(labels) else 0
     if len(labels) < FEWEST or not guessed:
         return []

@@ -19,6 +19,8 @@ from diptych.core.data.column import NUMBER
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.metrics import METRICS
+from diptych.core.evaluation.scored import ScoredRows
 
 MARK = "~"  # between a row's id and the way it was perturbed
 EVERY = 4  # words to a typing error
@@ -61,10 +63,12 @@ def rows(data: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
 def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
     """Return how much accuracy models lose on perturbed rows, against the same rows unperturbed.
 
+    Of numbers, by how much their mean absolute error rises.
+
     Parameters
     ----------
     predictions : DataFrame
-        ``id`` as `rows` gives it, `model` and ``correct``.
+        ``id`` as `rows` gives it, `model` and ``correct``; of numbers ``label`` and ``predicted``.
     model : str
         The column that names the model.
 
@@ -74,17 +78,31 @@ def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFr
         ``name`` (``typos, xgboost``), ``value`` (accuracy before less after, paired), ``low``,
         ``high``, ``n``.
     """
+    of_numbers = pd.api.types.is_float_dtype(predictions["label"].dtype)
+    columns = ["label", "predicted"] if of_numbers else ["correct"]
+    lose = _rise if of_numbers else _drop
     base = predictions["id"].str.split(MARK, n=1)
     marked = predictions.assign(base=base.str[0], way=base.str[1])
-    before = marked[marked["way"].isna()].set_index([model, "base"])["correct"]
+    before = marked[marked["way"].isna()].set_index([model, "base"])[columns]
     lines = []
     for (way, name), after in marked.dropna(subset="way").groupby(["way", model], sort=False):
         if len(after) < 2:
             continue
-        unperturbed = before.loc[name].reindex(after["base"]).to_numpy(float)
-        lost = stats.paired_difference(unperturbed, after["correct"].to_numpy(float), seed=seed)
+        unperturbed = before.loc[name].reindex(after["base"])
+        lost = lose(unperturbed.to_numpy(float), after[columns].to_numpy(float), seed)
         lines.append((f"{way}, {name}", lost.value, lost.low, lost.high, lost.n))
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+
+
+def _drop(before: np.ndarray, after: np.ndarray, seed: int) -> stats.Estimate:
+    """Return how much less is right, from columns of right (1) and wrong (0)."""
+    return stats.paired_difference(before[:, 0], after[:, 0], seed=seed)
+
+
+def _rise(before: np.ndarray, after: np.ndarray, seed: int) -> stats.Estimate:
+    """Return how much the mean absolute error rises, from numbers and their predictions."""
+    unperturbed, perturbed = (ScoredRows.of_numbers(*pair.T) for pair in (before, after))
+    return METRICS["mae"].improvement(unperturbed, perturbed)
 
 
 def _ways(task: Task) -> dict[str, Callable]:

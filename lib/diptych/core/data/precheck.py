@@ -37,6 +37,7 @@ def check(notebook: str, parameters: Mapping) -> None:
     if not sources.looks_like_location(task):
         tasks.get(task)  # says which tasks there are
     chosen = {name: parameters[name] for name in COLUMNS if name in parameters}
+    chosen["target"] = tasks.target_of(parameters.get("metric", ""))
     own = tasks.OwnRows(readers.resolve(task), **chosen)
     _ = own.options  # refuses those that cannot be
     path = Path(own.place)

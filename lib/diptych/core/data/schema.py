@@ -6,7 +6,7 @@ Canonical rows are what every stage reads: ``id``, ``time`` (UTC or null), the f
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ FILLED = ("id", "label", "slice", "split", "text", REFERENCE)  # never null
 MOST_SLICES = 50
 MOST_CLASSES = 1_000
 MANY_CLASSES, FEWEST_ROWS = 50, 5  # above so many classes each needs so many rows on average
+FEW_NUMBERS = 20  # different numbers that are taken for classes unless the user decides otherwise
+CLASSES = "classes"  # what a label is, beside a number
 ARROW = {NUMBER: pa.float64(), BOOLEAN: pa.bool_(), TIME: pa.timestamp("us", "UTC")}
 
 
@@ -66,13 +68,21 @@ class Rows:
     positions: np.ndarray | None = field(default=None, repr=False)
 
     @property
+    def regression(self) -> bool:
+        """Whether the label is a number."""
+        return is_number(self.frame["label"])
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """The typed feature columns; none for text."""
         return tuple(self.typed.columns)
 
 
 def schema(
-    features: list[str], reference: bool = False, columns: Sequence[Column] = ()
+    features: list[str],
+    reference: bool = False,
+    columns: Sequence[Column] = (),
+    regression: bool = False,
 ) -> pa.Schema:
     """Return the types of canonical rows; only ``time`` and feature columns may be null.
 
@@ -83,9 +93,12 @@ def schema(
         Whether the rows hold a reference to grade answers by.
     columns : sequence of Column
         Of a typed table; without them the features are float32.
+    regression : bool
+        Whether the label is a number.
     """
     numbers = [] if features == ["text"] or columns else features
-    strings = ["label", *([REFERENCE] if reference else []), "slice", "split"]
+    strings = [*([REFERENCE] if reference else []), "slice", "split"]
+    label = pa.field("label", pa.float64() if regression else pa.string())
     typed = [pa.field(column.name, ARROW.get(column.kind, pa.string())) for column in columns]
     texts = features if features == ["text"] else []
     return pa.schema(
@@ -94,7 +107,9 @@ def schema(
             pa.field("time", pa.timestamp("us", "UTC")),
             *typed,
             *(pa.field(name, pa.float32()) for name in numbers),
-            *(pa.field(name, pa.string()) for name in [*texts, *strings]),
+            *(pa.field(name, pa.string()) for name in texts),
+            label,
+            *(pa.field(name, pa.string()) for name in strings),
         ]
     )
 
@@ -104,12 +119,22 @@ def right_answer(row: Mapping) -> str:
 
     It is the first line of the reference where the task's grader needs one, else the label.
     """
-    return row[REFERENCE].split("\n")[0] if REFERENCE in row else row["label"]
+    if REFERENCE in row:
+        return row[REFERENCE].split("\n")[0]
+    return row["label"] if isinstance(row["label"], str) else f"{row['label']:.10g}"
 
 
 def sliced_by(rows: pd.DataFrame) -> str:
-    """Return the column that slices rows: ``slice``, or ``label`` where all are of one slice."""
-    return "slice" if rows["slice"].nunique() > 1 else "label"
+    """Return the column that slices rows: ``slice``, or the class where all are of one slice.
+
+    Numbers are no classes, so rows with a number are always sliced by ``slice``.
+    """
+    return "slice" if rows["slice"].nunique() > 1 or is_number(rows["label"]) else "label"
+
+
+def is_number(labels: pd.Series) -> bool:
+    """Return whether labels are numbers; classes are strings."""
+    return pd.api.types.is_float_dtype(labels.dtype)
 
 
 def no_times(index: pd.Index) -> pd.Series:
@@ -124,6 +149,7 @@ def interpret(
     time_column: str,
     group_column: str = "",
     conventions: Conventions | None = None,
+    target: str = "",
 ) -> Rows:
     """Turn raw columns into canonical rows.
 
@@ -139,6 +165,9 @@ def interpret(
         ``slice`` the slice, a column ``split`` of such words the split.
     conventions : Conventions, optional
         What the user or the file settles about numbers, gaps and dates.
+    target : str
+        What the label is: ``"number"`` or ``"classes"``. "" lets its values decide: numbers are
+        classes where at most `FEW_NUMBERS` differ.
 
     Raises
     ------
@@ -156,7 +185,7 @@ def interpret(
     notes: list[str] = []
     _refuse_kinds(conventions.kinds, raw, label_column, time_column)
     is_text = _has_text(raw, text_column)
-    label, labels = _labels(raw, label_column, conventions, notes)
+    label, labels = _labels(raw, label_column, conventions, notes, target)
     needed = chosen if is_text else chosen | {"text_column": ""}
     raw, labels, positions = _complete(raw, labels, needed, notes)
     _refuse_labels(labels, label_column)
@@ -231,10 +260,10 @@ def _refuse_kinds(kinds: dict[str, str], raw: pd.DataFrame, label: str, time: st
             raise DataError(
                 f"read_options: kinds: there is no column {name!r}; {_listed(raw)}{hint}"
             )
-        if name == label and kind in (NUMBER, TIME):
+        if name == label and kind == TIME:
             raise DataError(
-                f"read_options: kinds: {name!r} is the label, whose values are classes, so it "
-                f"cannot be {kind}; leave it out of kinds."
+                f"read_options: kinds: {name!r} is the label, whose values are classes or numbers, "
+                f"so it cannot be {kind}; leave it out of kinds."
             )
         if name == time and kind != TIME:
             raise DataError(
@@ -310,12 +339,16 @@ def _left_out(rows: pd.Series, what: str, name: str) -> str:
 
 
 def _labels(
-    raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str]
+    raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str], target: str
 ) -> tuple[Column, pd.Series]:
     """Return how labels are read, and the labels, null where there is none."""
     values = _column(raw, "label_column", name)
     if _empty(values).all():
         raise DataError(f"label_column: column {name!r} is empty; name another column.")
+    kind = conventions.kinds.get(name, "")
+    target = target or (kind and (NUMBER if kind == NUMBER else CLASSES))
+    if target != CLASSES and (numbers := _numbers(raw, name, conventions, target, notes)):
+        return numbers
     try:
         column, remarks = typing.label_column(values, name, conventions)
     except LeftOutError as error:
@@ -329,6 +362,49 @@ def _labels(
             notes.append(f"label column {name!r}: {remark}")
     notes += [f"label column {name!r}: {remark}" for remark in _odd_classes(labels)]
     return column, labels
+
+
+def _numbers(
+    raw: pd.DataFrame, name: str, conventions: Conventions, target: str, notes: list[str]
+) -> tuple[Column, pd.Series] | None:
+    """Return labels as numbers; None where they are classes, by their values."""
+    if not conventions.decimal:
+        strings = (raw[x] for x in raw if pd.api.types.is_string_dtype(raw[x]))
+        conventions = replace(conventions, decimal=typing.file_decimal(strings, conventions))
+    wanted = target == NUMBER
+    try:
+        reading = typing.number_label(raw[name], name, conventions, wanted)
+    except LeftOutError as error:
+        raise DataError(f"label_column: column {name!r}: {error}; name another column.") from error
+    if reading is None and wanted:
+        first = str(raw[name].dropna().iloc[0])[:30]
+        raise DataError(
+            f"label_column: column {name!r} holds no numbers (such as {first!r}), and metric asks "
+            "for a number; name another column, or leave metric empty."
+        )
+    if reading is None:
+        return None
+    column, remarks = reading
+    numbers = column.read_series(raw[name]).astype("float64")
+    if not wanted:
+        few = _are_few(numbers.dropna(), name, notes)
+        if few:
+            return None
+    notes += [f"label column {name!r}: {remark}" for remark in remarks]
+    return column, numbers
+
+
+def _are_few(numbers: pd.Series, name: str, notes: list[str]) -> bool:
+    """Return whether numbers are classes, by how many differ, and say how to decide otherwise."""
+    different = numbers.nunique()
+    whole = bool((numbers % 1 == 0).all())
+    few = different <= FEW_NUMBERS and (whole or different * FEWEST_ROWS <= len(numbers))
+    held = f"label column {name!r}: it holds {different:,} different {'whole ' * whole}numbers"
+    if few and different > 2:
+        notes.append(f"{held}, taken for classes; to predict the number, set metric to rmse")
+    if not few and whole and different <= MOST_CLASSES:
+        notes.append(f"{held}, and the number is predicted; for classes, set metric to accuracy")
+    return few
 
 
 def _odd_classes(labels: pd.Series) -> list[str]:
@@ -350,8 +426,15 @@ def _odd_classes(labels: pd.Series) -> list[str]:
 
 
 def _refuse_labels(labels: pd.Series, name: str) -> None:
-    """Refuse a column that names no classes."""
+    """Refuse a column that names no classes, or one number only."""
     classes = labels.unique()
+    if is_number(labels):
+        if len(classes) == 1:
+            raise DataError(
+                f"label_column: column {name!r} holds one number only, {classes[0]:g}; there is "
+                "nothing to predict."
+            )
+        return
     if len(classes) == 1:
         raise DataError(
             f"label_column: column {name!r} holds one class only, {classes[0]!r}; "
@@ -370,8 +453,8 @@ def _refuse_labels(labels: pd.Series, name: str) -> None:
         if numbers.notna().all() and (numbers % 1 != 0).any():
             raise DataError(
                 f"label_column: column {name!r} holds {len(classes):,} different numbers such as "
-                f"{classes[0]}, an amount and no classes; name a column of classes, or add one "
-                "such as 'high' and 'low'."
+                f"{classes[0]}, an amount and no classes; set metric to rmse to predict it, "
+                "name a column of classes, or add one such as 'high' and 'low'."
             )
 
 

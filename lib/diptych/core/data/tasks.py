@@ -29,7 +29,7 @@ from diptych.core.data import (
     stratify,
     versions,
 )
-from diptych.core.data.column import Column
+from diptych.core.data.column import NUMBER, Column
 from diptych.core.data.facts import Conventions
 from diptych.core.data.generators import summaries, support, tables
 from diptych.core.data.schema import FRAME, REFERENCE
@@ -115,6 +115,11 @@ class Task:
         self.metric = Scoring(self.grader, self.metric).metric
 
     @property
+    def regression(self) -> bool:
+        """Whether the label is a number, float64 in the canonical rows."""
+        return self.metric.needs == metrics.NUMBERS
+
+    @property
     def scoring(self) -> Scoring:
         """How answers are graded, and which metric of them decides."""
         return Scoring(self.grader, self.metric)
@@ -143,7 +148,7 @@ class Task:
             return self.metric.spec, f"Answers are texts, graded by {self.metric.title}."
         train = data.loc[data["split"] == "train", "label"].dropna()
         try:
-            return metrics.settle(spec, train.to_numpy(object))
+            return metrics.settle(spec, train.to_numpy(float if self.regression else object))
         except MetricError as error:
             raise DataError(str(error)) from error
 
@@ -156,7 +161,7 @@ class Task:
     def schema(self) -> pa.Schema:
         """Column names and types of the canonical rows."""
         reference = graders.get(self.grader).needs_reference
-        return schema.schema(self.features, reference, self.columns)
+        return schema.schema(self.features, reference, self.columns, self.regression)
 
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
@@ -206,31 +211,64 @@ def get(
     data_version : int
         Of the ingested rows whose columns the task has; -1 is the newest.
     metric : str
-        As `Task.settle_metric` settled it in ``1_data``; "" is accuracy.
+        The parameter of ``1_data``, or as `Task.settle_metric` settled it there; "" is accuracy,
+        or RMSE where the label is a number. It says which of the two your own label is.
 
     Raises
     ------
     DataError
-        If the name is unknown, the rows cannot be read, or a column is not as it must be.
+        If the name is unknown, the rows cannot be read, a column is not as it must be, or the
+        metric suits no such label.
     """
-    chosen = {"metric": metrics.parse(metric)} if metric else {}
+    chosen = {"metric": _parsed(metric)} if metric else {}
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
-        return replace(built_in, seed=seed, name=_seeded(built_in.name, seed), **chosen)
+        subject = replace(built_in, seed=seed, name=_seeded(built_in.name, seed), **chosen)
+        _refuse_metric(metric, built_in.regression, subject)
+        return subject
     if sources.looks_like_location(task):
         own = OwnRows(
             readers.resolve(task), text_column, label_column, time_column, group_column,
-            read_options.strip(),
+            read_options.strip(), target_of(metric),
         )  # fmt: skip
-        subject = _own(own, seed, data_version)
-        subject.metric = chosen.get("metric", subject.metric)
-        return subject
+        return _own(own, seed, data_version, chosen.get("metric"))
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
         "of a CSV, Parquet or Delta table."
     )
+
+
+def target_of(metric: str) -> str:
+    """Return what a metric says of the label, as `schema.interpret` takes it; "" says nothing.
+
+    Raises
+    ------
+    DataError
+        If there is no such metric.
+    """
+    if not metric:
+        return ""
+    return NUMBER if _parsed(metric).needs == metrics.NUMBERS else schema.CLASSES
+
+
+def _parsed(metric: str) -> Metric:
+    try:
+        return metrics.parse(metric)
+    except MetricError as error:
+        raise DataError(str(error)) from error
+
+
+def _refuse_metric(metric: str, number: bool, subject: Task) -> None:
+    """Refuse a metric of numbers for labels that are classes, and the other way round."""
+    if metric and subject.regression != number and not graders.get(subject.grader).needs_reference:
+        suits = (metrics.NUMBERS,) if number else metrics.LABELS_OR
+        names = ", ".join(x.name for x in METRICS.values() if x.needs in suits)
+        raise DataError(
+            f"metric: {metric!r} does not suit the labels of {subject.name}, which are "
+            f"{'numbers' if number else 'classes'}; take one of {names}"
+        )
 
 
 def name_of(task: str, parameters: Mapping) -> str:
@@ -335,6 +373,24 @@ def _claims() -> Task:
     return _people("claims", tables.claims, "policy_id", "reported_at", "fraud", "channel")
 
 
+@functools.cache
+def _demand() -> Task:
+    """Return the table of hours, whose label is a number; hour and weekday are columns."""
+    raw = tables.demand()
+    start = raw["hour_start"].dt
+    raw = raw.assign(hour=start.hour, weekday=start.day_name().astype("str"))
+    raw = raw.assign(slice=np.where(raw["working_day"], "working day", "day off"))
+    known = schema.interpret(raw, "", "rentals", "hour_start", target=NUMBER)
+
+    def rows(seed: int) -> pd.DataFrame:
+        return _assigned(known, seed)[0]
+
+    return Task(
+        "demand", "table", known.features, _datasheet("demand"), rows, columns=known.columns,
+        metric=METRICS["rmse"],
+    )  # fmt: skip
+
+
 def _people(name: str, generate: Callable, key: str, time: str, label: str, group: str) -> Task:
     """Return a typed table of one row a person: its columns are inferred, as a file's are."""
     raw = generate()
@@ -358,6 +414,7 @@ BUILT_IN = {
     "summaries": _summaries,
     "churn": _churn,
     "claims": _claims,
+    "demand": _demand,
 }
 
 
@@ -377,6 +434,7 @@ class OwnRows:
     time_column: str = ""
     group_column: str = ""
     read_options: str = ""
+    target: str = ""  # of `schema.interpret`; no part of the name
 
     @functools.cached_property
     def options(self) -> dict[str, str]:
@@ -419,7 +477,7 @@ class OwnRows:
 
     def interpret(self, raw: readers.RawTable) -> schema.Rows:
         """Return the rows without their split; raises as `schema.interpret` does."""
-        return schema.interpret(raw.frame, *self.columns, self.conventions(raw))
+        return schema.interpret(raw.frame, *self.columns, self.conventions(raw), self.target)
 
     @property
     def named(self) -> list[str]:
@@ -432,9 +490,10 @@ class OwnRows:
         return self.text_column, self.label_column, self.time_column, self.group_column
 
 
-def _own(own: OwnRows, seed: int, data_version: int) -> Task:
+def _own(own: OwnRows, seed: int, data_version: int, metric: Metric | None) -> Task:
     name = _seeded(own.name, seed)
     task = Task(name, "table", [], "", None, seed, from_user=True)
+    task.metric = metric or task.metric
 
     @functools.cache
     def assigned(seed: int) -> tuple[pd.DataFrame, stratify.Assignment]:
@@ -446,20 +505,21 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
         raw = own.read_raw()
         return raw, own.interpret(raw)
 
-    def describe(features: list[str], columns: tuple[Column, ...]) -> None:
+    def describe(features: list[str], columns: tuple[Column, ...], number: bool) -> None:
         task.features, task.columns = features, columns
+        task.metric = metric or METRICS["rmse" if number else "accuracy"]
         task.kind = "text" if features == ["text"] else "table"
         task.text_column = own.text_column if task.kind == "text" else "text"
         task.datasheet = OWN_SHEET.format(
             place=readers.shown(own.place),
             inputs="one text" if task.kind == "text" else f"{len(features)} columns",
-            label=own.label_column,
+            label=f"the {'number' if number else 'class'} in the column `{own.label_column}`",
             time=f"the column `{own.time_column}`" if own.time_column else "none",
         )
 
     def load(seed: int) -> pd.DataFrame:
         raw, rows = read()
-        describe(rows.features, rows.columns)
+        describe(rows.features, rows.columns, rows.regression)
         frame, assignment = assigned(seed)
         task.notes[:] = [*raw.notes, *rows.notes, *assignment.notes]
         task.guesses = readers.guess_table([*raw.guesses, *guesses.of_rows(rows)])
@@ -474,10 +534,10 @@ def _own(own: OwnRows, seed: int, data_version: int) -> Task:
     # known rows are pinned by version, so their source may be gone
     stored = versions.meaning(name, data_version)
     if stored:
-        describe([x for x in stored.names if x not in FRAME], stored.columns)
+        describe([x for x in stored.names if x not in FRAME], stored.columns, stored.regression)
     else:
         rows = read()[1]
-        describe(rows.features, rows.columns)
+        describe(rows.features, rows.columns, rows.regression)
     return task
 
 
@@ -496,11 +556,14 @@ def _assign(rows: schema.Rows, seed: int, live_share: float) -> stratify.Assignm
     try:
         if rows.named_splits is not None:
             return stratify.file_splits(rows.named_splits.to_numpy(), rows.content, seed)
+        labels = frame["label"].to_numpy(dtype=object)
+        if rows.regression:  # no class can be absent from a split
+            labels = np.full(len(frame), "a number", dtype=object)
         times = None if frame["time"].isna().all() else frame["time"]
         live_from = None if times is None else stratify.middle(times, live_share)
         return stratify.assign(
-            rows.content, frame["label"].to_numpy(dtype=object), seed, times=times,
-            live_from=live_from, groups=rows.groups, repeats=rows.kind == "table",
+            rows.content, labels, seed, times=times, live_from=live_from,
+            groups=rows.groups, repeats=rows.kind == "table",
         )  # fmt: skip
     except stratify.SplitError as error:
         raise DataError(str(error)) from error
@@ -508,7 +571,7 @@ def _assign(rows: schema.Rows, seed: int, live_share: float) -> stratify.Assignm
 
 OWN_SHEET = """# Datasheet: your own rows
 
-Read from `{place}`: {inputs}, the class in the column `{label}`, time: {time}.
+Read from `{place}`: {inputs}, {label}, time: {time}.
 
 How they were collected, whom they describe and what they must not be used for is yours to add.
 """

@@ -184,6 +184,35 @@ def label_column(
     return Column("label", original, missing=facts.missing, **settings), facts.notes() + notes
 
 
+def number_label(
+    values: "pd.Series", original: str, conventions: Conventions | None = None, wanted: bool = False
+) -> tuple[Column, list[str]] | None:
+    """Return how to read labels as numbers, None where they are none.
+
+    Parameters
+    ----------
+    wanted : bool
+        Whether the user asks for numbers: then codes count as numbers, and values that cannot be
+        read as missing.
+
+    Raises
+    ------
+    LeftOutError
+        If the column holds lists or objects, or counts the rows.
+    """
+    conventions = conventions or Conventions()
+    facts = Facts.of(values, original, conventions)
+    if not wanted and _is_named_code(facts):
+        return None
+    reading = _as_number(facts, conventions, wanted)
+    if reading is None:
+        return None
+    if not wanted and (reason := _id(facts)):
+        raise LeftOutError(reason)
+    settings, notes = reading
+    return Column("label", original, missing=facts.missing, **settings), facts.notes() + notes
+
+
 def _refuse(facts: Facts, requested: bool) -> None:
     """Leave out what carries nothing: empty, constant and unnamed columns, and ids."""
     if not len(facts.values):

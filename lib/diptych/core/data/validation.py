@@ -14,6 +14,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 SPLITS = ("train", "valid", "test", "live")
 RARE = 0.25  # of the share each class would have if all were alike
 LONGEST = 20_000  # characters of a text
+BEYOND = 0.01  # share of numbers outside the train rows' range from which it is a warning
 HOLLOW = 0.5  # share of missing values from which a column is named
 STORED = {"float": "float32", "double": "float64", "bool": ("bool", "boolean")}
 
@@ -82,9 +83,12 @@ def validate(frame: pd.DataFrame, task: Task) -> Validation:
         checks += [_missing(frame, task), _ids(frame)]
         checks += [_lengths(frame)] if task.kind == "text" else [_values(frame, task)]
         checks += [_categories(frame, task), _repeated_label(frame, task)] if task.columns else []
-        checks += [_labels(frame, task), _balance(frame), _presence(frame, task)]
+        if task.regression:
+            checks += [_numbers(frame), _outliers(frame), _presence(frame, task)]
+        else:
+            checks += [_labels(frame, task), _balance(frame), _presence(frame, task)]
         checks += [_copies(frame, content), _leakage(frame, content, task)]
-        checks += [_conflicts(frame, content)] if task.from_user else []
+        checks += [_conflicts(frame, content, task)] if task.from_user else []
         checks += [_near(frame)] if task.kind == "text" else []
         checks.append(_order(frame, task))
     checks += [("left out" if "left out" in x else "read", WARN, x, "") for x in task.notes]
@@ -231,6 +235,38 @@ def _balance(frame: pd.DataFrame) -> tuple:
     return "class balance", OK, figure, "rarest to most frequent, train rows"
 
 
+def _numbers(frame: pd.DataFrame) -> tuple:
+    """Describe the label's numbers."""
+    numbers = frame["label"].dropna()
+    figure = f"{numbers.min():g} to {numbers.max():g}, {numbers.nunique():,} different"
+    if infinite := int(np.isinf(numbers).sum()):
+        return "label range", FAIL, figure, f"{infinite:,} are infinite; remove these rows"
+    train = numbers[frame["split"] == "train"]
+    if train.nunique() < 2:
+        return "label range", FAIL, figure, "train rows hold fewer than two different numbers"
+    outside = numbers[(numbers < train.min()) | (numbers > train.max())]
+    seen = frame.loc[outside.index, "split"].value_counts()
+    if len(outside):
+        detail = ", ".join(f"{name} {count:,}" for name, count in seen.items())
+        detail = f"beyond the range of the train rows, where trees cannot reach: {detail}"
+        return "label range", WARN if len(outside) > BEYOND * len(frame) else OK, figure, detail
+    return "label range", OK, figure, "train rows span it"
+
+
+def _outliers(frame: pd.DataFrame) -> tuple:
+    """Count numbers over three interquartile ranges outside the middle half (Tukey 1977)."""
+    numbers = frame["label"].dropna()
+    first, middle, third = numbers.quantile([0.25, 0.5, 0.75])
+    far = numbers[(numbers < first - 3 * (third - first)) | (numbers > third + 3 * (third - first))]
+    figure = f"half lie in {first:g} to {third:g}, the median is {middle:g}"
+    if third > first and len(far):
+        one = frame.loc[(far - middle).abs().idxmax()]
+        detail = f"{len(far):,} are far out, such as {one['label']:g} (row {one['id']}); "
+        detail += "RMSE hangs on them: correct them if they are wrong, or set metric to mae"
+        return "label outliers", WARN, figure, detail
+    return "label outliers", OK, figure, "none is far out"
+
+
 def _presence(frame: pd.DataFrame, task: Task) -> tuple:
     expected = (*SPLITS, *task.apart)
     counts = frame.groupby("split")["label"].agg(["size", "nunique"])
@@ -243,6 +279,8 @@ def _presence(frame: pd.DataFrame, task: Task) -> tuple:
             return "splits", WARN, figure, detail
         detail = f"no rows in {', '.join(empty)}; {len(frame):,} rows are too few to split"
         return "splits", FAIL, figure, detail
+    if task.regression:
+        return "splits", OK, figure, ""
     classes = frame["label"].nunique()
     if thin := [name for name in expected if counts["nunique"][name] < classes]:
         rare = frame["label"].value_counts()
@@ -254,10 +292,15 @@ def _presence(frame: pd.DataFrame, task: Task) -> tuple:
     return "splits", OK, figure, "every class in each"
 
 
-def _conflicts(frame: pd.DataFrame, content: pd.Series) -> tuple:
+def _conflicts(frame: pd.DataFrame, content: pd.Series, task: Task) -> tuple:
     """Count rows whose content occurs with another label, too."""
     labels = frame["label"].groupby(content).transform("nunique")
     rows = frame[labels > 1]
+    if task.regression and len(rows):
+        spread = frame["label"].groupby(content).transform("std")[labels > 1]
+        detail = "of equal content and different number: no model can tell them apart"
+        figure = f"{len(rows):,} rows, {spread.mean():.3g} apart (deviation)"
+        return "conflicts", OK if len(rows) < HOLLOW * len(frame) else WARN, figure, detail
     if rows.empty:
         return "conflicts", OK, "none", "no content has two labels"
     one = frame[content == content[rows.index[0]]]

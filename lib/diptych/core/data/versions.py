@@ -68,10 +68,13 @@ class Meaning:
         Of all columns.
     columns : tuple of Column
         How each feature of a typed table is read; empty for others.
+    regression : bool
+        Whether the label is a number.
     """
 
     names: list[str]
     columns: tuple[Column, ...] = ()
+    regression: bool = False
 
 
 class HasRows(Protocol):
@@ -251,7 +254,9 @@ def meaning(name: str, version: int = -1) -> Meaning | None:
         entries = entries[len(entries) - 1 - version :]
     ingested = next((x for x in entries if x.get("action") == "ingest"), {})
     columns = json.loads(ingested.get("columns", "[]"))
-    return Meaning(_schema(table).names, tuple(Column.from_dict(x) for x in columns))
+    fields = _schema(table)
+    regression = pa.types.is_floating(fields.field("label").type)
+    return Meaning(fields.names, tuple(Column.from_dict(x) for x in columns), regression)
 
 
 def history(name: str) -> pd.DataFrame:

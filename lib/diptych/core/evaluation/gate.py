@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation.fairness import Gap
-from diptych.core.evaluation.metrics import METRICS, Figure, Metric, MetricError
+from diptych.core.evaluation.metrics import METRICS, NUMBERS, Figure, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate, unpaired_difference
 
@@ -205,7 +205,7 @@ def decide(
         _floor(candidate, limits.floor),
         *_against_baseline(candidate, baseline, limits.level),
         _against_champion(candidate, champion, limits),
-        _calibrated(candidate.calibration_error, limits.max_calibration_error),
+        *_calibrated(candidate, limits.max_calibration_error),
         *_gaps(candidate, limits.max_gap),
         _at_most("latency p95", candidate.latency_p95_ms, limits.max_latency_ms, " ms"),
         _at_most("size", candidate.size_mb, limits.max_size_mb, " MB"),
@@ -417,7 +417,14 @@ def _asks(needed: int | None) -> str:
     )  # fmt: skip
 
 
-def _calibrated(error: Estimate | float | None, most: float | None) -> Check:
+def _calibrated(candidate: Candidate, most: float | None) -> list[Check]:
+    """Check the calibration error; numbers have none."""
+    if candidate.metric.needs == NUMBERS:
+        return []
+    return [_calibration(candidate.calibration_error, most)]
+
+
+def _calibration(error: Estimate | float | None, most: float | None) -> Check:
     rule = "calibration error"
     if most is None or not isinstance(error, Estimate):
         return _at_most(rule, error, most)

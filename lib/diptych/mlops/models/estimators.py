@@ -24,14 +24,18 @@ class ModelError(Plain, ValueError):
 class Estimator(Protocol):
     """What is behind a model family; it is made with its hyperparameters and a ``seed``.
 
-    A matrix is what the family's `diptych.mlops.models.features.Encoder` returns.
+    A matrix is what the family's `diptych.mlops.models.features.Encoder` returns. That of a
+    regression (`REGRESSORS`) has no classes.
     """
 
     def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
-        """Fit to rows of a matrix and their class indices, shape (n,), below `classes`."""
+        """Fit to rows of a matrix and their class indices, shape (n,), below `classes`.
+
+        Of a regression to numbers, float64, and `classes` is 0.
+        """
 
     def predict_proba(self, matrix) -> np.ndarray:
-        """Return class probabilities, shape (n, classes)."""
+        """Return class probabilities, shape (n, classes); of a regression numbers, (n, 1)."""
 
     def save(self, folder: Path) -> None:
         """Write what was fitted, as files that hold no code."""
@@ -129,11 +133,7 @@ class Boosted:
         """Boost for `rounds` rounds."""
         import xgboost
 
-        goal = (
-            {"objective": "binary:logistic"}
-            if classes == 2
-            else {"objective": "multi:softprob", "num_class": classes}
-        )
+        goal = self.goal(classes)
         settings = {"max_bin": SPARSE_BINS} if hasattr(matrix, "tocsr") else {}
         if self.dask:
             from diptych.mlops.models import dask as cluster
@@ -147,6 +147,12 @@ class Boosted:
             settings["nthread"] = 1
         data = self._data(matrix, codes, settings.get("nthread"))
         self.model = xgboost.train({**settings, **self.parameters, **goal}, data, self.rounds)
+
+    def goal(self, classes: int) -> dict:
+        """Return what is minimised."""
+        if classes == 2:
+            return {"objective": "binary:logistic"}
+        return {"objective": "multi:softprob", "num_class": classes}
 
     def _data(self, matrix, codes: np.ndarray, threads: int | None):
         """Return what XGBoost reads; dense rows go to their bins at once, which gives equal trees.
@@ -213,6 +219,100 @@ class BoostedLinear(Boosted):
         import xgboost
 
         return self.model.predict(xgboost.DMatrix(matrix))
+
+
+class Mean:
+    """The baseline of a regression: every row gets the mean of the training rows."""
+
+    def __init__(self, seed: int = 0):
+        self.mean = math.nan
+
+    def fit(self, matrix, numbers: np.ndarray, classes: int = 0) -> None:
+        """Take the mean."""
+        self.mean = float(np.mean(numbers))
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return the mean for each row, shape (n, 1)."""
+        return np.full((matrix.shape[0], 1), self.mean)
+
+    def save(self, folder: Path) -> None:
+        """Write the mean."""
+        np.savez(folder / "weights.npz", mean=self.mean)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Mean":
+        """Rebuild what `save` wrote."""
+        estimator = cls()
+        estimator.mean = float(_arrays(folder)["mean"])
+        return estimator
+
+
+class Ridge:
+    """Linear regression with an L2 penalty (scikit-learn), `strength` being its alpha."""
+
+    def __init__(self, strength: float = 1.0, seed: int = 0):
+        self.strength, self.seed = strength, seed
+
+    def fit(self, matrix, numbers: np.ndarray, classes: int = 0) -> None:
+        """Fit by least squares."""
+        from sklearn.linear_model import Ridge as Regression
+
+        model = Regression(alpha=self.strength, random_state=self.seed).fit(matrix, numbers)
+        self.weights = np.asarray(model.coef_, dtype=np.float64)
+        self.bias = float(model.intercept_)
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return the number of each row, shape (n, 1)."""
+        return np.asarray(matrix @ self.weights + self.bias, dtype=np.float64).reshape(-1, 1)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and bias."""
+        np.savez_compressed(folder / "weights.npz", weights=self.weights, bias=self.bias)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Ridge":
+        """Rebuild what `save` wrote."""
+        estimator = cls()
+        stored = _arrays(folder)
+        estimator.weights, estimator.bias = stored["weights"], float(stored["bias"])
+        return estimator
+
+
+class BoostedNumbers(Boosted):
+    """XGBoost's regression trees.
+
+    Parameters
+    ----------
+    objective : str
+        What is boosted, such as ``"reg:squarederror"``; `objective_of` a metric.
+    """
+
+    def predict_proba(self, matrix) -> np.ndarray:
+        """Return the number of each row, shape (n, 1)."""
+        return np.asarray(self._scores(matrix), dtype=np.float64).reshape(-1, 1)
+
+    def goal(self, classes: int) -> dict:
+        """Return the objective, squared error unless the hyperparameters name another."""
+        return {"objective": self.parameters.get("objective", SQUARED)}
+
+
+SQUARED = "reg:squarederror"
+
+
+def objective_of(metric: str) -> dict:
+    """Return the hyperparameters by which XGBoost minimises a metric of numbers.
+
+    Parameters
+    ----------
+    metric : str
+        ``rmse``, ``r2``, ``mae`` or ``pinball_`` with its quantile.
+    """
+    if metric == "mae":
+        return {"objective": "reg:absoluteerror"}
+    if metric.startswith("pinball_"):
+        quantile = float(metric.removeprefix("pinball_"))
+        return {"objective": "reg:quantileerror", "quantile_alpha": quantile}
+    return {}
 
 
 class Convolutional:
@@ -376,4 +476,10 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "xgboost": Boosted,
     "xgboost_linear": BoostedLinear,
     "cnn": Convolutional,
+}
+# of a label that is a number
+REGRESSORS: dict[str, type[Estimator]] = {
+    "baseline": Mean,
+    "ridge": Ridge,
+    "xgboost": BoostedNumbers,
 }

@@ -31,6 +31,8 @@ FAMILIES = {
     "table": ("baseline", "xgboost", "logistic"),
     "image": ("baseline", "xgboost", "logistic", "cnn"),
 }
+NUMBERS = tuple(estimators.REGRESSORS)  # of any kind, where the label is a number
+LINEAR = ("logistic", "xgboost_linear", "ridge")  # of texts these read characters, too
 SUMMARY = ("lead", "ranker")  # of texts too: their classes are places of sentences
 ESTIMATORS: dict[str, type[Estimator]] = {
     **estimators.ESTIMATORS,
@@ -38,6 +40,7 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "ranker": extractive.Ranker,
 }
 FORMAT = 1
+LEVEL = 0.9  # of the intervals of a regression
 # what typed columns are in canonical rows
 DTYPES = {
     NUMBER: "float", BOOLEAN: "bool", CATEGORY: "str", TEXT: "str", TIME: "datetime64",
@@ -48,18 +51,21 @@ ADDED = ("model.json", "reference.json")
 
 @dataclass
 class Model:
-    """A fitted classifier over one task's rows.
+    """A fitted classifier or regression over one task's rows.
+
+    A regression has no `classes`: what stands for probabilities below is then the number itself,
+    shape (n, 1), and what stands for the label is that number as a float.
 
     Attributes
     ----------
     family : str
-        One of `FAMILIES` for the kind.
+        One of `FAMILIES` for the kind, or of `NUMBERS`.
     kind : str
         ``"text"``, ``"table"`` or ``"image"`` (an image is a table of pixels).
     features : list of str
         Input columns in order; ``["text"]`` for text.
     classes : list of str
-        Labels, in the order of the probability columns.
+        Labels, in the order of the probability columns; none of a regression.
     parameters : dict
         Hyperparameters it was fitted with.
     temperature : float
@@ -77,6 +83,9 @@ class Model:
         The class that is answered from `threshold` on.
     threshold : float or None
         Least probability of that class; None answers the most probable class.
+    interval : dict or None
+        Of a regression: ``level`` and ``half``, the half width of the interval around each number
+        in which the true one lies with that probability, see `diptych.core.evaluation.conformal`.
     """
 
     family: str
@@ -93,6 +102,12 @@ class Model:
     positive: str = ""
     threshold: float | None = None
     calibrator: Calibrator | None = None
+    interval: dict | None = None
+
+    @property
+    def regression(self) -> bool:
+        """Whether it answers with a number."""
+        return not self.classes
 
     @property
     def columns(self) -> TypedColumns | None:
@@ -214,7 +229,10 @@ class Model:
         Returns
         -------
         ndarray of str, shape (n,)
+            Of a regression float64.
         """
+        if self.regression:
+            return np.asarray(probabilities, dtype=np.float64)[:, 0]
         classes = np.asarray(self.classes, dtype=object)
         if self.threshold is None or len(classes) != 2:
             return classes[probabilities.argmax(axis=1)]
@@ -244,6 +262,8 @@ class Model:
         """
         if self.family in SUMMARY:
             return extractive.sentences_at(rows, predicted)
+        if self.regression:
+            return [f"{number:.10g}" for number in predicted]
         return [self.replies.get(label, label) for label in predicted]
 
     def calibrate(self, rows, labels) -> None:
@@ -252,9 +272,14 @@ class Model:
         Of two classes Platt scaling or isotonic regression takes its place where it is shown to
         have a lower log loss, see `calibrators.choose`. Rows of a class that the model does not
         know are left out; if no other row is there, the temperature stays as it was.
+
+        Of a regression set the interval that holds `LEVEL` of them (split conformal).
         """
         from scipy.optimize import minimize_scalar
 
+        if self.regression:
+            self.interval = _interval(self.predict(rows) - np.asarray(labels, dtype=float))
+            return
         known = np.isin(np.asarray(labels, dtype=object), self.classes)
         if not known.any():
             return
@@ -297,6 +322,8 @@ class Model:
             card["prior"] = self.prior
         if self.calibrator is not None:
             card["calibration"] = self.calibrator.to_dict()
+        if self.interval is not None:
+            card["interval"] = self.interval
         if self.threshold is not None:
             card |= {"positive": self.positive, "threshold": self.threshold}
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
@@ -305,8 +332,18 @@ class Model:
     def _probe(self) -> None:
         """Predict one row, so that parts that do not belong together are found now."""
         shares = self.predict_proba(self.blank())
+        if self.regression and shares.shape == (1, 1) and np.isfinite(shares).all():
+            return
         if shares.shape != (1, len(self.classes)) or not np.isclose(shares.sum(), 1):
             raise ValueError(f"its parts do not fit: one row gives {shares.tolist()}")
+
+
+def _interval(errors: np.ndarray) -> dict | None:
+    """Return the half width of prediction intervals; None where the rows are too few for one."""
+    from diptych.core.evaluation import conformal  # the model server needs none of it
+
+    half = conformal.half_width(errors, LEVEL)
+    return {"level": LEVEL, "half": half} if math.isfinite(half) else None
 
 
 def fit(
@@ -327,8 +364,9 @@ def fit(
     rows : list of str, array of float32, or DataFrame of typed columns
         Shape (n, len(features)).
     labels : sequence of str, shape (n,)
+        Or of float: a regression.
     family : str
-        One of ``FAMILIES[kind]``.
+        One of ``FAMILIES[kind]``, or of `NUMBERS`.
     parameters : dict
         Hyperparameters of the family; those not given take its defaults.
     columns : sequence of Column, optional
@@ -340,14 +378,13 @@ def fit(
         If the family does not suit the kind, there are fewer than two classes, or the texts
         have too little in common to learn from.
     """
-    if family not in _suitable(kind):
-        raise ModelError(
-            f"family: {family!r} does not suit {kind} data; take one of {', '.join(FAMILIES[kind])}"
-        )
     classes = classes_of(labels)
+    if family not in _suitable(kind, not classes):
+        known = ", ".join(families_of(kind, not classes))
+        raise ModelError(f"family: {family!r} does not suit {kind} data; take one of {known}")
     encoder = new_encoder(family, kind, columns)
     matrix = fit_encoder(encoder, rows)
-    estimator = ESTIMATORS[family](**parameters, seed=seed)
+    estimator = estimator_of(family, not classes)(**parameters, seed=seed)
     codes = encode(labels, classes)
     estimator.fit(matrix, codes, len(classes))
     prior = prior_of(encoder, codes, len(classes))
@@ -355,29 +392,62 @@ def fit(
 
 
 def prior_of(encoder: Encoder, codes: np.ndarray, classes: int) -> list[float]:
-    """Return the classes' shares for a model of texts, which may know no word of one; else []."""
+    """Return the classes' shares for a model of texts, which may know no word of one; else [].
+
+    Of a regression, which has no classes, the mean of its numbers.
+    """
     if not isinstance(encoder, TextFeatures):
         return []
+    if not classes:
+        return [float(codes.mean())]
     return (np.bincount(codes, minlength=classes) / len(codes)).tolist()
 
 
-def _suitable(kind: str) -> tuple[str, ...]:
-    return FAMILIES.get(kind, ()) + (SUMMARY if kind == "text" else ())
+def families_of(kind: str, regression: bool) -> tuple[str, ...]:
+    """Return the families that suit a kind of data, the simplest first."""
+    return NUMBERS if regression else FAMILIES[kind]
+
+
+def estimator_of(family: str, regression: bool) -> type[Estimator]:
+    """Return the estimator of a family, which has another for labels that are numbers."""
+    return (estimators.REGRESSORS if regression else ESTIMATORS)[family]
+
+
+def _suitable(kind: str, regression: bool) -> tuple[str, ...]:
+    if kind not in FAMILIES or regression:
+        return NUMBERS if kind in FAMILIES else ()
+    return FAMILIES[kind] + (SUMMARY if kind == "text" else ())
 
 
 def classes_of(labels) -> list[str]:
-    """Return the classes in the order of the probability columns.
+    """Return the classes in the order of the probability columns; [] where labels are numbers.
 
     Raises
     ------
     ModelError
-        If there are fewer than two.
+        If there are fewer than two, or fewer than two different numbers.
     """
+    if are_numbers(labels):
+        if len(np.unique(labels)) < 2:
+            raise ModelError("label: the training rows hold fewer than two different numbers")
+        return []
     classes = sorted(set(labels))
     if len(classes) < 2:
         content = f"the class {classes[0]!r} only" if classes else "no rows"
         raise ModelError(f"label: the training rows hold {content}; at least two are needed")
     return classes
+
+
+def are_numbers(labels) -> bool:
+    """Return whether labels are numbers, floats; classes are strings."""
+    if hasattr(labels, "dtype"):
+        return getattr(labels.dtype, "kind", "O") == "f"
+    return len(labels) > 0 and isinstance(labels[0], float)
+
+
+def with_known_labels(rows, classes: list[str]):
+    """Return the rows of a frame whose label is one of the classes; all, where it is a number."""
+    return rows[rows["label"].isin(classes)] if classes else rows
 
 
 def new_encoder(family: str, kind: str, columns: Sequence[Column] = ()) -> Encoder:
@@ -387,7 +457,7 @@ def new_encoder(family: str, kind: str, columns: Sequence[Column] = ()) -> Encod
     if family in SUMMARY:
         return extractive.SentenceFeatures()
     if kind == "text":
-        return TextFeatures(chars=family in ("logistic", "xgboost_linear"))
+        return TextFeatures(chars=family in LINEAR)
     return TableFeatures()
 
 
@@ -442,7 +512,8 @@ def _load(folder: Path) -> Model:
     card = json.loads((folder / "model.json").read_text("utf-8"))
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
-    if "own" not in card and card["family"] not in _suitable(card["kind"]):
+    regression = not card["classes"]
+    if "own" not in card and card["family"] not in _suitable(card["kind"], regression):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
     present = _checksums(folder)
     for name, checksum in card["files"].items():
@@ -459,6 +530,7 @@ def _load(folder: Path) -> Model:
         positive=card.get("positive", ""),
         threshold=card.get("threshold"),
         calibrator=Calibrator(**card["calibration"]) if "calibration" in card else None,
+        interval=card.get("interval"),
         encoder=encoder,
         estimator=estimator,
     )
@@ -472,7 +544,8 @@ def _parts(card: dict, folder: Path) -> tuple[Encoder, Estimator]:
         base, names, sample = _encoder_class(card), card["features"], card["own"]["sample"]
         encoder = OwnFeatures.load(folder, base, names, sample)
         return encoder, OwnEstimator.load(folder, card["family"], card["classes"])
-    return _encoder_class(card).load(folder), ESTIMATORS[card["family"]].load(folder)
+    estimator = estimator_of(card["family"], not card["classes"])
+    return _encoder_class(card).load(folder), estimator.load(folder)
 
 
 def _encoder_class(card: dict) -> type[Encoder]:
@@ -544,13 +617,15 @@ def size_mb(folder: Path) -> float:
 
 
 def encode(labels, classes: list[str]) -> np.ndarray:
-    """Turn labels into class indices, shape (n,).
+    """Turn labels into class indices, shape (n,); numbers, which have no classes, into float64.
 
     Raises
     ------
     ModelError
         If a label is not among the classes.
     """
+    if not classes:
+        return np.asarray(labels, dtype=np.float64)
     index = {name: i for i, name in enumerate(classes)}
     if hasattr(labels, "factorize"):  # a column of a frame: each different label is looked up once
         places, different = labels.factorize()

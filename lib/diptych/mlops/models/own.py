@@ -26,8 +26,11 @@ TRUSTED = (
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRegressor",
+    "xgboost.sklearn.XGBRFRegressor",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
 )
 
 
@@ -106,12 +109,13 @@ class OwnEstimator:
         With ``predict``, or ``predict_proba`` and ``classes_``. Without ``predict_proba`` it
         counts as sure of every answer.
     classes : list of str
-        The task's.
+        The task's; none where it predicts a number.
     """
 
     def __init__(self, name: str, model, classes: list[str]):
         self.name, self.model, self.classes = name, model, list(classes)
-        self.has_probabilities = hasattr(model, "predict_proba") and hasattr(model, "classes_")
+        sure = hasattr(model, "predict_proba") and hasattr(model, "classes_")
+        self.has_probabilities = bool(classes) and sure
         if not self.has_probabilities and not hasattr(model, "predict"):
             raise ModelError(
                 f"{name}: a {type(model).__name__} has no predict; give a fitted model that has, "
@@ -119,13 +123,16 @@ class OwnEstimator:
             )
 
     def predict_proba(self, rows) -> np.ndarray:
-        """Return class probabilities, shape (n, classes).
+        """Return class probabilities, shape (n, classes); numbers, shape (n, 1).
 
         Raises
         ------
         ModelError
-            If the model fails, or its answers are not one known label or share for each row.
+            If the model fails, or its answers are not one known label, share or number for each
+            row.
         """
+        if not self.classes:
+            return self._numbers(self._call("predict", rows), len(rows))
         if not self.has_probabilities:
             return self._one_hot(self._call("predict", rows), len(rows))
         shares = np.asarray(self._call("predict_proba", rows), dtype=float)
@@ -165,6 +172,23 @@ class OwnEstimator:
                 f"predict has; fit it on some or all of {', '.join(rows.columns)}"
             )
         return rows[list(fitted)]
+
+    def _numbers(self, answers, rows: int) -> np.ndarray:
+        try:
+            numbers = np.asarray(answers, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"{self.name}: predict gave {np.asarray(answers).ravel()[:1].tolist()}, and the "
+                "label is a number; give a regression"
+            ) from error
+        if numbers.size != rows or numbers.ndim > 2:
+            raise ModelError(
+                f"{self.name}: predict gave an array of shape {numbers.shape} for {rows} rows; "
+                "give one number a row"
+            )
+        numbers = numbers.reshape(rows, 1)
+        self._check_missing(~np.isfinite(numbers[:, 0]))
+        return numbers
 
     def _one_hot(self, answers, rows: int) -> np.ndarray:
         labels = np.asarray(answers, dtype=object)
@@ -209,8 +233,9 @@ class OwnEstimator:
                 f"{self.name}: a {type(self.model).__name__} cannot be fitted again; give it "
                 "scikit-learn's get_params and fit"
             ) from error
-        model.fit(self._read(rows), np.asarray(labels, dtype=object))
-        return OwnEstimator(self.name, model, sorted(set(labels)))
+        target = np.asarray(labels, dtype=object if self.classes else float)
+        model.fit(self._read(rows), target)
+        return OwnEstimator(self.name, model, sorted(set(labels)) if self.classes else [])
 
     def save(self, folder: Path) -> None:
         """Write it without pickle.

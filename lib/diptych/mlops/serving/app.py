@@ -122,9 +122,7 @@ def create_app(
         if token:
             check_token(request)
         facts = {"model": name, "family": model.family, "kind": model.kind, "endpoint": endpoint}
-        facts |= {"features": model.features, "classes": model.classes}
-        facts |= {"calibration": model.calibration, "threshold": model.threshold}
-        return JSONResponse(facts | {"positive": model.positive})
+        return JSONResponse(facts | {"features": model.features} | _answers(model))
 
     @asynccontextmanager
     async def lifespan(app: Starlette):
@@ -138,6 +136,16 @@ def create_app(
     ]
     handlers = {HTTPException: _refused, InputError: _wrong_input, Exception: _failed}
     return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+def _answers(model: Model) -> dict:
+    """Return what a model answers with, as clients ask for it."""
+    if model.regression:
+        return {"predicts": "number", "interval": model.interval}
+    return {
+        "predicts": "class", "classes": model.classes, "calibration": model.calibration,
+        "threshold": model.threshold, "positive": model.positive,
+    }  # fmt: skip
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
@@ -243,7 +251,7 @@ def _try_out(model: Model) -> None:
         shape = model.predict_proba(model.blank()).shape
     except Exception as error:
         raise ServeError(f"model: it cannot predict ({error}); save it again") from error
-    if shape != (1, len(model.classes)):
+    if shape != (1, 1 if model.regression else len(model.classes)):
         raise ServeError(f"model: it gives {shape[1]} probabilities for {model.classes}")
 
 

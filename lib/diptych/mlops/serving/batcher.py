@@ -114,8 +114,11 @@ class Batcher:
             start = end
         return answers
 
-    def _predict(self, rows: list) -> list[tuple[str, list[float], bool]]:
-        """Return each row's class, its probabilities, and whether they rest on what it holds."""
+    def _predict(self, rows: list) -> list[tuple[str | float, list[float], bool]]:
+        """Return each row's class, its probabilities, and whether they rest on what it holds.
+
+        Of a regression the class is the number.
+        """
         probabilities, has_basis = self.model.predict_with_basis(self.model.inputs(rows))
         names = self.model.labels_of(probabilities).tolist()
         return list(zip(names, probabilities.tolist(), has_basis.tolist(), strict=True))
@@ -126,6 +129,11 @@ class Batcher:
             latency = (now - request.began) * 1000
             for row, row_id in zip(request.rows, request.ids, strict=True):
                 prediction, probabilities, _ = next(remaining)
+                sure = None
+                if self.model.regression:
+                    prediction, probabilities = repr(prediction), None
+                else:
+                    sure = probabilities[self.model.classes.index(prediction)]
                 records.append(
                     {
                         "endpoint": self.endpoint,
@@ -133,7 +141,7 @@ class Batcher:
                         "row_id": row_id,
                         "input": row,
                         "prediction": prediction,
-                        "probability": probabilities[self.model.classes.index(prediction)],
+                        "probability": sure,
                         "probabilities": probabilities,
                         "latency_ms": latency,
                     }
@@ -142,12 +150,13 @@ class Batcher:
 
     def _answer(self, request: PendingRequest, predictions: list[tuple]) -> bytes:
         labels = [label for label, _, _ in predictions]
-        content = {
-            "predictions": labels,
-            "probabilities": [probabilities for _, probabilities, _ in predictions],
-            "classes": self.model.classes,
-            "model": self.name,
-        }
+        content = {"predictions": labels}
+        if self.model.regression:
+            content |= self._intervals(labels)
+        else:
+            content["probabilities"] = [probabilities for _, probabilities, _ in predictions]
+            content["classes"] = self.model.classes
+        content["model"] = self.name
         if self.model.threshold is not None:
             content |= self.model.decided([probabilities for _, probabilities, _ in predictions])
         if self.model.speaks:
@@ -158,3 +167,10 @@ class Batcher:
         if request.ignored:
             content["ignored_columns"] = request.ignored
         return json.dumps(content).encode()
+
+    def _intervals(self, numbers: list[float]) -> dict:
+        """Return where the true numbers lie with the probability ``level``, if that is known."""
+        if (known := self.model.interval) is None:
+            return {}
+        half = known["half"]
+        return {"intervals": [[x - half, x + half] for x in numbers], "level": known["level"]}
