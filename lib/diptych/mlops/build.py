@@ -634,8 +634,20 @@ def misses(model: Model, scores: Scores) -> int:
     """Count the wrong answers; of numbers, those whose true one is outside the interval."""
     if scores.correct is not None:
         return int((~scores.correct).sum())
-    half = math.inf if model.interval is None else model.interval["half"]
+    half = math.inf if model.half_width is None else model.half_width
     return int((np.abs(scores.rows.errors) > half).sum())
+
+
+def intervals(model: Model, scores: Scores) -> str:
+    """Say how far the true numbers lie from the predicted ones; "" of classes."""
+    if model.interval is None:
+        return ""
+    share = coverage(model, scores)["interval_coverage"]
+    return (
+        f"Intervals of ±{model.half_width:.4g} hold {model.interval['level']:.0%} on the validation "
+        f"set; here they hold {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of "
+        f"{share.n:,} rows."
+    )
 
 
 def coverage(model: Model, scores: Scores) -> dict[str, stats.Estimate]:
@@ -645,7 +657,7 @@ def coverage(model: Model, scores: Scores) -> dict[str, stats.Estimate]:
     """
     if model.interval is None:
         return {}
-    return {"interval_coverage": conformal.coverage(scores.rows.errors, model.interval["half"])}
+    return {"interval_coverage": conformal.coverage(scores.rows.errors, model.half_width)}
 
 
 def accuracies(scores: dict[str, Scores]) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def measure_champion(
 def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
     """Return the constant answer on some rows; a candidate must be shown to be better."""
     train = build.part(data, "train")["label"]
-    return constant.candidate(train, rows["label"].to_numpy(object), task.scoring)
+    return constant.candidate(train, rows["label"].to_numpy(), task.scoring)
 
 
 def latency_p95(model: Model, rows: pd.DataFrame, calls: int = 200) -> float:

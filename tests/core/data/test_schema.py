@@ -16,8 +16,8 @@ def table(**more):
     return pd.DataFrame(raw).astype(dict.fromkeys(raw, "str"))
 
 
-def interpret(raw, text="text", label="label", time=""):
-    return schema.interpret(raw, text, label, time)
+def interpret(raw, text="text", label="label", time="", target=""):
+    return schema.interpret(raw, text, label, time, target=target)
 
 
 def test_texts():
@@ -244,7 +244,8 @@ REVIEWS = [
         (table(label=["1"] * 4), {}, "'label' holds one class only, '1'"),
         (table(label=list("abcd")), {}, "holds 4 different values in 4 rows"),
         (pd.DataFrame({"text": ["x"] * 102, "label": NOT_CLASSES * 2}), {}, "holds 51 different"),
-        (pd.DataFrame({"text": ["x"] * 600, "label": AMOUNTS * 10}), {}, "an amount and no class"),
+        (pd.DataFrame({"text": ["x"] * 600, "label": AMOUNTS * 10}), {"target": "classes"},
+         "an amount and no class"),
         (table(label=[None, None, "", " "]), {}, "^label_column: column 'label' is empty"),
         (table(text=["", "", " ", None]), {}, "no row of 4 can be used: column 'text' is empty"),
         (table().assign(label=[["a"], ["a", "b"], ["b"], ["a"]]), {}, "several classes a row"),

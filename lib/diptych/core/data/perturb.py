@@ -78,7 +78,7 @@ def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFr
         ``name`` (``typos, xgboost``), ``value`` (accuracy before less after, paired), ``low``,
         ``high``, ``n``.
     """
-    of_numbers = pd.api.types.is_float_dtype(predictions["label"].dtype)
+    of_numbers = "label" in predictions and pd.api.types.is_float_dtype(predictions["label"])
     columns = ["label", "predicted"] if of_numbers else ["correct"]
     lose = _rise if of_numbers else _drop
     base = predictions["id"].str.split(MARK, n=1)

@@ -374,8 +374,8 @@ def _numbers(
     wanted = target == NUMBER
     try:
         reading = typing.number_label(raw[name], name, conventions, wanted)
-    except LeftOutError as error:
-        raise DataError(f"label_column: column {name!r}: {error}; name another column.") from error
+    except LeftOutError:  # lists or ids: no classes either, which says why
+        return None
     if reading is None and wanted:
         first = str(raw[name].dropna().iloc[0])[:30]
         raise DataError(

@@ -19,7 +19,12 @@ MOST_DOTS = 3_000
 MOST_CLASSES = 20
 
 
-def decision_plots(rows: ScoredRows, chosen: Threshold | None = None, caption: str = "") -> None:
+def decision_plots(
+    rows: ScoredRows,
+    chosen: Threshold | None = None,
+    caption: str = "",
+    half_width: float | None = None,
+) -> None:
     """Show the pictures that suit the rows: of errors for numbers, of decisions for labels.
 
     Labels have their confusion matrix; two classes with probabilities also ROC and
@@ -32,11 +37,13 @@ def decision_plots(rows: ScoredRows, chosen: Threshold | None = None, caption: s
         At which the labels were predicted; without it, of the likelier class.
     caption : str
         Which rows these are.
+    half_width : float, optional
+        Of the prediction interval of numbers.
     """
     if rows.grades is not None:
         return
     if not rows.classes:
-        residual_plot(rows, caption=caption)
+        residual_plot(rows, half_width=half_width, caption=caption)
         return
     confusion_plot(rows, caption=caption)
     if rows.positive and rows.probabilities is not None and 0 < rows.is_positive.mean() < 1:

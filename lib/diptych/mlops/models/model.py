@@ -110,6 +110,11 @@ class Model:
         return not self.classes
 
     @property
+    def half_width(self) -> float | None:
+        """Half the width of the prediction interval of a regression, None where there is none."""
+        return None if self.interval is None else self.interval["half"]
+
+    @property
     def columns(self) -> TypedColumns | None:
         """How to read what requests hold; None where it is numbers alone, in order."""
         if self.typed:
