@@ -57,11 +57,11 @@ def test_a_family_that_does_not_suit_is_refused_with_those_that_do(tumours):
 def test_the_notebook_offers_every_family_of_a_kind_and_no_other():
     notebook = repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
     (family,) = (one for one in read_parameters(notebook) if one.name == "family")
-    assert set(family.choices) == {"auto"}.union(*models.FAMILIES.values())
+    assert set(family.choices) == {"auto"}.union(*models.FAMILIES.values(), models.NUMBERS)
 
 
 def test_every_family_has_a_space():
-    assert set(build.SPACE) == set(models.ESTIMATORS)
+    assert set(build.SPACE) == {*models.ESTIMATORS, *models.NUMBERS}
 
 
 @pytest.mark.parametrize("family", ["xgboost", "logistic"])

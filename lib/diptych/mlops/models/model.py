@@ -383,10 +383,10 @@ def fit(
         If the family does not suit the kind, there are fewer than two classes, or the texts
         have too little in common to learn from.
     """
-    classes = classes_of(labels)
-    if family not in _suitable(kind, not classes):
-        known = ", ".join(families_of(kind, not classes))
+    if family not in _suitable(kind, are_numbers(labels)):
+        known = ", ".join(families_of(kind, are_numbers(labels)))
         raise ModelError(f"family: {family!r} does not suit {kind} data; take one of {known}")
+    classes = classes_of(labels)
     encoder = new_encoder(family, kind, columns)
     matrix = fit_encoder(encoder, rows)
     estimator = estimator_of(family, not classes)(**parameters, seed=seed)
@@ -517,7 +517,7 @@ def _load(folder: Path) -> Model:
     card = json.loads((folder / "model.json").read_text("utf-8"))
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
-    regression = not card["classes"]
+    regression = card.get("classes") == []
     if "own" not in card and card["family"] not in _suitable(card["kind"], regression):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
     present = _checksums(folder)
@@ -549,7 +549,7 @@ def _parts(card: dict, folder: Path) -> tuple[Encoder, Estimator]:
         base, names, sample = _encoder_class(card), card["features"], card["own"]["sample"]
         encoder = OwnFeatures.load(folder, base, names, sample)
         return encoder, OwnEstimator.load(folder, card["family"], card["classes"])
-    estimator = estimator_of(card["family"], not card["classes"])
+    estimator = estimator_of(card["family"], card.get("classes") == [])
     return _encoder_class(card).load(folder), estimator.load(folder)
 
 
