@@ -238,8 +238,8 @@ CALIBRATION_ERROR = Value(
     "calibration_error", "calibration error, the bias of few rows taken out", interval=True
 )
 COVERAGE = Value(
-    "interval_coverage", "share of true numbers of the test set in their prediction interval",
-    interval=True, always=False,
+    "interval coverage of {name}", "share of true numbers in the prediction interval of {name}",
+    interval=True,
 )  # fmt: skip
 PROMOTED = Value("promoted", "promoted to champion", kind=bool)
 SIZE = Value("size_mb", "size of the model", "MB")

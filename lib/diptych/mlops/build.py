@@ -642,22 +642,30 @@ def intervals(model: Model, scores: Scores) -> str:
     """Say how far the true numbers lie from the predicted ones; "" of classes."""
     if model.interval is None:
         return ""
-    share = coverage(model, scores)["interval_coverage"]
+    share = conformal.coverage(scores.rows.errors, model.half_width)
     return (
-        f"Intervals of ±{model.half_width:.4g} hold {model.interval['level']:.0%} on the validation "
-        f"set; here they hold {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of "
+        f"±{model.half_width:.4g} holds {model.interval['level']:.0%} of the true numbers on the "
+        f"validation set; here it holds {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of "
         f"{share.n:,} rows."
     )
 
 
-def coverage(model: Model, scores: Scores) -> dict[str, stats.Estimate]:
-    """Return the share of true numbers in their prediction interval; {} where there is none.
+def coverage(tuned: dict[str, Model], scores: dict[str, Scores]) -> pd.DataFrame:
+    """Return the share of true numbers in each model's prediction interval; none of classes.
 
     The interval comes from the validation set (`Model.calibrate`), the share from these rows.
+
+    Returns
+    -------
+    DataFrame
+        ``name``, ``value``, ``low``, ``high`` (Wilson), ``n``.
     """
-    if model.interval is None:
-        return {}
-    return {"interval_coverage": conformal.coverage(scores.rows.errors, model.half_width)}
+    lines = [
+        {"name": name} | asdict(conformal.coverage(scores[name].rows.errors, model.half_width))
+        for name, model in tuned.items()
+        if model.interval is not None
+    ]
+    return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
 
 
 def accuracies(scores: dict[str, Scores]) -> pd.DataFrame:

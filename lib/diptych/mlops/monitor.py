@@ -125,7 +125,7 @@ def watch(
     if log.empty:
         raise ValueError("log: it holds no prediction of a row with a window; run mlops/4_serve")
     inputs = log["input"].tolist()
-    described = describe(model, model.inputs(inputs), np.array(log["probabilities"].tolist()))
+    described = describe(model, model.inputs(inputs), _outputs(model, log))
     named = log["row_id"].map(windows).to_numpy()
     seen = watch_inputs(profile, described, named)
     scoring, labelled = Scoring.of(scoring), log["label"].notna().to_numpy()
@@ -133,6 +133,13 @@ def watch(
     confidence = log["probability"].astype(float).set_axis(named)
     quality = Quality.of(scoring.metric, rows, named[labelled], confidence)
     return Watch(seen.drift, seen.scores, seen.failed, quality)
+
+
+def _outputs(model: Model, log: pd.DataFrame) -> np.ndarray:
+    """Return what the model gave in service: probabilities, or numbers, shape (n, 1)."""
+    if model.regression:
+        return log["prediction"].to_numpy(float).reshape(-1, 1)
+    return np.array(log["probabilities"].tolist())
 
 
 def _scored(model: Model, log: pd.DataFrame, scoring: Scoring) -> ScoredRows:

@@ -87,7 +87,8 @@ def rank(
         By name, of the same rows in the same order.
     metric : Metric
     margin : float
-        Differences within it are a tie, in the metric's units.
+        Differences within it are a tie, in the metric's units; a share of the baseline's figure
+        where the metric has no upper end.
     baseline : str, optional
         The one that all are compared with; by default the best.
 
@@ -110,6 +111,7 @@ def rank(
     if baseline is not None and baseline not in rows:
         raise MetricError(f"baseline: {baseline!r} is not among {', '.join(names)}")
     against = names[0] if baseline is None else baseline
+    margin *= 1.0 if np.isfinite(metric.high) else abs(figures[against].value)
     others = [name for name in names if name != against]
     p_values = [metric.p_value(rows[name], rows[against]) for name in others]
     p_of = dict(zip(others, _holm(p_values), strict=True))
