@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ class Fake:
         made = {"index": 0, part: {"role": "assistant", "content": "".join(words)}}
         made["finish_reason"] = None
         if body.get("logprobs") and "logprobs" in self.honours:
-            made["logprobs"] = {"content": [{"token": w, "logprob": -0.5} for w in words]}
+            made["logprobs"] = {"content": [scored(w, body.get("top_logprobs")) for w in words]}
         return made
 
     def routes(self) -> list:
@@ -158,6 +159,15 @@ class Fake:
             await send(self.whole("chat.completion.chunk", []) | {"usage": self.usage(body, words)})
         await send("[DONE]")
         return answer
+
+
+def scored(word: str, more: int | None) -> dict:
+    """Return a token of probability exp(-0.5), and what might have been there instead."""
+    token = {"token": word, "logprob": -0.5}
+    if more:
+        other = {"token": "pos" if word.startswith("neg") else "neg"}
+        token["top_logprobs"] = [dict(token), other | {"logprob": math.log(1 - math.exp(-0.5))}]
+    return token
 
 
 def make(name: str) -> Fake:

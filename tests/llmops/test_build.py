@@ -3,28 +3,29 @@
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 
 import pandas as pd
 import pytest
 from llmops import fakes
 
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.leaderboard import estimates
 from diptych.core.store.calls import Calls
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops import build
-from diptych.llmops.client.ask import ask
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import chat_completions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation.outcome import UnmeasuredError
 from diptych.llmops.evaluation.scorers import exact
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -75,7 +76,7 @@ def test_every_variant_is_asked_about_every_row(fake, calls):
     assert found["expected"].tolist() == rows["label"].tolist() * 2
     assert (found["correct"] == (found["predicted"] == found["expected"])).all()
     assert (found["correct"] == (found["expected"] != "mixed")).all()
-    assert found["confidence"].tolist() == pytest.approx([math.exp(-1.5)] * 80)
+    assert found["confidence"].tolist() == pytest.approx([math.exp(-0.5)] * 80)
     assert (found["first_token_ms"] <= found["latency_ms"]).all()
     assert (found["error"] == "").all()
     shown = [len(body["messages"]) for body in fake.seen]
@@ -359,11 +360,31 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
     assert build.beside([], rows.head(0), "label", record).empty
 
 
-def test_confidence_is_the_probability_of_the_answer(fake, calls):
-    target, options = Target(fake.url, "m", key_env="TEST_KEY"), CallOptions(calls=calls)
-    told = ask("good", replace(target, parameters={"logprobs": True}), options)
-    assert evaluate.confidence(told) == pytest.approx(math.exp(-1.5))
-    assert math.isnan(evaluate.confidence(ask("good", target, options)))
+def test_a_variant_with_failed_calls_has_no_figure_and_is_not_selected(fake, calls):
+    shout = variant(fake, SHOUT)
+    good = asked(fake, [variant(fake)], films(10), calls)
+    fake.troubles = ["html"] * 2
+    bad = asked(fake, [shout], films(10), calls, concurrency=1)
+    both = pd.concat([bad, good], ignore_index=True)
+    reason = "not measured (2 of 10 failed: the endpoint's answer is not JSON)"
+    assert both["score"].isna().sum() == 2
+    board = evaluate.leaderboard(both, 0.02, 0).set_index("name")
+    assert board.index.tolist() == [variant(fake).name, shout.name]
+    assert board.loc[shout.name, "verdict"] == reason
+    assert board.loc[shout.name, ["value", "low", "high"]].isna().all()
+    assert board.loc[shout.name, "outcomes"] == "8 answered, 2 failed"
+    assert list(estimates(board.reset_index())) == [variant(fake).name]
+    selected, trials = build.pick(both, [shout, variant(fake)])
+    assert [one.name for one in selected] == [variant(fake).name]
+    assert math.isnan(trials.set_index("name").loc[shout.name, "validation"])
+    assert evaluate.by_slice(both, films(10))[shout.name].isna().any()
+    with pytest.raises(UnmeasuredError, match=re.escape(reason)):
+        build.pick(bad, [shout])
+    with pytest.raises(UnmeasuredError, match="run it again: answers are in the ledger"):
+        evaluate.leaderboard(bad, 0.02, 0)
+    again = asked(fake, [shout], films(10), calls)
+    assert again["cached"].sum() == 8
+    assert evaluate.leaderboard(again, 0.02, 0)["value"].notna().all()
 
 
 def test_slices_and_faithfulness_are_those_of_the_rows():

@@ -152,12 +152,16 @@ def test_answers_that_cannot_be_read_are_refused(reader, free, calls):
     assert "is 0.0375, above the limit of 0.02" in decision.reason
 
 
-def test_calls_that_failed_are_unreadable_and_the_rest_has_its_price(reader, free, calls):
+def test_a_candidate_whose_calls_failed_is_not_measured_and_refused(reader, free, calls):
     reader.troubles = ["html"] * 3
     found = measured(free, calls, concurrency=1)
-    assert found.extra[release.UNREADABLE] == 3 / 80
-    assert found.extra[release.COST] == 0
-    assert refused(decide(found, None, replace(ALL, floor=None))) == [release.UNREADABLE]
+    reason = "not measured (3 of 80 failed: the endpoint's answer is not JSON)"
+    assert found.score.note == reason
+    decision = decide(found, None, ALL)
+    assert not decision.promoted
+    assert reason in decision.reason
+    again = measured(free, calls)
+    assert decide(again, None, ALL).promoted, "only what failed is asked, and then all is measured"
 
 
 @pytest.mark.parametrize("family", ["negation", "names"])
@@ -209,7 +213,7 @@ def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, calls):
 def test_an_endpoint_that_answers_nothing_passes_nothing(reader, free, calls):
     reader.troubles = ["html"] * 10_000
     found = measured(free, calls, rows=ROWS.head(8))
-    assert found.score.value == 0
+    assert "8 of 8 failed" in found.score.note
     rules = refused(decide(found, None, ALL))
     assert {"metric floor", "latency p95", release.UNREADABLE, release.COST} <= set(rules)
 

@@ -8,7 +8,7 @@ from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L, Scoring
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.evaluation import scorers
+from diptych.llmops.evaluation import outcome, scorers
 from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate, scored_rows
 from diptych.llmops.prompts.variant import Variant
 
@@ -21,7 +21,7 @@ def pick(
     """Choose shots and temperature for each prompt and model, on the validation rows.
 
     Of equals the one with fewer tokens is taken. A variant that was not asked, because of an
-    interrupt, has no score and is not taken.
+    interrupt, or of which a call failed, has no score and is not taken.
 
     Parameters
     ----------
@@ -36,12 +36,17 @@ def pick(
         The best of each prompt and model, the best of all first.
     trials : DataFrame
         ``name``, ``prompt``, ``validation`` (score), ``tokens in`` and ``selected``.
+
+    Raises
+    ------
+    UnmeasuredError
+        If calls of every variant failed.
     """
     groups = tried.groupby("variant")
     table = pd.DataFrame({"name": [variant.name for variant in variants]})
     table["prompt"] = [variant.prompt.name for variant in variants]
     if scoring is None:
-        figures = groups["score"].mean()
+        figures = outcome.measured(tried).groupby("variant")["score"].mean()
     else:
         scored = scored_rows(tried, scoring)
         figures = {name: scoring.metric.figure(rows) for name, rows in scored.items()}
@@ -121,7 +126,7 @@ def from_mlops(
             f"by {scorers.name_of(grader)}; run {record.notebook} again with the task as it is now"
         )
     results["variant"] = results["family"] + MLOPS
-    results = results.assign(repeat=0, error="", usd=0.0, cached=True)
+    results = results.assign(repeat=0, error="", outcome=outcome.ANSWERED, usd=0.0, cached=True)
     return results.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 
 

@@ -31,6 +31,7 @@ from diptych.core.store.records import Record
 from diptych.llmops import data, release
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.evaluation.outcome import refuse_failed, unmeasured
 from diptych.llmops.evaluation.search import Search, optimise
 from diptych.llmops.prompts import candidates
 from diptych.llmops.prompts.prompt import Prompt
@@ -176,18 +177,20 @@ def evaluate_each(
 def best(results: pd.DataFrame, scoring: str | Scoring) -> str:
     """Return the challenger that is best by the task's metric in what `evaluate_each` returned.
 
-    Of equals it is the first; one whose metric is not defined comes last.
+    Of equals it is the first; one whose metric is not defined comes last, and one with failed
+    calls is not taken.
 
     Raises
     ------
     MetricError
         If the metric is defined for none.
+    UnmeasuredError
+        If calls of every challenger failed.
     """
-    scoring = Scoring.of(scoring)
+    scoring, results = Scoring.of(scoring), results[results["variant"] != "champion"]
     figures = {
         name: fairness.figure(scoring.metric, rows)
         for name, rows in evaluate.scored_rows(results, scoring).items()
-        if name != "champion"
     }
     signed = pd.Series({name: scoring.metric.sign * one.value for name, one in figures.items()})
     if signed.isna().all():
@@ -229,6 +232,8 @@ def gains(grounds: Mapping[str, pd.DataFrame], scoring: str | Scoring) -> pd.Dat
         scored = evaluate.scored_rows(results, scoring)
         champion = scored.pop("champion", None)
         for name, rows in scored.items():
+            if champion is None:  # calls of it failed
+                break
             lines.append({"name": f"{name}, {ground}"} | _gain(scoring, rows, champion))
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n", "reason"])
 
@@ -241,13 +246,18 @@ def _gain(scoring: Scoring, new: ScoredRows, old: ScoredRows) -> dict:
 
 
 def lost(results: pd.DataFrame, name: str, scoring: str | Scoring) -> float:
-    """Return what a challenger loses on the old rows against the champion, by the task's metric."""
+    """Return what a challenger loses on the old rows against the champion, by the task's metric.
+
+    NaN where calls of either failed.
+    """
     gap = gains({"": results[results["variant"].isin(["champion", name])]}, scoring)
-    return -float(gap["value"].iloc[0])
+    return math.nan if gap.empty else -float(gap["value"].iloc[0])
 
 
 def tuned(results: pd.DataFrame, labels: int, scoring: str | Scoring) -> dict:
-    """Return the tuned model's figure on old test rows, and its number of labels; {} without one.
+    """Return the tuned model's figure on old test rows, and its number of labels.
+
+    {} without one, or if calls of it failed.
 
     Parameters
     ----------
@@ -255,7 +265,7 @@ def tuned(results: pd.DataFrame, labels: int, scoring: str | Scoring) -> dict:
         As `evaluate_each` returns it.
     """
     lines, scoring = results[results["variant"] == TUNED], Scoring.of(scoring)
-    if lines.empty:
+    if lines.empty or unmeasured(lines):
         return {}
     measured = fairness.figure(scoring.metric, evaluate.scored_rows(lines, scoring)[TUNED])
     if not math.isfinite(measured.value):
@@ -299,6 +309,8 @@ def measure(
         Further figures that the gate limits, such as `LOST`.
     """
     lines = results[results["variant"] == name]
+    if reason := unmeasured(lines).get(name):
+        return release.unmeasured(name, reason, len(lines), scoring)
     error = release.calibration_error(lines)
     return release.candidate(name, lines, rows, scoring, calibration_error=error, extra=extra)
 
@@ -314,6 +326,7 @@ def by_window(
     """Ask ways about the live rows of some windows; the result has their metric by window."""
     scoring = Scoring.of(scoring)
     results = evaluate_each(ways, in_windows(rows, windows, names), scoring.grader, options)
+    refuse_failed(results)
     ids = pd.Series(sorted(results["id"].unique()))
     scored = evaluate.scored_rows(results, scoring)
     return LiveRows(scored, ids.map(windows).to_numpy(object), scoring.metric)

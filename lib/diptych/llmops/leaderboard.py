@@ -9,7 +9,7 @@ import pandas as pd
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import own_metrics, stats
 from diptych.core.evaluation.graders import LABEL
-from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.evaluation import evaluate, outcome, scorers
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.prompt import Prompt, PromptError
 
@@ -125,10 +125,13 @@ class Leaderboard:
             f"{prefix}{metric} of {name}": self._measured(metric, results, name)
             for metric in self._metrics
             for name in results["variant"].unique()
+            if name not in outcome.unmeasured(results)
         }
 
     def _measured(self, metric: str, results: pd.DataFrame, name: str) -> stats.Estimate:
         answers = results[results["variant"] == name]
+        if outcome.unmeasured(answers):
+            return stats.Estimate(np.nan, np.nan, np.nan, len(answers))
         labels = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
         arrays = [answers["expected"].to_numpy(object), np.asarray(labels, dtype=object)]
         return own_metrics.measure(metric, self._metrics[metric], arrays, self.seed)

@@ -5,7 +5,6 @@ or the call failed), ``probability``, ``label`` (null until it is known), and of
 ``output``, ``status``, ``prompt_tokens``, ``completion_tokens``, ``usd`` and ``latency_ms``.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +28,7 @@ from diptych.core.monitoring.windows import (
 )
 from diptych.core.store.prices import Price
 from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation.outcome import refuses
 
 __all__ = [
     "add_labels", "alarmed", "change", "describe", "figure", "graded", "health", "marks",
@@ -39,16 +39,6 @@ NEEDED = ("id", "window", "prediction", "probability", "label", "output", "statu
           "prompt_tokens", "completion_tokens", "usd", "latency_ms")  # fmt: skip
 SERVED = "as served"
 NONE = "none"  # stands for an answer without a label
-REFUSES = re.compile(
-    r"\b(?:cannot|can't|can not|could not|couldn't|unable to|not able to|won't|refuse to|sorry)\b"
-    r"|\bas an? (?:ai|language model|assistant)\b|\bnot stated\b",
-    re.IGNORECASE,
-)
-
-
-def refuses(text: str | None) -> bool:
-    """Return whether the words of an answer decline to answer."""
-    return isinstance(text, str) and bool(REFUSES.search(text.replace("\u2019", "'")))
 
 
 def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.load_test import unused_repeat
-from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation import evaluate, outcome
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -51,6 +51,8 @@ def measure(
     """
     scoring = Scoring.of(scoring)
     results = evaluate.evaluate([variant], rows, scoring.grader, options)
+    if reason := outcome.unmeasured(results).get(variant.name):
+        return unmeasured(name, reason, len(rows), scoring)
     if behaviour is None:
         return candidate(name, results, rows, scoring)
     extra = {
@@ -67,6 +69,12 @@ def measure(
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def unmeasured(name: str, reason: str, n: int, scoring: str | Scoring) -> Candidate:
+    """Return a candidate that the gate refuses as not measured, for calls of it failed."""
+    figure = Figure(np.nan, np.nan, np.nan, n, reason)
+    return Candidate(name=name, score=figure, metric=Scoring.of(scoring).metric)
 
 
 def candidate(
@@ -98,8 +106,11 @@ def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | 
 
 
 def calibration_error(results: pd.DataFrame) -> Figure | None:
-    """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs."""
-    answered = results[results["error"] == ""]
+    """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs.
+
+    An answer without a label has no confidence, and is counted apart.
+    """
+    answered = results[(results["error"] == "") & results["predicted"].notna()]
     if answered.empty or answered["confidence"].isna().any():
         return None
     return calibration.error(answered["confidence"], answered["correct"])

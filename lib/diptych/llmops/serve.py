@@ -18,7 +18,7 @@ from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import Chain, Link, Reply
 from diptych.llmops.client.load_test import unused_repeat
 from diptych.llmops.client.request import opened, prepare
-from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.evaluation import evaluate, outcome, scorers
 from diptych.llmops.prompts.variant import Variant
 
 CALLER = "live"
@@ -107,13 +107,14 @@ def _predictions(
     lines = []
     for row, reply in zip(rows.to_dict("records"), replies, strict=True):
         answer = reply.answer
-        confidence = evaluate.confidence(answer)
+        prediction = scorers.read_answer(variant.prompt, outcome.gradable(answer), grader)
+        confidence = evaluate.confidence(variant, answer, prediction)
         lines.append({
             "endpoint": run,
             "model": name or variant.name,
             "row_id": row["id"],
             "input": {key: row[key] for key in variant.prompt.inputs},
-            "prediction": scorers.read_answer(variant.prompt, answer.text, grader),
+            "prediction": prediction,
             "probability": None if pd.isna(confidence) else confidence,
             "latency_ms": answer.latency_ms,
             "status": "failed" if answer.error else "ok",

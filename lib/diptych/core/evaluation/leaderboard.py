@@ -172,10 +172,13 @@ def differences(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimates(frame: pd.DataFrame, prefix: str = "") -> dict[str, stats.Estimate]:
-    """Turn lines with ``name``, ``value``, ``low``, ``high`` and ``n`` into named estimates."""
+    """Turn lines with ``name``, ``value``, ``low``, ``high`` and ``n`` into named estimates.
+
+    What was not measured is left out.
+    """
     return {
         prefix + row.name: stats.Estimate(row.value, row.low, row.high, row.n)
-        for row in frame.itertuples(index=False)
+        for row in frame.dropna(subset="value").itertuples(index=False)
     }
 
 

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,6 +51,8 @@ class Answer:
         Whether it came from the ledger, so that nothing was paid now.
     log_probabilities : tuple of float
         Of the answer's tokens; () where they were not asked for, or the endpoint does not tell.
+    token_probabilities : sequence of mappings
+        The tokens with their log-probabilities and, where asked for, ``top_logprobs``.
     outcome : str
         How it ended, one of `diptych.llmops.client.formats.outcomes.OUTCOMES`.
     changes : dict, optional
@@ -68,6 +70,7 @@ class Answer:
     retries: int = 0
     cached: bool = False
     log_probabilities: tuple[float, ...] = ()
+    token_probabilities: Sequence[Mapping] = ()
     outcome: str = ""
     changes: dict | None = None
 
@@ -255,6 +258,7 @@ class _Work:
             latency_ms=latency_ms,
             retries=retries,
             log_probabilities=self.wire.log_probabilities(reply.response),
+            token_probabilities=self.wire.token_probabilities(reply.response),
             outcome=self.wire.outcome(reply.response),
             changes=self.prepared.changes(name, body) or None,
         )
@@ -331,6 +335,7 @@ def from_ledger(row: Mapping, wire: Format) -> Answer:
         row["output"],
         cached=True,
         log_probabilities=wire.log_probabilities(response),
+        token_probabilities=wire.token_probabilities(response),
         outcome=outcome or wire.outcome(response),
         **fields,
     )

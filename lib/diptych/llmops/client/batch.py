@@ -211,5 +211,6 @@ def _answer(line: Mapping, prepared: PreparedRequests, body: Mapping) -> Answer:
         if None in used
         else prepared.price(body, batch=True).usd(*used, *wire.cached_tokens(response)),
         log_probabilities=wire.log_probabilities(response),
+        token_probabilities=wire.token_probabilities(response),
         outcome=wire.outcome(response),
     )

@@ -18,7 +18,7 @@ import yaml
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.evaluation import stats
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.evaluation import evaluate, scorers
+from diptych.llmops.evaluation import evaluate, outcome, scorers
 from diptych.llmops.prompts.variant import Variant
 
 SAME, OTHER = "the same", "another"  # what a test expects of its later answers
@@ -106,6 +106,11 @@ def run(
     DataFrame
         One line per test: ``family``, ``text`` (the one that shows the failure, else the last),
         ``original`` ("" for one text), ``expected``, ``answer``, ``confidence``, ``passed``.
+
+    Raises
+    ------
+    UnmeasuredError
+        If a call failed: what did not come is no failure of the prompt.
     """
     names = ["family", "text", "original", "expected", "answer", "confidence", "passed"]
     if not cases:
@@ -113,6 +118,7 @@ def run(
     texts = list(dict.fromkeys(text for case in cases for text in case.texts))
     rows = pd.DataFrame({"id": range(len(texts)), "text": texts, "label": ""})
     results = evaluate.evaluate([variant], rows, scorers.by_label, options)
+    outcome.refuse_failed(results)
     predicted = results["predicted"].where(results["predicted"].notna(), None)
     answers = dict(zip(texts, predicted, strict=True))
     confidence = dict(zip(texts, results["confidence"], strict=True))

@@ -21,13 +21,15 @@ from diptych.llmops.client import adaptation
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
-from diptych.llmops.evaluation import scorers
+from diptych.llmops.evaluation import outcome, scorers
+from diptych.llmops.evaluation.confidence import of_label
 from diptych.llmops.prompts.variant import Variant
 
 CHUNK = 1_000  # requests sent and graded at once, so that memory stays flat
 COSTS = (
     "failed",
     "unreadable",
+    "outcomes",
     "p50 ms",
     "p95 ms",
     "TTFT ms",
@@ -39,8 +41,8 @@ COSTS = (
 NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
-    "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
-    "grader",
+    "outcome", "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
+    "latency_ms", "cached", "grader",
 )  # fmt: skip
 
 
@@ -56,8 +58,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Ask every variant about every row and grade the answers.
 
-    A failed call is a row with its ``error`` and counts as wrong; a failure that every call would
-    meet (a wrong key, an unknown model, no server) ends it at once. Earlier answers are read from
+    A failed call is a row with its ``error`` and without a score, and its variant has no figure; a
+    failure that every call would meet (a wrong key, an unknown model, no server) ends it at once,
+    and `CallOptions.patience` equal ones in a row do. Earlier answers are read from
     the ledger and not paid again, so an interrupted run resumes where it stopped.
 
     Parameters
@@ -82,9 +85,10 @@ def evaluate(
     Returns
     -------
     DataFrame
-        `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1, ``correct`` where
-        it is 0.5 or more, ``confidence`` the probability of the answer, NaN where the endpoint
-        gives none, ``grader`` the name of what graded it.
+        `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1 (NaN where the call
+        failed), ``correct`` where it is 0.5 or more, ``confidence`` the probability of the label,
+        NaN where it is not known, ``outcome`` what became of the question
+        (`diptych.llmops.evaluation.outcome`), ``grader`` the name of what graded it.
 
     Raises
     ------
@@ -114,7 +118,7 @@ def evaluate(
                 cells.note_partial(f"{count} were evaluated")
                 break
             frames += answers
-            bars.best(bar, float(pd.concat(answers)["score"].mean()), variant.name)
+            bars.best(bar, float(pd.concat(answers)["score"].mean(skipna=False)), variant.name)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -162,11 +166,14 @@ def _check_grader(variants: Sequence[Variant], rows: pd.DataFrame, grader) -> No
 def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> pd.DataFrame:
     """Return the lines of one chunk."""
     score = scorers.scorer_of(grader)
-    grades, name = score(variant.prompt, rows, [x.text for x in answers]), scorers.name_of(grader)
+    texts = [outcome.gradable(answer) for answer in answers]
+    grades, name = score(variant.prompt, rows, texts), scorers.name_of(grader)
     lines = [
         (
             variant.name, row["id"], repeat, answer.text, grade.predicted,
-            scorers.expected(row, grader), grade.score, grade.score >= RIGHT, confidence(answer),
+            scorers.expected(row, grader), math.nan if answer.error else grade.score,
+            not answer.error and grade.score >= RIGHT,
+            confidence(variant, answer, grade.predicted), outcome.of(answer, grade.predicted),
             answer.error, answer.prompt_tokens, answer.completion_tokens, answer.usd,
             answer.first_token_ms, answer.latency_ms, answer.cached, name,
         )
@@ -175,26 +182,29 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     numbers = ["score", "confidence", "prompt_tokens", "completion_tokens", "usd",
                "first_token_ms", "latency_ms"]  # fmt: skip
-    texts = ["output", "predicted", "expected", "error", "grader"]
+    texts = ["output", "predicted", "expected", "outcome", "error", "grader"]
     return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
 
 
-def confidence(answer: Answer) -> float:
-    """Return the probability that the model gave to its answer, NaN if the endpoint gives none."""
-    known = answer.log_probabilities
-    return math.exp(min(sum(known), 0.0)) if known else math.nan
+def confidence(variant: Variant, answer: Answer, predicted: str | None) -> float:
+    """Return the probability of the label that was read of an answer, NaN where it is not known."""
+    return of_label(answer.token_probabilities, predicted, variant.prompt.labels)
 
 
 def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the scores by variant, shape (rows, repeats), the rows in the order of their ids.
 
+    A variant with failed calls is left out.
+
     Raises
     ------
     ValueError
         If the variants did not answer the same rows.
+    UnmeasuredError
+        If calls of every variant failed.
     """
     scores, ids = {}, None
-    for name, lines in results.groupby("variant", sort=False):
+    for name, lines in outcome.measured(results).groupby("variant", sort=False):
         wide = lines.pivot(index="id", columns="repeat", values="score").sort_index()
         ids = wide.index if ids is None else ids
         if not wide.index.equals(ids) or wide.isna().any(axis=None):
@@ -206,13 +216,16 @@ def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
 def scored_rows(results: pd.DataFrame, scoring: Scoring) -> dict[str, ScoredRows]:
     """Return the answers of each variant as metrics take them, the rows in the order of their ids.
 
-    Of repeats the first counts.
+    Of repeats the first counts; a variant with failed calls is left out.
 
     Raises
     ------
     ValueError
         If the variants did not answer the same rows.
+    UnmeasuredError
+        If calls of every variant failed.
     """
+    results = outcome.measured(results)
     first, scored = results[results["repeat"] == 0], {}
     ids = None
     for name, lines in first.groupby("variant", sort=False):
@@ -267,16 +280,33 @@ def leaderboard(
     -------
     DataFrame
         The best first: as the leaderboard of MLOps
-        (`diptych.core.evaluation.leaderboard.rank`), and the columns of `costs`.
+        (`diptych.core.evaluation.leaderboard.rank`), and the columns of `costs`. A variant with
+        failed calls is among the last: its figures are NaN, and its verdict is the reason.
+
+    Raises
+    ------
+    UnmeasuredError
+        If calls of every variant failed, or of the baseline.
     """
     if results.empty:
         return pd.DataFrame(columns=["name", "value", "low", "high", "n", *COSTS])
+    reasons = outcome.unmeasured(results)
+    if baseline in reasons:
+        raise outcome.UnmeasuredError(outcome.explained({baseline: reasons[baseline]}))
     if scoring is None or results["repeat"].any():
         compared = compare(grades(results), margin, seed, baseline)
     else:
         compared = rank(scored_rows(results, scoring), scoring.metric, margin, baseline)
     board = shown(compared, baseline or "the best")
-    return board.merge(costs(results), on="name", validate="one_to_one")
+    none = pd.DataFrame(
+        [
+            {"name": name, "n": int((results["variant"] == name).sum()), "verdict": reason}
+            for name, reason in reasons.items()
+        ],
+        columns=["name", "n", "verdict"],
+    )
+    board = pd.concat([board, none.reindex(columns=board.columns)]) if reasons else board
+    return board.reset_index(drop=True).merge(costs(results), on="name", validate="one_to_one")
 
 
 def costs(results: pd.DataFrame) -> pd.DataFrame:
@@ -285,9 +315,10 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name``, ``failed`` (calls), ``unreadable`` (answers without a label), ``p50 ms``,
-        ``p95 ms``, ``TTFT ms`` (time to first token, median), ``tokens in`` and ``tokens out`` of a
-        call, ``usd per 1,000`` answers (calls that did not fail), ``usd per correct`` answer. An
+        ``name``, ``failed`` (calls), ``unreadable`` (answers without a label), ``outcomes``
+        (how often there was each), ``p50 ms``, ``p95 ms``, ``TTFT ms`` (time to first token,
+        median), ``tokens in`` and ``tokens out`` of a call,
+        ``usd per 1,000`` answers (calls that did not fail), ``usd per correct`` answer. An
         answer from the ledger counts with what it cost when it was made; NaN where the cost of any
         answer is not known, for a sum of the others would be too low.
     """
@@ -301,6 +332,7 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
                 "name": name,
                 "failed": int(failed.sum()),
                 "unreadable": int((calls["predicted"].isna() & ~failed).sum()),
+                "outcomes": outcome.counted(calls["outcome"]),
                 "p50 ms": answers["latency_ms"].quantile(0.5),
                 "p95 ms": answers["latency_ms"].quantile(0.95),
                 "TTFT ms": calls["first_token_ms"].median(),
@@ -324,7 +356,7 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for name, answered in results.groupby("variant", sort=False):
-        each = answered.groupby("repeat")["score"].mean()
+        each = answered.groupby("repeat")["score"].agg(_mean)
         answers = answered.groupby("id")["output"].nunique(dropna=False)
         deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
@@ -332,11 +364,16 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names)
 
 
+def _mean(scores: pd.Series) -> float:
+    """Return the mean of scores, NaN where a call failed."""
+    return scores.mean(skipna=False)
+
+
 def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Return each variant's mean score by slice, or by label where there is one slice only."""
     column = sliced_by(rows)
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
-    means = results.pivot_table(index=part, columns="variant", values="score", sort=False)
+    means = results.groupby([part, "variant"])["score"].agg(_mean).unstack("variant")
     means = means[list(results["variant"].unique())].sort_index()
     means.insert(0, "n", rows[column].value_counts())
     return means.rename_axis(columns=None).reset_index()

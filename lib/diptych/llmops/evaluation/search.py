@@ -14,7 +14,7 @@ from diptych.core.evaluation.graders import LABEL, Scoring
 from diptych.execution import cells
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.evaluation import evaluate
+from diptych.llmops.evaluation import evaluate, outcome
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -208,6 +208,7 @@ def optimise(
             list(ways.values()), ordered.iloc[start:stop], scoring.grader,
             replace(options, progress=bar),
         )  # fmt: skip
+        outcome.refuse_failed(results)
         lines = results.groupby("variant")
         answers = {name: lines.get_group(way.name) for name, way in ways.items()}
         if by_metric:

@@ -12,6 +12,8 @@ from diptych.llmops.client.request import estimate
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts.prompt import Prompt
 
+TOP_LOGPROBS = 5  # alternatives of a token that are told
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -48,7 +50,8 @@ class Variant:
     def fields(self) -> dict:
         """Return what every request of it holds besides its messages and model.
 
-        Probabilities of the answer's tokens are asked for; endpoints that have none ignore it.
+        Probabilities of a label's tokens are asked for, and of what might have been there instead;
+        endpoints that have none ignore it.
         """
         fields = {"temperature": self.temperature, "max_tokens": 16, "logprobs": True}
         if self.prompt.output.get("type") == "object":
@@ -57,8 +60,12 @@ class Variant:
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif not self.prompt.labels:
             fields["max_tokens"] = 256
+        if self.prompt.labels:
+            fields["top_logprobs"] = TOP_LOGPROBS
         fields |= self.target.provider.fields(self.target.model_name)
         fields |= {**self.prompt.request, **self.target.parameters}
+        if not fields.get("logprobs"):
+            fields.pop("top_logprobs", None)
         return {name: value for name, value in fields.items() if value is not None}
 
     def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:

@@ -55,8 +55,9 @@ def _shown(right: Panel, metric: Metric | None):
     whole = results[~is_perturbed(results["id"])]
     for name in whole["variant"].unique():
         answered = right.of_variant(name)
-        if name in examples and len(answered) > 1:
-            ids = answered.index.intersection(whole.loc[whole["variant"] == name, "id"].astype(str))
+        whole_of = whole.loc[whole["variant"] == name]
+        if name in examples and len(answered) > 1 and whole_of["score"].notna().all():
+            ids = answered.index.intersection(whole_of["id"].astype(str))
             reached = fairness.figure(metric, scored(answered.loc[ids], answered, metric))
             if math.isfinite(reached.value):
                 ends = reached.value, reached.low, reached.high
