@@ -377,7 +377,7 @@ def test_a_variant_with_failed_calls_has_no_figure_and_is_not_selected(fake, cal
     selected, trials = build.pick(both, [shout, variant(fake)])
     assert [one.name for one in selected] == [variant(fake).name]
     assert math.isnan(trials.set_index("name").loc[shout.name, "validation"])
-    assert evaluate.by_slice(both, films(10))[shout.name].isna().any()
+    assert evaluate.by_slice(both, films(10).assign(slice="all"))[shout.name].isna().any()
     with pytest.raises(UnmeasuredError, match=re.escape(reason)):
         build.pick(bad, [shout])
     with pytest.raises(UnmeasuredError, match="run it again: answers are in the ledger"):
