@@ -156,7 +156,7 @@ def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | N
     Parameters
     ----------
     facts : dict of str to str or Figure
-        What else is known of it, such as the metric with its interval.
+        What else is known of it, such as the metric with its interval; None is left out.
     groups : DataFrame, optional
         As `by_group` returns it.
     """
@@ -169,7 +169,7 @@ def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | N
         f"**Model** {model.family} ({setting}){heat}",
         f"**Input** {model.kind}: {len(model.features)} column(s); {_answers(model)}",
         *([] if model.regression else [f"**Answers** {decides}"]),
-        *(f"**{name}** {value}" for name, value in facts.items()),
+        *(f"**{name}** {value}" for name, value in facts.items() if value is not None),
         f"**Gate** {decision.reason}",
         "**Not for** rows unlike its training data: watch the drift report of stage 5.",
     ]
