@@ -1,6 +1,7 @@
 """Release: what the gate is told is measured over the wire, and each fault is refused by name."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -202,8 +203,10 @@ def test_an_endpoint_that_tells_no_probabilities_has_no_calibration(calls, reade
     assert decide(found, None, replace(ALL, max_calibration_error=None)).promoted
 
 
-def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, calls):
-    variant = Variant(PLAIN, Target(reader.url, "m", key_env="TEST_KEY"))
+def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, free, calls):
+    line = f"paid:\n  base_url: {reader.url}\n  key_env: TEST_KEY\n  prices: openai\n"
+    Path("params/endpoints.yaml").write_text(line)
+    variant = Variant(PLAIN, Target("paid", "a-model-without-a-price"))
     found = measured(variant, calls)
     assert np.isnan(found.extra[release.COST])
     assert refused(decide(found, None, ALL)) == [release.COST]

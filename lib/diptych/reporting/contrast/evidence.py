@@ -206,8 +206,11 @@ class Panel:
         frames = [self.table(BUILD, table) for table in tables]
         rows = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
         rows = rows[rows[column] == name]
-        if "error" in rows:
-            rows = rows[rows["error"].fillna("") == ""]
+        if "error" in rows and (failed := int((rows["error"].fillna("") != "").sum())):
+            raise RecordError(
+                f"{name}: {failed} of {len(rows)} answers failed in run {self.run(BUILD).id}, so it "
+                f"has no figure. Run {self.name}/{BUILD} again; only what failed is asked"
+            )
         rows = rows.rename(columns={"label": "truth", "expected": "truth"})
         rows = rows.assign(id=rows["id"].astype(str)).drop_duplicates("id").set_index("id")
         return rows.reindex(columns=LINES)
