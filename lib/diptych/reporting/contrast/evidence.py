@@ -208,8 +208,8 @@ class Panel:
         rows = rows[rows[column] == name]
         if "error" in rows and (failed := int((rows["error"].fillna("") != "").sum())):
             raise RecordError(
-                f"{name}: {failed} of {len(rows)} answers failed in run {self.run(BUILD).id}, so it "
-                f"has no figure. Run {self.name}/{BUILD} again; only what failed is asked"
+                f"{name}: {failed} of {len(rows)} answers failed in run {self.run(BUILD).id}: "
+                f"it has no figure. Run {self.name}/{BUILD} again; only what failed is asked"
             )
         rows = rows.rename(columns={"label": "truth", "expected": "truth"})
         rows = rows.assign(id=rows["id"].astype(str)).drop_duplicates("id").set_index("id")
