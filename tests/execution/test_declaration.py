@@ -1,4 +1,5 @@
 import json
+import re
 
 import papermill
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
 from diptych.execution.declaration import Parameter, read_parameters
-from diptych.execution.notebooks import all_files
+from diptych.execution.notebooks import all_files, read_notebook
 
 OWN = workspace.repo_root() / "notebooks"
 
@@ -40,7 +41,11 @@ def test_what_a_line_declares(notebooks):
 )
 def test_papermill_reads_the_same_names_and_help(path):
     theirs = papermill.inspect_notebook(path)
-    assert {p.name: p.help for p in read_parameters(path)} == {
+    ours = {p.name: p.help for p in read_parameters(path)}
+    # papermill's pattern knows no "|" in a type, and takes such a line for none
+    text = "".join(read_notebook(path)["cells"][1]["source"])
+    unions = set(re.findall(r"^(\w+): [\w\[\]]+ \|", text, re.MULTILINE))
+    assert {name: words for name, words in ours.items() if name not in unions} == {
         name: entry["help"] for name, entry in theirs.items()
     }
 

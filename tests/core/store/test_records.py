@@ -14,6 +14,7 @@ from diptych.core.store.records import Record, Recorder, load
 STREAM = pd.DataFrame({"id": ["r1"], "window": ["2025-01"]})
 SERVED = {
     "requests": 1, "failed": 0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": np.float64(3.0),
+    "service_p50_ms": 1.0, "service_p95_ms": 1.5, "service_p99_ms": 2.0, "queueing_p50_ms": 0.0,
     "requests_per_s": 400.0, "memory_mb": None, "cpu_ms_per_request": 1.0,
 }  # fmt: skip
 

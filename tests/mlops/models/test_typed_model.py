@@ -57,7 +57,7 @@ def test_the_endpoint_records_and_answers_typed_rows(churn, tmp_path):
     rows, _ = app._reader(model).parse(raw.head(5).to_csv(index=False).encode(), "text/csv")
     with Predictions(tmp_path / "ledger.db") as ledger:
         batcher = Batcher(model, ledger, "endpoint", "churn", most=10)
-        predicted = [label for label, _ in batcher._predict(rows)]
+        predicted = [label for label, *_ in batcher._predict(rows)]
     assert predicted == model.predict(frame.head(5)).tolist()
     json.dumps(rows)  # what the ledger stores
 

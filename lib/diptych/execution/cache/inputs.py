@@ -26,6 +26,9 @@ from diptych.execution.kernels import location, recorder, unavailable
 NOTES = "inputs.jsonl"
 # They differ from one terminal to the next, and decide how this program runs, not what comes out.
 SETTINGS = {*location.PRIVATE, *process_environment.THREAD_COUNTS, "COLUMNS", "LINES", "PATH",
+            # set where MLflow is imported
+            "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "DO_NOT_TRACK",
+
             "TERM_PROGRAM"}  # fmt: skip
 # Read by the interpreter itself, before anyone can watch.
 ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MONETARY", "LC_NUMERIC",
@@ -33,6 +36,7 @@ ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MONET
 ZONE = Path("/etc/localtime")  # the time zone of this machine, where TZ names none
 LEFT_BEHIND = {"__pycache__", ".diptych", ".ipynb_checkpoints", ".git", ".DS_Store", ".cache",
                ".pytest_cache", ".ruff_cache", ".mypy_cache"}  # fmt: skip
+JUPYTER = "JUPYTER_"  # where its files lie, which no notebook's result depends on
 OWN_PREFIXES = ("DIPTYCH_", "JPY_", "IPYKERNEL_", "PYTEST_")
 IMAGE = re.compile(
     r"""!\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*(?:<([^>]+)>|((?:[^()\s]|\([^()]*\))+))"""  # ![text](file)
@@ -233,7 +237,9 @@ def _variables(notes: list[list]) -> list[dict]:
     by_library = {note[1] for note in notes if note[0] == "variable"} | {*ALWAYS_READ}
     if not unavailable():  # while libraries were imported ahead
         by_library |= {*location.read_learnt([sys.executable]).variables}
-    names = by_user | {name for name in by_library if name not in SETTINGS}
+    names = by_user | {
+        name for name in by_library if name not in SETTINGS and not name.startswith(JUPYTER)
+    }
     return [
         _with_content({"kind": "variable", "name": name})
         for name in sorted(names)
