@@ -107,6 +107,11 @@ def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
         data.choose(tasks.get("reviews"), ["plain", "plain"], LABELS)
 
 
+def test_a_label_that_is_a_number_is_refused_in_a_sentence():
+    with pytest.raises(PromptError, match=r"the label of demand is a number \(RMSE\)"):
+        data.choose(tasks.get("demand", metric="rmse"), [], ["1.0", "2.0"])
+
+
 def test_numbers_are_told_as_text():
     frame = pd.DataFrame({"id": ["a"], "label": ["x"], "mean_width": [1.25], "height": [30.0]})
     told = data.as_text(frame, ["mean_width", "height"])

@@ -39,8 +39,13 @@ def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prom
     ------
     PromptError
         If one is not there, two have one name, one is for another grader than the task's, or one
-        may not answer with a label of the data.
+        may not answer with a label of the data; or if the task's label is a number.
     """
+    if task.regression:
+        raise PromptError(
+            f"task: the label of {task.name} is a number ({task.metric.title}), and prompts answer "
+            "with classes or texts so far; run MLOps on it, or take a task with classes"
+        )
     prompts = [read_prompt(task.base, name, labels) for name in names] or every(task.base, labels)
     all_names = [prompt.name for prompt in prompts]
     for prompt in prompts:
