@@ -41,7 +41,8 @@ def test_the_kernel_is_warm_and_has_the_commands_and_widgets(opened):
         "import os, shutil, sys, warnings\n"
         "warnings.simplefilter('error')\n"
         "import ipympl, tqdm.auto\n"
-        "print(os.environ['JPY_PARENT_PID'] == str(os.getppid()), shutil.which('diptych'), sep='|')\n"
+        "is_child = os.environ['JPY_PARENT_PID'] == str(os.getppid())\n"
+        "print(is_child, shutil.which('diptych'), sep='|')\n"
         "!diptych --version"
     )
     opened.run(cell)
