@@ -6,14 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from diptych.base.errors import Plain
+from diptych.core.evaluation.metrics import MetricError
 from diptych.core.evaluation.stats import Estimate
 
 RESAMPLES = 400
-
-
-class MetricError(Plain, ValueError):
-    """A metric of your own gives no number; the message says why."""
 
 
 def takes_probabilities(function: Callable) -> bool:
