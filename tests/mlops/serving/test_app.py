@@ -274,7 +274,7 @@ def half_sent(url, body):
     """Send a request but for its last byte."""
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port), timeout=20)
-    head = f"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body[:-1])
     return connection
 

@@ -5,13 +5,14 @@ and MLflow's input forms.
 """
 
 import asyncio
-import hmac
+import json
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from diptych.base import workspace
+from diptych.base import guard, workspace
 from diptych.base.lazy import without
 from diptych.base.serving import ServeError, listen
 from diptych.core.store.predictions import Predictions
@@ -33,6 +34,7 @@ from diptych.mlops.serving.batcher import Batcher
 from diptych.mlops.serving.inputs import InputError, Reader
 from diptych.mlops.serving.typed_inputs import TypedReader
 
+TOKEN_HEADERS = ("authorization", "x-amzn-sagemaker-custom-attributes")
 GRACE_S = 20  # for requests under way at SIGTERM; SageMaker kills after 30
 
 
@@ -90,11 +92,7 @@ def create_app(
     in_flight = 0
 
     def check_token(request: Request) -> None:
-        headers = request.headers
-        sent = headers.get("authorization") or headers.get("x-amzn-sagemaker-custom-attributes", "")
-        scheme, _, credentials = sent.partition(" ")
-        credentials = credentials.strip().encode("latin-1")  # as it came over the wire
-        if scheme.lower() != "bearer" or not hmac.compare_digest(credentials, token.encode()):
+        if not guard.holds_token(request.headers, token, *TOKEN_HEADERS):
             message = "Authorization: send 'Bearer' and the endpoint's token"
             raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
@@ -175,15 +173,21 @@ def _refused(request: Request, error: HTTPException) -> Response:
     if error.status_code in (404, 405):
         there = "POST /invocations, GET /ping and GET /metadata"
         message = f"{request.method} {request.url.path}: is not served; there are {there}"
-    return JSONResponse({"error": message}, error.status_code, error.headers)
+    return _error(message, error.status_code, error.headers)
 
 
 def _wrong_input(request: Request, error: InputError) -> Response:
-    return JSONResponse({"error": str(error)}, error.status)
+    return _error(str(error), error.status)
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the server failed; its log says why"}, 500)
+    return _error("the server failed; its log says why", 500)
+
+
+def _error(message: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error as JSON in ASCII: what it quotes may be no whole character."""
+    body = json.dumps({"error": message})
+    return Response(body, status, headers, media_type="application/json")
 
 
 def serve_model(
@@ -279,13 +283,17 @@ def run(app: Starlette, host: str, port: int, *, token: str = "", handle: int | 
     """
     import uvicorn
 
+    from diptych.base.guarded_http import GuardedProtocol
+
     descriptor = handle if handle is not None else listen(host, port, token).detach()
     # made anew so that it knows its protocol: only for TCP does asyncio send small answers at
     # once, and else each waits 40 ms (Nagle's algorithm and the client's delayed acknowledgement)
     listener = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S
-    )
+        guard.Guard(app, guard.host_names(listener.getsockname()[0], token)),
+        http=GuardedProtocol, ws="none",
+        log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip
     server = uvicorn.Server(config)
 
     def stop(*_) -> None:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -19,6 +20,7 @@ FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 MOST_ROWS = 1_000
 MOST_TEXT = 100_000  # characters
 MOST_ID = 256  # characters
+MOST_NAME = 100  # characters, and names, among which a misspelt one is looked for
 LARGEST = 3.4e38  # of a float32
 # what the first line of a CSV of texts may be: the name of a column, not a text
 NAME = re.compile(r"[\w-]+( [\w-]+){0,2}")
@@ -51,15 +53,17 @@ class Reader:
     features: list[str]
     ignored: set[str] = field(default_factory=set, compare=False, kw_only=True)
 
-    def parse(self, body: bytes, content_type: str = "") -> tuple[list, list[str | None]]:
+    def parse(
+        self, body: bytes, content_type: str = "application/json"
+    ) -> tuple[list, list[str | None]]:
         """Return a request's rows and their ids.
 
         Parameters
         ----------
         body : bytes
         content_type : str
-            Of the request; JSON if there is none. ``text/csv`` may say ``header=present`` or
-            ``header=absent`` (RFC 4180, section 3).
+            Of the request; any page could send one without, so it is needed. ``text/csv`` may say
+            ``header=present`` or ``header=absent`` (RFC 4180, section 3).
 
         Returns
         -------
@@ -80,18 +84,22 @@ class Reader:
         if charset not in ("utf-8", "utf8", "us-ascii"):
             raise InputError(f"Content-Type: charset {charset!r} is not read; send UTF-8", 415)
         match kind:
-            case "" | "application/json":
+            case "application/json":
                 rows, ids, name = self._from_json(body)
             case "text/csv":
                 rows, ids, name = self._from_csv(body, options.get("header", ""))
             case other:
-                raise InputError(
-                    f"Content-Type: {other!r} is not read; send application/json or text/csv", 415
-                )
+                sent = f"{_short(other)!r} is not read" if other else "is missing"
+                raise InputError(f"Content-Type: {sent}; send application/json or text/csv", 415)
         if not 1 <= len(rows) <= MOST_ROWS:
             raise InputError(f"{name}: {len(rows):,} rows; send 1 to {MOST_ROWS:,}")
         take = self._text if self.kind == "text" else self._numbers
-        return [take(row, i, name) for i, row in enumerate(rows)], _ids(ids, len(rows))
+        taken = [take(row, i, name) for i, row in enumerate(rows)]
+        if b"\\u" in body:  # as JSON writes half a pair
+            _whole(
+                json.dumps([taken, sorted(self.ignored)], ensure_ascii=False, default=str), "body"
+            )
+        return taken, _ids(ids, len(rows))
 
     def _from_json(self, body: bytes) -> tuple[list, object, str]:
         content = _decode(body)
@@ -100,7 +108,7 @@ class Reader:
         forms = [name for name in FORMS if name in content]
         for name in content:
             if name not in (*FORMS, "ids", "params"):
-                near = difflib.get_close_matches(name, (*FORMS, "ids"), n=1)
+                near = _near(name, (*FORMS, "ids"))
                 hint = f"did you mean {near[0]}?" if near else f"send {', '.join(FORMS)} or ids"
                 raise InputError(f"{_short(name)}: is no known field; {hint}")
         if content.get("params"):
@@ -212,7 +220,7 @@ class Reader:
         for spellings in self._spellings:
             name = next((x for x in spellings if x in names), None)
             if name is None:
-                near = difflib.get_close_matches(spellings[0], unknown, n=1)
+                near = _near(spellings[0], unknown)
                 hint = f"did you mean it by {_short(near[0])!r}?" if near else "add the column"
                 raise InputError(f"{_short(spellings[0])}: is missing in {where}; {hint}")
             spelled.append(name)
@@ -341,6 +349,12 @@ def _whole(text: str, where: str) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{where} has half a surrogate pair; send whole characters") from error
     return text
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    """Return the name that is meant, if one is near; very long ones are near none."""
+    short = [one for one in names if len(one) <= MOST_NAME][:MOST_NAME]
+    return difflib.get_close_matches(name, short, n=1) if len(name) <= MOST_NAME else []
 
 
 def _short(value, most: int = 60) -> str:
