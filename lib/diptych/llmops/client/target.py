@@ -51,6 +51,7 @@ class Target:
         ``"openai/gpt-5?reasoning_effort=low&max_tokens=64"``; ``null`` leaves one out.
 
         Such as ``"local"``, ``"openai/gpt-4o"``, ``"vllm/Qwen/Qwen2.5-0.5B-Instruct"``,
+        ``"local/qwen2.5-coder-0.5b"`` (a name of `diptych model list`),
         ``"local/hf:OWNER/REPO/FILE.gguf"``, ``"local//home/me/model.gguf"`` or
         ``"http://127.0.0.1:8080/v1#model"``.
 
@@ -93,7 +94,7 @@ class Target:
     def name(self) -> str:
         """Readable: what differs from the local endpoint and its model."""
         file = self.server.get("model")
-        model = self.model or (Path(str(file)).stem if file else "")
+        model = self.model or (Path(str(file)).name.removesuffix(".gguf") if file else "")
         return " · ".join(filter(None, ("" if self.is_local else self.endpoint, model)))
 
 

@@ -99,9 +99,9 @@ def _with_files(server: Mapping, change) -> dict:
 
 
 def _copied(file: str | Path, folder: Path) -> str:
-    """Copy a file into the folder and return its name; leave a large one, or the hub's, there."""
+    """Copy a file into the folder and return its name; a large one, or a known model, stays."""
     path = Path(file).expanduser()
-    if str(file).startswith("hf:") or path.stat().st_size > LARGEST:
+    if str(file).startswith("hf:") or process.is_known(file) or path.stat().st_size > LARGEST:
         return str(file)
     name = f"{hashing.of_file(path)[:SHOWN]}-{path.name}"  # two adapters may have files of one name
     if path.resolve() != (folder / name).resolve():

@@ -6,6 +6,7 @@ ends when idle and is started anew by the next request (`diptych.llmops.client.l
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from diptych.llmops.server import store
+from diptych.llmops.server.catalogue import NAMES, CatalogueError
 from diptych.llmops.server.llama import CONTEXT, SHIPPED, Served, Server, folder, open_lock
 
 __all__ = ["DIRECT", "SETTINGS", "EndpointError", "find", "model_file", "start", "stop"]
@@ -23,6 +26,8 @@ START_S = 120.0  # a large model takes a while to read from disk
 IDLE_S = 900.0
 SLOTS = 8
 SETTINGS = ("model", "adapters", "slots", "context", "idle_s", "wait_s")  # what `start` takes
+NAME = re.compile(NAMES)
+LOCAL_NAME = "diptych"  # of the shipped model
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy to oneself
 
 
@@ -31,7 +36,13 @@ class EndpointError(RuntimeError):
 
 
 def model_file(model: str | Path | None = None) -> Path:
-    """Return the path of a model: the shipped one, a file, or ``hf:OWNER/REPO/FILE``, downloaded.
+    """Return the path of a model: the shipped one, a file, one of the catalogue, or the hub's.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        The path of a GGUF file, a name of `diptych model list`, or ``hf:OWNER/REPO/FILE``, which is
+        downloaded. Without one, or "diptych", it is the shipped model.
 
     Raises
     ------
@@ -42,10 +53,22 @@ def model_file(model: str | Path | None = None) -> Path:
     if text.startswith("hf:"):
         return _download(text)
     path = Path(text).expanduser().absolute()
+    if is_known(text):
+        try:
+            return SHIPPED if text == LOCAL_NAME else store.located(text)
+        except CatalogueError as error:
+            raise EndpointError(str(error)) from error
     if not path.is_file():
-        remedy = "run `make model`" if path == SHIPPED else "give a GGUF file or hf:OWNER/REPO/FILE"
+        remedy = "give a GGUF file, a name of `diptych model list` or hf:OWNER/REPO/FILE"
+        remedy = "run `make model`" if path == SHIPPED else remedy
         raise EndpointError(f"model: {path} is not there; {remedy}")
     return path
+
+
+def is_known(model: str | Path) -> bool:
+    """Say whether a model is given by its name in the catalogue, and not as a file."""
+    text = str(model)
+    return bool(NAME.fullmatch(text)) and not text.endswith(".gguf") and not Path(text).is_file()
 
 
 def _download(text: str) -> Path:

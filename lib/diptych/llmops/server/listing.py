@@ -1,0 +1,37 @@
+"""The catalogue as a table: what is known, and what is on this machine."""
+
+from diptych.llmops.server import catalogue, store
+
+COLUMNS = ("name", "kind", "parameters", "MB", "memory GiB", "licence", "here", "title")
+
+
+def facts() -> list[dict]:
+    """Return what is known of each model, by column."""
+    return [_facts(model) for model in catalogue.catalogue(store.folder()).values()]
+
+
+def _facts(model: catalogue.Entry) -> dict:
+    values = (
+        model.name, model.kind, model.parameters, round(model.bytes / 1e6), model.memory_gib,
+        model.licence, store.is_here(model), model.title,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def as_text(lines: list[dict]) -> str:
+    """Return the table as text, and what to type next."""
+    rows = [[_shown(value) for value in line.values()] for line in lines]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    table = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in (COLUMNS, *rows)
+    ]
+    return "\n".join([*table, "", f"Store: {store.folder()}. Get one: diptych model get NAME"])
+
+
+def _shown(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, int) and value >= 1_000_000:
+        return f"{value / 1e9:.1f} B" if value >= 10**9 else f"{value / 1e6:.0f} M"
+    return f"{value or ''}"
