@@ -1,5 +1,6 @@
 """What a run was made with: packages, source, machine."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -161,3 +162,20 @@ def source_digest() -> str:
     return hashing.of_listing(
         (path.relative_to(workspace.PACKAGE).as_posix(), hashing.of_file(path)) for path in paths
     )
+
+
+def process_start(pid: int) -> str:
+    """Return when a process started, as this system counts it; "" if there is none.
+
+    A process id comes back after a while, with another start.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+    except OSError:
+        pass
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return str(psutil.Process(pid).create_time())
+    return ""

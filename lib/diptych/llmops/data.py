@@ -1,7 +1,6 @@
 """Stage 1, data: prompts are data too; examples and evaluation rows come from one data version."""
 
 import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -304,16 +303,16 @@ def inventory(
 
 def tokens(messages: Sequence[Mapping], **server) -> int:
     """Return how many tokens the local model reads of a chat; takes what `process.start` takes."""
-    url = process.start(**server).url
+    running = process.start(**server)
 
     def ask(path: str, body: dict) -> dict:
-        request = urllib.request.Request(url + path, json.dumps(body).encode(), JSON)
-        with process.DIRECT.open(request, timeout=60) as answer:
-            return json.load(answer)
+        status, answer = process.request(running, "POST", path, json.dumps(body).encode())
+        if status != 200:
+            raise process.EndpointError(f"{path}: {answer[:300].decode(errors='replace')}")
+        return json.loads(answer)
 
     text = ask("/apply-template", {"messages": list(messages)})["prompt"]
     return len(ask("/tokenize", {"content": text, "add_special": True})["tokens"])
 
 
 NUMBERS = 0.2  # share of numbers from which on the other words of a text tell little
-JSON = {"Content-Type": "application/json"}

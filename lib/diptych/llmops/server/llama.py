@@ -4,6 +4,10 @@ It speaks the OpenAI API, shows a chat page, and ends when nobody has asked for 
 serves a model on loopback it holds a lock in the workspace and keeps a small file beside it, by
 which `diptych.llmops.server.process` finds it; so one model has one server, however
 many ask for it.
+
+llama.cpp listens on a socket file in a folder that only its user may enter: what is asked there
+reaches this process and no other, whoever has its port later. The address that people use is that
+of `diptych.llmops.server.gate`.
 """
 
 import argparse
@@ -13,8 +17,10 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +29,7 @@ from pathlib import Path
 from diptych.base import environment as machine
 from diptych.base import hashing, workspace
 from diptych.base.serving import ServeError, listen, read_token
+from diptych.llmops.server.gate import open_gate
 from diptych.llmops.server.gguf import context_length
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
@@ -63,10 +70,22 @@ class Served:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, as its file in the workspace tells it."""
+    """A running server, as its file in the workspace tells it.
+
+    Attributes
+    ----------
+    pid, started : int, str
+        Its process, and when that started: a number may come back, not both.
+    url : str
+        Where people and other programs ask: the gate.
+    socket : str
+        Where `diptych` asks: a file in a folder of this user's alone.
+    """
 
     pid: int
+    started: str
     url: str
+    socket: str
     model: str
     digest: str
     adapters: list[str]
@@ -125,24 +144,17 @@ def serve(
     ServeError
         If a file is missing or wrong, the port is taken, or there is no token where one is needed.
     """
-    import xllamacpp
-
-    parameters = _parameters(xllamacpp, served, host, port, token)
-    listen(host, port, token).close()  # llama.cpp opens its own, and explains no failure
-    try:
-        engine = xllamacpp.Server(parameters)
-    except RuntimeError as error:
-        raise ServeError(
-            f"model: {served.model} could not be loaded by llama.cpp, whose lines above say why; "
-            "it may be damaged, too large for the memory, or need a newer xllamacpp"
-        ) from error
-    stopped = _signals()
-    facts = Server(
-        os.getpid(), engine.listening_address, str(served.model), hashing.of_file(served.model),
-        list(served.adapters),
-    )  # fmt: skip
+    listener = listen(host, port, token)  # first: nobody waits for a model to be told of a port
+    private = Path(tempfile.mkdtemp(prefix="diptych-llm-"))  # only this user may enter it
     file = folder() / f"{served.key()}.json" if lock is not None else None
     try:
+        engine = _engine(served, private / "llama.sock")
+        stopped = _signals()
+        facts = Server(
+            os.getpid(), machine.process_start(os.getpid()),
+            open_gate(listener, str(private / "llama.sock"), token), str(private / "llama.sock"),
+            str(served.model), hashing.of_file(served.model), list(served.adapters),
+        )  # fmt: skip
         if file:
             workspace.write_atomic(file, json.dumps(asdict(facts)))
         ready(facts)
@@ -150,6 +162,25 @@ def serve(
     finally:
         if file:
             file.unlink(missing_ok=True)  # before the end, so that nobody still finds it
+        shutil.rmtree(private, ignore_errors=True)  # open connections live on
+    _finish(engine)
+
+
+def _engine(served: Served, place: Path):
+    """Return llama.cpp's server, which listens on a socket file."""
+    import xllamacpp
+
+    try:
+        return xllamacpp.Server(_parameters(xllamacpp, served, place))
+    except RuntimeError as error:
+        raise ServeError(
+            f"model: {served.model} could not be loaded by llama.cpp, whose lines above say why; "
+            "it may be damaged, too large for the memory, or need a newer xllamacpp"
+        ) from error
+
+
+def _finish(engine) -> None:
+    """Let answers under way come to their end, then end the process."""
     until = time.monotonic() + GRACE_S
     while activity(engine)["busy"] and time.monotonic() < until:
         time.sleep(0.05)
@@ -199,20 +230,17 @@ def serve_or_find(
     serve(served, host=host, port=port, token=token, idle_s=idle_s, lock=lock, ready=ready)
 
 
-def _parameters(xllamacpp, served: Served, host: str, port: int, token: str):
+def _parameters(xllamacpp, served: Served, place: Path):
     trained = context_length(served.model)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(served.model)
     parameters.model_alias = {served.model.stem}
-    parameters.hostnames, parameters.port = [host], port
+    parameters.hostnames = [str(place)]
     parameters.n_parallel = served.slots
     parameters.n_ctx = min(trained, served.context) * served.slots
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
     parameters.endpoint_metrics, parameters.verbosity = True, 1
     parameters.public_path = str(PAGE)
-    parameters.cors_origins = "http://127.0.0.1"  # no page of another origin may read answers
-    if token:
-        parameters.api_keys = [token]
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.lora_adapters = [_adapter(xllamacpp, path) for path in served.adapters.values()]
     if served.adapters:

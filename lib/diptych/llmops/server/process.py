@@ -4,22 +4,25 @@ It is a process of its own that outlives its starter, is shared by all notebooks
 ends when idle and is started anew by the next request (`diptych.llmops.client.local_transport`).
 """
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from diptych.base.environment import process_start
 from diptych.llmops.server import store
 from diptych.llmops.server.catalogue import NAMES, CatalogueError
 from diptych.llmops.server.llama import CONTEXT, SHIPPED, Served, Server, folder, open_lock
 
-__all__ = ["DIRECT", "SETTINGS", "EndpointError", "find", "model_file", "start", "stop"]
+__all__ = ["SETTINGS", "EndpointError", "find", "model_file", "request", "start", "stop"]
 
 _STARTED: list[subprocess.Popen] = []  # kept, to take note of their end; they outlive this process
 START_S = 120.0  # a large model takes a while to read from disk
@@ -28,7 +31,6 @@ SLOTS = 8
 SETTINGS = ("model", "adapters", "slots", "context", "idle_s", "wait_s")  # what `start` takes
 NAME = re.compile(NAMES)
 LOCAL_NAME = "diptych"  # of the shipped model
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy to oneself
 
 
 class EndpointError(RuntimeError):
@@ -176,7 +178,7 @@ def stop(
     server = _answering(key)
     if server is None:
         return False
-    os.kill(server.pid, signal.SIGTERM)
+    _signal(server, signal.SIGTERM)
     until = time.monotonic() + wait_s
     while time.monotonic() < until:
         # its lock is free only when the process is gone, whoever's child it is
@@ -184,8 +186,15 @@ def stop(
             os.close(lock)
             return True
         time.sleep(0.02)
-    os.kill(server.pid, signal.SIGKILL)
+    _signal(server, signal.SIGKILL)
     return True
+
+
+def _signal(server: Server, number: int) -> None:
+    """Send a signal to a server, and never to a process that has its number now."""
+    if process_start(server.pid) == server.started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, number)
 
 
 def _served(model, adapters, slots: int, context: int) -> Served:
@@ -197,13 +206,48 @@ def _served(model, adapters, slots: int, context: int) -> Served:
 
 
 def _answering(key: str) -> Server | None:
-    """Return the server whose file lies in the workspace, if it answers."""
+    """Return the server whose file lies in the workspace, if it is that one and answers.
+
+    The file of a killed server names a process and a port that may be somebody else's by now.
+    So the process must have started when the file says, and the answer must come from the socket
+    file in the folder that only this user may enter.
+    """
     try:
-        facts = json.loads((folder() / f"{key}.json").read_text())
-        with DIRECT.open(f"{facts['url']}/health", timeout=5):
-            return Server(**facts)
-    except (OSError, ValueError):
+        server = Server(**json.loads((folder() / f"{key}.json").read_text()))
+        place = Path(server.socket).parent.stat()
+    except (OSError, ValueError, TypeError, AttributeError):  # TypeError: of an earlier version
         return None
+    is_private = place.st_uid == os.geteuid() and not place.st_mode & 0o077
+    if not is_private or process_start(server.pid) != server.started:
+        return None
+    return server if _is_healthy(server) else None
+
+
+def _is_healthy(server: Server) -> bool:
+    """Say whether a server says that it is ready."""
+    try:
+        return request(server, "GET", "/health", seconds=5)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def request(
+    server: Server, method: str, path: str, body: bytes | None = None, seconds: float = 60.0
+) -> tuple[int, bytes]:
+    """Ask a server of this workspace, also what its gate keeps from others.
+
+    Returns
+    -------
+    status : int
+    answer : bytes
+    """
+    with contextlib.closing(http.client.HTTPConnection("localhost", timeout=seconds)) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(seconds)
+        connection.sock.connect(server.socket)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def _launch(served: Served, key: str, idle_s: float, lock: int, until: float) -> Server:
