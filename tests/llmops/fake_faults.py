@@ -6,9 +6,11 @@ read, an outcome, or words of the reason of a failed row.
 
 import asyncio
 import json
+import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from socket import SO_LINGER, SOL_SOCKET
 
 KEY_WORDS = "sk-Abcdefghij0123456789KLMN"  # looks like a key, and is none
 MISSING = object()
@@ -346,6 +348,8 @@ def _connections() -> dict[str, Form]:
     return forms
 
 
+RESET = object()  # part of an answer: the connection is reset, as of a server that was killed
+
 FORMS = {
     **_contents(), **_messages(), **_ends(), **_usages(), **_logprobs(), **_choices(), **_errors(),
     **_statuses(), **_bodies(), **_connections(),
@@ -371,6 +375,12 @@ def serving(answer_to):
                 writer.write(result)
             else:
                 async for part in result:
+                    if part is RESET:
+                        linger = struct.pack("ii", 1, 0)
+                        socket = writer.get_extra_info("socket")
+                        socket.setsockopt(SOL_SOCKET, SO_LINGER, linger)
+                        writer.transport.abort()
+                        return
                     writer.write(part)
                     await writer.drain()
             await writer.drain()

@@ -186,6 +186,18 @@ def ways(**named) -> tuple[Target, CallOptions]:
     return Target(**target), CallOptions(**named)
 
 
+def as_clone(folder, endpoints: str, monkeypatch) -> None:
+    """Make a folder the working one, as a clone with these lines in ``params/endpoints.yaml``."""
+    from diptych.llmops.client import providers
+
+    for name in ("params", "notebooks"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "pyproject.toml").touch()
+    (folder / "params" / "endpoints.yaml").write_text(endpoints)
+    monkeypatch.chdir(folder)
+    providers._from_file.cache_clear()
+
+
 NAMES = ("openai", "anthropic", "ollama", "vllm")
 
 

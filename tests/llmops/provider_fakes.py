@@ -43,9 +43,13 @@ class Provider:
         await asyncio.sleep(self.delay)
         return body
 
-    def answer(self, prompt: str, limit: int | None) -> tuple[str, int, bool]:
-        """Return the text, the tokens written and whether the limit cut it."""
+    def answer(
+        self, prompt: str, limit: int | None, form: dict | None = None
+    ) -> tuple[str, int, bool]:
+        """Return the text, in JSON by a schema if there is one, its tokens and if it was cut."""
         text = "negative" if "bad" in prompt else "positive"
+        if schema := (form or {}).get("schema"):
+            text = json.dumps(dict.fromkeys(schema["properties"], text))
         if limit is not None and self.thinks + 1 > limit:
             return "", limit, True
         return text, self.thinks + 1, False
@@ -107,8 +111,12 @@ class OpenAI(Provider):
         if refused := self.refusal(request, body):
             return refused
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        text, written, cut = self.answer(json.dumps(body["messages"][-1]["content"]), limit)
+        form = (body.get("response_format") or {}).get("json_schema")
+        prompt = json.dumps(body["messages"][-1]["content"])
+        text, written, cut = self.answer(prompt, limit, form)
         message = {"role": "assistant", "content": text, "refusal": None}
+        if self.name == "ollama" and self.thinks:
+            message["reasoning"] = "Is it good?"
         if body.get("tools"):
             call = {"name": "label", "arguments": json.dumps({"label": text})}
             call = {"id": "call_1", "type": "function", "function": call}
@@ -122,6 +130,7 @@ class OpenAI(Provider):
         }
         if getattr(self, "total_only", False):
             usage["completion_tokens"] = 1
+        if self.name != "openai":
             del usage["completion_tokens_details"]
         ended = "length" if cut else "tool_calls" if body.get("tools") else "stop"
         base = {"id": "c", "created": 1, "model": body["model"]}
@@ -146,7 +155,9 @@ class OpenAI(Provider):
             text = "Invalid 'max_output_tokens': integer below minimum value."
             return self.error(400, text, param="max_output_tokens")
         text, written, cut = self.answer(
-            json.dumps(body["input"][-1]["content"]), body.get("max_output_tokens")
+            json.dumps(body["input"][-1]["content"]),
+            body.get("max_output_tokens"),
+            (body.get("text") or {}).get("format"),
         )
         part = {"type": "output_text", "text": text, "annotations": []}
         output = [
@@ -240,7 +251,8 @@ class Anthropic(Provider):
         if refused := self.refusal(request, body):
             return refused
         prompt = json.dumps(body["messages"][-1]["content"])
-        text, written, cut = self.answer(prompt, body["max_tokens"])
+        form = (body.get("output_config") or {}).get("format")
+        text, written, cut = self.answer(prompt, body["max_tokens"], form)
         blocks = [{"type": "text", "text": text}] if text else []
         if self.thinks:
             thought = {"type": "thinking", "thinking": "Is it good?", "signature": "s"}

@@ -1,5 +1,6 @@
 """Release: what the gate is told is measured over the wire, and each fault is refused by name."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -198,7 +199,9 @@ def test_what_is_worse_than_the_champion_is_refused(reader, free, calls):
 def test_an_endpoint_that_tells_no_probabilities_has_no_calibration(calls, reader, free):
     reader.honours = frozenset()  # as Anthropic's
     found = measured(free, calls)
-    assert found.calibration_error is None
+    assert math.isnan(found.calibration_error.value)
+    reason = decide(found, None, ALL).reason
+    assert "gave no log-probabilities for 80 answers; max_calibration_error = 0" in reason
     assert refused(decide(found, None, ALL)) == ["calibration error"]
     assert decide(found, None, replace(ALL, max_calibration_error=None)).promoted
 
@@ -208,7 +211,7 @@ def test_a_price_that_is_not_known_is_no_price_of_nothing(reader, free, calls):
     Path("params/endpoints.yaml").write_text(line)
     variant = Variant(PLAIN, Target("paid", "a-model-without-a-price"))
     found = measured(variant, calls)
-    assert np.isnan(found.extra[release.COST])
+    assert "give `prices` in params" in found.extra[release.COST].note
     assert refused(decide(found, None, ALL)) == [release.COST]
     assert "USD per 1000 answers" not in release.figures(found)
 

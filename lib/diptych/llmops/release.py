@@ -24,6 +24,10 @@ from diptych.llmops.server import process
 from diptych.llmops.server.llama import Server
 
 UNREADABLE, COST = "share unreadable", "USD per 1,000 answers"
+UNCALIBRATED = (
+    "the model gave no log-probabilities for {} answers; max_calibration_error = 0 asks for none"
+)
+UNPRICED = "no price of the model is known; give `prices` in params/endpoints.yaml"
 
 
 def measure(
@@ -57,7 +61,7 @@ def measure(
         return candidate(name, results, rows, scoring)
     extra = {
         UNREADABLE: float(results["predicted"].isna().mean()),
-        COST: 1000 * float(results.loc[results["error"] == "", "usd"].mean(skipna=False)),
+        COST: cost_per_1000(results),
     }
     return candidate(
         name,
@@ -69,6 +73,12 @@ def measure(
         size_mb=size_mb(variant),
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
+
+
+def cost_per_1000(results: pd.DataFrame) -> float | Figure:
+    """Return the US dollars of 1,000 answers; NaN with the reason where a price is not known."""
+    usd = 1000 * float(results.loc[results["error"] == "", "usd"].mean(skipna=False))
+    return usd if np.isfinite(usd) else Figure(np.nan, np.nan, np.nan, len(results), UNPRICED)
 
 
 def unmeasured(name: str, reason: str, n: int, scoring: str | Scoring) -> Candidate:
@@ -106,19 +116,27 @@ def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | 
 
 
 def calibration_error(results: pd.DataFrame) -> Figure | None:
-    """Return the calibration error of what `evaluate.evaluate` returned, None without logprobs.
+    """Return the calibration error of what `evaluate.evaluate` returned.
 
-    An answer without a label has no confidence, and is counted apart.
+    An answer without a label has no confidence, and is counted apart; without any it is None. Where
+    a confidence is not known the figure is NaN, with the reason.
     """
     answered = results[(results["error"] == "") & results["predicted"].notna()]
-    if answered.empty or answered["confidence"].isna().any():
+    if answered.empty:
         return None
+    if unknown := int(answered["confidence"].isna().sum()):
+        return Figure(np.nan, np.nan, np.nan, len(answered), UNCALIBRATED.format(unknown))
     return calibration.error(answered["confidence"], answered["correct"])
 
 
 def failing(behaviour: pd.DataFrame) -> list[str]:
     """Return the gate's names for the failure rates of a summary's families."""
     return [f"share failing {name}" for name in behaviour["name"]]
+
+
+def limit_of_size(variant: Variant, max_mb: float) -> float | None:
+    """Return the limit on the size of the model's file, None where it is no file here, or for 0."""
+    return (max_mb or None) if variant.target.is_local else None
 
 
 def limits(behaviour: pd.DataFrame, unreadable: float, usd: float, fails: float) -> dict:
@@ -128,12 +146,13 @@ def limits(behaviour: pd.DataFrame, unreadable: float, usd: float, fails: float)
 
 def figures(measured: Candidate) -> dict[str, float]:
     """Return the measured figures, as MLflow keeps them beside a version."""
-    values = {
-        "score": measured.score.value,
-        "calibration error": measured.calibration_error and measured.calibration_error.value,
+    figures = {
+        "score": measured.score,
+        "calibration error": measured.calibration_error,
         "latency p95 ms": measured.latency_p95_ms,
         **measured.extra,
     }
+    values = {k: getattr(figure, "value", figure) for k, figure in figures.items()}
     return {k.replace(",", ""): v for k, v in values.items() if v is not None and np.isfinite(v)}
 
 

@@ -204,7 +204,7 @@ def test_claude_gets_its_own_form(at):
         assert body["output_config"] == {"format": {"type": "json_schema", "schema": SCHEMA}}
         source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
         assert body["messages"][0]["content"][1] == {"type": "image", "source": source}
-        assert answer.text == "positive"
+        assert json.loads(answer.text) == {"label": "positive"}
         assert answer.prompt_tokens == 10
         assert answer.response["choices"][0]["message"]["reasoning_content"] == "Is it good?"
         assert answer.response["usage"]["prompt_tokens_details"]["cached_tokens"] == 4

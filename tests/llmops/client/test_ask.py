@@ -232,6 +232,18 @@ def test_nobody_there_is_told_after_one_call_and_its_retries(options, calls, mon
     assert len(calls.table()) == 1
 
 
+def test_what_is_under_way_at_the_end_is_awaited_and_on_record(one, options, calls):
+    """The first call fails for good while others, which are paid, are still under way."""
+    slow = [[{"role": "user", "content": text}] for text in PROMPTS[:4]]
+    bad = {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}
+    one.delay = 0.3
+    with pytest.raises(EndpointError, match="give a model that it has"):
+        ask_many([*slow, bad, *PROMPTS[4:]], *at(one, options, give_up=True, concurrency=6))
+    rows = calls.table()
+    assert rows["status"].eq("ok").sum() == len(one.answered) > 0
+    assert len(rows) == len(one.seen) < len(PROMPTS)
+
+
 def test_a_prompt_too_long_or_a_busy_hour_ends_nothing(fake, options):
     fake.troubles = ["overloaded", "html"]
     found = ask_many(
@@ -330,6 +342,7 @@ def test_the_budget_stops_before_the_call_that_would_exceed_it(one, options, cal
     assert "\n" not in str(error.value)
     answered = calls.table()
     assert 0 < len(answered) < len(PROMPTS)
+    assert answered["status"].eq("ok").all(), "what was under way was awaited"
     spent = answered[["prompt_tokens", "completion_tokens"]].sum().sum()
     assert spent == budget.tokens <= budget.max_tokens
     more = ask_many(PROMPTS, *at(one, options, budget=Budget(max_tokens=10_000)))
@@ -437,10 +450,14 @@ def test_a_run_cut_off_goes_on_where_it_stopped(one, tmp_path, number):
     assert cut.wait(30) != 0
     asked, one.delay = len(one.seen), 0.0
     with Calls(ledger) as calls:
-        kept = len(calls.table())
-    assert asked - 16 <= kept <= asked  # at most what was under way is lost
+        rows = calls.table()
+    answered = rows["status"].eq("ok").sum()
+    assert asked - 16 <= answered <= asked  # at most what was under way is lost
+    if number == signal.SIGINT:  # and that is on record, too: it may have been paid
+        assert len(rows) == asked > answered
+        assert rows.loc[rows["status"] == "failed", "error"].str.contains("interrupted").all()
     subprocess.run(command, check=True)
-    assert len(one.seen) == asked + 200 - kept
+    assert len(one.seen) == asked + 200 - answered
 
 
 def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):

@@ -78,34 +78,55 @@ def test_it_ends_when_idle_and_the_same_client_starts_it_anew(gguf, home):
     assert process.find(gguf).pid != first.pid
 
 
+TRIES = 5  # on a busy machine an answer may be whole before its server is killed
+
+
 def test_killed_in_mid_stream_one_clear_error_and_the_next_call_works(gguf, home):
     client = endpoint.client(at(gguf))
-    said, server = answer(client), find_slowed(gguf)
-    stream = client.chat.completions.create(model="any", messages=HELLO, **LONG)
-    next(stream)
-    os.kill(server.pid, signal.SIGKILL)
-    with pytest.raises(openai.APIConnectionError, match="in the middle of an answer; ask again"):
-        list(stream)
-    assert answer(client) == said
-    assert process.find(gguf).pid != server.pid
+    whole, message = answer(client), ""
+    for _ in range(TRIES):
+        server = find_slowed(gguf)
+        stream = client.chat.completions.create(model="any", messages=HELLO, **LONG)
+        next(stream)
+        os.kill(server.pid, signal.SIGKILL)
+        try:
+            list(stream)
+        except openai.APIConnectionError as error:
+            message = str(error)
+        assert answer(client) == whole
+        assert process.find(gguf).pid != server.pid
+        if message:
+            break
+    assert "in the middle of an answer; ask again" in message
 
 
 def test_killed_in_mid_stream_of_the_asynchronous_client(gguf, home):
+    async def broken(client) -> str:
+        server = find_slowed(gguf)
+        stream = await client.chat.completions.create(model="any", messages=HELLO, **LONG)
+        pieces = aiter(stream)
+        await anext(pieces)
+        os.kill(server.pid, signal.SIGKILL)
+        try:
+            async for _ in pieces:
+                pass
+        except openai.APIConnectionError as error:
+            return str(error)
+        return ""
+
     async def talk():
         async with endpoint.async_client(at(gguf)) as client:
-            server = find_slowed(gguf)
-            stream = await client.chat.completions.create(model="any", messages=HELLO, **LONG)
-            await anext(aiter(stream))
-            os.kill(server.pid, signal.SIGKILL)
-            with pytest.raises(openai.APIConnectionError, match="ask again"):
-                async for _ in stream:
-                    pass
-            again = await client.chat.completions.create(
-                model="any", messages=HELLO, max_tokens=3, temperature=0
-            )
-            return again.usage.completion_tokens
+            for _ in range(TRIES):
+                message = await broken(client)
+                again = await client.chat.completions.create(
+                    model="any", messages=HELLO, max_tokens=3, temperature=0
+                )
+                assert 1 <= again.usage.completion_tokens <= 3
+                if message:
+                    break
+            return message
 
-    assert 1 <= asyncio.run(talk()) <= 3
+    assert "in the middle of an answer; ask again" in asyncio.run(talk())
 
 
 def adapter(path, gguf, seed):

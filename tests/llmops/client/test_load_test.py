@@ -6,7 +6,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from llmops import fakes
+from llmops import provider_fakes as providers
 from llmops.fake_batch import FakeBatch
+from llmops.fakes import as_clone
 
 from diptych.llmops.client import load_test
 from diptych.llmops.client.call_options import CallOptions
@@ -49,6 +51,29 @@ def test_each_level_asks_all_with_so_many_under_way(fake, target, options, calls
     assert load_test.summary(found)["ok"].tolist() == [12, 12]
 
 
+@pytest.mark.parametrize(
+    ("make", "wire", "tokens"),
+    [
+        (providers.OpenAI, "", 1),
+        (providers.OpenAI, "  format: responses\n", 1),
+        (lambda thinks: providers.Gemini(thinks=thinks, total_only=True), "", 1),
+        (providers.Anthropic, "  format: anthropic_messages\n", None),
+        (providers.Ollama, "", None),
+    ],
+)
+def test_thoughts_are_no_tokens_of_the_answer(make, wire, tokens, options, tmp_path, monkeypatch):
+    """They come before the first token, so they would make it look fast."""
+    monkeypatch.setenv("TEST_KEY", providers.KEY)
+    with providers.serving(make(thinks=200)) as fake:
+        entry = f"mine:\n  base_url: {fake.url}\n  key_env: TEST_KEY\n{wire}"
+        as_clone(tmp_path, entry, monkeypatch)
+        limit = {"max_completion_tokens": 400}
+        calls = load_test.drive(PROMPTS[:3], [1], Target("mine", "m", limit), options)
+    assert calls["completion_tokens"].eq(201).all()
+    assert calls["answer_tokens"].tolist() == pytest.approx([tokens or math.nan] * 3, nan_ok=True)
+    assert math.isnan(load_test.summary(calls)["tokens_per_s_each"].iloc[0])
+
+
 def test_nothing_that_is_timed_comes_from_the_ledger(fake, target, options):
     load_test.drive(PROMPTS, [2, 2], target, options)
     assert len(fake.seen) == 2 * len(PROMPTS)
@@ -84,6 +109,7 @@ def test_rates_and_percentiles():
         "first_token_ms": [10.0, 20.0, math.nan, math.nan],
         "latency_ms": [110.0, 220.0, 5.0, 7.0],
         "completion_tokens": [11.0, 21.0, math.nan, math.nan],
+        "answer_tokens": [11.0, 21.0, math.nan, math.nan],
         "error": ["", "", "HTTP 500: no", "no answer in time"],
         "wall_s": [4.0, 4.0, 4.0, 1.0],
     })  # fmt: skip

@@ -6,10 +6,12 @@ import os
 import random
 import time
 
+import httpx2
 import pytest
 from llmops import fake_faults as faults
 from llmops import fakes
 
+from diptych.llmops.client import attempts, limits
 from diptych.llmops.client.ask import ask, ask_many
 from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.formats import outcomes
@@ -118,6 +120,46 @@ def test_an_answer_that_drips_ends_in_time_and_is_not_asked_again(calls, stream)
         assert "did not end within 0.5 s; raise timeout_s" in answer.error
         assert time.monotonic() - began < 20
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_connection_reset_in_mid_answer_broke_and_is_no_timeout(calls, stream, monkeypatch):
+    """The client's transport calls it a timeout; a killed server of this machine does it, too."""
+    monkeypatch.setattr(attempts, "FIRST_S", 0.01)
+    kind = "text/event-stream" if stream else "application/json"
+    asked = []
+
+    async def reset():
+        yield f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 9999\r\n\r\n".encode()
+        yield b'data: {"choices": [{"delta": {"content": "posi"}}]}\n\n'
+        await asyncio.sleep(0.1)
+        yield faults.RESET
+
+    with faults.serving(lambda request: asked.append(request) or reset()) as url:
+        way = fakes.ways(endpoint=url, model="m", calls=calls, stream=stream, max_retries=1)
+        answer = ask("x", *way)
+    assert "the connection broke" in answer.error
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("error", [httpx2.ConnectTimeout("reset"), RuntimeError("closed.")])
+def test_whatever_the_transport_calls_a_connection_that_is_gone_it_broke(error):
+    """Which it is depends on what came last before the end."""
+
+    class Gone(httpx2.AsyncByteStream):
+        async def __aiter__(self):
+            yield b"half"
+            raise error
+
+    request = httpx2.Request("POST", "http://127.0.0.1/v1")
+    response = httpx2.Response(200, stream=Gone(), request=request)
+
+    async def read() -> None:
+        async for _ in limits._Body(response, None, 5.0, 1000):
+            pass
+
+    with pytest.raises(httpx2.RemoteProtocolError):
+        asyncio.run(read())
 
 
 @pytest.mark.parametrize("packed", [False, True])

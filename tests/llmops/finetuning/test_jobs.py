@@ -15,9 +15,10 @@ from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.finetuning import Remote, jobs, tune
+from diptych.llmops.finetuning import Remote, choose, jobs, tune
 from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = ["negative", "positive"]
 PROMPT = Prompt(
@@ -190,3 +191,13 @@ def test_a_wrong_method_is_told(home, tmp_path):
     elsewhere = build.Variant(PROMPT, Target("openai"))
     with pytest.raises(ValueError, match="lora tunes the local model, but asked · openai calls"):
         tune("lora", elsewhere, ROWS, tmp_path)
+
+
+def test_a_job_is_made_only_where_it_is_asked_for(capsys):
+    here, elsewhere = Variant(PROMPT), Variant(PROMPT, Target("anthropic", "claude-sonnet-5"))
+    assert (choose("auto", here), capsys.readouterr().out) == ("lora", "")
+    assert choose("auto", elsewhere) == "none"
+    assert "anthropic has the model; tune=api makes a job" in capsys.readouterr().out
+    assert (choose("none", elsewhere), choose("api", elsewhere)) == ("none", "api")
+    with pytest.raises(ValueError, match="take the method none, or api"):
+        choose("lora", elsewhere)

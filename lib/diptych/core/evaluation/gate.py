@@ -474,8 +474,8 @@ def _at_most(rule: str, figure: float | None, most: float | None, unit: str = ""
     if most is None:
         return (rule, shown, "", WAIVED, f"No limit is set for {rule}.", None)
     limit = f"<= {most:g}{unit}"
-    if _unmeasured(figure) is not None:
-        return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured.", None)
+    if (why := _unmeasured(figure)) is not None:
+        return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured{why}.", None)
     good = figure <= most
     reason = f"The {rule} is {shown}, {'within' if good else 'above'} the limit of {most:g}{unit}."
     return (rule, shown, limit, PASS if good else FAIL, reason, None)

@@ -20,14 +20,15 @@ from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
 from diptych.llmops.client import rate_limits
 from diptych.llmops.client.adaptation import describe
-from diptych.llmops.client.attempts import Attempts, Trail
-from diptych.llmops.client.budget import whole
+from diptych.llmops.client.attempts import Attempts, StoppedError, Trail
+from diptych.llmops.client.budget import BudgetError, whole
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import Format, Reply, outcomes
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.request import PreparedRequests, opened, prepare
 from diptych.llmops.client.target import Target
 
+INTERRUPTED = "interrupted before its answer came; it may have been paid"
 SILENT = (outcomes.ANSWERED, outcomes.FAILED)  # the text or the error says it
 
 
@@ -161,8 +162,10 @@ class _Work:
     """Asks what is not yet answered, with bounded concurrency and within the budget."""
 
     def __init__(self, prepared: PreparedRequests, options: CallOptions):
-        self.prepared, self.options, self.hopeless = prepared, options, ""
+        self.prepared, self.options = prepared, options
+        self.end: Exception | None = None  # why no more is asked
         self.alike: list[str] = []  # failures in a row that are alike
+        self.interrupted: list[dict] = []  # rows of calls that may have been paid
         self.wire = prepared.provider.wire
         self.limits = rate_limits.of(prepared.provider.base_url, prepared.target.model_name)
         self.attempts = Attempts(prepared, options, self.limits)
@@ -173,17 +176,22 @@ class _Work:
             self.attempts.cost(prepared.learned(body).apply(body))
 
     async def run(self, client, recorder: "_Recorder") -> None:
+        """Ask all that is open; before an early end what is under way is awaited."""
         todo = {h: b for h, b in self.prepared.by_hash().items() if h not in self.answers}
         queue = iter(todo.items())
         with bars.within(self.options.progress, len(todo), "call") as bar:
 
             async def worker() -> None:
                 for name, body in queue:
-                    row = await self.in_turn(client, name, body)
+                    try:
+                        row = await self.in_turn(client, name, body)
+                    except (BudgetError, StoppedError) as reason:
+                        self.stop(reason)
+                        break
                     await recorder.write(row)  # what a kill loses was under way
                     bar.update()
-                    if self.hopeless:
-                        raise EndpointError(self.hopeless)
+                    if self.end:
+                        break
 
             try:
                 async with asyncio.TaskGroup() as group:
@@ -192,7 +200,14 @@ class _Work:
             except* Exception as errors:
                 raise errors.exceptions[0] from None
             finally:
-                await asyncio.shield(recorder.close())
+                await asyncio.shield(recorder.close(self.interrupted))
+            if self.end:
+                raise self.end
+
+    def stop(self, reason: Exception) -> None:
+        """Let nothing more be sent; calls under way are paid, so they end and are recorded."""
+        self.end = self.end or reason
+        self.attempts.stopped = True
 
     async def in_turn(self, client, name: str, body: dict) -> dict:
         """Make one call; the others wait for the first of its kind, which learns for them all."""
@@ -208,10 +223,16 @@ class _Work:
     async def ask(self, client, name: str, body: dict) -> dict:
         """Make one call and return its row."""
         began, answer, trail, error = time.perf_counter(), None, Trail(), ""
+        wanted = self.prepared.wanted.get(name, body)
         try:
             reply = await self.attempts.make(client, body, trail)
             latency_ms = (time.perf_counter() - began) * 1000
             answer = self._answer(name, body, reply, latency_ms, trail.retries)
+        except asyncio.CancelledError:
+            if trail.maybe_paid:
+                failed = Answer(None, INTERRUPTED, retries=trail.retries)
+                self.interrupted.append(as_row(name, wanted, failed))
+            raise
         except self.wire.FAILURES as problem:
             error = self.wire.explain(problem)
             if self.wire.is_filtered(problem):
@@ -226,7 +247,7 @@ class _Work:
         else:
             self.alike = []
         self.answers[name] = answer
-        return as_row(name, self.prepared.wanted.get(name, body), answer)
+        return as_row(name, wanted, answer)
 
     def _note(self, problem: Exception, error: str, model: str) -> None:
         """Count a failure, and give the run up where every other call will meet it."""
@@ -234,14 +255,14 @@ class _Work:
             return
         who, kind = self.prepared.provider.name, re.sub(r"\d{2,}", "#", error)
         if remedy := self.wire.remedy(problem):
-            self.hopeless = f"{who}: {error}; {remedy}"
+            self.stop(EndpointError(f"{who}: {error}; {remedy}"))
         elif remedy := self.wire.recurring(problem):
             self.alike = [*self.alike, kind] if kind in self.alike else [kind]
             if len(self.alike) == self.options.patience:
-                self.hopeless = (
+                self.stop(EndpointError(
                     f"{who}: {len(self.alike)} calls in a row failed alike, the last with {error} "
                     f"(model {model}); {remedy}. What was answered is in the ledger"
-                )
+                ))  # fmt: skip
 
     def _answer(
         self, name: str, body: Mapping, reply: Reply, latency_ms: float, retries: int
@@ -295,11 +316,12 @@ class _Recorder:
             if error and all(done.cancelled() for _, done in rows):
                 raise error
 
-    async def close(self) -> None:
-        """Wait until all rows are on the disk."""
+    async def close(self, rows: Sequence[dict] = ()) -> None:
+        """Write these rows, too, and return when all are on the disk."""
         if self.task:
             await self.task
             await self._write()
+        await asyncio.gather(*map(self.write, rows))
 
 
 def as_row(name: str, body: Mapping, answer: Answer) -> dict:

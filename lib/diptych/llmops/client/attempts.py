@@ -33,6 +33,10 @@ class Trail:
     maybe_paid: int = 0  # attempts without an answer that may have been paid
 
 
+class StoppedError(Exception):
+    """The run has ended, and this call has not been sent."""
+
+
 class Attempts:
     """Sends calls within a budget and an endpoint's limits, and tries again where that may help."""
 
@@ -42,6 +46,7 @@ class Attempts:
         self.send = self.wire.stream if options.stream else self.wire.complete
         self.budget = options.budget or Budget()
         self.settled = asyncio.Event()
+        self.stopped = False  # what is under way ends, and nothing more is sent
 
     def cost(self, body: Mapping) -> tuple[float, int]:
         """Return dollars and tokens that an attempt can cost at most; ValueError: not known."""
@@ -59,6 +64,8 @@ class Attempts:
         ------
         TimeoutError
             If the deadline is over.
+        StoppedError
+            If the run has ended meanwhile.
         BudgetError, and the failures of the wire format
         """
         learned = self.prepared.learned(body)
@@ -86,13 +93,15 @@ class Attempts:
     async def _is_affordable(self, cost: tuple[float, int]) -> bool:
         try:
             await self._afford(cost)
-        except BudgetError:
+        except (BudgetError, StoppedError):
             return False
         return True
 
     async def _afford(self, cost: tuple[float, int]) -> None:
         """Wait until the budget has room for an attempt beside those under way."""
-        while not self.budget.take(cost):
+        while self.stopped or not self.budget.take(cost):
+            if self.stopped:
+                raise StoppedError
             self.settled.clear()
             try:
                 await asyncio.wait_for(self.settled.wait(), POLL_S)
@@ -114,6 +123,9 @@ class Attempts:
             else:
                 trail.maybe_paid += 1
             raise
+        except asyncio.CancelledError:
+            trail.maybe_paid += sent
+            raise
         finally:
             if sent:
                 self.limits.done()
@@ -131,7 +143,8 @@ class Attempts:
 
     def _pause(self, problem: Exception, trail: Trail, elapsed: float) -> float | None:
         """Return the seconds until the next try, None where none may help."""
-        if trail.retries >= self.options.max_retries or trail.maybe_paid > PAID_RETRIES:
+        tried = trail.retries >= self.options.max_retries or trail.maybe_paid > PAID_RETRIES
+        if tried or self.stopped:
             return None
         response = getattr(problem, "response", None)
         headers = {} if response is None else response.headers

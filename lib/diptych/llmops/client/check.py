@@ -9,6 +9,7 @@ from diptych.llmops.client.ask import Answer
 from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.capabilities import judged, tried
+from diptych.llmops.client.formats import tolerant
 from diptych.llmops.client.target import Target
 
 MOST_TOKENS = 60_000  # of one check, where no dollar limit is set
@@ -76,14 +77,11 @@ def _speed(answers: Mapping[str, Answer]) -> str:
 
 def _thoughts(answers: Mapping[str, Answer]) -> str:
     """Return how much it thinks before it answers, "" where it does not tell."""
-    counts = []
-    for answer in answers.values():
-        usage = (answer.response or {}).get("usage")
-        details = usage.get("completion_tokens_details") if isinstance(usage, Mapping) else None
-        count = details.get("reasoning_tokens") if isinstance(details, Mapping) else None
-        counts += [count] if isinstance(count, int) and count > 0 else []
+    counts = [tolerant.read(answer.response).thoughts or 0 for answer in answers.values()]
     return (
-        f"up to {max(counts):,} tokens an answer, which are paid as written ones" if counts else ""
+        f"up to {max(counts):,} tokens an answer, which are paid as written ones"
+        if max(counts)
+        else ""
     )
 
 

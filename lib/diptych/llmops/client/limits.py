@@ -13,6 +13,9 @@ import httpx2
 from openai import DefaultAioHttpClient, DefaultHttpxClient, OpenAIError
 
 MOST_BYTES = 8_000_000  # of one answer, unpacked
+# a connection that is gone in mid-answer: aiohttp says one of the first two, openai's transport the
+# third, which is a timeout by its class
+BROKEN = (aiohttp.ClientError, RuntimeError, httpx2.ConnectTimeout)
 PACKED = ("content-encoding", "content-length")  # headers that are untrue of an unpacked answer
 
 
@@ -108,15 +111,15 @@ class _Body(httpx2.AsyncByteStream):
         try:
             async with asyncio.timeout_at(self.until):
                 return await anext(chunks, None)
+        except BROKEN as error:
+            request = self.response.request
+            raise httpx2.RemoteProtocolError(str(error), request=request) from error
         except (TimeoutError, httpx2.TimeoutException) as error:
             await self.aclose()
             raise LimitError(
                 f"the answer began and did not end within {self.seconds:g} s; raise timeout_s, or "
                 "limit its tokens"
             ) from error
-        except aiohttp.ClientError as error:
-            request = self.response.request
-            raise httpx2.RemoteProtocolError(str(error), request=request) from error
 
     async def aclose(self) -> None:
         await self.response.aclose()

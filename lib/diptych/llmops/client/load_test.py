@@ -11,6 +11,7 @@ import pandas as pd
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.batch import POLL_S, BatchError, ask_batch
 from diptych.llmops.client.call_options import CallOptions
+from diptych.llmops.client.formats import tolerant
 from diptych.llmops.client.target import Target
 
 LEVELS = (1, 8, 32)  # requests under way at once
@@ -43,7 +44,8 @@ def drive(
     -------
     DataFrame
         One line per request and level: ``concurrency``, ``first_token_ms``, ``latency_ms``,
-        ``prompt_tokens``, ``completion_tokens``, ``usd``, ``error``, and ``wall_s`` of its level.
+        ``prompt_tokens``, ``completion_tokens``, ``usd``, ``answer_tokens`` (without thoughts; NaN
+        where these are not counted), ``error``, and ``wall_s`` of its level.
 
     Raises
     ------
@@ -60,10 +62,18 @@ def drive(
         lines = [[getattr(answer, name) for name in names] for answer in answers]
         frame = pd.DataFrame(lines, columns=list(names), dtype="float64")
         frame.insert(0, "concurrency", level)
+        frame["answer_tokens"] = [_answer_tokens(answer) for answer in answers]
         frame["error"] = [answer.error for answer in answers]
         frame["wall_s"] = time.perf_counter() - began
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def _answer_tokens(answer: Answer) -> float:
+    """Return the tokens of the answer itself, which come after the first one."""
+    thoughts = tolerant.read(answer.response).thoughts
+    known = answer.completion_tokens is not None and thoughts is not None
+    return float(max(0, answer.completion_tokens - thoughts)) if known else np.nan
 
 
 def summary(calls: pd.DataFrame) -> pd.DataFrame:
@@ -79,6 +89,7 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
     for level, group in calls.groupby("concurrency"):
         good, wall = group[group["error"] == ""], group["wall_s"].iloc[0]
         after = (good["latency_ms"] - good["first_token_ms"]).where(lambda ms: ms > 0) / 1000
+        later = (good["answer_tokens"] - 1).where(lambda count: count > 0)
         first, latency = _percentiles(good["first_token_ms"]), _percentiles(good["latency_ms"])
         lines.append({
             "concurrency": level,
@@ -90,11 +101,10 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
             "p95_ms": latency[1],
             "queueing_p50_ms": max(0.0, latency[0] - service_ms) if service_ms == service_ms
             else np.nan,
-            "between_tokens_p50_ms": (1000 * after / (good["completion_tokens"] - 1))
-            .where(good["completion_tokens"] > 1).median(),
+            "between_tokens_p50_ms": (1000 * after / later).median(),
             "requests_per_s": len(good) / wall,
             "tokens_per_s": good["completion_tokens"].sum() / wall,
-            "tokens_per_s_each": ((good["completion_tokens"] - 1) / after).median(),
+            "tokens_per_s_each": (later / after).median(),
         })  # fmt: skip
     return pd.DataFrame(lines)
 

@@ -54,6 +54,28 @@ class Tuned:
         return f"{summary}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
+def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
+    """Return how a variant's model is tuned: as asked, or for ``"auto"`` as it can be.
+
+    That is LoRA where this machine serves the model, and ``"none"`` elsewhere: a job at an endpoint
+    is paid, and is made only where it is asked for.
+
+    Raises
+    ------
+    ValueError, EndpointError
+        See `check`.
+    """
+    if method == "auto":
+        if variant.target.is_local:
+            return "lora"
+        where = variant.target.endpoint
+        print(f"Nothing is tuned: {where} has the model; tune=api makes a job at `remote`.")
+        return "none"
+    if method != "none":
+        check(method, variant, remote)
+    return method
+
+
 def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
     """Refuse what `tune` cannot do, before any call is made or paid.
 
@@ -69,7 +91,7 @@ def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
     if method != "api" and not variant.target.is_local:
         raise ValueError(
             f"method: {method} tunes the local model, but {variant.name} calls "
-            f"{variant.target.endpoint}; take the method api"
+            f"{variant.target.endpoint}; take the method none, or api where that endpoint tunes"
         )
 
 

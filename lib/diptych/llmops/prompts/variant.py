@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from diptych.llmops.client import adaptation
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import estimate
 from diptych.llmops.client.target import Target
@@ -68,6 +69,15 @@ class Variant:
             fields.pop("top_logprobs", None)
         return {name: value for name, value in fields.items() if value is not None}
 
+    @property
+    def takes_temperature(self) -> bool:
+        """Whether its model takes a temperature, by what is known and what was learned of it."""
+        target = self.target
+        body = {"model": target.model_name, "messages": [], **self.fields()}
+        rules = target.provider.rules(body)
+        rules |= adaptation.learned(target.provider.base_url, target.model_name).rules
+        return adaptation.effective(body, rules).get("temperature", "") is not None
+
     def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:
         """Return the requests for some rows, as `ask_many` takes them."""
         fields, shots = self.fields(), pool[: self.shots]
@@ -82,6 +92,8 @@ def grid(
 ) -> list[Variant]:
     """Return every combination, those of one prompt and model together and the plainest first.
 
+    A model that takes no temperature is asked with its own, once.
+
     Parameters
     ----------
     prompts : sequence of Prompt
@@ -92,7 +104,9 @@ def grid(
     """
     targets = [model if isinstance(model, Target) else Target.parse(model) for model in models]
     combined = itertools.product(prompts, targets, sorted(shots), sorted(temperatures))
-    return [Variant(*combination) for combination in combined]
+    variants = [Variant(*combination) for combination in combined]
+    lowest = min(temperatures, default=0.0)
+    return [v for v in variants if v.temperature == lowest or v.takes_temperature]
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class _Pieces:
         self.rest: dict = {}
         self.texts: list[str] = []
         self.refusals: list[str] = []
+        self.thoughts: dict[str, list[str]] = {}  # by the name of their field
         self.logprobs: list[dict] = []
         self.calls: dict[object, dict] = {}
         self.first: float | None = None
@@ -118,6 +119,9 @@ class _Pieces:
             self.first = self.first or time.perf_counter()
             self.texts.append(text)
         self.refusals += [delta.refusal] if delta.refusal else []
+        for name, thought in (delta.model_extra or {}).items():
+            if name in tolerant.THOUGHT_FIELDS and isinstance(thought, str):
+                self.thoughts.setdefault(name, []).append(thought)
         for call in delta.tool_calls:
             self._call(call)
         self.logprobs += choice.logprobs.content
@@ -139,6 +143,7 @@ class _Pieces:
         if not (self.end or self.done):
             raise ValueError(ENDED_EARLY)
         message: dict = {"role": "assistant", "content": "".join(self.texts)}
+        message |= {name: "".join(parts) for name, parts in self.thoughts.items()}
         if self.refusals:
             message["refusal"] = "".join(self.refusals)
         if self.calls:

@@ -15,6 +15,7 @@ from diptych.llmops.client.formats import outcomes
 
 MOST_TOKENS = 10**9  # a count above is none
 THOUGHTS = ("thinking", "reasoning", "redacted_thinking")  # kinds of parts that are no answer
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")  # of a message
 ENDS = {
     "length": outcomes.CUT,
     "max_tokens": outcomes.CUT,
@@ -125,12 +126,19 @@ class Choice(_Tolerant):
     logprobs: Annotated[Logprobs, BeforeValidator(_mapping)] = Logprobs()
 
 
+class Details(_Tolerant):
+    """What the tokens written were."""
+
+    reasoning_tokens: Count = None
+
+
 class Usage(_Tolerant):
     """Tokens read and written, None where they are not told."""
 
     prompt_tokens: Count = None
     completion_tokens: Count = None
     total_tokens: Count = None
+    completion_tokens_details: Annotated[Details, BeforeValidator(_mapping)] = Details()
 
     @property
     def written(self) -> int | None:
@@ -161,6 +169,21 @@ class Completion(_Tolerant):
         """What the model said, "" if nothing; where it refused, how."""
         message = self.first.message
         return message.content or self.first.text or message.refusal
+
+    @property
+    def thoughts(self) -> int | None:
+        """The tokens of thoughts before the answer; None where it has some and does not count them.
+
+        Ollama, llama.cpp and vLLM have thoughts in the message, and Anthropic in blocks that become
+        its ``reasoning_content``.
+        """
+        counted = self.usage.completion_tokens_details.reasoning_tokens
+        if counted is not None:
+            return counted
+        extra = self.first.message.model_extra or {}
+        if any(extra.get(name) for name in THOUGHT_FIELDS):
+            return None
+        return (self.usage.written or 0) - (self.usage.completion_tokens or 0)
 
     @property
     def outcome(self) -> str:
