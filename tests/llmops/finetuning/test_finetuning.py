@@ -268,6 +268,46 @@ def test_the_loss_and_its_gradient_are_those_of_the_answers_one_by_one(trained, 
         assert (one - other).norm().item() < 1e-3 * other.norm().item()
 
 
+def test_half_precision_gives_the_loss_and_the_gradients_of_full_precision(trained):
+    """The gradients of the adapter, not of the weights: those are frozen."""
+    import torch
+    from peft import LoraConfig
+
+    _, folder = trained
+    results = []
+    for half in (False, True):
+        base = weights.load(folder / "f16.gguf", half)
+        assert base.model.dtype == (torch.bfloat16 if half else torch.float32)
+        torch.manual_seed(3)
+        how = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        tuned = weights.adapted(base, how)
+        learnt = [p for p in tuned.parameters() if p.requires_grad]
+        assert {p.dtype for p in learnt} == {torch.float32}  # small steps would be lost in 16 bits
+        loss = fitting.answer_loss(tuned.get_base_model(), [*ALIKE, OTHER])
+        gradients = torch.autograd.grad(loss, learnt)
+        results.append((loss.item(), torch.cat([g.flatten() for g in gradients])))
+    (full, expected), (half, gradient) = results
+    assert half == pytest.approx(full, rel=0.02)
+    assert torch.nn.functional.cosine_similarity(gradient, expected, dim=0) > 0.99
+
+
+def test_a_narrow_model_is_tuned_in_full_precision(trained):
+    import torch
+
+    _, folder = trained
+    assert weights.load(folder / "f16.gguf").model.dtype == torch.float32
+
+
+def test_tuning_leaves_a_core_to_others_and_then_restores_the_threads(monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(fitting.machine, "cores", lambda: before + 3)
+    with fitting.threads():
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+
+
 def test_what_cannot_be_tuned_is_told(tmp_path, trained):
     import gguf
 

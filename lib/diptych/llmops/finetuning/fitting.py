@@ -5,6 +5,7 @@ batch, which saves most of the work. Causal attention lets no token see later on
 the prefix are the same in every example.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.base import environment as machine
 from diptych.base import notebook_progress as bars
 from diptych.llmops.finetuning import attention
 from diptych.llmops.finetuning.examples import Example
@@ -56,6 +58,24 @@ def batches(examples: Sequence[Example], schedule: Schedule, seed: int):
         steps -= min(steps, len(parts))
 
 
+@contextlib.contextmanager
+def threads():
+    """Compute on all cores but one in the block.
+
+    A step has thousands of points at which the threads wait for each other by spinning. If one of
+    them finds no core, the others burn theirs: on two busy cores, two threads took 10 to 16 times
+    the CPU seconds of one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, machine.cores() - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def fit(
     model,
     parameters: list,
@@ -79,7 +99,7 @@ def fit(
 
     chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0, fused=True)
     planned, losses = list(batches(examples, schedule, seed)), []
-    with bars.bar(len(planned), "step", progress) as bar:
+    with threads(), bars.bar(len(planned), "step", progress) as bar:
         for step, batch in enumerate(planned):
             loss = answer_loss(model, batch, soft() if soft else None)
             loss.backward()
@@ -118,7 +138,7 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
         rows += [row] * example.answer_tokens
     rows, places = torch.tensor(rows), torch.tensor(places)
     first = embed(torch.tensor(batch[0].ids[:start], dtype=torch.long))
-    first = first if soft is None else torch.cat([soft, first])
+    first = first if soft is None else torch.cat([soft.to(first.dtype), first])
     start = len(first)
     order = [torch.arange(start), torch.arange(start, start + width).repeat(len(batch))]
     attention.share_start(model)
