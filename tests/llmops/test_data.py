@@ -107,9 +107,17 @@ def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
         data.choose(tasks.get("reviews"), ["plain", "plain"], LABELS)
 
 
-def test_a_label_that_is_a_number_is_refused_in_a_sentence():
-    with pytest.raises(PromptError, match=r"the label of demand is a number \(RMSE\)"):
-        data.choose(tasks.get("demand", metric="rmse"), [], ["1.0", "2.0"])
+def test_a_label_that_is_a_number_needs_the_rows_it_lies_in():
+    demand = tasks.get("demand", metric="rmse")
+    with pytest.raises(ValueError, match="the label of demand is a number; give its rows"):
+        data.choose(demand, [], [])
+    rows = demand.load()
+    assert data.labels_of(rows) == []
+    (prompt,) = data.choose(demand, ["plain"], [], rows)
+    assert prompt.messages({"text": "hour 3"})[-1]["content"].startswith(
+        "Predict the number: rentals."
+    )
+    assert prompt.stand_in == pytest.approx(rows.query("split == 'train'")["label"].mean(), 1e-5)
 
 
 def test_numbers_are_told_as_text():

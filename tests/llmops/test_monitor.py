@@ -17,6 +17,7 @@ from diptych.llmops import monitor, serve
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.fallback import Link
 from diptych.llmops.client.target import Target
+from diptych.llmops.evaluation.outcome import refuses
 from diptych.llmops.prompts.prompt import parse
 from diptych.llmops.prompts.variant import Variant
 
@@ -76,7 +77,7 @@ def log():
 def test_failures_and_refusals_are_counted_apart(log):
     shares, figures = monitor.health(log)
     found = shares.set_index(["window", "kind"])
-    counts = {"failed": (0, 3), "unreadable": (0, 9), "refused": (0, 4)}
+    counts = {"failed": (0, 3), "unreadable": (0, 5), "refused": (0, 4)}
     for kind, (first, second) in counts.items():
         for window, count in (("2025-01", first), ("2025-02", second)):
             own = wilson(count, 20)
@@ -88,6 +89,18 @@ def test_failures_and_refusals_are_counted_apart(log):
     assert second["p95 ms"] == pytest.approx(answered["latency_ms"].quantile(0.95))
     assert second["tokens out"] == pytest.approx(answered["completion_tokens"].mean())
     assert second["rows"] == 20
+
+
+def test_the_outcomes_of_each_window_are_counted(log):
+    table = monitor.outcomes(log).set_index("window")
+    assert list(table) == ["rows", "answered", "unreadable", "refused", "failed"]
+    assert table.loc["2025-01"].tolist() == [20, 20, 0, 0, 0]
+    assert table.loc["2025-02"].tolist() == [20, 8, 5, 4, 3]
+    assert table.loc["all"].tolist() == [40, 28, 5, 4, 3]
+    cut = log.assign(outcome=log["outcome"].replace("unreadable", "cut"))
+    assert "cut" in set(monitor.health(cut)[0]["kind"])
+    with pytest.raises(ValueError, match="it has no column outcome"):
+        monitor.outcomes(log.drop(columns="outcome"))
 
 
 def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
@@ -206,7 +219,7 @@ def test_the_bill_is_held_against_the_budget():
     ],
 )
 def test_refusals_are_known_by_their_words(said, declined):
-    assert monitor.refuses(said) is declined
+    assert refuses(said) is declined
 
 
 def test_what_is_no_log_is_refused():

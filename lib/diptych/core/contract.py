@@ -441,6 +441,7 @@ CONTRACTS = (
         "llmops/2_build",
         (
             *_BUILT,
+            RISE_UNDER,
             Value("faithful, {name}", "share of faithful summaries of {name}", interval=True),
             OWN_METRIC,
             USD,
@@ -485,6 +486,7 @@ CONTRACTS = (
             Value("simulated, {name}", "in simulated streams: {name}", interval=True),
             Value("AUROC of {name}", "AUROC of {name} for invented answers", interval=True),
             Value("failed_share", "share of failed requests"),
+            Value("answered_share", "share of requests whose answer could be read"),
             USD,
         ),
         (

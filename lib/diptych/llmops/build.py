@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
+from diptych.core.data import perturb
+from diptych.core.data.schema import is_number
+from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L, Scoring
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import outcome, scorers
-from diptych.llmops.evaluation.evaluate import COLUMNS, evaluate, scored_rows
+from diptych.llmops.evaluation.evaluate import (
+    COLUMNS,
+    counted,
+    evaluate,
+    leaderboard,
+    scored_rows,
+)
 from diptych.llmops.prompts.variant import Variant
 
 MLOPS = " (MLOps)"  # after the name of a model of that panel
@@ -114,7 +124,8 @@ def from_mlops(
     if families:
         predictions = predictions[predictions["family"].isin(families)]
     expected = [scorers.expected(row, grader) for row in rows.to_dict("records")]
-    results = rows[["id"]].assign(expected=pd.Series(expected, dtype="str").to_numpy())
+    kind = "float64" if is_number(rows["label"]) else "str"
+    results = rows[["id"]].assign(expected=pd.Series(expected, dtype=kind).to_numpy())
     results = results.merge(predictions, on="id", validate="one_to_many")
     sizes = results.groupby("family").size()
     complete = {"score", "grader"} <= set(results) and sizes.eq(len(rows)).all()
@@ -127,7 +138,24 @@ def from_mlops(
         )
     results["variant"] = results["family"] + MLOPS
     results = results.assign(repeat=0, error="", outcome=outcome.ANSWERED, usd=0.0, cached=True)
+    if kind == "float64":
+        results = results.assign(correct=False, score=np.nan, confidence=np.nan, output=None)
     return results.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
+
+
+def accuracies(results: pd.DataFrame, margin: float, seed: int) -> dict[str, stats.Estimate]:
+    """Return the share right, or mean grade, of each variant; none where the label is a number."""
+    if is_number(results["expected"]):
+        return {}
+    return board.estimates(leaderboard(results, margin, seed), "accuracy of ")
+
+
+def accuracy_drop(results: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return what answers lose on perturbed rows, see `diptych.core.data.perturb.accuracy_drop`."""
+    results = outcome.measured(results)
+    if is_number(results["expected"]):
+        results = results.assign(label=results["expected"], predicted=counted(results))
+    return perturb.accuracy_drop(results, "variant", seed)
 
 
 def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str, stats.Estimate]:

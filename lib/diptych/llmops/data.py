@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from diptych.core.data import perturb, splits
-from diptych.core.data.schema import FRAME, REFERENCE, right_answer
+from diptych.core.data.schema import FRAME, REFERENCE, is_number, right_answer
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
 from diptych.llmops.client.budget import prompt_bytes
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import (
+    Numbers,
     Prompt,
     PromptError,
     difference,
@@ -26,26 +27,38 @@ from diptych.llmops.server import process
 
 __all__ = [
     "Extent", "Prompt", "PromptError", "Questions", "as_text", "choose", "difference", "every",
-    "inventory", "leaks", "parse", "pool", "raise_if_leaked", "read_prompt", "sample", "shown",
-    "tokens", "write",
+    "inventory", "labels_of", "leaks", "numbers_of", "parse", "pool", "raise_if_leaked",
+    "read_prompt", "sample", "shown", "tokens", "write",
 ]  # fmt: skip
 
 
-def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prompt]:
+def labels_of(data: pd.DataFrame) -> list[str]:
+    """Return the classes of canonical rows, sorted; [] where the label is a number."""
+    return [] if is_number(data["label"]) else sorted(data["label"].unique())
+
+
+def choose(
+    task: Task, names: Sequence[str], labels: Sequence[str], data: pd.DataFrame | None = None
+) -> list[Prompt]:
     """Return a task's prompts by their names or paths, all if none is named.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        As `labels_of` returns them.
+    data : DataFrame, optional
+        Canonical rows; needed where the label is a number, of which prompts say how it lies in the
+        training set.
 
     Raises
     ------
     PromptError
         If one is not there, two have one name, one is for another grader than the task's, or one
-        may not answer with a label of the data; or if the task's label is a number.
+        may not answer with a label of the data, or with no number where the label is one.
     """
-    if task.regression:
-        raise PromptError(
-            f"task: the label of {task.name} is a number ({task.metric.title}), and prompts answer "
-            "with classes or texts so far; run MLOps on it, or take a task with classes"
-        )
-    prompts = [read_prompt(task.base, name, labels) for name in names] or every(task.base, labels)
+    numbers = numbers_of(task, data) if task.regression else None
+    prompts = [read_prompt(task.base, name, labels, numbers) for name in names]
+    prompts = prompts or every(task.base, labels, numbers)
     all_names = [prompt.name for prompt in prompts]
     for prompt in prompts:
         if all_names.count(prompt.name) > 1:
@@ -53,13 +66,29 @@ def choose(task: Task, names: Sequence[str], labels: Sequence[str]) -> list[Prom
                 f"prompts: two are called {prompt.name}, after their files; give one file another "
                 f"name, or take one of them: -p prompts=[{prompt.name}]"
             )
-        scorers.check_prompt(prompt, task.grader)
-        if task.grader == LABEL and (missing := set(labels) - set(prompt.labels)):
+        scorers.check_prompt(prompt, task.grader, task.regression)
+        wanted = labels if task.grader == LABEL and not task.regression else ()
+        if missing := set(wanted) - set(prompt.labels):
             raise PromptError(
                 f"{prompt.name}: output: allows {', '.join(prompt.labels)}, the data also have "
                 f"{', '.join(sorted(missing))}; add them to its enum"
             )
     return prompts
+
+
+def numbers_of(task: Task, data: pd.DataFrame | None) -> Numbers:
+    """Return what the numbers of a task's label are called, and how they lie.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+    """
+    if data is None:
+        raise ValueError(f"data: the label of {task.name} is a number; give its rows")
+    train = data.loc[data["split"] == "train", "label"].dropna()
+    low, high = train.quantile([0.05, 0.95])
+    return Numbers(task.target, float(low), float(train.mean()), float(high))
 
 
 def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
@@ -104,7 +133,7 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
     """Return `k` examples from the train rows, the labels in turn, the same for the same seed.
 
     The first examples of a larger pool are those of a smaller one. Where the rows have a
-    reference, it is the answer.
+    reference, it is the answer. Of numbers the examples are spread over the training set's.
 
     Raises
     ------
@@ -112,6 +141,8 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
         If the train rows do not hold so many.
     """
     train = data[data["split"] == "train"]
+    if is_number(train["label"]):
+        return examples(_spread(splits.shuffled(train, seed), k))
     groups = [splits.shuffled(train[train["label"] == label], seed) for label in labels]
     each = -(-k // len(labels)) if labels else 0
     short = [f"{x} {len(g)}" for x, g in zip(labels, groups, strict=True) if len(g) < each]
@@ -121,6 +152,17 @@ def pool(data: pd.DataFrame, k: int, seed: int, labels: Sequence[str]) -> list[t
     return examples(pd.DataFrame([group.iloc[i] for i in range(each) for group in groups][:k]))
 
 
+def _spread(rows: pd.DataFrame, k: int) -> pd.DataFrame:
+    """Return `k` rows whose numbers are spread: a middle one, the quarters, the eighths, ..."""
+    if k > len(rows):
+        raise PromptError(f"shots: {k} are more than the {len(rows)} rows of the training set")
+    order, at = rows.sort_values("label", kind="stable"), []
+    for i in range(1, k + 1):
+        place = int(f"{i:b}"[::-1], 2) / 2 ** i.bit_length()  # van der Corput 1935
+        at.append(int(place * len(order)))
+    return order.iloc[at]
+
+
 def examples(rows: pd.DataFrame) -> list[tuple[dict, str]]:
     """Return rows as examples: what a prompt may read of each, and its right answer."""
     inputs = [name for name in rows if name not in (*FRAME, REFERENCE)]
@@ -128,13 +170,15 @@ def examples(rows: pd.DataFrame) -> list[tuple[dict, str]]:
 
 
 def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
-    """Return `n` rows of a split, its labels in the split's own shares; all if it has fewer.
+    """Return `n` rows of a split, its classes in the split's own shares; all if it has fewer.
 
     Which rows are taken depends on their ids and the seed alone.
     """
     rows = data[data["split"] == split]
     if n < len(rows):
         order = splits.shuffled(rows, seed)
+        if is_number(rows["label"]):
+            return order.head(n).sort_values("id", ignore_index=True)
         # the i-th row of a label with m rows stands at (i + 1/2) / m, so shares are kept
         place = order.groupby("label").cumcount().add(0.5)
         place /= order.groupby("label")["id"].transform("size")
@@ -290,8 +334,7 @@ def inventory(
                 "prompt": prompt.name,
                 "version": prompt.version,
                 "parent": prompt.parent,
-                "answers": "JSON" if prompt.output.get("type") == "object" else "a label"
-                if prompt.labels else "text",
+                "answers": _answers(prompt),
                 "examples": len(prompt.examples),
                 "tokens": tokens(messages),
                 "by 4 bytes": prompt_bytes({"messages": messages}) // 4,
@@ -299,6 +342,12 @@ def inventory(
             }
         )  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _answers(prompt: Prompt) -> str:
+    if prompt.output.get("type") == "object":
+        return "JSON"
+    return "a label" if prompt.labels else "a number" if prompt.answers_number else "text"
 
 
 def tokens(messages: Sequence[Mapping], **server) -> int:

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import own_metrics, stats
+from diptych.core.evaluation import baseline, own_metrics, stats
 from diptych.core.evaluation.graders import LABEL
+from diptych.core.evaluation.metrics import MetricError
+from diptych.llmops.data import numbers_of
 from diptych.llmops.evaluation import evaluate, outcome, scorers
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.prompt import Prompt, PromptError
@@ -30,6 +32,8 @@ class Leaderboard:
         Differences within it are a tie.
     seed : int
         Of the bootstraps.
+    data : DataFrame, optional
+        Canonical rows, for the constant answer; needed where the label is a number.
 
     Attributes
     ----------
@@ -44,9 +48,12 @@ class Leaderboard:
         labels: Sequence[str],
         margin: float = 0.02,
         seed: int = 0,
+        data: pd.DataFrame | None = None,
     ):
         self.prompts, self.task, self.labels = list(chosen), task, list(labels)
         self.margin, self.seed = margin, seed
+        self.numbers = numbers_of(task, data) if task.regression else None
+        self.train = None if data is None else data.loc[data["split"] == "train", "label"]
         self._files = {prompt.name for prompt in chosen}
         self._metrics: dict[str, Callable] = {}
 
@@ -58,7 +65,8 @@ class Leaderboard:
         name : str
         prompt : str or Prompt
             The question, with ``{text}`` where the row's text belongs, and ``{labels}`` where the
-            task's labels do, if they are to be named.
+            task's labels do, if they are to be named. Where the label is a number, ``{target}`` is
+            its name, and ``{low}``, ``{mean}`` and ``{high}`` say how it lies.
         system : str
             The system message, "" for none.
 
@@ -73,15 +81,16 @@ class Leaderboard:
         mine = replace(prompt, name=name) if isinstance(prompt, Prompt) else self._made(
             name, prompt, system
         )  # fmt: skip
-        scorers.check_prompt(mine, self.task.grader)
+        scorers.check_prompt(mine, self.task.grader, self.task.regression)
         self.prompts = [one for one in self.prompts if one.name != name] + [mine]
 
     def _made(self, name: str, text: str, system: str) -> Prompt:
-        labelled = self.task.grader == LABEL
-        output = {"type": "string"} if labelled else {}
-        generic = Prompt(name, prompts.ANY, INPUTS, system, text, output=output)
+        labelled, numbers = self.task.grader == LABEL, self.numbers
+        output = {"type": "number" if numbers else "string"} if labelled else {}
+        kind = prompts.NUMBER if numbers else prompts.ANY
+        generic = Prompt(name, kind, INPUTS, system, text, output=output)
         if labelled:
-            return prompts.made_for(generic, self.task.base, self.labels)
+            return prompts.made_for(generic, self.task.base, self.labels, numbers)
         return replace(generic, task=self.task.base)
 
     def add_metric(self, name: str, function: Callable) -> None:
@@ -91,8 +100,8 @@ class Leaderboard:
         ----------
         name : str
         function : callable
-            Takes the expected and the given labels, "" where an answer names none; returns a
-            number.
+            Takes the expected and the given labels, "" where an answer names none, or numbers;
+            returns a number.
 
         Raises
         ------
@@ -105,6 +114,37 @@ class Leaderboard:
                 "label; take labels and predictions alone"
             )
         self._metrics[name] = function
+
+    def evidence(self, tried: pd.DataFrame, name: str) -> str:
+        """Say whether a variant is shown to be better than the constant answer.
+
+        Paired on the validation set, where it was selected.
+
+        Parameters
+        ----------
+        tried : DataFrame
+            What `evaluate` returned for the validation set.
+        """
+        if self.train is None:
+            return f"{name} is selected."
+        scored = evaluate.scored_rows(tried[tried["variant"] == name], self.task.scoring)[name]
+        constant = baseline.rows(self.train, scored.truth, self.task.scoring)
+        if constant is None:
+            return f"{name} is selected."
+        metric = self.task.metric
+        try:
+            gap = metric.improvement(scored, constant)
+        except MetricError as error:
+            return f"{name} is selected; it is not compared with the constant answer: {error}."
+        gain = f"{gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) in {metric.title}"
+        if gap.reliable and gap.low > 0:
+            return f"{name} is selected; it beats the constant answer by {gain}."
+        why = f": {gap.note}" if gap.note else ""
+        return (
+            f"Nothing is shown to beat the constant answer{why}. {name} gains {gain} over "
+            f"{len(scored)} rows of the validation set; on rows so few the gate would not promote "
+            "it."
+        )
 
     def table(self, results: pd.DataFrame) -> pd.DataFrame:
         """Rank what was asked, see `diptych.llmops.evaluation.evaluate.leaderboard`.
@@ -132,6 +172,9 @@ class Leaderboard:
         answers = results[results["variant"] == name]
         if outcome.unmeasured(answers):
             return stats.Estimate(np.nan, np.nan, np.nan, len(answers))
-        labels = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
-        arrays = [answers["expected"].to_numpy(object), np.asarray(labels, dtype=object)]
+        if self.task.regression:
+            arrays = [answers["expected"].to_numpy(), evaluate.counted(answers).to_numpy()]
+        else:
+            labels = answers["predicted"].astype(object).where(answers["predicted"].notna(), "")
+            arrays = [answers["expected"].to_numpy(object), np.asarray(labels, dtype=object)]
         return own_metrics.measure(metric, self._metrics[metric], arrays, self.seed)

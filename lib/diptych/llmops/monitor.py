@@ -2,20 +2,24 @@
 
 A log has one line per live row: ``id``, ``window``, ``prediction`` (null if the answer has no label
 or the call failed), ``probability``, ``label`` (null until it is known), and of the row's call
-``output``, ``status``, ``prompt_tokens``, ``completion_tokens``, ``usd`` and ``latency_ms``.
+``output``, ``status``, ``outcome``, ``prompt_tokens``, ``completion_tokens``, ``usd`` and
+``latency_ms``. Where the label is a number, prediction and label are written numbers.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from diptych.core.evaluation import graders, stats
+from diptych.core.data.schema import is_number
+from diptych.core.evaluation import conformal, graders, stats
 from diptych.core.evaluation.fairness import figure
 from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.metrics import NUMBERS
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring.cusum import Alarm, Detector
-from diptych.core.monitoring.drift import Profile
+from diptych.core.monitoring.drift import Numeric, Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
     InputWatch,
@@ -28,16 +32,24 @@ from diptych.core.monitoring.windows import (
 )
 from diptych.core.store.prices import Price
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.evaluation.outcome import refuses
+from diptych.llmops.evaluation.outcome import (
+    ANSWERED,
+    FAILED,
+    ORDER,
+    REFUSED,
+    UNREADABLE,
+)
 
 __all__ = [
-    "add_labels", "alarmed", "change", "describe", "figure", "graded", "health", "marks",
-    "new_words", "quality", "reference", "refuses", "spending", "watch",
+    "Tolerance", "add_labels", "alarmed", "change", "describe", "figure", "graded", "health",
+    "marks", "new_words", "outcomes", "quality", "reference", "right", "spending", "watch",
 ]  # fmt: skip
 
 NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
           "prompt_tokens", "completion_tokens", "usd", "latency_ms")  # fmt: skip
 SERVED = "as served"
+ANSWER = "model answer"  # a column in which drift is looked for
+NEARLY_ALL = 0.9  # of the errors on the test set; a number within them counts as right
 NONE = "none"  # stands for an answer without a label
 
 
@@ -56,7 +68,11 @@ def describe(texts: list[str], known: set[str], answers: pd.DataFrame) -> pd.Dat
     # missing probabilities are counted as such by the profile
     if answers["probability"].notna().any():
         frame["model confidence"] = answers["probability"].to_numpy(float)
-    frame["model answer"] = answers["prediction"].fillna(NONE).astype("str").to_numpy()
+    answered = answers["prediction"]
+    if is_number(answered):
+        frame[ANSWER] = answered.to_numpy(float)
+    else:
+        frame[ANSWER] = answered.fillna(NONE).astype("str").to_numpy()
     return frame
 
 
@@ -85,19 +101,67 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     _check(log)
     if (unknown := ~log["id"].isin(texts.index)).any():
         raise ValueError(f"texts: there is none for row {log['id'][unknown].iloc[0]!r} of the log")
+    if isinstance(profile.columns.get(ANSWER), Numeric):
+        log = log.assign(prediction=pd.to_numeric(log["prediction"]).astype(float))
     described = describe(log["id"].map(texts).tolist(), known, log)
     for name in profile.columns.keys() - set(described):
         described[name] = np.nan  # no probability came any more: a drift of its own
     return watch_inputs(profile, described, log["window"].to_numpy())
 
 
-def graded(log: pd.DataFrame, grader: str) -> pd.Series:
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a number may lie from the true one and count as right, for the change detector.
+
+    Attributes
+    ----------
+    half : float
+        Nine of ten errors on the test set are not larger (split conformal).
+    stand_in : float
+        What an answer without a number counts as.
+    """
+
+    half: float
+    stand_in: float
+
+    @classmethod
+    def of(cls, results: pd.DataFrame) -> "Tolerance | None":
+        """Return that of what `evaluate` returned for the test set; None where labels are classes.
+
+        Raises
+        ------
+        ValueError
+            If an answer has no number, and its prompt no stand-in.
+        """
+        if not is_number(results["expected"]):
+            return None
+        errors = evaluate.counted(results) - results["expected"]
+        half = conformal.half_width(errors, NEARLY_ALL)
+        return cls(half, float(results["stand_in"].iloc[0]))
+
+    def right(self, predicted: pd.Series, truth: pd.Series) -> pd.Series:
+        """Return whether each number is near enough."""
+        numbers = pd.to_numeric(predicted).astype(float).fillna(self.stand_in)
+        return (numbers - truth.astype(float)).abs() <= self.half
+
+
+def right(results: pd.DataFrame, tolerance: Tolerance | None = None) -> pd.Series:
+    """Return whether each answer that `evaluate` returned counts as right."""
+    if tolerance is None:
+        return results["correct"].astype(bool)
+    return tolerance.right(results["predicted"], results["expected"])
+
+
+def graded(log: pd.DataFrame, grader: str, tolerance: Tolerance | None = None) -> pd.Series:
     """Return whether the answer to each labelled row is right, by id, in the order of the log.
 
-    The task's `grader` decides. A failed call has no answer to grade and is left out: `health`
-    counts it. An answer without a label is wrong.
+    The task's `grader` decides; of numbers the `tolerance`. A failed call has no answer to grade
+    and is left out: `health` counts it. An answer without a label is wrong.
     """
-    return (_grades(_labelled(log), grader) >= graders.RIGHT).astype(bool)
+    lines = _labelled(log)
+    if tolerance is not None:
+        return tolerance.right(lines["prediction"], lines["label"]).set_axis(lines["id"].to_numpy())
+    return (_grades(lines, grader) >= graders.RIGHT).astype(bool)
 
 
 def _labelled(log: pd.DataFrame) -> pd.DataFrame:
@@ -114,8 +178,12 @@ def _grades(lines: pd.DataFrame, grader: str) -> pd.Series:
     return pd.Series([score(*pair) for pair in pairs], lines["id"].to_numpy(), dtype=float)
 
 
-def quality(log: pd.DataFrame, scoring: str | Scoring) -> Quality:
+def quality(
+    log: pd.DataFrame, scoring: str | Scoring, tolerance: Tolerance | None = None
+) -> Quality:
     """Return how good the answers are, by the task's metric; failed calls are left out.
+
+    Where the label is a number, an answer without one counts as the tolerance's stand-in.
 
     Where that is the accuracy, it is also estimated from the model's confidence: an answer without
     a label counts as a confidence of 0, unless none of its window has any, because the endpoint
@@ -128,11 +196,15 @@ def quality(log: pd.DataFrame, scoring: str | Scoring) -> Quality:
     confidence = sure.astype(float).set_axis(answered["window"])
     lines = lines.sort_values("id")
     windows = lines["window"].to_numpy(object)
-    return Quality.of(scoring.metric, _scored(lines, scoring), windows, confidence)
+    stand_in = np.nan if tolerance is None else tolerance.stand_in
+    return Quality.of(scoring.metric, _scored(lines, scoring, stand_in), windows, confidence)
 
 
-def _scored(lines: pd.DataFrame, scoring: Scoring) -> ScoredRows:
+def _scored(lines: pd.DataFrame, scoring: Scoring, stand_in: float) -> ScoredRows:
     """Return answered and labelled lines, sorted by id, as metrics take them."""
+    if scoring.metric.needs == NUMBERS:
+        predicted = pd.to_numeric(lines["prediction"]).astype(float).fillna(stand_in)
+        return ScoredRows.of_numbers(lines["label"].astype(float), predicted)
     results = pd.DataFrame({
         "variant": SERVED, "repeat": 0, "id": lines["id"], "expected": lines["label"],
         "predicted": lines["prediction"], "confidence": lines["probability"].astype(float),
@@ -143,7 +215,9 @@ def _scored(lines: pd.DataFrame, scoring: Scoring) -> ScoredRows:
     return evaluate.scored_rows(results, scoring)[SERVED]
 
 
-def change(log: pd.DataFrame, grader: str, test: Detector) -> tuple[pd.DataFrame, Alarm | None]:
+def change(
+    log: pd.DataFrame, grader: str, test: Detector, tolerance: Tolerance | None = None
+) -> tuple[pd.DataFrame, Alarm | None]:
     """Run the change detector over the labelled rows in order.
 
     Returns
@@ -152,7 +226,7 @@ def change(log: pd.DataFrame, grader: str, test: Detector) -> tuple[pd.DataFrame
         ``row`` (1 is the first), ``window``, ``sum`` in units of the limit.
     alarm : Alarm or None
     """
-    right = graded(log, grader)
+    right = graded(log, grader, tolerance)
     windows = log.set_index("id")["window"].reindex(right.index)
     path = pd.DataFrame({
         "row": np.arange(1, len(right) + 1), "window": windows.to_numpy(), "sum": test.path(right),
@@ -161,37 +235,50 @@ def change(log: pd.DataFrame, grader: str, test: Detector) -> tuple[pd.DataFrame
 
 
 def health(log: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return failures and speed by window.
+    """Return what became of the rows, and the speed, by window.
 
     Returns
     -------
     shares : DataFrame
-        ``window``, ``kind`` ("failed": no answer; "unreadable": an answer without a label;
-        "refused": unreadable, and the answer declines), ``value``, ``low``, ``high``, ``n``.
+        ``window``, ``kind`` (an outcome, see `diptych.llmops.evaluation.outcome`: failures,
+        unreadable answers, refusals, and any other but "answered" that there was), ``value``,
+        ``low``, ``high``, ``n``.
     figures : DataFrame
         ``window``, ``rows``, latency ``p50 ms`` and ``p95 ms`` of answered calls (NaN if there
         is none), mean ``tokens in`` and ``tokens out`` of a call.
     """
-    _check(log)
+    _check(log, "outcome")
     shares, figures = [], []
+    there = {FAILED, UNREADABLE, REFUSED, *log["outcome"]} - {ANSWERED}
     for window, group in log.groupby("window", sort=True):
-        answered = group["status"] == "ok"
-        unread = answered & group["prediction"].isna()
-        counts = {
-            "failed": int((~answered).sum()),
-            "unreadable": int(unread.sum()),
-            "refused": sum(map(refuses, group.loc[unread, "output"])),
-        }
         shares += [
-            as_row(window, kind, stats.wilson(count, len(group))) for kind, count in counts.items()
+            as_row(window, kind, stats.wilson(int((group["outcome"] == kind).sum()), len(group)))
+            for kind in ORDER
+            if kind in there
         ]
-        ms = group.loc[answered, "latency_ms"].dropna()
+        ms = group.loc[group["status"] == "ok", "latency_ms"].dropna()
         p50, p95 = np.quantile(ms, [0.5, 0.95]) if len(ms) else (np.nan, np.nan)
         tokens = group[["prompt_tokens", "completion_tokens"]].mean()
         figures.append((window, len(group), p50, p95, *tokens))
     names = ["window", "rows", "p50 ms", "p95 ms", "tokens in", "tokens out"]
     columns = ["window", "kind", "value", "low", "high", "n"]
     return pd.DataFrame(shares, columns=columns), pd.DataFrame(figures, columns=names)
+
+
+def outcomes(log: pd.DataFrame) -> pd.DataFrame:
+    """Return how many rows of each window were answered, cut, refused and so on; all together last.
+
+    Returns
+    -------
+    DataFrame
+        ``window``, ``rows``, and a column for each outcome that there was.
+    """
+    _check(log, "outcome")
+    counts = pd.crosstab(log["window"], log["outcome"])
+    counts = counts[[name for name in ORDER if name in counts]]
+    counts.loc["all"] = counts.sum()
+    counts.insert(0, "rows", counts.sum(axis=1))
+    return counts.rename_axis(columns=None).reset_index()
 
 
 def spending(log: pd.DataFrame, budget_usd: float, models: Sequence[str] = ()) -> pd.DataFrame:
@@ -238,8 +325,8 @@ def spending(log: pd.DataFrame, budget_usd: float, models: Sequence[str] = ()) -
     return pd.DataFrame(lines, columns=names)
 
 
-def _check(log: pd.DataFrame) -> None:
-    if missing := [name for name in NEEDED if name not in log]:
+def _check(log: pd.DataFrame, *more: str) -> None:
+    if missing := [name for name in (*NEEDED, *more) if name not in log]:
         raise ValueError(f"log: it has no column {', '.join(missing)}")
     if log.empty:
         raise ValueError("log: it is empty; run llmops/4_serve to serve live rows")

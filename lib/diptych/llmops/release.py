@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.base.http_load import usage
+from diptych.core.data.schema import is_number
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import baseline as constant
 from diptych.core.evaluation import calibration
@@ -109,9 +110,10 @@ def candidate(
 
 
 def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
-    """Return the majority answer to some rows; a candidate must be shown to be better."""
+    """Return the majority answer, or the mean, on some rows; a candidate must be better."""
     train = data.loc[data["split"] == "train", "label"]
-    truth = rows.sort_values("id")["label"].to_numpy(object)
+    truth = rows.sort_values("id")["label"]
+    truth = truth.to_numpy(float if is_number(truth) else object)
     return constant.candidate(train, truth, task.scoring)
 
 
@@ -217,7 +219,7 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
     lines = [
         f"**Prompt** {prompt.name}, version {prompt.version}; {len(prompt.examples)} example(s)",
         f"**Runs with** {runs}",
-        f"**Reads** {', '.join(prompt.inputs)}; **answers** {', '.join(prompt.labels) or 'text'}",
+        f"**Reads** {', '.join(prompt.inputs)}; **answers** {_answers(prompt)}",
         *(f"**{name}** {value}" for name, value in facts.items()),
         f"**Price** {costs} ({price['source']})",
         f"**Gate** {decision.reason}",
@@ -233,6 +235,10 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
         _markdown(behaviour.round(3)),
         quoted,
     ]) + "\n"  # fmt: skip
+
+
+def _answers(prompt: Prompt) -> str:
+    return ", ".join(prompt.labels) or ("a number" if prompt.answers_number else "text")
 
 
 def _slots(prompt: Prompt) -> dict[str, str]:

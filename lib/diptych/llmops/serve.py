@@ -12,6 +12,7 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.base import workspace
+from diptych.core.data.schema import is_number
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
 from diptych.llmops.client.call_options import CallOptions
@@ -24,8 +25,8 @@ from diptych.llmops.prompts.variant import Variant
 CALLER = "live"
 TIED = ["id", "window", "request", "step"]  # what `log` needs for each row
 OF_CALL = ["request", "time", "endpoint", "model", "prompt_version", "step", "output", "status",
-           "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms",
-           "retries"]  # fmt: skip
+           "error", "outcome", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
+           "latency_ms", "retries"]  # fmt: skip
 
 
 def serve(
@@ -73,7 +74,7 @@ def serve(
     BudgetError, LedgerError
         The answers until then are on record.
     """
-    scorers.check_prompt(variant.prompt, grader)
+    scorers.check_prompt(variant.prompt, grader, is_number(stream["label"]))
     lines, run = [], options.required_run()
     chain = Chain(
         links,
@@ -114,7 +115,7 @@ def _predictions(
             "model": name or variant.name,
             "row_id": row["id"],
             "input": {key: row[key] for key in variant.prompt.inputs},
-            "prediction": prediction,
+            "prediction": prediction if prediction is None else str(prediction),
             "probability": None if pd.isna(confidence) else confidence,
             "latency_ms": answer.latency_ms,
             "status": "failed" if answer.error else "ok",
@@ -145,7 +146,9 @@ def log(
     DataFrame
         One line per recorded row: ``id``, ``window``, ``prediction`` (None: no label could be
         read, or the call failed), ``probability`` (NaN where the endpoint gave none), ``label``
-        (null until it arrives), and `OF_CALL` of the call that answered or of the last that failed.
+        (null until it arrives), and `OF_CALL` of the call that answered or of the last that failed;
+        ``outcome`` also says of an answer whether it could be read, see
+        `diptych.llmops.evaluation.outcome`.
     """
     with Predictions(ledger or workspace.ledger_path()) as book:
         predictions = book.table(endpoint=run)
@@ -155,4 +158,5 @@ def log(
     columns = ["row_id", "prediction", "probability", "label"]
     predictions = predictions[columns].rename(columns={"row_id": "id"})
     joined = tied.drop(columns="step").merge(predictions, on="id", validate="one_to_one")
-    return joined.merge(calls_made, on="request", how="left", validate="many_to_one")
+    joined = joined.merge(calls_made, on="request", how="left", validate="many_to_one")
+    return joined.assign(outcome=outcome.of_log(joined))

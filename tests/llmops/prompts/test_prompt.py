@@ -141,14 +141,17 @@ def every_file():
 
 @pytest.mark.parametrize("path", every_file(), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_the_prompts_of_this_repository_are_sound(path):
-    prompt = prompts.read_prompt(path.parent.name, str(path), ("no", "yes"))
+    folder = path.parent.name
+    numbers = prompts.Numbers("price", 1.0, 2.0, 3.0) if folder == "number" else None
+    prompt = prompts.read_prompt(folder, str(path), ("no", "yes"), numbers)
     assert prompt.note.endswith(".")
     assert set(prompt.labels) == ({"no", "yes"} if prompt.task == "any" else set(prompt.labels))
-    if prompt.task != "any":
+    assert not numbers or "price" in prompt.messages({"text": "x"})[-1]["content"]
+    if prompt.task not in ("any", "number"):
         scorers.check_prompt(prompt, tasks.get(prompt.task).grader)
     siblings = {file.stem for file in path.parent.glob("*.md")}
     assert prompt.parent in siblings | {""}
-    known = prompts.every(path.parent.name, ("no", "yes"))
+    known = prompts.every(folder, ("no", "yes"), numbers)
     assert [p.version for p in known].count(prompt.version) == 1
 
 

@@ -84,6 +84,8 @@ class Task:
         numbers.
     text_column : str
         What your own file calls the column of texts.
+    target : str
+        What the label's column is called, where it is a number.
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
@@ -108,6 +110,7 @@ class Task:
     notes: list[str] = field(default_factory=list)
     columns: tuple[Column, ...] = field(default=(), repr=False)
     text_column: str = "text"
+    target: str = "label"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     beside: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
 
@@ -387,7 +390,7 @@ def _demand() -> Task:
 
     return Task(
         "demand", "table", known.features, _datasheet("demand"), rows, columns=known.columns,
-        metric=METRICS["rmse"],
+        metric=METRICS["rmse"], target="rentals",
     )  # fmt: skip
 
 
@@ -492,7 +495,7 @@ class OwnRows:
 
 def _own(own: OwnRows, seed: int, data_version: int, metric: Metric | None) -> Task:
     name = _seeded(own.name, seed)
-    task = Task(name, "table", [], "", None, seed, from_user=True)
+    task = Task(name, "table", [], "", None, seed, from_user=True, target=own.label_column)
     task.metric = metric or task.metric
 
     @functools.cache

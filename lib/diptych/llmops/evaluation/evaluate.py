@@ -10,9 +10,10 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
-from diptych.core.data.schema import sliced_by
+from diptych.core.data.schema import is_number, sliced_by
 from diptych.core.evaluation import graders
 from diptych.core.evaluation.graders import RIGHT, Scoring
+from diptych.core.evaluation.leaderboard import all_equal as equally_good
 from diptych.core.evaluation.leaderboard import compare, rank, shown
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
@@ -25,6 +26,7 @@ from diptych.llmops.evaluation import outcome, scorers
 from diptych.llmops.evaluation.confidence import of_label
 from diptych.llmops.prompts.variant import Variant
 
+MOST_KNOWN = 0.9  # share of answers whose probability must be known, else there are none
 CHUNK = 1_000  # requests sent and graded at once, so that memory stays flat
 COSTS = (
     "failed",
@@ -42,7 +44,7 @@ NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
     "outcome", "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
-    "latency_ms", "cached", "grader",
+    "latency_ms", "cached", "grader", "stand_in",
 )  # fmt: skip
 
 
@@ -88,7 +90,9 @@ def evaluate(
         `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1 (NaN where the call
         failed), ``correct`` where it is 0.5 or more, ``confidence`` the probability of the label,
         NaN where it is not known, ``outcome`` what became of the question
-        (`diptych.llmops.evaluation.outcome`), ``grader`` the name of what graded it.
+        (`diptych.llmops.evaluation.outcome`), ``grader`` the name of what graded it. Where the
+        label is a number, ``predicted`` and ``expected`` are floats, no answer has a score, and
+        ``stand_in`` is what an answer without a number counts as.
 
     Raises
     ------
@@ -160,7 +164,7 @@ def _check_grader(variants: Sequence[Variant], rows: pd.DataFrame, grader) -> No
     scorers.expected(rows.iloc[0], grader)  # the rows have what answers are compared with
     if not callable(grader):
         for variant in variants:
-            scorers.check_prompt(variant.prompt, grader)
+            scorers.check_prompt(variant.prompt, grader, is_number(rows["label"]))
 
 
 def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> pd.DataFrame:
@@ -173,17 +177,21 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
             variant.name, row["id"], repeat, answer.text, grade.predicted,
             scorers.expected(row, grader), math.nan if answer.error else grade.score,
             not answer.error and grade.score >= RIGHT,
-            confidence(variant, answer, grade.predicted), outcome.of(answer, grade.predicted),
+            confidence(variant, answer, grade.predicted), outcome.of_grade(answer, grade),
             answer.error, answer.prompt_tokens, answer.completion_tokens, answer.usd,
-            answer.first_token_ms, answer.latency_ms, answer.cached, name,
+            answer.first_token_ms, answer.latency_ms, answer.cached, name, variant.prompt.stand_in,
         )
         for row, answer, grade in zip(rows, answers, grades, strict=True)
     ]  # fmt: skip
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    read = "float64" if isinstance(lines[0][5], float) else "str"
     numbers = ["score", "confidence", "prompt_tokens", "completion_tokens", "usd",
-               "first_token_ms", "latency_ms"]  # fmt: skip
-    texts = ["output", "predicted", "expected", "outcome", "error", "grader"]
-    return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str"))
+               "first_token_ms", "latency_ms", "stand_in"]  # fmt: skip
+    texts = ["output", "outcome", "error", "grader"]
+    return frame.astype(
+        dict.fromkeys(numbers, "float64") | dict.fromkeys(texts, "str")
+        | dict.fromkeys(["predicted", "expected"], read)
+    )  # fmt: skip
 
 
 def confidence(variant: Variant, answer: Answer, predicted: str | None) -> float:
@@ -216,7 +224,10 @@ def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
 def scored_rows(results: pd.DataFrame, scoring: Scoring) -> dict[str, ScoredRows]:
     """Return the answers of each variant as metrics take them, the rows in the order of their ids.
 
-    Of repeats the first counts; a variant with failed calls is left out.
+    Of repeats the first counts; a variant with failed calls is left out. An answer that cannot be
+    read counts, or a prompt would gain by silence on hard rows: as wrong where labels are compared;
+    as a forecast that favours no class where probabilities are (`_labelled`); as the prompt's
+    stand-in, the mean of the training set, where the label is a number (`counted`).
 
     Raises
     ------
@@ -235,21 +246,47 @@ def scored_rows(results: pd.DataFrame, scoring: Scoring) -> dict[str, ScoredRows
             raise ValueError(f"results: {name} has other rows than the variants before it")
         if graders.get(scoring.grader).needs_reference:
             scored[name] = ScoredRows.of_grades(lines["score"], lines["id"])
+        elif is_number(lines["expected"]):
+            scored[name] = ScoredRows.of_numbers(lines["expected"], counted(lines))
         else:
             scored[name] = _labelled(lines, scoring.metric)
     return scored
 
 
+def counted(results: pd.DataFrame) -> pd.Series:
+    """Return the number that each answer counts as: the one read of it, else the stand-in."""
+    return results["predicted"].fillna(results["stand_in"])
+
+
 def _labelled(lines: pd.DataFrame, metric: Metric) -> ScoredRows:
-    """Return labels and what the answers give of probabilities: those of two classes, or none."""
+    """Return labels and what the answers give of probabilities: those of two classes, or none.
+
+    An answer without a label, or whose label has no known probability, is a forecast that favours
+    neither class. Probabilities that most answers lack are none.
+    """
     truth, predicted = lines["expected"].to_numpy(object), lines["predicted"].to_numpy(object)
     predicted = np.where(pd.isna(predicted), None, predicted)
     classes = sorted(set(truth) | {name for name in predicted if name is not None})
-    sure = lines["confidence"].to_numpy(float)
-    if len(classes) != 2 or not np.isfinite(sure).all() or (predicted == None).any():  # noqa: E711
+    sure, answered = lines["confidence"].to_numpy(float), predicted != None  # noqa: E711
+    known = np.isfinite(sure) & answered
+    if len(classes) != 2 or known.sum() < MOST_KNOWN * max(answered.sum(), 1):
         return metric.scored(truth, predicted, None, classes)
-    second = np.where(predicted == classes[1], sure, 1 - sure)
+    second = np.where(known, np.where(predicted == classes[1], sure, 1 - sure), 0.5)
     return metric.scored(truth, predicted, np.column_stack([1 - second, second]), classes)
+
+
+def stand_ins(results: pd.DataFrame) -> str:
+    """Return in a sentence what answers that cannot be read count as; "" if all could be read."""
+    answered = results[(results["error"] == "") & (results["repeat"] == 0)]
+    unread = answered["predicted"].isna()
+    if not unread.any():
+        return ""
+    count = f"{int(unread.sum()):,} of {len(answered):,} answers could not be read. Each counts"
+    if is_number(results["expected"]):
+        values = sorted(answered.loc[unread, "stand_in"].dropna().unique())
+        means = " or ".join(f"{x:.4g}" for x in values) or "no number"
+        return f"{count} as {means}, the mean of the training set: left out, it would flatter."
+    return f"{count} as wrong; in metrics of probabilities, as a forecast that favours no class."
 
 
 def confident(results: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -351,17 +388,31 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat, ``deviation`` between
-        repeats (NaN for one), ``changed``: the share of rows not always answered alike.
+        ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat (of numbers, mean
+        absolute error), ``deviation`` between repeats (NaN for one), ``changed``: the share of rows
+        not always answered alike, by the label, number or text that was read, or where none could
+        be read by the whole answer.
     """
     lines = []
-    for name, answered in results.groupby("variant", sort=False):
+    answers = results["predicted"].astype(object)
+    read = results.assign(
+        score=_scores(results), read=answers.where(answers.notna(), results["output"])
+    )
+    for name, answered in read.groupby("variant", sort=False):
         each = answered.groupby("repeat")["score"].agg(_mean)
-        answers = answered.groupby("id")["output"].nunique(dropna=False)
+        answers = answered.groupby("id")["read"].nunique(dropna=False)
         deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
     return pd.DataFrame(lines, columns=names)
+
+
+def _scores(results: pd.DataFrame) -> pd.Series:
+    """Return the scores, or the absolute errors of numbers; NaN where a call failed."""
+    if "expected" not in results or not is_number(results["expected"]):
+        return results["score"]
+    errors = (counted(results) - results["expected"]).abs()
+    return errors.where(results["error"] == "")
 
 
 def _mean(scores: pd.Series) -> float:
@@ -370,9 +421,13 @@ def _mean(scores: pd.Series) -> float:
 
 
 def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return each variant's mean score by slice, or by label where there is one slice only."""
+    """Return each variant's mean score by slice, or by label where there is one slice only.
+
+    Of numbers it is the mean absolute error.
+    """
     column = sliced_by(rows)
     part = results["id"].map(rows.set_index("id")[column]).rename("slice")
+    results = results.assign(score=_scores(results))
     means = results.groupby([part, "variant"])["score"].agg(_mean).unstack("variant")
     means = means[list(results["variant"].unique())].sort_index()
     means.insert(0, "n", rows[column].value_counts())
@@ -380,16 +435,28 @@ def by_slice(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(results: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows for which variants gave different labels, the most divided first.
+    """Return the rows for which variants gave different answers, the most divided first.
 
     One column a variant, `NOTHING` where its answer has no label.
     """
     first = results[results["repeat"] == 0]
     answers = first.pivot(index="id", columns="variant", values="predicted")
     answers = answers[list(first["variant"].unique())]
-    right = first.groupby("id")["score"].mean().reindex(answers.index)
     divided = answers[answers.nunique(axis=1) > 1]
-    order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
-    answers = answers.fillna(NOTHING)
+    if is_number(results["expected"]):
+        order = divided.std(axis=1).sort_values(ascending=False, kind="stable").index
+    else:
+        right = first.groupby("id")["score"].mean().reindex(answers.index)
+        order = (right[divided.index] - 0.5).abs().sort_values(kind="stable").index
+    answers = answers.astype(object).where(answers.notna(), NOTHING)
     shown = rows.set_index("id")[[*[c for c in ("text",) if c in rows], "label"]]
     return shown.join(answers.loc[order], how="right").reset_index()
+
+
+def all_equal(results: pd.DataFrame) -> float:
+    """Return the p-value that all variants are equally good, see `leaderboard.all_equal`.
+
+    Of numbers their absolute errors are compared.
+    """
+    scores = results.assign(score=_scores(results))
+    return equally_good(grades(scores))

@@ -1,5 +1,7 @@
 """What became of each question: answered, unreadable, refused, filtered, cut, tool call or failed.
 
+Where a number is asked for, an answer may also be a range, whose middle counts.
+
 A failed call says nothing about a model, so a variant with failed calls has no figure: "not
 measured (12 of 150 failed: …)". An answer that was cut, refused, filtered or is unreadable is the
 model's, and is graded: what can be read of it counts.
@@ -20,9 +22,10 @@ from diptych.llmops.client.formats.outcomes import (
     REFUSED,
     TOOL_CALL,
 )
+from diptych.llmops.evaluation.scorers import Grade
 
-UNREADABLE = "unreadable"
-ORDER = (ANSWERED, CUT, UNREADABLE, REFUSED, FILTERED, EMPTY, TOOL_CALL, FAILED)
+UNREADABLE, RANGE = "unreadable", "range"
+ORDER = (ANSWERED, RANGE, CUT, UNREADABLE, REFUSED, FILTERED, EMPTY, TOOL_CALL, FAILED)
 REFUSES = re.compile(
     r"\b(?:cannot|can't|can not|could not|couldn't|unable to|not able to|won't|refuse to|sorry)\b"
     r"|\bas an? (?:ai|language model|assistant)\b|\bnot stated\b",
@@ -31,6 +34,7 @@ REFUSES = re.compile(
 REMEDIES = {
     CUT: "raise max_tokens",
     UNREADABLE: "look at them in the results, and say in the prompt how to answer",
+    RANGE: "their middle counts; say in the prompt to answer with one number",
     EMPTY: "a model that thinks needs more max_tokens",
     TOOL_CALL: "take tools out of the parameters",
     FAILED: "run it again: answers are in the ledger, and only what failed is asked",
@@ -51,17 +55,41 @@ def gradable(answer: Answer) -> str | None:
     return None if answer.outcome in (FAILED, REFUSED, FILTERED, TOOL_CALL) else answer.text
 
 
-def of(answer: Answer, predicted: str | None) -> str:
+def of_grade(answer: Answer, grade: Grade) -> str:
+    """Return what became of a question whose answer was graded, one of `ORDER`."""
+    ended = of(answer, grade.predicted)
+    return RANGE if ended == ANSWERED and grade.is_range else ended
+
+
+def of(answer: Answer, predicted: str | float | None) -> str:
     """Return what became of a question, one of `ORDER`.
 
     Parameters
     ----------
-    predicted : str or None
+    predicted : str, float or None
         What was read of the answer.
     """
     if answer.outcome != ANSWERED or predicted is not None:
         return answer.outcome
     return REFUSED if refuses(answer.text) else UNREADABLE
+
+
+def of_log(log: pd.DataFrame) -> pd.Series:
+    """Return what became of each row in service, one of `ORDER`.
+
+    Parameters
+    ----------
+    log : DataFrame
+        ``status``, ``prediction``, ``output``, and ``outcome``: how the call ended ("" in the rows
+        of an older version, of which a failure alone is known).
+    """
+    ended = log["outcome"].fillna("").replace("", ANSWERED)
+    ended = ended.where(log["status"] == "ok", FAILED).astype(object)
+    unread = (ended == ANSWERED) & log["prediction"].isna()
+    declines = log["output"].map(refuses)
+    ended[unread] = UNREADABLE
+    ended[unread & declines] = REFUSED
+    return ended
 
 
 def counted(outcomes: pd.Series) -> str:

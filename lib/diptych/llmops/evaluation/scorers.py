@@ -5,6 +5,7 @@ A scorer takes a prompt, rows and the answers to them (None where the call faile
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,21 @@ from diptych.core.evaluation import graders
 from diptych.core.evaluation.graders import LABEL, REFERENCE
 from diptych.core.evaluation.text_metrics import normal
 from diptych.llmops.evaluation.label_reading import read_label
+from diptych.llmops.evaluation.number_reading import read_number
 from diptych.llmops.evaluation.structured import validator
 from diptych.llmops.prompts.prompt import Prompt, PromptError
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What was read from an answer, None if nothing, and how good it is, from 0 to 1."""
+    """What was read from an answer, None if nothing, and how good it is, from 0 to 1.
 
-    predicted: str | None
+    A number has no grade of its own (NaN), and may be the middle of a range.
+    """
+
+    predicted: str | float | None
     score: float
+    is_range: bool = False
 
 
 class Scorer(Protocol):
@@ -49,6 +55,8 @@ def scorer_of(grader: str | Scorer) -> Scorer:
     known = graders.get(grader)
 
     def scorer(prompt, rows, texts):
+        if known.name == LABEL and prompt.answers_number:
+            return [_number(prompt, text) for text in texts]
         answers = [read_answer(prompt, text, grader) for text in texts]
         return [
             Grade(answer, known.grade(answer, row))
@@ -56,6 +64,14 @@ def scorer_of(grader: str | Scorer) -> Scorer:
         ]
 
     return scorer
+
+
+def _number(prompt: Prompt, text: str | None) -> Grade:
+    share = 0 <= prompt.stand_in <= 1
+    reading = read_number(text, prompt.number_names, share)
+    if reading is None:
+        return Grade(None, math.nan)
+    return Grade(reading.value, math.nan, reading.is_range)
 
 
 def name_of(grader: str | Scorer) -> str:
@@ -72,8 +88,13 @@ def expected(row: Mapping, grader: str | Scorer) -> str:
     return graders.get(grader).expected(row)
 
 
-def check_prompt(prompt: Prompt, grader: str) -> None:
+def check_prompt(prompt: Prompt, grader: str, number: bool = False) -> None:
     """Refuse a prompt that cannot be graded as its task is.
+
+    Parameters
+    ----------
+    number : bool
+        Whether the task's label is a number.
 
     Raises
     ------
@@ -89,15 +110,24 @@ def check_prompt(prompt: Prompt, grader: str) -> None:
             f"{where}: graded: is {prompt.graded}, and the task {prompt.task} is graded by "
             f"{known.name}; take the line out, or write graded: {known.name}"
         )
-    if known.name == LABEL and not prompt.labels:
+    if known.name != LABEL or (prompt.answers_number if number else prompt.labels):
+        return
+    if number:
+        raise PromptError(
+            f"{where}: output: is no number, and the label of the task {prompt.task} is one; write "
+            "output: {type: number}"
+        )
+    if not prompt.labels:
         raise PromptError(
             f"{where}: output: names no labels, and the task {prompt.task} is graded by {LABEL}; "
             "give the labels as its enum"
         )
 
 
-def read_answer(prompt: Prompt, text: str | None, grader: str) -> str | None:
-    """Return what is graded of an answer: the label that it names, or all of its text."""
+def read_answer(prompt: Prompt, text: str | None, grader: str) -> str | float | None:
+    """Return what is graded of an answer: its label, its number, or all of its text."""
+    if grader == LABEL and prompt.answers_number:
+        return _number(prompt, text).predicted
     return read_label(text, prompt.labels) if grader == LABEL else text
 
 

@@ -37,16 +37,25 @@ def ours(prompt: Prompt, n: int, seed: int) -> list[Prompt]:
     """
     rng = random.Random(f"wordings {seed}")
     candidates = [
-        _put(prompt, layout, instruction.replace("{labels}", labels))
-        for instruction, layout, labels in itertools.product(
-            assets()["instructions"], assets()["layouts"], _orders(prompt.labels)
-        )
+        _put(prompt, layout, instruction)
+        for instruction, layout in itertools.product(_instructions(prompt), assets()["layouts"])
     ]
     rng.shuffle(candidates)
     if set(prompt.labels) == set(POLARITIES) and prompt.inputs == ("text",):
         known = [replace(prompt, user=_trained(rng), system="") for _ in range(2 * n)]
         candidates = [one for pair in zip(known, candidates, strict=False) for one in pair]
     return _different(prompt, candidates)[:n]
+
+
+def _instructions(prompt: Prompt) -> list[str]:
+    """Return our instructions with the prompt's labels, or with what its number is called."""
+    if prompt.answers_number:
+        target = prompt.number_names[-1:] or ("the number",)
+        return [one.replace("{target}", target[0]) for one in assets()["numbers"]]
+    return [
+        one.replace("{labels}", labels)
+        for one, labels in itertools.product(assets()["instructions"], _orders(prompt.labels))
+    ]
 
 
 def _orders(labels: Sequence[str]) -> list[str]:
@@ -91,8 +100,8 @@ def written(
     as many calls.
     """
     slots = ", ".join(f"{{{name}}}" for name in prompt.inputs)
-    text = assets()["rewrite"]
-    for name, value in (("slots", slots), ("labels", ", ".join(prompt.labels))):
+    text, named = assets()["rewrite"], ", ".join(prompt.labels or prompt.number_names[-1:])
+    for name, value in (("slots", slots), ("labels", named)):
         text = text.replace(f"{{{name}}}", value)
     message = {"role": "user", "content": text.replace("{user}", prompt.user)}
     fields = {"temperature": 1.0, "max_tokens": WRITTEN_TOKENS}
@@ -134,8 +143,8 @@ def with_examples(
     for prompt, k in zip(prompts, itertools.cycle(shots), strict=False):
         drawn = []
         for i in range(k):
-            label = prompt.labels[i % len(prompt.labels)]
-            left = [one for one in pool if one[1] == label and one not in drawn]
+            wanted = prompt.labels[i % len(prompt.labels)] if prompt.labels else None
+            left = [one for one in pool if wanted in (None, one[1]) and one not in drawn]
             drawn += [rng.choice(left)] if left else []
         rng.shuffle(drawn)
         examples = tuple(

@@ -2,7 +2,9 @@
 
 A prompt is a Markdown file: front matter (`FIELDS`), then the sections ``## system`` (optional),
 ``## user`` and any number of ``## example``. ``{text}`` stands for the input of that name. The
-generic prompts in ``params/prompts/any`` also hold ``{labels}``, the labels of your own task.
+generic prompts in ``params/prompts/any`` also hold ``{labels}``, the labels of your own task; those
+in ``params/prompts/number``, for tasks whose label is a number, what it is called and how it
+lies: ``{target}``, ``{low}``, ``{mean}`` and ``{high}``.
 """
 
 import difflib
@@ -22,12 +24,17 @@ from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
 
 ANY = "any"  # the folder of prompts for tasks that have none of their own
+NUMBER = "number"  # the same where the label is a number
+GENERIC = (ANY, NUMBER)
 REQUEST = ("max_tokens", "reasoning_effort", "thinking", "extra")  # what goes with its requests
 FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note", *REQUEST)
 TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
 LABELS = "labels"
+FILLED = {ANY: (LABELS,), NUMBER: ("target", "low", "mean", "high")}  # slots of generic prompts
+NUMERIC = ("number", "integer")  # types of JSON schema
+DEFAULT = "default"  # of a schema: the number that stands for an answer without one
 NEWLINE = re.compile("\r\n?")  # as reading a text file takes it
 SLOT = re.compile(r"\{([A-Za-z_]\w*)\}")  # the braces of JSON hold quotes or spaces
 
@@ -104,6 +111,26 @@ class Prompt:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
+    def answers_number(self) -> bool:
+        """Whether the output schema asks for a number."""
+        return not self.labels and _numeric(self.output) is not None
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """What an answer may call its number: the key in its JSON, and what is predicted."""
+        return tuple(filter(None, (_numeric(self.output), self.output.get("title"))))
+
+    @property
+    def stand_in(self) -> float:
+        """The number that an answer without one counts as; NaN where none is set."""
+        return float(self.output.get(DEFAULT, "nan"))
+
+    @property
+    def schema(self) -> dict:
+        """The output schema as a request carries it."""
+        return {key: value for key, value in self.output.items() if key not in (DEFAULT, "title")}
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels that the output schema allows, () for free text."""
         return tuple(_enum(self.output))
@@ -133,8 +160,13 @@ class Prompt:
         messages = [{"role": r, "content": turn} for r, turn in zip(roles, turns, strict=True)]
         return messages if self.turns == "all" else messages[-1:]
 
-    def answer(self, label: str) -> str:
+    def answer(self, label: str | float) -> str:
         """Return the answer that gives a label, as JSON where the schema wants an object."""
+        if self.answers_number:
+            number = float(f"{float(label):.6g}")
+            number = int(number) if number.is_integer() else number
+            key = _numeric(self.output)
+            return json.dumps({key: number} if key else number)
         if self.output.get("type") != "object":
             return label
         named = [k for k, v in self.output["properties"].items() if "enum" in v]
@@ -154,7 +186,40 @@ def _enum(schema: Mapping) -> list[str]:
     return schema.get("enum") or next((x["enum"] for x in inside.values() if "enum" in x), [])
 
 
-def read_prompt(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
+def _numeric(schema: Mapping) -> str | None:
+    """Return the first key of a schema that holds a number, "" if it is one; None if none does."""
+    if schema.get("type") in NUMERIC:
+        return ""
+    inside = schema.get("properties") or {}
+    return next((name for name, x in inside.items() if x.get("type") in NUMERIC), None)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How the numbers lie that a task's label is, for its prompts.
+
+    Attributes
+    ----------
+    target : str
+        What the label is called.
+    low, mean, high : float
+        The 5th percentile, the mean and the 95th percentile of the training set.
+    """
+
+    target: str
+    low: float
+    mean: float
+    high: float
+
+    def words(self) -> dict[str, str]:
+        """Return what stands in the slots of a generic prompt."""
+        written = {name: f"{getattr(self, name):.4g}" for name in ("low", "mean", "high")}
+        return {"target": self.target.replace("_", " "), **written}
+
+
+def read_prompt(
+    task: str, name: str, labels: Sequence[str] = (), numbers: Numbers | None = None
+) -> Prompt:
     """Return a prompt by name, or by the path of its file.
 
     Parameters
@@ -165,13 +230,16 @@ def read_prompt(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
         Stem of the file's name, or a path that ends in ``.md``.
     labels : sequence of str
         The task's labels, for a generic prompt.
+    numbers : Numbers, optional
+        Where the label is a number, instead of the labels.
 
     Raises
     ------
     PromptError
         If there is none, or the file is wrong.
     """
-    known = {path.stem: path for path in (*_files(ANY), *_files(task))}
+    generic = NUMBER if numbers else ANY
+    known = {path.stem: path for path in (*_files(generic), *_files(task))}
     path = Path(name).expanduser() if name.endswith(".md") else known.get(name)
     if path is None:
         raise PromptError(
@@ -183,16 +251,17 @@ def read_prompt(task: str, name: str, labels: Sequence[str] = ()) -> Prompt:
     except (OSError, UnicodeError) as error:
         raise PromptError(f"{workspace.shown(path)}: cannot be read ({error})") from error
     prompt = parse(text, path)
-    if prompt.task == ANY:
-        return made_for(prompt, task, labels)
+    if prompt.task in GENERIC:
+        return made_for(prompt, task, labels, numbers)
     if prompt.task != task:
         raise PromptError(f"{workspace.shown(path)}: task: is {prompt.task}, and {task} is asked")
-    return prompt
+    return _with_numbers(prompt, numbers) if numbers and prompt.answers_number else prompt
 
 
-def every(task: str, labels: Sequence[str] = ()) -> list[Prompt]:
+def every(task: str, labels: Sequence[str] = (), numbers: Numbers | None = None) -> list[Prompt]:
     """Return all prompts of a task, or the generic ones if it has none, in order of their names."""
-    return [read_prompt(task, path.stem, labels) for path in _files(task) or _files(ANY)]
+    files = _files(task) or _files(NUMBER if numbers else ANY)
+    return [read_prompt(task, path.stem, labels, numbers) for path in files]
 
 
 def folder(task: str) -> Path:
@@ -204,21 +273,40 @@ def _files(task: str) -> list[Path]:
     return sorted(folder(task).glob("*.md"))
 
 
-def made_for(prompt: Prompt, task: str, labels: Sequence[str]) -> Prompt:
-    """Put a task's labels into a generic prompt.
+def made_for(
+    prompt: Prompt, task: str, labels: Sequence[str] = (), numbers: Numbers | None = None
+) -> Prompt:
+    """Put a task's labels, or what its numbers are, into a generic prompt.
 
     Raises
     ------
     PromptError
-        If there are no labels.
+        If there is neither, or the prompt is of the other kind.
     """
-    if not labels:
+    if (prompt.task == NUMBER) != (numbers is not None):
+        kinds = ("a number", "a class") if numbers is None else ("a class", "a number")
+        raise PromptError(
+            f"{prompt.name}: asks for {kinds[0]}, and the label of {task} is {kinds[1]}"
+        )
+    if numbers is None and not labels:
         raise PromptError(f"{prompt.name}: is a generic prompt and needs the labels of {task}")
-    words = " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1])))
+    either = " or ".join(filter(None, (", ".join(labels[:-1]), *labels[-1:])))
+    words = numbers.words() if numbers else {LABELS: either}
 
     def put(text: str) -> str:
-        return text.replace(f"{{{LABELS}}}", words)
+        return SLOT.sub(lambda slot: words.get(slot[1], slot[0]), text)
 
+    filled = replace(prompt, task=task, system=put(prompt.system), user=put(prompt.user))
+    return _with_numbers(filled, numbers) if numbers else _with_labels(filled, labels)
+
+
+def _with_numbers(prompt: Prompt, numbers: Numbers) -> Prompt:
+    """Let an answer without a number count as the mean, unless the prompt says another."""
+    known = {"title": numbers.target, DEFAULT: float(f"{numbers.mean:.6g}")}
+    return replace(prompt, output=known | prompt.output)
+
+
+def _with_labels(prompt: Prompt, labels: Sequence[str]) -> Prompt:
     output = dict(prompt.output)
     if output.get("type") == "object":
         output["properties"] = {
@@ -226,9 +314,7 @@ def made_for(prompt: Prompt, task: str, labels: Sequence[str]) -> Prompt:
         }
     else:
         output["enum"] = list(labels)
-    return replace(
-        prompt, task=task, system=put(prompt.system), user=put(prompt.user), output=output
-    )
+    return replace(prompt, output=output)
 
 
 def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
@@ -252,6 +338,8 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         raise wrong("inputs: is no list of names; give one such as [text]")
     if not isinstance(output, dict) or not all(isinstance(x, str) for x in _enum(output)):
         raise wrong('output: is no JSON schema; quote labels such as "yes", or leave it out')
+    if type(output.get(DEFAULT, 0)) not in (int, float):
+        raise wrong(f"output: default: {output[DEFAULT]!r} is no number")
     graded, turns = front.get("graded", ""), front.get("turns", "")
     if graded not in ("", *GRADERS):
         raise wrong(f"graded: {graded!r} is no grader; there are {', '.join(GRADERS)}")
@@ -321,7 +409,7 @@ def _sections(body: str, inputs: list[str], wrong) -> tuple[str, str, tuple]:
 
 
 def _check_slots(system: str, user: str, inputs: list[str], task: str, wrong) -> None:
-    filled = {LABELS} if task == ANY else set()
+    filled = FILLED.get(task, ())
     slots = set(SLOT.findall(user))
     for name in sorted(slots - {*inputs, *filled}):
         hint = f"{nearest(name, inputs)}Add it to inputs: [{', '.join(inputs)}], or take it out"

@@ -56,7 +56,7 @@ class Variant:
         """
         fields = {"temperature": self.temperature, "max_tokens": 16, "logprobs": True}
         if self.prompt.output.get("type") == "object":
-            schema = {"name": "answer", "strict": True, "schema": self.prompt.output}
+            schema = {"name": "answer", "strict": True, "schema": self.prompt.schema}
             fields["max_tokens"] = 64
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif not self.prompt.labels:
