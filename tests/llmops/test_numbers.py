@@ -7,6 +7,7 @@ from llmops.answer_server import answering
 
 from diptych.core.data import tasks
 from diptych.core.evaluation.metrics import METRICS, MetricError
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.store.records import Record
 from diptych.llmops import build, data, monitor, release
 from diptych.llmops.client.call_options import CallOptions
@@ -151,7 +152,7 @@ def test_variants_are_compared_and_the_best_is_chosen_by_the_least_error(task, t
     assert "json · http" not in board.evidence(results, variants[0].name)
     assert "it beats the constant answer by" in board.evidence(results, variants[0].name)
     assert "Nothing is shown to beat" in board.evidence(results, variants[1].name)
-    assert build.accuracies(results, 0.02, 0) == {}
+    assert build.accuracies(results, 0.02, 0).empty
     assert evaluate.all_equal(results) != evaluate.all_equal(results)  # NaN: two are too few
     divided = evaluate.disagreements(results, table[table["split"] == "test"])
     assert divided["label"].iloc[0] == 78.0  # of 79 and 80 one answer is unreadable
@@ -255,3 +256,9 @@ def test_prompts_for_numbers_are_reworded_and_shown_examples(task, table):
     (shown,) = candidates.with_examples([prompt], data.pool(table, 5, 0, []), [3], 0)
     assert len(shown.examples) == 3
     assert all(float(answer) >= 0 for _, answer in shown.examples)
+
+
+def test_two_rows_have_an_interval_that_does_not_pass_0():
+    two = METRICS["rmse"].estimate(ScoredRows.of_numbers([1.0, 2.0], [1.5, 4.0]))
+    assert two.low == 0
+    assert two.value == pytest.approx(np.sqrt((0.25 + 4) / 2))

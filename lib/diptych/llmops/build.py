@@ -7,7 +7,6 @@ import pandas as pd
 
 from diptych.core.data import perturb
 from diptych.core.data.schema import is_number
-from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L, Scoring
 from diptych.core.store.records import Record, RecordError
@@ -143,11 +142,13 @@ def from_mlops(
     return results.reindex(columns=list(COLUMNS)).sort_values(["variant", "id"], ignore_index=True)
 
 
-def accuracies(results: pd.DataFrame, margin: float, seed: int) -> dict[str, stats.Estimate]:
-    """Return the share right, or mean grade, of each variant; none where the label is a number."""
-    if is_number(results["expected"]):
-        return {}
-    return board.estimates(leaderboard(results, margin, seed), "accuracy of ")
+def accuracies(results: pd.DataFrame, margin: float, seed: int) -> pd.DataFrame:
+    """Return the share right, or mean grade, of each variant; none where the label is a number.
+
+    See `diptych.llmops.evaluation.evaluate.leaderboard`.
+    """
+    numbers = is_number(results["expected"])
+    return leaderboard(results.head(0) if numbers else results, margin, seed)
 
 
 def accuracy_drop(results: pd.DataFrame, seed: int) -> pd.DataFrame:

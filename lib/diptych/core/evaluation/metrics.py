@@ -386,8 +386,8 @@ def _hall(values: np.ndarray, level: float, least: float) -> tuple[float, float]
         return value, value
     error, reach = spread / math.sqrt(n), _quantile(level, n)
     skew = float((((values - value) / spread) ** 3).mean()) / math.sqrt(n)
-    if abs(skew) < 1e-9:
-        return _ends(value, reach * error)
+    if abs(skew) < 1e-9:  # as of two rows
+        return max(value - reach * error, least), value + reach * error
 
     def corrected(x: float) -> float:
         return 3 / skew * (float(np.cbrt(1 + skew * (x - skew / 6))) - 1)
