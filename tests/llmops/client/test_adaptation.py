@@ -279,13 +279,15 @@ def test_an_error_about_a_value_is_no_refusal(text):
 
 def test_a_package_adds_a_format_and_a_line_an_endpoint(at, tmp_path, monkeypatch):
     (tmp_path / "their_format.py").write_text(
-        "from diptych.llmops.client.formats.chat_completions import *\n"
-        "from diptych.llmops.client.formats.chat_completions import read_error\n"
+        "from diptych.llmops.client.formats.chat_completions import ChatCompletions\n"
+        "class Theirs(ChatCompletions):\n"
+        "    NAMES = {'heat': 'temperature'}\n"
+        "FORMAT = Theirs()\n"
     )
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[diptych.formats]\ntheirs = their_format\n")
+    (info / "entry_points.txt").write_text("[diptych.formats]\ntheirs = their_format:FORMAT\n")
     monkeypatch.syspath_prepend(tmp_path)
     from diptych.llmops.client import providers as known
 

@@ -97,7 +97,7 @@ class Provider:
     def wire(self) -> Format:
         """Its wire format; the import takes half a second, so it is made where one is asked."""
         if self.format in FORMATS:
-            return importlib.import_module(f"diptych.llmops.client.formats.{self.format}")
+            return importlib.import_module(f"diptych.llmops.client.formats.{self.format}").FORMAT
         return _added()[self.format].load()
 
     def key(self) -> str:

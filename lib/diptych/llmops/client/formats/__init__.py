@@ -21,18 +21,27 @@ class Reply:
 
 @runtime_checkable
 class Format(Protocol):
-    """What a module of this wing offers.
+    """What a module of this wing offers as ``FORMAT``; `base.Base` has most of it.
 
     Requests and answers are those of Chat Completions within Diptych, whatever is on the wire: a
     module writes the one and reads the other, so that no other code knows which format it was.
 
     Attributes
     ----------
+    PATH : str
+        Where it asks, after the base URL.
     FAILURES : tuple of exception types
         What `complete` and `stream` raise where there is no answer.
     """
 
+    PATH: str
     FAILURES: tuple[type[Exception], ...]
+
+    def request(self, body: Mapping) -> dict:
+        """Return a request as it goes over the wire."""
+
+    def response_of(self, answer: Mapping) -> dict:
+        """Return an answer as Chat Completions would have given it."""
 
     async def complete(self, client: "openai.AsyncOpenAI", body: Mapping) -> Reply:
         """Ask for a whole answer."""

@@ -9,30 +9,9 @@ from collections.abc import Mapping
 
 import openai
 
-from diptych.llmops.client.adaptation import Refusal
 from diptych.llmops.client.formats import Reply, posting, tolerant
-from diptych.llmops.client.formats.chat_completions import (
-    ENDED_EARLY,
-    FAILURES,
-    cached_tokens,
-    explain,
-    is_filtered,
-    is_free,
-    log_probabilities,
-    outcome,
-    read_error,
-    recurring,
-    remedy,
-    text,
-    token_probabilities,
-    tokens,
-)
-
-__all__ = [
-    "FAILURES", "cached_tokens", "complete", "explain", "headers", "is_filtered", "is_free",
-    "log_probabilities", "outcome", "recurring", "refused", "remedy", "request", "response_of",
-    "stream", "text", "token_probabilities", "tokens",
-]  # fmt: skip
+from diptych.llmops.client.formats.base import Base
+from diptych.llmops.client.formats.chat_completions import ENDED_EARLY
 
 PATH = "/messages"
 VERSION = "2023-06-01"
@@ -43,43 +22,6 @@ ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length",
 NAMES = {"stop_sequences": "stop", "output_config.format": "response_format",
          "output_format": "response_format", "output_config.effort": "reasoning_effort",
          "output_config": "reasoning_effort", "system": "messages"}  # fmt: skip
-
-
-def headers(key: str) -> dict:
-    """Return the headers with its version and its key."""
-    return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
-
-
-async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
-    """Ask for a whole answer."""
-    answer, retries = await posting.whole(client, PATH, request(body), NO_BEARER)
-    if not isinstance(answer.get("content"), list):
-        raise ValueError(f"the endpoint's answer has no content: {str(answer)[:200]}")
-    return Reply(tolerant.checked(response_of(answer)), retries)
-
-
-async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
-    """Ask for an answer in pieces and put them together, as `complete` would have answered."""
-    events = posting.Events(client, PATH, request(body), NO_BEARER)
-    message: dict | None = None
-    blocks: dict[int, dict] = {}
-    async for event in events:
-        kind = event.get("type")
-        if kind == "message_start":
-            message = dict(event["message"])
-        elif kind == "content_block_start":
-            blocks[event["index"]] = dict(event["content_block"])
-        elif kind == "content_block_delta":
-            if _append(blocks.setdefault(event["index"], {}), event["delta"]):
-                events.note_token()
-        elif kind == "message_delta" and message is not None:
-            message |= event.get("delta") or {}
-            message["usage"] = (message.get("usage") or {}) | (event.get("usage") or {})
-    if message is not None:
-        if not message.get("stop_reason"):
-            raise ValueError(ENDED_EARLY)
-        message["content"] = [_closed(blocks[index]) for index in sorted(blocks)]
-    return events.reply(message and response_of(message))
 
 
 def _append(block: dict, delta: Mapping) -> bool:
@@ -233,6 +175,47 @@ def _usage(usage) -> dict | None:
     }
 
 
-def refused(body: Mapping, error: Exception) -> Refusal | None:
-    """Return the field of a request that an error refuses, None if it is about another."""
-    return read_error(body, error, NAMES)
+class AnthropicMessages(Base):
+    """Fields that Chat Completions lacks stay as they are."""
+
+    PATH = PATH
+    NAMES = NAMES
+    request = staticmethod(request)
+    response_of = staticmethod(response_of)
+
+    def headers(self, key: str) -> dict:
+        """Return the headers with its version and its key."""
+        return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+
+    async def complete(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+        """Ask for a whole answer."""
+        answer, retries = await posting.whole(client, PATH, request(body), NO_BEARER)
+        if not isinstance(answer.get("content"), list):
+            raise ValueError(f"the endpoint's answer has no content: {str(answer)[:200]}")
+        return Reply(tolerant.checked(response_of(answer)), retries)
+
+    async def stream(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+        """Ask for an answer in pieces and put them together, as `complete` would have answered."""
+        events = posting.Events(client, PATH, request(body), NO_BEARER)
+        message: dict | None = None
+        blocks: dict[int, dict] = {}
+        async for event in events:
+            kind = event.get("type")
+            if kind == "message_start":
+                message = dict(event["message"])
+            elif kind == "content_block_start":
+                blocks[event["index"]] = dict(event["content_block"])
+            elif kind == "content_block_delta":
+                if _append(blocks.setdefault(event["index"], {}), event["delta"]):
+                    events.note_token()
+            elif kind == "message_delta" and message is not None:
+                message |= event.get("delta") or {}
+                message["usage"] = (message.get("usage") or {}) | (event.get("usage") or {})
+        if message is not None:
+            if not message.get("stop_reason"):
+                raise ValueError(ENDED_EARLY)
+            message["content"] = [_closed(blocks[index]) for index in sorted(blocks)]
+        return events.reply(message and response_of(message))
+
+
+FORMAT = AnthropicMessages()

@@ -8,61 +8,15 @@ from collections.abc import Mapping
 
 import openai
 
-from diptych.llmops.client.adaptation import Refusal
 from diptych.llmops.client.formats import Reply, posting, tolerant
-from diptych.llmops.client.formats.chat_completions import (
-    ENDED_EARLY,
-    FAILURES,
-    cached_tokens,
-    explain,
-    headers,
-    is_filtered,
-    is_free,
-    log_probabilities,
-    outcome,
-    read_error,
-    recurring,
-    remedy,
-    text,
-    token_probabilities,
-    tokens,
-)
-
-__all__ = [
-    "FAILURES", "cached_tokens", "complete", "explain", "headers", "is_filtered", "is_free",
-    "log_probabilities", "outcome", "recurring", "refused", "remedy", "request", "response_of",
-    "stream", "text", "token_probabilities", "tokens",
-]  # fmt: skip
+from diptych.llmops.client.formats.base import Base
+from diptych.llmops.client.formats.chat_completions import ENDED_EARLY
 
 PATH = "/responses"
 LEAST = 16  # tokens of an answer that a request may ask for
 LOGPROBS = "message.output_text.logprobs"
 NAMES = {"max_output_tokens": "max_tokens", "text.format": "response_format", "include": "logprobs",
          "reasoning.effort": "reasoning_effort", "reasoning": "reasoning_effort"}  # fmt: skip
-
-
-async def complete(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
-    """Ask for a whole answer."""
-    answer, retries = await posting.whole(client, PATH, request(body))
-    if not isinstance(answer.get("output"), list):
-        raise ValueError(f"the endpoint's answer has no output: {str(answer)[:200]}")
-    return Reply(tolerant.checked(response_of(answer)), retries)
-
-
-async def stream(client: openai.AsyncOpenAI, body: Mapping) -> Reply:
-    """Ask for an answer in pieces and put them together, as `complete` would have answered."""
-    events, answer = posting.Events(client, PATH, request(body)), None
-    async for event in events:
-        kind = str(event.get("type"))
-        if kind == "response.output_text.delta":
-            events.note_token()
-        elif kind == "response.failed":
-            raise ValueError(f"the endpoint broke off: {event['response'].get('error')}")
-        elif kind in ("response.created", "response.completed", "response.incomplete"):
-            answer = event["response"]
-    if answer is not None and answer.get("status") == "in_progress":
-        raise ValueError(ENDED_EARLY)
-    return events.reply(answer and response_of(answer))
 
 
 def request(body: Mapping) -> dict:
@@ -160,6 +114,35 @@ def _ended(answer: Mapping, called: bool) -> str | None:
     return "tool_calls" if called else "stop"
 
 
-def refused(body: Mapping, error: Exception) -> Refusal | None:
-    """Return the field of a request that an error refuses, None if it is about another."""
-    return read_error(body, error, NAMES)
+class Responses(Base):
+    """Nothing is stored there unless ``store`` says so."""
+
+    PATH = PATH
+    NAMES = NAMES
+    request = staticmethod(request)
+    response_of = staticmethod(response_of)
+
+    async def complete(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+        """Ask for a whole answer."""
+        answer, retries = await posting.whole(client, PATH, request(body))
+        if not isinstance(answer.get("output"), list):
+            raise ValueError(f"the endpoint's answer has no output: {str(answer)[:200]}")
+        return Reply(tolerant.checked(response_of(answer)), retries)
+
+    async def stream(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
+        """Ask for an answer in pieces and put them together, as `complete` would have answered."""
+        events, answer = posting.Events(client, PATH, request(body)), None
+        async for event in events:
+            kind = str(event.get("type"))
+            if kind == "response.output_text.delta":
+                events.note_token()
+            elif kind == "response.failed":
+                raise ValueError(f"the endpoint broke off: {event['response'].get('error')}")
+            elif kind in ("response.created", "response.completed", "response.incomplete"):
+                answer = event["response"]
+        if answer is not None and answer.get("status") == "in_progress":
+            raise ValueError(ENDED_EARLY)
+        return events.reply(answer and response_of(answer))
+
+
+FORMAT = Responses()
