@@ -649,10 +649,13 @@ def lab(options):
 
 
 @cli.command()
-def doctor():
+@click.option("--fix", is_flag=True, help="Remove the folders that killed runs left.")
+def doctor(fix):
     """Show what is installed, what is missing and what to do."""
-    from diptych.execution.doctor import examine
+    from diptych.execution.doctor import examine, fix_workspace
 
+    if fix:
+        click.echo(fix_workspace())
     findings = list(examine())
     marks = {True: "ok     ", False: "MISSING", None: "note   "}
     for finding in findings:

@@ -1,12 +1,15 @@
 import json
 import os
+import random
 from html import escape
 from urllib.parse import quote
 
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from diptych.base import secrets
 from diptych.base.secrets import Redactor, looks_secret, secret_values
 
 BODY = "Ab3dEf6hIj9kLm2n"
@@ -120,6 +123,84 @@ def test_a_notebook_keeps_its_images_and_its_type():
         "image/png": secret,
         "image/svg+xml": "[redacted A_KEY]",
     }
+
+
+def test_keys_of_json_are_redacted_too():
+    redacted = Redactor({"A_KEY": "abcdefgh1234"}).tree({"abcdefgh1234": {f"hf_{BODY}{BODY}": 1}})
+    assert redacted == {"[redacted A_KEY]": {"[redacted]": 1}}
+
+
+@pytest.mark.parametrize("name", ["PGPASSWORD", "X_CREDENTIALS", "BASIC_AUTH", "MY_PASSPHRASE"])
+def test_variables_named_like_secrets_are(name):
+    assert Redactor({name: "correct horse"}).text("a correct horse") == f"a [redacted {name}]"
+
+
+@pytest.mark.parametrize("name", ["GIT_AUTHOR_NAME", "PWD", "XAUTHORITY", "HOME"])
+def test_variables_of_other_names_are_not(name):
+    assert secret_values({name: "correct horse"}) == {}
+
+
+def test_the_password_in_a_variables_url_is_secret():
+    environment = {"DATABASE": "postgresql://ann:correct%20horse@db/shop"}
+    assert Redactor(environment).text("correct horse") == "[redacted DATABASE]"
+
+
+def test_a_variable_that_holds_a_key_by_another_name(monkeypatch):
+    monkeypatch.setattr(secrets, "_NAMED", set())
+    assert secret_values({"MYCRED": "correct horse"}) == {}
+    secrets.keep_secret("MYCRED")
+    assert secret_values({"MYCRED": "correct horse"}) == {"correct horse": "MYCRED"}
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.csv", "notes", "x.bin", "model.pkl", "b.ini", "c.tex"])
+def test_a_file_of_any_name_and_coding_is_redacted(tmp_path, name, coding):
+    text = f"first abcdefgh1234, then hf_{BODY}{BODY}, and the rest of it ü\n"
+    (tmp_path / name).write_bytes(text.encode(coding))
+    Redactor({"A_KEY": "abcdefgh1234"}).folder(tmp_path)
+    clean = (tmp_path / name).read_bytes().decode(coding)
+    assert clean == "first [redacted A_KEY], then [redacted], and the rest of it ü\n"
+
+
+def test_a_table_stays_readable(tmp_path):
+    frame = pd.DataFrame({"text": ["abcdefgh1234", f"hf_{BODY}{BODY}", "fine"], "n": [1, 2, 3]})
+    frame.to_parquet(tmp_path / "t.parquet", compression=None)
+    Redactor({"A_KEY": "abcdefgh1234"}).folder(tmp_path)
+    clean = pd.read_parquet(tmp_path / "t.parquet")
+    assert clean["text"].tolist() == ["*" * 12, "*" * len(f"hf_{BODY}{BODY}"), "fine"]
+    assert clean["n"].tolist() == [1, 2, 3]
+
+
+def test_random_bytes_stay_as_they_are():
+    data = random.Random(1).randbytes(2**22)
+    assert Redactor({"A_KEY": "abcdefgh1234"}).bytes(data) == data
+
+
+def test_names_of_files_and_folders_are_redacted(tmp_path):
+    (tmp_path / "of abcdefgh1234").mkdir()
+    (tmp_path / "of abcdefgh1234" / f"hf_{BODY}{BODY}.txt").write_text("fine")
+    (tmp_path / "abcdefgh1234").write_text("1")
+    (tmp_path / "[redacted A_KEY]").write_text("2")
+    Redactor({"A_KEY": "abcdefgh1234"}).folder(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {
+        "of [redacted A_KEY]", "of [redacted A_KEY]/[redacted].txt", "[redacted A_KEY]",
+        "[redacted A_KEY]-2",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("http://me:pw@host/x?a=b", "http://host/x?a=b"),
+        ("redis://:pw@host", "redis://host"),
+        ("https://token@host/a@b", "https://host/a@b"),
+        ("mail me@host", "mail me@host"),
+        ("https://host/a@b", "https://host/a@b"),
+    ],
+)
+def test_a_url_loses_its_user(url, clean):
+    assert secrets.without_user(url) == clean
 
 
 def test_text_files_of_a_folder_are_redacted(tmp_path):

@@ -1,5 +1,6 @@
 """Keep keys out of parameters and out of everything a run writes."""
 
+import base64
 import html
 import json
 import math
@@ -8,40 +9,22 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from diptych.base import workspace
+from diptych.base.secret_shapes import spans
 
-SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-SECRET_PARAMETER = re.compile(r"(^|_)(api)?(key|token|password|secret)$", re.IGNORECASE)
+# of an environment variable; PWD is the folder one is in, an AUTHOR is nobody's secret
+SECRET_NAME = re.compile(
+    r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH(?!OR)|_PASS$|_PWD$", re.IGNORECASE
+)
+SECRET_PARAMETER = re.compile(r"(^|_)(api)?(key|token|password|secret|passphrase)$", re.IGNORECASE)
 VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-TEXT_FILES = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".txt", ".yaml", ".yml"}
 SHORTEST = 8
-
-# A token may follow a terminal colour code, whose last character is a letter.
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm)|(?<=[;\d]\d\dm))"
-_TOKENS = (
-    # scikit-learn's HTML has long classes such as sk-toggleable__content, so more than length.
-    r"sk-(?:(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{20,}|[a-z0-9]{20,})",
-    r"(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}",
-    r"gh[oprsu]_[A-Za-z0-9]{20,}",
-    r"github_pat_\w{20,}",
-    r"glpat-[\w-]{16,}",
-    r"hf_[A-Za-z0-9]{20,}",
-    r"npm_[A-Za-z0-9]{30,}",
-    r"pypi-[\w-]{20,}",
-    r"(?:AKIA|ASIA)[A-Z0-9]{16}",
-    r"AIza[\w-]{30,}",
-    r"xox[a-z]-[A-Za-z0-9-]{10,}",
-    r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{5,}",
-)
-PATTERNS = re.compile(
-    rf"{_START}(?:{'|'.join(_TOKENS)})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=://)[^\s/:@]+:[^\s/:@]+(?=@)"
-    r"|(?<=Bearer )[\w.~+/-]{20,}=*",
-    re.DOTALL,
-)
+MOST_BYTES = 16 * 2**20  # of a file that is no text, searched for shapes; known values: in any
+SAMPLE = 2**16  # bytes by which text is told from other files
+REDACTED = "[redacted]"
+_NAMED: set[str] = set()  # variables that hold keys, whatever they are called
 
 
 def looks_secret(name: str, value, environment: Mapping[str, str] = os.environ) -> bool:
@@ -61,7 +44,7 @@ def looks_secret(name: str, value, environment: Mapping[str, str] = os.environ) 
         return any(looks_secret(str(key), item, environment) for key, item in value.items())
     if not isinstance(value, str) or not value:
         return False
-    if PATTERNS.search(value) or any(secret in value for secret in secret_values(environment)):
+    if spans(value) or any(secret in value for secret in secret_values(environment)):
         return True
     if VARIABLE_NAME.fullmatch(value):
         return False
@@ -71,19 +54,39 @@ def looks_secret(name: str, value, environment: Mapping[str, str] = os.environ) 
 def secret_values(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the values that must not be written, each with its variable's name.
 
-    A path that exists (``SSH_KEY_FILE``) is no secret.
+    A path that exists (``SSH_KEY_FILE``) is no secret; the password in a URL is, whatever its
+    variable is called.
     """
-    return {
-        value: name
-        for name, value in environment.items()
-        if SECRET_NAME.search(name)
-        and len(value) >= SHORTEST
-        and not (value.startswith("/") and os.path.exists(value))
-    }
+    values = {}
+    for name, value in environment.items():
+        if not SECRET_NAME.search(name) and name not in _NAMED:
+            value = _password(value)
+        if len(value) >= SHORTEST and not (value.startswith("/") and os.path.exists(value)):
+            values[value] = name
+    return values
+
+
+def keep_secret(variable: str) -> None:
+    """Take the value of an environment variable for a secret, whatever its name."""
+    _NAMED.add(variable)
+
+
+def _password(url: str) -> str:
+    if "://" not in url or "@" not in url:
+        return ""
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:
+        return ""
+
+
+def without_user(text: str) -> str:
+    """Return a text whose URLs have no user part."""
+    return re.sub(r"(?<=://)[^\s/@\"'<>?#\\]{1,512}@", "", text)
 
 
 class Redactor:
-    """Replaces secrets in what a run writes: known values in any spelling, and known patterns.
+    """Replaces secrets in what a run writes: known values in any spelling, and known shapes.
 
     Parameters
     ----------
@@ -99,15 +102,20 @@ class Redactor:
         }
         # The longest first: one secret may begin with another.
         self._names = dict(sorted(spelled.items(), key=lambda item: -len(item[0])))
-        self._values = re.compile("|".join(map(re.escape, self._names)) or r"(?!)")
 
     def text(self, text: str) -> str:
         """Return the text without secrets."""
-        text = self._values.sub(lambda match: f"[redacted {self._names[match[0]]}]", text)
-        return PATTERNS.sub("[redacted]", text)
+        if present := [value for value in self._names if value in text]:
+            values = re.compile("|".join(map(re.escape, present)))
+            text = values.sub(lambda match: f"[redacted {self._names[match[0]]}]", text)
+        pieces, at = [], 0
+        for begin, end in spans(text):
+            pieces += [text[at:begin], REDACTED]
+            at = end
+        return "".join([*pieces, text[at:]]) if pieces else text
 
     def tree(self, node):
-        """Return a copy of a notebook (or any JSON) with every string redacted but images."""
+        """Return a copy of a notebook (or any JSON) with every text redacted but images."""
         if isinstance(node, str):
             return self.text(node)
         if isinstance(node, list):
@@ -115,22 +123,75 @@ class Redactor:
         if isinstance(node, dict):
             # The type is kept: nbformat's nodes are dicts with attributes.
             return type(node)(
-                (key, item if _is_bitmap(key) else self.tree(item)) for key, item in node.items()
+                (self.text(key), item if _is_bitmap(key) else self.tree(item))
+                for key, item in node.items()
             )
         return node
 
     def folder(self, folder: Path) -> None:
-        """Redact the text files in a folder; Parquet and model files are not read."""
-        for path in folder.rglob("*"):
-            if path.suffix in TEXT_FILES and path.is_file():
+        """Redact the files in a folder, whatever they are, and their names."""
+        for path in sorted(folder.rglob("*"), key=lambda path: -len(path.parts)):
+            if path.is_file() and not path.is_symlink():
                 self.file(path)
+            if (name := self.text(path.name)) != path.name:
+                path.rename(_free(path.with_name(name)))
 
     def file(self, path: Path) -> None:
-        """Redact a text file."""
-        text = path.read_bytes().decode(errors="surrogateescape")
-        clean = self.text(text)
-        if clean != text:
-            workspace.write_atomic(path, clean.encode(errors="surrogateescape"))
+        """Redact a file.
+
+        A text of UTF-8 or UTF-16 reads ``[redacted]`` where a secret stood. In any other file as
+        many asterisks take its place, so that lengths and offsets in it stay true.
+        """
+        data = path.read_bytes()
+        clean = self.bytes(data)
+        if clean != data:
+            workspace.write_atomic(path, clean)
+
+    def bytes(self, data: bytes) -> bytes:
+        """Return a file's content without secrets; see `file`."""
+        if coding := _coding(data[:SAMPLE]):
+            errors = "surrogateescape" if coding == "utf-8" else "surrogatepass"
+            try:
+                text = data.decode(coding, errors)
+            except UnicodeDecodeError:
+                return self._masked(data)
+            clean = self.text(text)
+            return data if clean == text else clean.encode(coding, errors)
+        return self._masked(data)
+
+    def _masked(self, data: bytes) -> bytes:
+        for value in self._names:
+            for coding in ("utf-8", "utf-16-le"):
+                if (spelled := value.encode(coding, "surrogatepass")) in data:
+                    data = data.replace(spelled, b"*" * len(spelled))
+        if len(data) <= MOST_BYTES:
+            mask, text = bytearray(data), data.decode("latin-1")  # one character a byte
+            for begin, end in spans(text):
+                if text[begin:end].isascii() and text[begin:end].isprintable():  # else by chance
+                    mask[begin:end] = b"*" * (end - begin)
+            data = bytes(mask)
+        return data
+
+
+def _coding(sample: bytes) -> str:
+    """Return how a file's text is coded, "" if it is no text."""
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16-le" if sample[0] == 0xFF else "utf-16-be"
+    if b"\0" not in sample:
+        return "utf-8"
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    half = len(sample) / 2
+    if odd > 0.8 * half and even < 0.05 * half:
+        return "utf-16-le"
+    return "utf-16-be" if even > 0.8 * half and odd < 0.05 * half else ""
+
+
+def _free(path: Path) -> Path:
+    """Return the path, with a number if something has it."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
 
 
 def _is_bitmap(key: str) -> bool:
@@ -146,6 +207,8 @@ def _spellings(value: str) -> set[str]:
         json.dumps(value)[1:-1],
         repr(value)[1:-1],
         quote(value, safe=""),
+        quote_plus(value),
+        base64.b64encode(value.encode(errors="surrogatepass")).decode().rstrip("="),
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diptych.base import environment, workspace
 from diptych.base.errors import WorkspaceError
+from diptych.execution import abandoned
 
 OLDEST_PYTHON = (3, 11)
 FREE_GIB = 2
@@ -42,6 +43,12 @@ def examine() -> Iterator[Finding]:
     yield from _machine()
     yield from _workspace()
     yield _browser()
+
+
+def fix_workspace() -> str:
+    """Remove what killed runs left, and say what was done."""
+    removed = abandoned.remove(workspace.runs())
+    return f"removed {removed} folder{'' if removed == 1 else 's'} of killed runs"
 
 
 def _python() -> Finding:
@@ -130,16 +137,15 @@ def _workspace() -> Iterator[Finding]:
     size = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
     yield Finding(True, f"workspace {home}: {_size(size)}", "`make clean` removes it")
     names = [folder.name for folder in runs.iterdir() if folder.is_dir()]
-    partial = sum(name.startswith(".") for name in names)
+    partial, left = sum(name.startswith(".") for name in names), len(abandoned.folders(runs))
     failed = sum(name.endswith("-failed") for name in names)
     count = len(names) - partial
     yield Finding(True, f"runs: {count}, {failed} failed; tables: {_tables(tables)}")
-    if partial:
-        yield Finding(
-            None,
-            f"{partial} unfinished run folders in {runs}",
-            f"still running or killed; when nothing runs: rm -r {runs}/.*.partial",
-        )
+    if left:
+        what = f"{left} run folders of killed runs in {runs}"
+        yield Finding(None, what, "`diptych doctor --fix` removes them")
+    if partial > left:
+        yield Finding(None, f"{partial - left} unfinished run folders in {runs}", "still running")
     for path in (workspace.mlflow_path(), workspace.ledger_path()):
         yield _database(path)
     free = shutil.disk_usage(home).free

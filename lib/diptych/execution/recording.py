@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 from diptych.base import process_environment, workspace
+from diptych.base.secrets import Redactor
 from diptych.execution.runs import FORMAT
 
 NOTES = "recorded.jsonl"
@@ -66,7 +67,7 @@ def collect(folder: Path, notebook: str, complete: bool) -> None:
         content |= json.loads((folder / RESULT).read_bytes())
     values = content.get("values")
     content["values"] = figures | (values if isinstance(values, dict) else {})
-    workspace.write_atomic(folder / RESULT, json.dumps(content, indent=1))
+    workspace.write_atomic(folder / RESULT, Redactor().text(json.dumps(content, indent=1)))
 
 
 def _noted(path: Path) -> dict[str, dict]:

@@ -17,7 +17,7 @@ from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.base.progress import Bar, say
 from diptych.base.secrets import Redactor
-from diptych.execution import annotations, exporting, recording, runs
+from diptych.execution import abandoned, annotations, exporting, recording, runs
 from diptych.execution.cache import dependencies, entries
 from diptych.execution.engine import Code, Engine, named
 from diptych.execution.notebooks import code_digest, find_notebook, read_notebook, short_name, title
@@ -312,7 +312,9 @@ def _execute(
 ) -> Run:
     started = datetime.now(UTC)
     manifest = _manifest(prepared, started)
+    abandoned.redact(root)
     manifest["id"], staged = _staged(root, prepared, started)
+    abandoned.own(staged)
     environment = process_environment.for_kernel(workspace.home(), engine.name, staged)
     try:
         with Bar(prepared.name, "cell", progress) as bar:
@@ -426,6 +428,7 @@ def _publish(
         end |= {"id": run_id, "status": "failed", "error": _facts_of(error)}
         _mark_incomplete(staged / "result.json")
     manifest = manifest | end
+    abandoned.disown(staged)
     recording.collect(staged, manifest["name"], complete=error is None)
     Redactor().folder(staged)
     entries.note(staged, manifest, lookup)

@@ -20,6 +20,7 @@ import pandas as pd
 
 from diptych.base import environment as host
 from diptych.base import hashing, process_environment, workspace
+from diptych.base.secrets import Redactor
 from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import Estimate
@@ -387,7 +388,8 @@ class Recorder(Record):
             "facts": self.facts,
             "replayed_seconds": self.replayed.seconds,
         }
-        workspace.write_atomic(self._folder / "result.json", json.dumps(content, indent=1))
+        text = Redactor().text(json.dumps(content, indent=1))
+        workspace.write_atomic(self._folder / "result.json", text)
         if self._concluded and self._log is not None and not by_runner:
             begun = self._begun
             parameters = self.facts["parameters"]

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from diptych.base import workspace
+from diptych.base import secrets, workspace
 from diptych.core.store.prices import FREE
 from diptych.execution.notebooks import nearest
 from diptych.llmops.client.formats import Format
@@ -109,6 +109,7 @@ class Provider:
             If the environment variable is not set.
         """
         key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        secrets.keep_secret(self.key_env)  # an endpoint's error may repeat it
         if self.key_env and not key:
             raise EndpointError(
                 f"{self.name}: the environment variable {self.key_env} is not set; "
