@@ -5,7 +5,8 @@ What an answer says is taken in this order, and the first that names exactly one
 1. the answer is a label, to the letter;
 2. JSON: the value of a key such as ``label`` or ``answer``, else the texts in it;
 3. the answer, or its first or last line or sentence, is a label and nothing else;
-4. ``Answer: x``, ``the sentiment is x``, or the only label in bold;
+4. ``Answer: x``, ``the sentiment is x``, ``I pick x``, ``x is the right one``, or the only label
+   in bold;
 5. the only label that is named and not denied.
 
 Before that, what a model thought aloud is taken out; of thinking that never ended nothing is read.
@@ -25,12 +26,24 @@ KEYS = (
 NAMED = (
     r"(?:final |correct |overall |my |the |best |predicted )*(?:answer|label|sentiment|class|"
     r"category|classification|verdict|prediction|result|output|choice|rating|intent|topic)"
-    r"(?: (?:of|for) (?:the|this) \w+)?(?: (?:is|would be|should be)|\s*[:=]|\s*->)"
-    r"(?: (?:clearly|therefore|thus|most likely|likely|probably|a|an))*\s*"
+    r"(?: (?:of|for) (?:the|this) \w+)?(?: (?:is|would be|should be)|\s*[:=]|\s*->)\s*"
+)
+CHOSEN_BEFORE = (
+    r"(?:i|we)(?:'d|'ll| would| will)?(?: \w+ly)? (?:pick|choose|select|go with|settle on|opt for"
+    r"|lean towards?|prefer|take|chose|picked|selected)(?: the (?:label|answer|class|category))?\s*"
+)
+CHOSEN_AFTER = (
+    r"[\"'`*)]* (?:is|would be|seems|remains) (?:the|my|a) (?:\w+ )?"
+    r"(?:right|correct|best|better|closest|most \w+|final|fitting)\b"
+)
+SURELY = re.compile(
+    r"(?:(?:clearly|therefore|thus|most likely|likely|probably|a|an) )+", re.IGNORECASE
 )
 NO = (
     r"(?:not|non|never|no|neither|nor|without|isn't|wasn't|aren't|weren't|doesn't|don't|cannot|"
-    r"can't|hardly|rather than|instead of|as opposed to|far from)"
+    r"can't|hardly|rather than|instead of|as opposed to|far from"
+    r"|nicht|kein|keine|statt|niet|geen|pas|plut\u00f4t que|n\u00e3o|nem|ni|en lugar de|invece di"
+    r"|\u043d\u0435|nie)"
 )
 # words that may stand between a denial and what it denies
 BETWEEN = (
@@ -39,8 +52,20 @@ BETWEEN = (
     "as", "be", "being", "to", "any", "entirely", "purely", "exactly", "quite", "just", "simply",
     "especially", "express", "convey",
 )  # fmt: skip
-MARKS = " \t\r\n.,;:!?\"'`()[]<>{}"
-EDGES = MARKS + "_|#-\u2013\u2014"
+# where words are not set apart
+NO_UNSPACED = r"(?:\u4e0d\u662f|\u5e76\u975e|\u4e26\u975e|\u800c\u975e|\u6ca1\u6709|\u4e0d)"
+UNSPACED = re.compile("[\u2e80-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
+WORD = re.compile(r"\w")
+OPEN, CLOSE = "\"'`(\\[{<>:=*/\u300c\u201c", "\"'`)\\]}<.,;:!?*/\u300d\u201d\u3002"
+ARTICLES = ("A", "I")
+# what follows a label, never a word that it only begins or joins, such as "A text" and "no hint"
+REASONS = (
+    r"(?:because|since|as|and|but|or|not|here|is|rather|instead|over|fits?|seems?|applies|apply|vs"
+    r"|versus|would)\b"
+)
+LIST_MARK = re.compile(r"^[-*\u2022>]\s+")
+MARKS = " \t\r\n.,;:!?\"'`()[]<>{}|~"
+EDGES = MARKS + "_#-\u2013\u2014"
 SENTENCE = "(?<=[.!?;])\\s+|(?<=:)\\s+(?!(?:yes|no|true|false|\\d))|\n+| [-\u2013\u2014] "
 SHORTEST = 3  # letters of an abbreviation
 
@@ -64,7 +89,9 @@ def read_label(text: str | None, labels: Sequence[str]) -> str | None:
     if answer is None or not answer.strip() or not names:
         return None
     written = _Labels(names)
-    ways: tuple[Callable, ...] = (_in_json, _whole, _first_or_last, _named, _in_bold, _mentioned)
+    ways: tuple[Callable, ...] = (
+        _in_json, _whole, _first_or_last, _named, _chosen, _in_bold, _mentioned,
+    )  # fmt: skip
     for way in ways:
         read = set(way(answer, written))
         if read:
@@ -98,7 +125,9 @@ class _Labels:
     def whole(self, text: str) -> str | None:
         """Return the label that a text is, but for what stands at its edges."""
         form = self.form(_without_emphasis(text)).strip()
-        for bare in (form, form.strip(MARKS), form.strip(EDGES), form.strip(EDGES + "*")):
+        item = LIST_MARK.sub("", form)
+        for bare in (form, form.strip(MARKS), item, item.strip(MARKS), item.strip(MARKS + "*"),
+                     form.strip(EDGES), form.strip(EDGES + "*")):  # fmt: skip
             if bare in self.exact:
                 return self.exact[bare]
         short = form.strip(EDGES + "*")
@@ -109,27 +138,57 @@ class _Labels:
 
     def mentions(self, text: str) -> Iterator[tuple[str, bool]]:
         """Yield each label that a text names, and whether it is denied there."""
-        for match in self.pattern.finditer(self.form(_without_emphasis(text))):
-            yield self.exact[match["denied"] or match["label"]], match["denied"] is not None
+        text = _spaced(_without_emphasis(text))
+        for match in self.pattern.finditer(text):
+            label = self.of(match)
+            if label is not None:
+                yield label, match["denied"] is not None
+
+    def first(self, text: str) -> re.Match | None:
+        """Return where a text begins with a label that it does not deny."""
+        match = self.pattern.match(text)
+        return match if match and match["label"] and self.of(match) else None
+
+    def of(self, match: re.Match) -> str | None:
+        """Return the label of a match, None where it is a word of the sentence."""
+        written = match["denied"] or match["label"]
+        name = self.exact.get(self.form(written))
+        if name is None or (len(name) == 1 and name.isalpha() and written != name):
+            return None  # "a" is an article, A a label
+        after = match.string[match.end() :]
+        is_word = written in ARTICLES or written.casefold() == "no"
+        return None if is_word and re.match(rf" (?!{REASONS})[^\W\d_A-Z]", after) else name
 
 
 @lru_cache
 def _pattern(labels: tuple[str, ...]) -> re.Pattern:
     # the longest first, so that "not worth it" is a label before it is a denial
-    spelt = [re.escape(x) for x in sorted(labels, key=len, reverse=True) if re.search(r"\w", x)]
-    if not spelt:
-        return re.compile(r"(?P<label>(?!))(?P<denied>(?!))")
-    one = "|".join(spelt)
+    one = "|".join(_bounded(name) for name in sorted(labels, key=len, reverse=True))
     between = rf"(?:(?:{'|'.join(BETWEEN)})[\s-]+){{0,4}}"
     return re.compile(
-        rf"(?<!\w)(?:(?P<label>{one})|{NO}[\s-]+{between}[\"'`*(]*(?P<denied>{one}))(?!\w)",
+        rf"(?:(?P<label>{one})|(?:(?<!\w)(?i:{NO})[\s-]+{between}|{NO_UNSPACED})[\"'`*(]*"
+        rf"(?P<denied>{one}))",
         re.IGNORECASE if all(x == x.casefold() for x in labels) else 0,
     )
 
 
+def _bounded(label: str) -> str:
+    """Return the pattern of a label that is no part of a longer word, sign or row of emoji."""
+    first, last, spelt = label[0], label[-1], re.escape(label)
+    if re.fullmatch(r"[!-/:-@\[-`{-~]+", label):  # signs: no dash between words, no part of others
+        return rf"(?<![^\s{OPEN}]){spelt}(?![^\s{CLOSE}])(?!(?<!\S{spelt})\s(?!\(|{REASONS}))"
+    before = "" if UNSPACED.match(first) else r"(?<!\w)" if WORD.match(first) else (
+        rf"(?<!{re.escape(first)})" if not first.isascii() else r"(?<![\w.])"
+    )  # fmt: skip
+    after = "" if UNSPACED.match(last) else r"(?!\w)" if WORD.match(last) else (
+        rf"(?!{re.escape(last)})"
+    )  # fmt: skip
+    return before + spelt + after
+
+
 def _spaced(text: str) -> str:
     """Return a text with straight quotes, no underscores, single spaces, letters of one width."""
-    text = unicodedata.normalize("NFKC", text).translate(QUOTES)
+    text = unicodedata.normalize("NFKC", text).translate(QUOTES).replace("\ufe0f", "")
     return " ".join(re.sub(r"(?<=\w)[_-](?=\w)", " ", text).split())
 
 
@@ -142,7 +201,7 @@ def _folded(text: str) -> str:
 
 def _without_emphasis(text: str) -> str:
     """Take Markdown's marks off, but not a star that belongs to a label."""
-    text = re.sub(r"\*\*([^*\n]+\*?)\*\*(?!\*)", r"\1", text)
+    text = re.sub(r"(\*{2,3})([^*\n]+\*?)\1(?!\*)", r"\2", text)
     text = re.sub(r"(?<![\w*])\*([^*\s][^*\n]*)\*(?![\w*])", r"\1", text)
     return re.sub(r"(?<!\w)_{1,2}([^_\n]+)_{1,2}(?!\w)", r"\1", text)
 
@@ -157,10 +216,20 @@ def _in_json(answer: str, labels: _Labels) -> Iterator[str]:
             values = [keyed[key] for key in KEYS if key in keyed] or list(content.values())
         else:
             values = content if isinstance(content, list) else [content]
-        for value in values:
+        for value in _flat(values):
             if isinstance(value, str | int | float) and not isinstance(value, bool):
                 name = labels.whole(str(value))
                 yield from [name] if name else _mentioned(str(value), labels)
+
+
+def _flat(values: Sequence, depth: int = 3) -> Iterator:
+    """Yield values, and those of objects and lists among them."""
+    for value in values:
+        if isinstance(value, dict | list) and depth:
+            inside = value if isinstance(value, list) else list(value.values())
+            yield from _flat(inside, depth - 1)
+        else:
+            yield value
 
 
 def _likeliest(content: dict, labels: _Labels) -> str | None:
@@ -176,7 +245,7 @@ def _likeliest(content: dict, labels: _Labels) -> str | None:
 def _contents(answer: str) -> Iterator:
     """Yield what JSON an answer is, or holds in a fence or in braces."""
     fenced = re.findall(r"```\w*\s*\n(.*?)\n?\s*```", answer, re.DOTALL)
-    braced = re.findall(r"\{[^{}]*\}", answer)
+    braced = re.findall(r"\{[^{}]*\}", answer) or re.findall(r"\[[^\[\]]*\]", answer)
     for text in ([answer], fenced, braced):
         read = []
         for part in text:
@@ -198,8 +267,9 @@ def _whole(answer: str, labels: _Labels) -> Iterator[str]:
 
 def _first_or_last(answer: str, labels: _Labels) -> Iterator[str]:
     """Yield the label that is the first line or sentence, or the last."""
-    lines = [line for line in _spans(answer, r"\n+") if line.strip(EDGES)]
-    sentences = [part for part in _spans(answer, SENTENCE) if part.strip(EDGES)]
+    answer = _without_emphasis(answer)
+    lines = [line for line in _spans(answer, r"\n+") if line.strip(EDGES) or labels.whole(line)]
+    sentences = [x for x in _spans(answer, SENTENCE) if x.strip(EDGES) or labels.whole(x)]
     for parts in (lines, sentences):
         if len(parts) > 1:
             ends = {labels.whole(part) for part in (parts[0], parts[-1])} - {None}
@@ -214,14 +284,31 @@ def _spans(answer: str, between: str) -> list[str]:
 
 def _named(answer: str, labels: _Labels) -> Iterator[str]:
     """Yield labels after words such as "the answer is"."""
-    form = labels.form(_without_emphasis(answer))
-    for start in re.finditer(rf"(?<!\w){NAMED}", form, re.IGNORECASE):
-        rest = form[start.end() :].lstrip("\"'`*([")
-        match = labels.pattern.match(rest)
-        if match and match["label"]:
-            others = labels.pattern.match(re.sub(r"^\W*(?:or|and|/)\W*", "", rest[match.end() :]))
-            if not re.match(r"\W*(?:or|and|/)\W", rest[match.end() :] + " ") or not others:
-                yield labels.exact[match["label"]]
+    text = _spaced(_without_emphasis(answer))
+    for start in re.finditer(rf"(?<!\w){NAMED}", text, re.IGNORECASE):
+        rest = text[start.end() :].lstrip("\"'`*([")
+        match = labels.first(rest)
+        if not match:
+            rest = SURELY.sub("", rest, count=1)
+            match = labels.first(rest)
+        if not match:
+            continue
+        after = rest[match.end() :]
+        other = re.match(r"[\s\"'`*)\]]*(?:(?:or|and)\b|/)[\s\"'`*(\[]*", after)
+        if not other or not labels.first(after[other.end() :]):
+            yield labels.of(match)
+
+
+def _chosen(answer: str, labels: _Labels) -> Iterator[str]:
+    """Yield labels after words such as "I pick", or before "is the right one"."""
+    text = _spaced(_without_emphasis(answer))
+    for start in re.finditer(rf"(?<!\w){CHOSEN_BEFORE}", text, re.IGNORECASE):
+        if match := labels.first(text[start.end() :].lstrip("\"'`*([")):
+            yield labels.of(match)
+    for match in labels.pattern.finditer(text):
+        after = re.match(CHOSEN_AFTER, text[match.end() :], re.IGNORECASE)
+        if after and match["label"] and (name := labels.of(match)):
+            yield name
 
 
 def _in_bold(answer: str, labels: _Labels) -> Iterator[str]:
