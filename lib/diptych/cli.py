@@ -794,6 +794,46 @@ def _models(call, *arguments):
         raise click.ClickException(str(error)) from error
 
 
+@model.command("record")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL... [SCENARIO]...")
+@click.option(
+    "--shots", multiple=True, type=click.IntRange(0), metavar="K",
+    help="Only with so many examples; may be given again.",
+)  # fmt: skip
+@click.option("--most", type=click.IntRange(1), metavar="N", help="Ask N questions at most.")
+@click.option("--max-usd", type=click.FloatRange(0), help="No call is made that could exceed it.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Keep recordings in this folder (default: a clone's package, else the workspace).",
+)  # fmt: skip
+@click.option("--check", is_flag=True, help="Ask nothing; say what is missing or does not fit.")
+def model_record(models, shots, most, max_usd, to, check):
+    """Ask MODELs what the contrast compares, and keep the answers to be replayed.
+
+    A MODEL is a name of `diptych model list`, NAME=FILE.gguf, or endpoint/model of a hosted one.
+    SCENARIOs are sentiment, chatbot, summaries and structured; all by default. The most valuable
+    questions come first. A recording that was cut or killed goes on where it was, and after a
+    prompt has changed only its questions are asked. Then "recorded/NAME" answers in notebooks and
+    reports.
+    """
+    from diptych.llmops import record
+
+    scenarios = [name for name in models if name in record.SCOPES] or list(record.SCOPES)
+    try:
+        for name in models:
+            if name in record.SCOPES:
+                continue
+            session = record.Session.of(name, to)
+            if not check:
+                asked = record.record(
+                    session, scenarios, max_usd=max_usd, shots=shots, most=most
+                )
+                click.echo(f"{session.name}: {asked:,} questions asked")
+            click.echo(record.status(session, scenarios))
+    except (RuntimeError, ValueError) as error:  # what calls raise, each with its remedy
+        raise click.ClickException(str(error)) from None
+
+
 @cli.group()
 def serve():
     """Serve a model."""

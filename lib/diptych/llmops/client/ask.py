@@ -18,7 +18,7 @@ from html import escape
 
 from diptych.base import notebook_progress as bars
 from diptych.core.store.calls import Calls
-from diptych.llmops.client import rate_limits
+from diptych.llmops.client import rate_limits, recordings
 from diptych.llmops.client.adaptation import describe
 from diptych.llmops.client.attempts import Attempts, StoppedError, Trail
 from diptych.llmops.client.budget import BudgetError, whole
@@ -155,6 +155,8 @@ async def ask_many_async(
             client = await asyncio.to_thread(prepared.client, options, work.limits.read)
             async with client:
                 await work.run(client, recorder)
+        if target.is_recorded:
+            _replayed(work.answers, target, options)
     return [work.answers[name] for name in prepared.hashes]
 
 
@@ -268,6 +270,8 @@ class _Work:
         self, name: str, body: Mapping, reply: Reply, latency_ms: float, retries: int
     ) -> Answer:
         used = tuple(map(whole, self.wire.tokens(reply.response)))
+        if self.prepared.target.is_recorded:
+            return self._recorded(reply.response, used)
         cached = self.wire.cached_tokens(reply.response)
         return Answer(
             text=self.wire.text(reply.response),
@@ -282,6 +286,20 @@ class _Work:
             token_probabilities=self.wire.token_probabilities(reply.response),
             outcome=self.wire.outcome(reply.response),
             changes=self.prepared.changes(name, body) or None,
+        )
+
+    def _recorded(self, response: dict, used: tuple) -> Answer:
+        """Return an answer with the times and the cost of the day when it was recorded."""
+        facts = response["recorded"]
+        return Answer(
+            text=self.wire.text(response),
+            response=response,
+            prompt_tokens=used[0],
+            completion_tokens=used[1],
+            log_probabilities=self.wire.log_probabilities(response),
+            token_probabilities=self.wire.token_probabilities(response),
+            outcome=self.wire.outcome(response),
+            **{name: facts[name] for name in ("usd", "first_token_ms", "latency_ms")},
         )
 
 
@@ -361,6 +379,15 @@ def from_ledger(row: Mapping, wire: Format) -> Answer:
         outcome=outcome or wire.outcome(response),
         **fields,
     )
+
+
+def _replayed(answers: Mapping[str, Answer], target: Target, options: CallOptions) -> None:
+    """Say once in a run what was recorded when, and count what asking took on that day."""
+    recordings.show(target.model, options.run)
+    if options.replayed is not None:
+        side_by_side = max(1, min(options.concurrency, len(answers)))
+        waits = {name: (x.latency_ms or 0) / 1000 / side_by_side for name, x in answers.items()}
+        options.replayed.add(waits)
 
 
 def _waited(rows: Mapping[str, Mapping], options: CallOptions) -> dict[str, float]:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from diptych.llmops.client import recordings
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.server import process
@@ -27,7 +28,7 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
     Parameters
     ----------
     target : Target or str
-        A text is read by `Target.parse`: ``"local"``, a name in ``params/endpoints.yaml``, or
+        A text is read by `Target.parse`: ``"local"``, ``"recorded/NAME"``, a name in ``params/endpoints.yaml``, or
         ``http(s)://…``. A client asks with the model that each request names.
     **settings
         Of `openai.OpenAI`, such as ``timeout`` and ``max_retries``.
@@ -44,6 +45,11 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
         from diptych.llmops.client.local_transport import LocalClient
 
         settings["http_client"] = LocalClient(connection.begin)
+    elif connection.recording:
+        from diptych.llmops.client import recorded_transport
+
+        recording = recordings.load(connection.recording)
+        settings["http_client"] = recorded_transport.client(recording)
     elif "http_client" not in settings:
         from diptych.llmops.client.limits import SyncClient
 
@@ -76,6 +82,11 @@ def async_client(
         from diptych.llmops.client.local_transport import AsyncLocalClient
 
         settings["http_client"] = AsyncLocalClient(connection.begin, most_bytes=most)
+    elif connection.recording and "http_client" not in settings:
+        from diptych.llmops.client import recorded_transport
+
+        recording = recordings.load(connection.recording)
+        settings["http_client"] = recorded_transport.async_client(recording)
     elif "http_client" not in settings:
         hooks = {"response": [_reading(on_headers)]} if on_headers else {}
         settings["http_client"] = LimitedClient(most, verify=_certificates(), event_hooks=hooks)
@@ -100,17 +111,23 @@ def _certificates() -> "ssl.SSLContext":
 
 @dataclass(frozen=True)
 class _Connection:
-    """Where a client connects; `begin` starts the local server, None for any other endpoint."""
+    """Where a client connects; `begin` starts the local server, None for any other endpoint.
+
+    `recording` names the one that answers instead of an endpoint.
+    """
 
     base_url: str
     api_key: str
     begin: "Callable[[], Server] | None" = None
     headers: dict = field(default_factory=dict)
+    recording: str = ""
 
 
 def _connection(target: Target | str) -> _Connection:
     if isinstance(target, str):
         target = Target.parse(target)
+    if target.is_recorded:
+        return _Connection("http://recorded/v1", "none", recording=target.model)
     if not target.is_local:
         provider = target.provider
         key = provider.key()

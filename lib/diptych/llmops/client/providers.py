@@ -24,7 +24,7 @@ from diptych.execution.notebooks import nearest
 from diptych.llmops.client.formats import Format
 from diptych.llmops.server.process import EndpointError
 
-__all__ = ["FORMATS", "LOCAL", "EndpointError", "Provider", "provider"]
+__all__ = ["FORMATS", "LOCAL", "RECORDED", "EndpointError", "Provider", "provider"]
 
 FORMATS = (
     "chat_completions",
@@ -130,6 +130,7 @@ class Provider:
 
 
 LOCAL = Provider("local", "", model="diptych", prices=FREE)
+RECORDED = "recorded"  # replays what a model once answered: `diptych.llmops.client.recordings`
 
 
 def provider(name: str, key_env: str = "") -> Provider:
@@ -143,12 +144,14 @@ def provider(name: str, key_env: str = "") -> Provider:
     """
     if name == "local":
         return LOCAL
+    if name == RECORDED:  # which recording is the model's part of the name
+        return Provider(RECORDED, f"{RECORDED}://", prices=FREE)
     if name.startswith(("http://", "https://")):
         return Provider(name, name, key_env=key_env, prices=FREE if _is_here(name) else "")
     known = _shipped() | _from_file(workspace.repo_root() / "params" / "endpoints.yaml")
     if name not in known:
         raise EndpointError(
-            f"endpoint: {name!r} is not known. {nearest(name, known)}There are local, "
+            f"endpoint: {name!r} is not known. {nearest(name, known)}There are local, recorded, "
             f"{', '.join(known)}, or give a URL"
         )
     return replace(known[name], base_url=_address(known[name]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from diptych.base import hashing, process_environment, workspace
 from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
-from diptych.llmops.client import adaptation
+from diptych.llmops.client import adaptation, recordings
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.budget import LIMITS, most_tokens, prompt_bytes
 from diptych.llmops.client.call_options import CallOptions
@@ -62,9 +62,17 @@ class PreparedRequests:
 
     def client(self, options: CallOptions, on_headers: Callable | None = None):
         """Return an asynchronous client of the target, which tries nothing again itself."""
+        settings = {}
+        if self.target.is_recorded:
+            from diptych.llmops.client import recorded_transport
+
+            settings["http_client"] = recorded_transport.async_client(
+                recordings.load(self.target.model), options.repeat, options.prompt_version
+            )
         return endpoints.async_client(
             self.target,
             on_headers=on_headers,
+            **settings,
             timeout=options.timeout_s,
             max_retries=0,
             max_bytes=options.max_bytes,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diptych.llmops.client.providers import Provider, provider
+from diptych.llmops.client import recordings
+from diptych.llmops.client.providers import RECORDED, Provider, provider
 from diptych.llmops.server.process import SETTINGS
 
 
@@ -15,7 +16,7 @@ class Target:
     Attributes
     ----------
     endpoint : str
-        ``"local"``, a name in ``params/endpoints.yaml``, or a base URL.
+        ``"local"``, ``"recorded"``, a name in ``params/endpoints.yaml``, or a base URL.
     model : str
         Where a request names none; "" is the endpoint's own model.
     parameters : mapping
@@ -52,6 +53,7 @@ class Target:
 
         Such as ``"local"``, ``"openai/gpt-4o"``, ``"vllm/Qwen/Qwen2.5-0.5B-Instruct"``,
         ``"local/qwen2.5-coder-0.5b"`` (a name of `diptych model list`),
+        ``"recorded/qwen2.5-coder-0.5b"`` (what it answered once),
         ``"local/hf:OWNER/REPO/FILE.gguf"``, ``"local//home/me/model.gguf"`` or
         ``"http://127.0.0.1:8080/v1#model"``.
 
@@ -78,12 +80,19 @@ class Target:
     @property
     def provider(self) -> Provider:
         """Where the endpoint is; EndpointError if it is not known."""
+        if self.is_recorded:
+            return recordings.provider_of(self.model)
         return provider(self.endpoint, self.key_env)
 
     @property
     def is_local(self) -> bool:
         """Whether this machine serves the model."""
         return self.endpoint == "local"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a recording answers, see `diptych.llmops.client.recordings`."""
+        return self.endpoint == RECORDED
 
     @property
     def model_name(self) -> str:

@@ -26,6 +26,7 @@ from diptych.execution.notebooks import nearest
 ANY = "any"  # the folder of prompts for tasks that have none of their own
 NUMBER = "number"  # the same where the label is a number
 GENERIC = (ANY, NUMBER)
+INSTRUCT = "instruct"  # below it: prompts for instruction models, which read more than the box does
 REQUEST = ("max_tokens", "reasoning_effort", "thinking", "extra")  # what goes with its requests
 FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note", *REQUEST)
 TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
@@ -227,7 +228,8 @@ def read_prompt(
     task : str
         Name of the task; where it has no such prompt, the generic one is taken.
     name : str
-        Stem of the file's name, or a path that ends in ``.md``.
+        Stem of the file's name, or a path that ends in ``.md``; those for instruction models
+        stand under ``instruct/``.
     labels : sequence of str
         The task's labels, for a generic prompt.
     numbers : Numbers, optional
@@ -240,6 +242,7 @@ def read_prompt(
     """
     generic = NUMBER if numbers else ANY
     known = {path.stem: path for path in (*_files(generic), *_files(task))}
+    known |= {f"{INSTRUCT}/{path.stem}": path for path in (*_instruct(generic), *_instruct(task))}
     path = Path(name).expanduser() if name.endswith(".md") else known.get(name)
     if path is None:
         raise PromptError(
@@ -271,6 +274,10 @@ def folder(task: str) -> Path:
 
 def _files(task: str) -> list[Path]:
     return sorted(folder(task).glob("*.md"))
+
+
+def _instruct(task: str) -> list[Path]:
+    return sorted((folder(task) / INSTRUCT).glob("*.md"))
 
 
 def made_for(

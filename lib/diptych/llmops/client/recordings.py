@@ -1,0 +1,323 @@
+"""Recordings of real models: what they answered and how long it took, to be replayed anywhere.
+
+A recording is a folder of its own name: `FACTS` (model, machines, prompts) and a compressed file of
+answers for each scenario. It is asked as ``"recorded/NAME"``, without key, server or download. An
+answer is found by its question, so a prompt or a row that has changed since has none: that call
+fails and says what to run.
+"""
+
+import json
+import lzma
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from diptych.base import hashing, workspace
+from diptych.core.store.calls import request_hash
+from diptych.core.store.prices import FREE
+from diptych.execution.notebooks import nearest
+from diptych.llmops.client.budget import LIMITS
+from diptych.llmops.client.providers import RECORDED, EndpointError, Provider
+
+FACTS, ANSWERS = "facts.json", ".jsonl.xz"
+# not of the question: an answer that ended by itself is the same under any limit that it keeps
+ASIDE = ("model", "logprobs", "top_logprobs", "stream", "stream_options", *LIMITS)
+DIGITS = 20  # hex digits of a question's hash: 80 bits
+ANEW = 1_000  # repeats from here on ask anew (see `load_test.unused_repeat`), and get the first
+
+
+class NotRecordedError(LookupError):
+    """A question is not in a recording; the message says why and what to run."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one model answered.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+    facts : dict
+        ``model``, ``file``, ``digest`` and ``bytes`` of its file or ``endpoint`` of a hosted one,
+        ``parameters`` (fields of every request), ``machines`` (`describe`), ``parts`` (what was
+        asked, by scenario).
+    answers : dict
+        By question and repeat, see `row_of`.
+    """
+
+    name: str
+    folder: Path
+    facts: dict
+    answers: dict[tuple[str, int], dict] = field(repr=False)
+
+    def answer(self, body: Mapping, repeat: int = 0, prompt_version: str = "") -> dict:
+        """Return the recorded answer to a request as Chat Completions has it.
+
+        Its field ``recorded`` holds ``latency_ms``, ``first_token_ms``, ``usd``, ``date``, ``cpu``
+        and ``threads``.
+
+        Raises
+        ------
+        NotRecordedError
+            If it was not recorded, or the recorded one is not the answer to this request.
+        """
+        repeat = 0 if repeat >= ANEW else repeat
+        row = self.answers.get((question(body), repeat))
+        if reason := self._missing(body, repeat, prompt_version) if row is None else _unfit(
+            row, body
+        ):
+            raise NotRecordedError(
+                f"{RECORDED}/{self.name}: not recorded: {reason}. Run `diptych model record "
+                f"{self.name}`, which asks only what is new, or ask a live model"
+            )
+        return _response(self, row)
+
+    def _missing(self, body: Mapping, repeat: int, prompt_version: str) -> str:
+        if repeat and (question(body), 0) in self.answers:
+            return f"this question was not asked {repeat + 1} times"
+        known = {row["v"] for row in self.answers.values()}
+        if prompt_version and prompt_version not in known:
+            return (
+                f"the prompt (version {prompt_version}) has changed since, or was not part of it; "
+                f"it holds {self._prompts()}"
+            )
+        return "this row, its examples or the temperature were not part of it, or have changed"
+
+    def _prompts(self) -> str:
+        parts = [part for scenario in self.facts["parts"].values() for part in scenario]
+        names = dict.fromkeys(f"{part['prompt']} {part['version']}" for part in parts)
+        return ", ".join(names) or "none"
+
+    def when(self) -> str:
+        """Return when and on what it was recorded, in one line."""
+        machines = self.facts["machines"]
+        dates = sorted({machine["date"] for machine in machines})
+        days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        places = dict.fromkeys(map(describe, machines))
+        return f"recorded {days} on {'; '.join(places)}"
+
+
+def describe(machine: Mapping) -> str:
+    """Return a machine as a page shows it: processor, threads, and whether others used it."""
+    if not machine.get("cpu"):
+        return "the provider's machines"
+    threads = machine["threads"]
+    words = f"{machine['cpu']}, {threads} {'thread' if threads == 1 else 'threads'}"
+    busy = machine.get("load", 0) > machine["cores"]
+    return f"{words}, busy with other work: times are upper bounds" if busy else words
+
+
+def question(body: Mapping) -> str:
+    """Return what identifies a question: messages and sampling, not the model nor its limits."""
+    asked = {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in body.items()
+        if name not in ASIDE
+    }
+    return request_hash("", asked)[:DIGITS]
+
+
+def row_of(call: Mapping, digits: int = 4) -> dict:
+    """Return the line of a recording that holds an answered call of the ledger.
+
+    Parameters
+    ----------
+    call : mapping
+        A row as `diptych.core.store.calls.Calls.table` returns them, of Chat Completions.
+    digits : int
+        Of log-probabilities.
+
+    Returns
+    -------
+    dict
+        ``q`` question, ``r`` repeat, ``a`` answer, ``end`` finish reason, ``in`` and ``out``
+        tokens, ``ms`` and ``ttft`` milliseconds, ``usd``, ``v`` version of the prompt, ``on``
+        number of the machine, ``k`` alternatives asked for (-1 none), ``p`` tokens with their
+        log-probabilities and alternatives, ``max`` the limit that cut it.
+    """
+    body, response = call["input"], call["response"]
+    choice = response["choices"][0]
+    limit = next((body[name] for name in LIMITS if body.get(name)), None)
+    row = {
+        "q": question(body), "r": int(call["repeat"]), "a": call["output"],
+        "end": choice.get("finish_reason"), "in": _whole(call["prompt_tokens"]),
+        "out": _whole(call["completion_tokens"]), "ms": _rounded(call["latency_ms"]),
+        "ttft": _rounded(call["first_token_ms"]), "usd": call["usd"] or 0,
+        "v": call["prompt_version"], "on": int(call["run"]),
+        "k": int(body.get("top_logprobs") or 0) if body.get("logprobs") else -1,
+    }  # fmt: skip
+    content = (choice.get("logprobs") or {}).get("content") or []
+    if content:
+        row["p"] = [_token(token, digits) for token in content]
+    if row["end"] == "length":
+        row["max"] = limit
+    return row
+
+
+def _whole(value) -> int | None:
+    return None if value is None or value != value else int(value)
+
+
+def _rounded(value) -> float | None:
+    return None if value is None or value != value else round(float(value), 1)
+
+
+def _token(token: Mapping, digits: int) -> list:
+    tops = [[top["token"], round(top["logprob"], digits)] for top in token.get("top_logprobs") or ()]
+    return [token["token"], round(token["logprob"], digits), *([tops] if tops else [])]
+
+
+def _unfit(row: Mapping, body: Mapping) -> str:
+    """Return why a recorded answer is none to this request, "" if it is."""
+    limit = next((body[name] for name in LIMITS if body.get(name)), None)
+    if row["end"] == "length" and limit != row["max"]:
+        return f"its answer was cut at {row['max']} tokens, and {limit} are asked for"
+    if limit is not None and (row["out"] or 0) > limit:
+        return f"its answer has {row['out']} tokens, and {limit} are asked for at most"
+    if body.get("logprobs") and int(body.get("top_logprobs") or 0) > row["k"]:
+        return "its answer has fewer probabilities than are asked for"
+    return ""
+
+
+def _response(recording: Recording, row: Mapping) -> dict:
+    """Return a recorded line as an answer of Chat Completions."""
+    machine = recording.facts["machines"][row["on"]]
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": row["a"]},
+        "finish_reason": row["end"],
+    }
+    if "p" in row:
+        choice["logprobs"] = {"content": [_probabilities(*token) for token in row["p"]]}
+    usage = {"prompt_tokens": row["in"], "completion_tokens": row["out"]}
+    return {
+        "object": "chat.completion",
+        "model": recording.facts["model"],
+        "choices": [choice],
+        "usage": {name: count for name, count in usage.items() if count is not None},
+        "recorded": {
+            "latency_ms": row["ms"],
+            "first_token_ms": row["ttft"],
+            "usd": row["usd"],
+            **{name: machine.get(name) for name in ("date", "cpu", "threads")},
+        },
+    }
+
+
+def _probabilities(token: str, logprob: float, tops: list = []) -> dict:  # noqa: B006
+    alternatives = [{"token": text, "logprob": value} for text, value in tops]
+    told = {"token": token, "logprob": logprob}
+    return told | {"top_logprobs": alternatives} if tops else told
+
+
+def folders() -> dict[str, Path]:
+    """Return the folder of each recording by name: those shipped, and the workspace's, which win."""
+    found = {}
+    for place in (shipped(), workspace.home() / "recordings"):
+        if place.is_dir():
+            found |= {path.parent.name: path.parent for path in sorted(place.glob(f"*/{FACTS}"))}
+    return found
+
+
+def shipped() -> Path:
+    """Return the folder of the recordings that come with the package."""
+    return workspace.PACKAGE / "assets" / "recordings"
+
+
+def load(name: str) -> Recording:
+    """Return a recording by name.
+
+    Raises
+    ------
+    EndpointError
+        If there is none, or its files are damaged.
+    """
+    known = folders()
+    if name not in known:
+        there = ", ".join(f"{RECORDED}/{other}" for other in known) or "none"
+        raise EndpointError(
+            f"{RECORDED}/{name}: there is no such recording. {nearest(name, known)}There is "
+            f"{there}; `diptych model record {name or 'MODEL'}` makes one"
+        )
+    return _read(known[name], _stamp(known[name]))
+
+
+def _stamp(folder: Path) -> str:
+    """Return a digest of a recording's files, by which answers from an older one are told apart."""
+    files = sorted([folder / FACTS, *folder.glob(f"*{ANSWERS}")])
+    return hashing.of_listing((file.name, hashing.of_file(file)) for file in files)
+
+
+@cache
+def _read(folder: Path, stamp: str) -> Recording:
+    try:
+        facts = json.loads((folder / FACTS).read_text("utf-8"))
+        rows = [row for file in sorted(folder.glob(f"*{ANSWERS}")) for row in read_rows(file)]
+        return Recording(folder.name, folder, facts, {(row["q"], row["r"]): row for row in rows})
+    except (OSError, ValueError, KeyError, TypeError, lzma.LZMAError, EOFError) as error:
+        raise EndpointError(
+            f"{RECORDED}/{folder.name}: {workspace.shown(folder)} is damaged ({error}); restore "
+            f"it, or run `diptych model record {folder.name}`"
+        ) from error
+
+
+def read_rows(file: Path) -> list[dict]:
+    """Return the lines of one file of answers."""
+    text = lzma.decompress(file.read_bytes()).decode("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write_rows(file: Path, rows: Iterable[Mapping]) -> None:
+    """Write lines so that equal lines give equal bytes, and a reader never sees a part."""
+    ordered = sorted(rows, key=lambda row: (row["v"], row["q"], row["r"]))
+    lines = [
+        json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        for row in ordered
+    ]
+    text = "\n".join([*lines, ""] if lines else [])
+    workspace.write_atomic(file, lzma.compress(text.encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+
+
+def provider_of(name: str) -> Provider:
+    """Return the endpoint that replays a recording; answers of a later one are other answers."""
+    recording = load(name)
+    return Provider(
+        RECORDED,
+        f"{RECORDED}://{name}/{_stamp(recording.folder)[:12]}",
+        model=name,
+        prices=FREE,
+        parameters=recording.facts.get("parameters") or {},
+    )
+
+
+_SHOWN: set[tuple[str, str]] = set()
+
+
+def show(name: str, run: str = "") -> None:
+    """Print, once in a run, when and on what a recording was made."""
+    if (run, name) not in _SHOWN:
+        _SHOWN.add((run, name))
+        print(f"{RECORDED}/{name}: {load(name).when()}.")
+
+
+def processor() -> str:
+    """Return the class of this machine's processor, "" where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        import platform
+
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else ""
+
+
+def load_now() -> float:
+    """Return how many processes wanted a core in the last minute, 0 where not known."""
+    try:
+        return round(os.getloadavg()[0], 1)
+    except (AttributeError, OSError):
+        return 0.0

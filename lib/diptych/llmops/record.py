@@ -1,0 +1,430 @@
+"""Record a real model: ask what the contrast compares, and keep the answers to be replayed.
+
+The most valuable questions come first, so what an interrupted recording holds is of use already.
+Every answer is on the disk as it comes, and only questions that have none are asked.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from diptych.base import environment, hashing, workspace
+from diptych.base import notebook_progress as bars
+from diptych.base.http_load import usage
+from diptych.core.data import tasks, versions
+from diptych.core.evaluation import calibration, stats
+from diptych.core.store.calls import Calls
+from diptych.llmops import data as stage
+from diptych.llmops.client import recordings
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.budget import Budget
+from diptych.llmops.client.call_options import CallOptions
+from diptych.llmops.client.providers import RECORDED
+from diptych.llmops.client.target import Target
+from diptych.llmops.evaluation import evaluate
+from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.server import llama, process
+
+CHUNK = 20  # questions between two looks at the server's CPU time
+EVERY = 200  # questions between two writings of the recording's files
+SEED = 0
+
+
+class RecordingError(RuntimeError):
+    """A model cannot be recorded; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is asked of a model in one scenario.
+
+    Attributes
+    ----------
+    task : str
+    steps : tuple of (prompt, shots, rows)
+        The most valuable first: the prompt's name, numbers of examples, and rows by split. A later
+        step of the same prompt holds the rows of those before.
+    """
+
+    task: str
+    steps: tuple[tuple[str, tuple[int, ...], Mapping[str, int]], ...]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts' names."""
+        return list(dict.fromkeys(prompt for prompt, _, _ in self.steps))
+
+    @property
+    def most_shots(self) -> int:
+        """The largest number of examples."""
+        return max(k for _, shots, _ in self.steps for k in shots)
+
+
+SHORT, BOX = "instruct/label_only", "plain"  # for instruction models; what the box model is asked
+FEW, MORE = {"valid": 40, "test": 150}, {"valid": 200, "test": 400}
+BY_HAND, ALL = {"handwritten": 1_000}, {"valid": 400, "test": 1_828}
+ZERO, EVERY_K = (0,), (0, 4, 8)
+SCOPES = {
+    "sentiment": Scope(
+        "reviews",
+        (
+            (SHORT, ZERO, FEW), (SHORT, ZERO, {"handwritten": 150}), (SHORT, EVERY_K, FEW),
+            (BOX, ZERO, FEW), (SHORT, EVERY_K, BY_HAND), (SHORT, EVERY_K, MORE),
+            (BOX, EVERY_K, FEW | BY_HAND), (SHORT, EVERY_K, ALL), (BOX, ZERO, ALL),
+        ),
+    ),
+    "chatbot": Scope(
+        "support",
+        (("grounded", ZERO, {"valid": 20, "test": 60}), ("memory", ZERO, {"valid": 20, "test": 60}),
+         ("grounded", ZERO, FEW | BY_HAND)),
+    ),
+    "summaries": Scope(
+        "summaries",
+        (("main_point", ZERO, {"valid": 20, "test": 40}), ("one_line", ZERO, FEW),
+         ("main_point", ZERO, FEW)),
+    ),
+    "structured": Scope(
+        "tumours",
+        ((SHORT, ZERO, {"valid": 20, "test": 50}), (SHORT, (4,), {"valid": 20, "test": 50}),
+         (BOX, ZERO, {"valid": 20, "test": 50})),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows and one way to ask about them."""
+
+    scenario: str
+    split: str
+    variant: Variant
+    rows: pd.DataFrame
+    pool: list
+    data: str
+
+    @property
+    def facts(self) -> dict:
+        """What is kept of it beside the answers."""
+        prompt = self.variant.prompt
+        return {
+            "split": self.split, "prompt": prompt.name, "version": prompt.version,
+            "shots": self.variant.shots, "rows": len(self.rows), "data": self.data,
+        }  # fmt: skip
+
+    def requests(self) -> list[dict]:
+        """Return its questions."""
+        return self.variant.requests(self.rows.to_dict("records"), self.pool)
+
+
+def parts(scenario: str, target: Target, shots: Sequence[int] = ()) -> Iterator[Part]:
+    """Return what is asked in a scenario, the most valuable first.
+
+    Raises
+    ------
+    RecordingError
+        If the scenario is not known.
+    """
+    if scenario not in SCOPES:
+        raise RecordingError(f"scenario: {scenario!r} is not known; there are {', '.join(SCOPES)}")
+    scope = SCOPES[scenario]
+    task = tasks.get(scope.task)
+    version = versions.ingest(task, why="rows of a recording")
+    data = stage.as_text(versions.read(task.name), task.features)
+    labels = sorted(data["label"].unique())
+    prompts = dict(zip(scope.prompts, stage.choose(task, scope.prompts, labels), strict=True))
+    pool = stage.pool(data, scope.most_shots, SEED, labels) if scope.most_shots else []
+    for name, counts, sizes in scope.steps:
+        for k in counts:
+            for split, n in sizes.items():
+                rows = stage.sample(data, split, n, SEED)
+                if len(rows) and (not shots or k in shots):
+                    variant = Variant(prompts[name], target, k)
+                    yield Part(scenario, split, variant, rows, pool, version.digest[:12])
+
+
+@dataclass(frozen=True)
+class Session:
+    """One sitting of recording a model.
+
+    Attributes
+    ----------
+    name : str
+        Of the recording.
+    target : Target
+        Who is asked.
+    folder : Path
+        Where the recording is kept.
+    """
+
+    name: str
+    target: Target
+    folder: Path
+
+    @classmethod
+    def of(cls, model: str, folder: Path | None = None) -> "Session":
+        """Return the session of a model.
+
+        Parameters
+        ----------
+        model : str
+            A name of `diptych model list`, ``NAME=FILE.gguf``, or ``endpoint/model`` of a hosted
+            one, such as ``openai/gpt-5-mini``.
+        folder : Path, optional
+            The folder of recordings; by default `home`.
+
+        Raises
+        ------
+        EndpointError
+            If the model is not here, or the endpoint is not known.
+        """
+        name, mark, file = model.removeprefix("local/").partition("=")
+        if mark or "/" not in name:
+            server = {"model": str(process.model_file(file or name)), "slots": 1}
+            target = Target(server=server)
+        else:
+            target, name = Target.parse(model), model.replace("/", "-").replace(":", "-")
+        return cls(name, target, (folder or home()) / name)
+
+    @cached_property
+    def ledger(self) -> Path:
+        """The file in which answers are kept as they come."""
+        place = workspace.home() / "recordings"
+        place.mkdir(exist_ok=True)
+        return place / f"{self.name}.ledger.db"
+
+    def facts(self) -> dict:
+        """Return what is known of the recording so far, with this machine as its last.
+
+        Raises
+        ------
+        RecordingError
+            If the recording is of another file of that name.
+        """
+        try:
+            facts = json.loads((self.folder / recordings.FACTS).read_text("utf-8"))
+        except FileNotFoundError:
+            facts = {**self._model(), "machines": [], "parts": {}}
+        if facts.get("digest") != self._model().get("digest"):
+            raise RecordingError(
+                f"{self.name}: {workspace.shown(self.folder)} was recorded with another file "
+                f"({facts.get('file')}); record this one under another name, NAME=FILE"
+            )
+        machine, machines = self._machine(), facts["machines"]
+        same = [i for i, one in enumerate(machines) if _but_load(one) == _but_load(machine)]
+        if same:
+            machines[same[0]]["load"] = max(machine["load"], machines[same[0]]["load"])
+        else:
+            machines.append(machine)
+        return facts | {"now": same[0] if same else len(machines) - 1}
+
+    def _model(self) -> dict:
+        if not self.target.is_local:
+            return {"model": self.target.model_name, "endpoint": self.target.endpoint,
+                    "parameters": self.target.provider.fields(self.target.model_name)}  # fmt: skip
+        file = Path(self.target.server["model"])
+        return {"model": self.name, "file": file.name, "digest": hashing.of_file(file),
+                "bytes": file.stat().st_size}  # fmt: skip
+
+    def _machine(self) -> dict:
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        if not self.target.is_local:
+            return {"date": today, "load": 0.0}
+        return {"date": today, "cpu": recordings.processor(), "cores": environment.cores(),
+                "threads": llama.threads(), "load": recordings.load_now()}  # fmt: skip
+
+
+def _but_load(machine: Mapping) -> dict:
+    return {name: value for name, value in machine.items() if name != "load"}
+
+
+def home() -> Path:
+    """Return where recordings are kept: in a clone with the package, else in the workspace."""
+    with suppress(workspace.WorkspaceError):
+        if workspace.PACKAGE.is_relative_to(workspace.repo_root()):
+            return recordings.shipped()
+    return workspace.home() / "recordings"
+
+
+def record(
+    session: Session,
+    scenarios: Sequence[str] = tuple(SCOPES),
+    *,
+    max_usd: float | None = None,
+    shots: Sequence[int] = (),
+    most: int | None = None,
+    progress: bool = True,
+) -> int:
+    """Ask what is not recorded yet, and return how many questions were asked.
+
+    Parameters
+    ----------
+    session : Session
+    scenarios : sequence of str
+        Of `SCOPES`.
+    max_usd : float, optional
+        No call is made that could exceed it.
+    shots : sequence of int
+        Only these numbers of examples.
+    most : int, optional
+        Questions at most, in the order of their value.
+    progress : bool
+        Show a bar with the time that is left.
+
+    Raises
+    ------
+    RecordingError
+        See `parts` and `Session.facts`.
+    EndpointError, BudgetError
+        What was answered until then is kept.
+    """
+    facts = session.facts()
+    session.folder.mkdir(parents=True, exist_ok=True)
+    with Calls(session.ledger) as calls:
+        keep = _Keeper(session, facts, calls)
+        keep.write()  # what a kill left in the ledger
+        todo = list(_missing(session, scenarios, shots, keep))
+        todo = todo if most is None else _first(todo, most)
+        options = CallOptions(
+            run=str(facts["now"]), calls=calls, budget=Budget(max_usd, strict=True), stream=True,
+            concurrency=1 if session.target.is_local else 8, give_up=True,
+        )  # fmt: skip
+        total = sum(len(requests) for _, requests in todo)
+        try:
+            with bars.bar(total, "question", progress) as bar:
+                for part, requests in todo:
+                    bars.note(bar, f"{part.scenario}: {part.variant.name}, {part.split}")
+                    keep.ask(part, requests, options, bar)
+        finally:
+            keep.write()
+    return total
+
+
+def _first(todo: list, most: int) -> list:
+    """Return the first `most` questions of all."""
+    some = []
+    for part, requests in todo:
+        some.append((part, requests[: max(0, most)]))
+        most -= len(requests)
+    return [(part, requests) for part, requests in some if requests]
+
+
+def _missing(session: Session, scenarios: Sequence[str], shots: Sequence[int], keep: "_Keeper"):
+    """Yield each part with those of its questions that have no answer yet."""
+    known = set(keep.known())
+    for scenario in scenarios:
+        for part in parts(scenario, session.target, shots):
+            keep.note(part)
+            requests = {recordings.question(body): body for body in part.requests()}
+            new = {name: body for name, body in requests.items() if name not in known}
+            known |= new.keys()
+            if new:
+                yield part, list(new.values())
+
+
+class _Keeper:
+    """Asks, and keeps what was answered: in the ledger at once, in the recording now and then."""
+
+    def __init__(self, session: Session, facts: dict, calls: Calls):
+        self.session, self.facts, self.calls = session, facts, calls
+        self.since, self.planned = 0, []
+
+    def known(self) -> list[str]:
+        """Return the questions that have an answer."""
+        files = self.session.folder.glob(f"*{recordings.ANSWERS}")
+        return [row["q"] for file in files for row in recordings.read_rows(file)]
+
+    def note(self, part: Part) -> None:
+        """Note what a part is made of; a part of fewer rows, or of a former prompt, goes."""
+        scenario = self.facts["parts"].setdefault(part.scenario, [])
+        same = ("split", "prompt", "shots")
+        alike = [x for x in scenario if all(x[name] == part.facts[name] for name in same)]
+        kept = part.facts | ({"cpu_ms": alike[0]["cpu_ms"]} if alike and "cpu_ms" in alike[0] else {})
+        scenario[:] = [*(x for x in scenario if x not in alike), kept]
+
+    def ask(self, part: Part, requests: list, options: CallOptions, bar) -> None:
+        """Ask questions, and look at the CPU time of the server in between."""
+        options = replace(
+            options, caller=part.scenario, prompt_version=part.variant.prompt.version
+        )
+        spent, target = 0.0, part.variant.target
+        for start in range(0, len(requests), CHUNK):
+            some = requests[start : start + CHUNK]
+            pid = process.start(**target.server).pid if target.is_local else None
+            before = usage(pid)["cpu_s"] if pid else 0.0
+            ask_many(some, target, options)
+            spent += usage(pid)["cpu_s"] - before if pid else 0.0
+            bar.update(len(some))
+            self.since += len(some)
+            if pid:
+                line = next(
+                    x for x in self.facts["parts"][part.scenario]
+                    if all(x[name] == part.facts[name] for name in ("split", "prompt", "shots"))
+                )  # fmt: skip
+                line["cpu_ms"] = round(1000 * spent / (start + len(some)), 1)
+            if self.since >= EVERY:
+                self.write()
+
+    def write(self) -> None:
+        """Write the recording's files: what they held, and what the ledger has besides."""
+        self.since = 0
+        table = self.calls.table()
+        table = table[table["status"] == "ok"]
+        for scenario, calls in table.groupby("caller"):
+            file = self.session.folder / f"{scenario}{recordings.ANSWERS}"
+            rows = recordings.read_rows(file) if file.is_file() else []
+            rows += [recordings.row_of(call) for call in calls.to_dict("records")]
+            recordings.write_rows(file, {(row["q"], row["r"]): row for row in rows}.values())
+        facts = {name: value for name, value in self.facts.items() if name != "now"}
+        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        workspace.write_atomic(self.session.folder / recordings.FACTS, text + "\n")
+
+
+def measured(name: str, scenario: str) -> pd.DataFrame:
+    """Return what a recording shows: the figures of each part whose every row is recorded.
+
+    Returns
+    -------
+    DataFrame
+        ``prompt``, ``shots``, ``split``, ``n``, ``score``, ``low``, ``high``, ``unreadable``
+        (share), ``ece`` (of the label's probability) and ``p50 ms``.
+    """
+    target, lines = Target(RECORDED, name), []
+    task = tasks.get(SCOPES[scenario].task)
+    for part in parts(scenario, target):
+        results = _replayed(part, task.grader)
+        if results is not None:
+            lines.append({"prompt": part.variant.prompt.name, "shots": part.variant.shots,
+                          "split": part.split, **_figures(results)})  # fmt: skip
+    return pd.DataFrame(lines).drop_duplicates(["prompt", "shots", "split"], keep="last")
+
+
+def _replayed(part: Part, grader) -> pd.DataFrame | None:
+    recording = recordings.load(part.variant.target.model)
+    asked = [recordings.question(body) for body in part.requests()]
+    rows = part.rows[[(name, 0) in recording.answers for name in asked]]
+    if len(rows) < len(part.rows):
+        return None
+    with Calls(":memory:") as calls:
+        options = CallOptions(calls=calls, run="measured")
+        return evaluate.evaluate([part.variant], rows, grader, options, pool=part.pool)
+
+
+def _figures(results: pd.DataFrame) -> dict:
+    labelled = set(results["grader"]) == {"label"}
+    right = stats.wilson(int(results["correct"].sum()), len(results))
+    sure = results[results["confidence"].notna()]
+    ece = None
+    if labelled and len(sure) > 1:
+        ece = calibration.error(sure["confidence"], sure["correct"].astype(float)).value
+    return {
+        "n": len(results), "score": right.value, "low": right.low, "high": right.high,
+        "unreadable": float(results["predicted"].isna().mean()) if labelled else 0.0,
+        "ece": ece, "p50 ms": float(results["latency_ms"].median()),
+    }  # fmt: skip
