@@ -812,7 +812,7 @@ def model_record(models, shots, most, max_usd, to, check):
 
     A MODEL is a name of `diptych model list`, NAME=FILE.gguf, or endpoint/model of a hosted one.
     SCENARIOs are sentiment, chatbot, summaries and structured; all by default. The most valuable
-    questions come first. A recording that was cut or killed goes on where it was, and after a
+    questions come first. A recording that was cut or killed continues where it was, and after a
     prompt has changed only its questions are asked. Then "recorded/NAME" answers in notebooks and
     reports.
     """
@@ -825,10 +825,8 @@ def model_record(models, shots, most, max_usd, to, check):
                 continue
             session = record.Session.of(name, to)
             if not check:
-                asked = record.record(
-                    session, scenarios, max_usd=max_usd, shots=shots, most=most
-                )
-                click.echo(f"{session.name}: {asked:,} questions asked")
+                count = record.record(session, scenarios, max_usd=max_usd, shots=shots, most=most)
+                click.echo(f"{session.name}: {count:,} questions asked")
             click.echo(record.status(session, scenarios))
     except (RuntimeError, ValueError) as error:  # what calls raise, each with its remedy
         raise click.ClickException(str(error)) from None

@@ -4,8 +4,9 @@ The most valuable questions come first, so what an interrupted recording holds i
 Every answer is on the disk as it comes, and only questions that have none are asked.
 """
 
+import itertools
 import json
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import pandas as pd
 from diptych.base import environment, hashing, workspace
 from diptych.base import notebook_progress as bars
 from diptych.base.http_load import usage
-from diptych.core.data import tasks, versions
+from diptych.core.data import perturb, tasks, versions
 from diptych.core.evaluation import calibration, stats
 from diptych.core.store.calls import Calls
 from diptych.llmops import data as stage
@@ -34,6 +35,7 @@ from diptych.llmops.server import llama, process
 
 CHUNK = 20  # questions between two looks at the server's CPU time
 EVERY = 200  # questions between two writings of the recording's files
+REMOTE = 8  # calls under way at once, of a hosted model
 SEED = 0
 
 
@@ -71,12 +73,16 @@ SHORT, BOX = "instruct/label_only", "plain"  # for instruction models; what the 
 FEW, MORE = {"valid": 40, "test": 150}, {"valid": 200, "test": 400}
 BY_HAND, ALL = {"handwritten": 1_000}, {"valid": 400, "test": 1_828}
 ZERO, EVERY_K = (0,), (0, 4, 8)
+REPEATED, PERTURBED = "repeated", "perturbed"  # test rows asked again; test rows with typos
+REPEATS, WARM = 3, 0.7  # as in ``2_build``
+AGAIN = {REPEATED: 40, PERTURBED: 150}
 SCOPES = {
     "sentiment": Scope(
         "reviews",
         (
             (SHORT, ZERO, FEW), (SHORT, ZERO, {"handwritten": 150}), (SHORT, EVERY_K, FEW),
-            (BOX, ZERO, FEW), (SHORT, EVERY_K, BY_HAND), (SHORT, EVERY_K, MORE),
+            (BOX, ZERO, FEW), (SHORT, EVERY_K, BY_HAND), (SHORT, ZERO, AGAIN),
+            (SHORT, EVERY_K, MORE),
             (BOX, EVERY_K, FEW | BY_HAND), (SHORT, EVERY_K, ALL), (BOX, ZERO, ALL),
         ),
     ),
@@ -108,6 +114,18 @@ class Part:
     rows: pd.DataFrame
     pool: list
     data: str
+    repeat: int = 0
+
+    @property
+    def key(self) -> tuple:
+        """What tells it from others, however many rows it has."""
+        return _key(self.scenario, self.facts)
+
+    @property
+    def title(self) -> str:
+        """Readable."""
+        shots = f", {self.variant.shots} examples" if self.variant.shots else ""
+        return f"{self.scenario} · {self.variant.prompt.name}{shots} · {self.split}"
 
     @property
     def facts(self) -> dict:
@@ -118,12 +136,13 @@ class Part:
             "shots": self.variant.shots, "rows": len(self.rows), "data": self.data,
         }  # fmt: skip
 
-    def requests(self) -> list[dict]:
-        """Return its questions."""
-        return self.variant.requests(self.rows.to_dict("records"), self.pool)
+    def requests(self) -> dict[tuple[str, int], dict]:
+        """Return its questions, by what a recording finds them by."""
+        requests = self.variant.requests(self.rows.to_dict("records"), self.pool)
+        return {(recordings.question(body), self.repeat): body for body in requests}
 
 
-def parts(scenario: str, target: Target, shots: Sequence[int] = ()) -> Iterator[Part]:
+def parts(scenario: str, target: Target) -> Iterator[Part]:
     """Return what is asked in a scenario, the most valuable first.
 
     Raises
@@ -136,17 +155,33 @@ def parts(scenario: str, target: Target, shots: Sequence[int] = ()) -> Iterator[
     scope = SCOPES[scenario]
     task = tasks.get(scope.task)
     version = versions.ingest(task, why="rows of a recording")
-    data = stage.as_text(versions.read(task.name), task.features)
+    stored = versions.read(task.name)
+    data = stage.as_text(stored, task.features)
     labels = sorted(data["label"].unique())
     prompts = dict(zip(scope.prompts, stage.choose(task, scope.prompts, labels), strict=True))
     pool = stage.pool(data, scope.most_shots, SEED, labels) if scope.most_shots else []
     for name, counts, sizes in scope.steps:
         for k in counts:
+            plain = Part(scenario, "", Variant(prompts[name], target, k), data, pool,
+                         version.digest[:12])  # fmt: skip
             for split, n in sizes.items():
+                if split == REPEATED:
+                    yield from _repeated(plain, n)
+                    continue
                 rows = stage.sample(data, split, n, SEED)
-                if len(rows) and (not shots or k in shots):
-                    variant = Variant(prompts[name], target, k)
-                    yield Part(scenario, split, variant, rows, pool, version.digest[:12])
+                if split == PERTURBED:
+                    rows = stage.as_text(perturb.rows(stored, task, n, SEED), task.features)
+                if len(rows):
+                    yield replace(plain, split=split, rows=rows)
+
+
+def _repeated(part: Part, n: int) -> Iterator[Part]:
+    """Return the same test rows several times, without a temperature and with one."""
+    rows = stage.sample(part.rows, "test", FEW["test"], SEED).head(n)
+    for temperature, repeat in itertools.product((0.0, WARM), range(REPEATS)):
+        variant = replace(part.variant, temperature=temperature)
+        split = f"{REPEATED} {repeat + 1}, t={temperature:g}"
+        yield replace(part, split=split, variant=variant, rows=rows, repeat=repeat)
 
 
 @dataclass(frozen=True)
@@ -174,8 +209,8 @@ class Session:
         Parameters
         ----------
         model : str
-            A name of `diptych model list`, ``NAME=FILE.gguf``, or ``endpoint/model`` of a hosted
-            one, such as ``openai/gpt-5-mini``.
+            A name of `diptych model list`, or ``endpoint/model`` of a hosted one, such as
+            ``openai/gpt-5-mini``; ``NAME=`` before it, or before a GGUF file, names the recording.
         folder : Path, optional
             The folder of recordings; by default `home`.
 
@@ -184,12 +219,13 @@ class Session:
         EndpointError
             If the model is not here, or the endpoint is not known.
         """
-        name, mark, file = model.removeprefix("local/").partition("=")
-        if mark or "/" not in name:
-            server = {"model": str(process.model_file(file or name)), "slots": 1}
-            target = Target(server=server)
+        name, mark, source = model.removeprefix("local/").partition("=")
+        source = source if mark else name
+        if "/" in source and not Path(source).is_file():
+            target = Target.parse(source)
+            name = re.sub("[^A-Za-z0-9._-]+", "-", name)
         else:
-            target, name = Target.parse(model), model.replace("/", "-").replace(":", "-")
+            target = Target(server={"model": str(process.model_file(source)), "slots": 1})
         return cls(name, target, (folder or home()) / name)
 
     @cached_property
@@ -288,26 +324,28 @@ def record(
     session.folder.mkdir(parents=True, exist_ok=True)
     with Calls(session.ledger) as calls:
         keep = _Keeper(session, facts, calls)
-        keep.write()  # what a kill left in the ledger
-        todo = list(_missing(session, scenarios, shots, keep))
-        todo = todo if most is None else _first(todo, most)
+        keep.plan(scenarios, shots)
+        keep.write()  # with what a kill left in the ledger
+        todo = _first(keep.missing(), most)
+        total = sum(len(requests) for _, requests in todo)
         options = CallOptions(
             run=str(facts["now"]), calls=calls, budget=Budget(max_usd, strict=True), stream=True,
-            concurrency=1 if session.target.is_local else 8, give_up=True,
+            concurrency=1 if session.target.is_local else REMOTE, give_up=True,
         )  # fmt: skip
-        total = sum(len(requests) for _, requests in todo)
         try:
             with bars.bar(total, "question", progress) as bar:
                 for part, requests in todo:
-                    bars.note(bar, f"{part.scenario}: {part.variant.name}, {part.split}")
+                    bars.note(bar, part.title)
                     keep.ask(part, requests, options, bar)
         finally:
             keep.write()
     return total
 
 
-def _first(todo: list, most: int) -> list:
+def _first(todo: list, most: int | None) -> list:
     """Return the first `most` questions of all."""
+    if most is None:
+        return todo
     some = []
     for part, requests in todo:
         some.append((part, requests[: max(0, most)]))
@@ -315,75 +353,117 @@ def _first(todo: list, most: int) -> list:
     return [(part, requests) for part, requests in some if requests]
 
 
-def _missing(session: Session, scenarios: Sequence[str], shots: Sequence[int], keep: "_Keeper"):
-    """Yield each part with those of its questions that have no answer yet."""
-    known = set(keep.known())
-    for scenario in scenarios:
-        for part in parts(scenario, session.target, shots):
-            keep.note(part)
-            requests = {recordings.question(body): body for body in part.requests()}
-            new = {name: body for name, body in requests.items() if name not in known}
-            known |= new.keys()
-            if new:
-                yield part, list(new.values())
-
-
 class _Keeper:
     """Asks, and keeps what was answered: in the ledger at once, in the recording now and then."""
 
     def __init__(self, session: Session, facts: dict, calls: Calls):
         self.session, self.facts, self.calls = session, facts, calls
-        self.since, self.planned = 0, []
+        self.parts: list[tuple[Part, dict]] = []  # with their questions
+        self.versions: dict[str, set[str]] = {}  # of the prompts of a scenario
+        self.since = 0
+        self.cpu: dict[tuple, tuple[float, int]] = {}  # of the server, by part
 
-    def known(self) -> list[str]:
-        """Return the questions that have an answer."""
+    def plan(self, scenarios: Sequence[str], shots: Sequence[int]) -> None:
+        """Find out what there is to ask."""
+        for scenario in scenarios:
+            every = list(parts(scenario, self.session.target))
+            self.versions[scenario] = {part.variant.prompt.version for part in every}
+            for part in every:
+                if not shots or part.variant.shots in shots:
+                    self.parts.append((part, part.requests()))
+
+    def missing(self) -> list[tuple[Part, list]]:
+        """Return each part with those of its questions that have no answer yet."""
         files = self.session.folder.glob(f"*{recordings.ANSWERS}")
-        return [row["q"] for file in files for row in recordings.read_rows(file)]
-
-    def note(self, part: Part) -> None:
-        """Note what a part is made of; a part of fewer rows, or of a former prompt, goes."""
-        scenario = self.facts["parts"].setdefault(part.scenario, [])
-        same = ("split", "prompt", "shots")
-        alike = [x for x in scenario if all(x[name] == part.facts[name] for name in same)]
-        kept = part.facts | ({"cpu_ms": alike[0]["cpu_ms"]} if alike and "cpu_ms" in alike[0] else {})
-        scenario[:] = [*(x for x in scenario if x not in alike), kept]
+        known = {(row["q"], row["r"]) for file in files for row in recordings.read_rows(file)}
+        todo = []
+        for part, requests in self.parts:
+            new = [body for name, body in requests.items() if name not in known]
+            known |= requests.keys()
+            todo += [(part, new)] if new else []
+        return todo
 
     def ask(self, part: Part, requests: list, options: CallOptions, bar) -> None:
         """Ask questions, and look at the CPU time of the server in between."""
-        options = replace(
-            options, caller=part.scenario, prompt_version=part.variant.prompt.version
-        )
-        spent, target = 0.0, part.variant.target
+        version, target = part.variant.prompt.version, part.variant.target
+        options = replace(options, caller=part.scenario, prompt_version=version, repeat=part.repeat)
         for start in range(0, len(requests), CHUNK):
             some = requests[start : start + CHUNK]
             pid = process.start(**target.server).pid if target.is_local else None
             before = usage(pid)["cpu_s"] if pid else 0.0
             ask_many(some, target, options)
-            spent += usage(pid)["cpu_s"] - before if pid else 0.0
+            if pid:
+                spent, count = self.cpu.get(part.key, (0.0, 0))
+                self.cpu[part.key] = spent + usage(pid)["cpu_s"] - before, count + len(some)
             bar.update(len(some))
             self.since += len(some)
-            if pid:
-                line = next(
-                    x for x in self.facts["parts"][part.scenario]
-                    if all(x[name] == part.facts[name] for name in ("split", "prompt", "shots"))
-                )  # fmt: skip
-                line["cpu_ms"] = round(1000 * spent / (start + len(some)), 1)
             if self.since >= EVERY:
                 self.write()
 
     def write(self) -> None:
-        """Write the recording's files: what they held, and what the ledger has besides."""
+        """Write the recording's files: what they held, and what the ledger has besides.
+
+        Answers to a former version of a prompt go.
+        """
         self.since = 0
         table = self.calls.table()
-        table = table[table["status"] == "ok"]
-        for scenario, calls in table.groupby("caller"):
+        calls = table[table["status"] == "ok"]
+        answered = set()
+        for scenario, versions_now in self.versions.items():
             file = self.session.folder / f"{scenario}{recordings.ANSWERS}"
             rows = recordings.read_rows(file) if file.is_file() else []
-            rows += [recordings.row_of(call) for call in calls.to_dict("records")]
-            recordings.write_rows(file, {(row["q"], row["r"]): row for row in rows}.values())
+            here = calls[calls["caller"] == scenario].to_dict("records")
+            rows += [recordings.row_of(call) for call in here]
+            whole = {(row["q"], row["r"]): row for row in rows if row["v"] in versions_now}
+            if whole:
+                recordings.write_rows(file, whole.values())
+            answered |= whole.keys()
+        self._write_facts(answered)
+
+    def _write_facts(self, answered: set[str]) -> None:
+        for part, requests in self.parts:
+            scenario = self.facts["parts"].setdefault(part.scenario, [])
+            same = [line for line in scenario if _key(part.scenario, line) == part.key]
+            line = {**(same[0] if same else {}), **part.facts}
+            line["recorded"] = len(answered & requests.keys())
+            if part.key in self.cpu:
+                spent, count = self.cpu[part.key]
+                line["cpu_ms"] = round(1000 * spent / count, 1)
+            scenario[:] = [*(each for each in scenario if each not in same), line]
         facts = {name: value for name, value in self.facts.items() if name != "now"}
         text = json.dumps(facts, indent=1, ensure_ascii=False)
         workspace.write_atomic(self.session.folder / recordings.FACTS, text + "\n")
+
+
+def status(session: Session, scenarios: Sequence[str] = tuple(SCOPES)) -> str:
+    """Return what is recorded, what is missing and what does not fit any longer, as text."""
+    try:
+        facts = json.loads((session.folder / recordings.FACTS).read_text("utf-8"))
+    except FileNotFoundError:
+        return f"{session.name}: nothing is recorded"
+    lines = []
+    for scenario in scenarios:
+        known = {_key(scenario, line): line for line in facts["parts"].get(scenario, [])}
+        planned = {part.key: part for part in parts(scenario, session.target)}
+        for key, part in planned.items():
+            lines.append(f"{part.title}: {_state(part, known.get(key))}")
+    return "\n".join(lines)
+
+
+def _state(part: Part, line: Mapping | None) -> str:
+    """Return how much of a part is recorded, and why not all of it can be used."""
+    if line is None:
+        return f"none of {len(part.rows):,}"
+    count = f"{line['recorded']:,} of {len(part.rows):,}"
+    if line["version"] != part.variant.prompt.version:
+        return f"{count}, of another version of the prompt: record again"
+    if line["data"] != part.data:
+        return f"{count}, of other rows: record again"
+    return count
+
+
+def _key(scenario: str, line: Mapping) -> tuple:
+    return scenario, line["prompt"], line["split"], line["shots"]
 
 
 def measured(name: str, scenario: str) -> pd.DataFrame:
@@ -398,6 +478,8 @@ def measured(name: str, scenario: str) -> pd.DataFrame:
     target, lines = Target(RECORDED, name), []
     task = tasks.get(SCOPES[scenario].task)
     for part in parts(scenario, target):
+        if part.repeat:  # the first of them is among the test rows
+            continue
         results = _replayed(part, task.grader)
         if results is not None:
             lines.append({"prompt": part.variant.prompt.name, "shots": part.variant.shots,
@@ -406,14 +488,12 @@ def measured(name: str, scenario: str) -> pd.DataFrame:
 
 
 def _replayed(part: Part, grader) -> pd.DataFrame | None:
-    recording = recordings.load(part.variant.target.model)
-    asked = [recordings.question(body) for body in part.requests()]
-    rows = part.rows[[(name, 0) in recording.answers for name in asked]]
-    if len(rows) < len(part.rows):
+    """Return the graded answers to a part, None where one is missing."""
+    if not part.requests().keys() <= recordings.load(part.variant.target.model).answers.keys():
         return None
     with Calls(":memory:") as calls:
-        options = CallOptions(calls=calls, run="measured")
-        return evaluate.evaluate([part.variant], rows, grader, options, pool=part.pool)
+        options = CallOptions(calls=calls, run="measured", repeat=part.repeat)
+        return evaluate.evaluate([part.variant], part.rows, grader, options, pool=part.pool)
 
 
 def _figures(results: pd.DataFrame) -> dict:

@@ -6,6 +6,7 @@ twice.
 """
 
 import asyncio
+import math
 import re
 import threading
 import time
@@ -230,6 +231,9 @@ class _Work:
             reply = await self.attempts.make(client, body, trail)
             latency_ms = (time.perf_counter() - began) * 1000
             answer = self._answer(name, body, reply, latency_ms, trail.retries)
+            if (answer.latency_ms or 0) > 1000 * (self.options.deadline_s or math.inf):
+                answer = None  # of a recording, whose time was another day's
+                raise TimeoutError
         except asyncio.CancelledError:
             if trail.maybe_paid:
                 failed = Answer(None, INTERRUPTED, retries=trail.retries)

@@ -57,6 +57,8 @@ def ask_batch(
         See `ask_many`.
     """
     prepared = prepare(requests, target)
+    if target.is_recorded:
+        raise BatchError(f"{target.name}: a recording has no batches; ask it one by one")
     wire, repeat = prepared.provider.wire, options.repeat
     with opened(options.calls) as calls:
         rows = calls.answered(prepared.hashes, repeat, options.ask_again)

@@ -28,8 +28,9 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
     Parameters
     ----------
     target : Target or str
-        A text is read by `Target.parse`: ``"local"``, ``"recorded/NAME"``, a name in ``params/endpoints.yaml``, or
-        ``http(s)://…``. A client asks with the model that each request names.
+        A text is read by `Target.parse`: ``"local"``, ``"recorded/NAME"``, a name in
+        ``params/endpoints.yaml``, or ``http(s)://…``. A client asks with the model that each
+        request names.
     **settings
         Of `openai.OpenAI`, such as ``timeout`` and ``max_retries``.
 

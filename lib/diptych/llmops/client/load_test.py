@@ -37,6 +37,7 @@ def drive(
     levels : sequence of int
         Requests under way at once, such as `LEVELS`.
     target : Target
+        Of a recording only the service times are known: one request at a time.
     options : CallOptions
         With ``run``: each run measures anew. Concurrency, stream and repeat are set here.
 
@@ -53,6 +54,8 @@ def drive(
         If the options name no run.
     """
     run, frames = options.required_run(), []
+    if target.is_recorded:
+        return pd.concat([_recorded(requests, level, target, options) for level in levels])
     for number, level in enumerate(levels):
         began = time.perf_counter()
         repeat = unused_repeat(f"{run} load {number}")
@@ -74,6 +77,20 @@ def _answer_tokens(answer: Answer) -> float:
     thoughts = tolerant.read(answer.response).thoughts
     known = answer.completion_tokens is not None and thoughts is not None
     return float(max(0, answer.completion_tokens - thoughts)) if known else np.nan
+
+
+def _recorded(requests: Sequence, level: int, target: Target, options: CallOptions) -> pd.DataFrame:
+    """Return one level of a recording: the service times of that day, and no other level."""
+    names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
+    answers = ask_many(requests, target, replace(options, repeat=0)) if level == 1 else []
+    lines = [[getattr(answer, name) for name in names] for answer in answers]
+    frame = pd.DataFrame(lines or [[np.nan] * len(names)] * len(requests), columns=list(names))
+    frame = frame.astype("float64")
+    frame["answer_tokens"] = [_answer_tokens(answer) for answer in answers] or np.nan
+    frame.insert(0, "concurrency", level)
+    frame["error"] = [answer.error for answer in answers] or f"not recorded at {level} at once"
+    frame["wall_s"] = frame["latency_ms"].sum() / 1000 if answers else np.nan
+    return frame
 
 
 def summary(calls: pd.DataFrame) -> pd.DataFrame:
@@ -154,6 +171,11 @@ def beside_batch(
         If the options name no run.
     """
     run = options.required_run()
+    if target.is_recorded:
+        alone = replace(options, repeat=0)
+        line = _line("real time", ask_many(requests, target, alone), time.perf_counter())
+        taken = _recorded(requests, 1, target, options)["wall_s"].iloc[0]
+        return pd.DataFrame([{**line, "wall_s": taken, "note": "one after the other, recorded"}])
     began = time.perf_counter()
     now = replace(options, repeat=unused_repeat(f"{run} real time"))
     lines = [_line("real time", ask_many(requests, target, now), began)]

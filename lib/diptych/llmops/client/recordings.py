@@ -66,8 +66,10 @@ class Recording:
         """
         repeat = 0 if repeat >= ANEW else repeat
         row = self.answers.get((question(body), repeat))
-        if reason := self._missing(body, repeat, prompt_version) if row is None else _unfit(
-            row, body
+        if (
+            reason := self._missing(body, repeat, prompt_version)
+            if row is None
+            else _unfit(row, body)
         ):
             raise NotRecordedError(
                 f"{RECORDED}/{self.name}: not recorded: {reason}. Run `diptych model record "
@@ -112,12 +114,12 @@ def describe(machine: Mapping) -> str:
 
 def question(body: Mapping) -> str:
     """Return what identifies a question: messages and sampling, not the model nor its limits."""
-    asked = {
+    fields = {
         name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
         for name, value in body.items()
         if name not in ASIDE
     }
-    return request_hash("", asked)[:DIGITS]
+    return request_hash("", fields)[:DIGITS]
 
 
 def row_of(call: Mapping, digits: int = 4) -> dict:
@@ -166,7 +168,9 @@ def _rounded(value) -> float | None:
 
 
 def _token(token: Mapping, digits: int) -> list:
-    tops = [[top["token"], round(top["logprob"], digits)] for top in token.get("top_logprobs") or ()]
+    tops = [
+        [top["token"], round(top["logprob"], digits)] for top in token.get("top_logprobs") or ()
+    ]
     return [token["token"], round(token["logprob"], digits), *([tops] if tops else [])]
 
 
@@ -209,17 +213,17 @@ def _response(recording: Recording, row: Mapping) -> dict:
 
 def _probabilities(token: str, logprob: float, tops: list = []) -> dict:  # noqa: B006
     alternatives = [{"token": text, "logprob": value} for text, value in tops]
-    told = {"token": token, "logprob": logprob}
-    return told | {"top_logprobs": alternatives} if tops else told
+    probabilities = {"token": token, "logprob": logprob}
+    return probabilities | {"top_logprobs": alternatives} if tops else probabilities
 
 
 def folders() -> dict[str, Path]:
-    """Return the folder of each recording by name: those shipped, and the workspace's, which win."""
-    found = {}
+    """Return the folder of each recording by name; the workspace's go before those shipped."""
+    known: dict[str, Path] = {}
     for place in (shipped(), workspace.home() / "recordings"):
         if place.is_dir():
-            found |= {path.parent.name: path.parent for path in sorted(place.glob(f"*/{FACTS}"))}
-    return found
+            known |= {path.parent.name: path.parent for path in sorted(place.glob(f"*/{FACTS}"))}
+    return known
 
 
 def shipped() -> Path:
@@ -278,7 +282,8 @@ def write_rows(file: Path, rows: Iterable[Mapping]) -> None:
         for row in ordered
     ]
     text = "\n".join([*lines, ""] if lines else [])
-    workspace.write_atomic(file, lzma.compress(text.encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+    packed = lzma.compress(text.encode("utf-8"), preset=9 | lzma.PRESET_EXTREME)
+    workspace.write_atomic(file, packed)
 
 
 def provider_of(name: str) -> Provider:
