@@ -917,11 +917,11 @@ def _champion(task: str, columns: dict):
     help="A LoRA adapter (GGUF), chosen by a request that gives NAME as its model.",
 )  # fmt: skip
 @click.option(
-    "--slots", default=8, show_default=True, type=click.IntRange(1), help="Answers at once."
+    "--slots", type=click.IntRange(1), help="Answers at once (default: what suits the model)."
 )
 @click.option(
-    "--context", default=4096, show_default=True, type=click.IntRange(64),
-    help="Tokens of a conversation, at most those the model was trained for.",
+    "--context", type=click.IntRange(64),
+    help="Tokens of a conversation, at most those the model was trained for (default: 4096).",
 )  # fmt: skip
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
@@ -956,6 +956,7 @@ def serve_llm(model, lora, open_page, **options):
     try:
         file = process.model_file(model or None)
         adapters = {name: Path(path) for name, _, path in (text.partition("=") for text in lora)}
+        options |= {name: options[name] or 0 for name in ("slots", "context")}
         server.serve_or_find(file, adapters, ready=ready, **options)
     except (ServeError, process.EndpointError) as error:
         raise click.ClickException(str(error)) from error

@@ -15,6 +15,7 @@ from diptych.llmops import release
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import checklist, evaluate
+from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
 
@@ -100,7 +101,7 @@ def test_of_a_champion_only_the_rows_are_asked(reader, free, calls):
     found = release.measure("old", free, ROWS, "label", CallOptions(calls=calls, run="r"))
     assert len(reader.seen) == len(ROWS)
     assert (found.calibration_error, found.latency_p95_ms, found.extra) == (None, None, {})
-    assert decide(measured(free, calls), found, NOTHING).promoted
+    assert decide(measured(free, calls), replace(found, digest=""), NOTHING).promoted
 
 
 def test_the_latency_is_of_this_run_and_of_one_request_after_the_other(reader, free, calls):
@@ -120,9 +121,18 @@ ALL = Limits(
 )  # fmt: skip
 
 
-def test_what_is_well_is_promoted_and_may_follow_itself(free, calls):
+def test_the_champion_is_refused_as_its_own_successor(free, calls):
     found = measured(free, calls)
-    decision = decide(found, found, ALL)
+    assert refused(decide(found, found, NOTHING)) == ["no worse than champion"]
+    other = replace(free, prompt=replace(free.prompt, system="Be brief."))
+    assert bundle.digest(other) != bundle.digest(free)
+    renamed = replace(free, prompt=replace(free.prompt, name="renamed"))
+    assert bundle.digest(renamed) == bundle.digest(free)
+
+
+def test_what_is_well_is_promoted(free, calls):
+    found = measured(free, calls)
+    decision = decide(found, replace(found, digest="of another"), ALL)
     assert decision.promoted, decision.reason
     assert set(decision.checks["status"]) == {"pass", "no limit"}
 

@@ -64,10 +64,11 @@ def test_rows_of_one_slice_have_no_slices(champion, test_rows):
     assert found.slices == {}
 
 
-def test_a_model_may_follow_itself(champion, test_rows):
+def test_a_model_may_follow_one_as_good_but_not_itself(champion, test_rows):
     measured = release.measure("new", *champion, test_rows, "label")
-    decision = decide(measured, measured, LOOSE)
+    decision = decide(measured, dataclasses.replace(measured, digest="of another"), LOOSE)
     assert decision.promoted, decision.reason
+    assert "It is the champion" in decide(measured, measured, LOOSE).reason
 
 
 def test_a_candidate_that_lost_a_slice_is_refused_and_the_slice_named(

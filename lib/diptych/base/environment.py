@@ -106,6 +106,13 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+def physical_cores() -> int:
+    """Return how many cores this process may use, two threads of one core counted once."""
+    import psutil
+
+    return max(1, min(cores(), psutil.cpu_count(logical=False) or cores()))
+
+
 def memory_gib() -> float | None:
     """Return the machine's memory in GiB, None where the system does not say."""
     try:

@@ -297,7 +297,12 @@ def limits(
 
 
 def measure(
-    results: pd.DataFrame, name: str, rows: pd.DataFrame, scoring: str | Scoring, **extra: float
+    results: pd.DataFrame,
+    name: str,
+    rows: pd.DataFrame,
+    scoring: str | Scoring,
+    digest: str = "",
+    **extra: float,
 ) -> Candidate:
     """Measure for the gate one variant of what `evaluate_each` returned for `rows`.
 
@@ -305,6 +310,8 @@ def measure(
     ----------
     scoring : Scoring, or str
         The task's, or a grader's name.
+    digest : str
+        Of the variant, see `bundle.digest`: the champion itself is refused as its challenger.
     **extra
         Further figures that the gate limits, such as `LOST`.
     """
@@ -312,7 +319,8 @@ def measure(
     if reason := unmeasured(lines).get(name):
         return release.unmeasured(name, reason, len(lines), scoring)
     error = release.calibration_error(lines)
-    return release.candidate(name, lines, rows, scoring, calibration_error=error, extra=extra)
+    figures = {"calibration_error": error, "extra": extra, "digest": digest}
+    return release.candidate(name, lines, rows, scoring, **figures)
 
 
 def by_window(

@@ -58,8 +58,9 @@ def measure(
     results = evaluate.evaluate([variant], rows, scoring.grader, options)
     if reason := outcome.unmeasured(results).get(variant.name):
         return unmeasured(name, reason, len(rows), scoring)
+    digest = bundle.digest(variant)
     if behaviour is None:
-        return candidate(name, results, rows, scoring)
+        return candidate(name, results, rows, scoring, digest=digest)
     extra = {
         UNREADABLE: float(results["predicted"].isna().mean()),
         COST: cost_per_1000(results),
@@ -72,6 +73,7 @@ def measure(
         calibration_error=calibration_error(results),
         latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),
+        digest=digest,
         extra=extra | dict(zip(failing(behaviour), 1 - behaviour["value"], strict=True)),
     )
 

@@ -56,6 +56,7 @@ def measure(
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),
+        digest=models.digest(folder),
     )
 
 

@@ -363,3 +363,16 @@ def test_a_further_look_at_the_same_labels_needs_more():
         for level in (0.95, 0.999)
     ]
     assert statuses == ["pass", "inconclusive"]
+
+
+@pytest.mark.parametrize("margin", [None, 0.05])
+def test_the_champion_is_no_candidate(margin):
+    limits = Limits(floor=None, max_calibration_error=None, max_latency_ms=None, max_size_mb=None,
+                    margin=margin)  # fmt: skip
+    grades = [1] * 60 + [0] * 40
+    champion = Candidate.from_rows("champion", grades, digest="ab" * 32)
+    decision = decide(Candidate.from_rows("candidate", grades, digest="ab" * 32), champion, limits)
+    assert not decision.promoted
+    assert "It is the champion" in decision.reason
+    other = Candidate.from_rows("candidate", [1] * 100, digest="cd" * 32)
+    assert decide(other, champion, limits).promoted

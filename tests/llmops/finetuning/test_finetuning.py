@@ -11,10 +11,20 @@ from diptych.llmops import build
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
-from diptych.llmops.finetuning import METHODS, examples, fitting, lora, soft_prompt, tune, weights
+from diptych.llmops.finetuning import (
+    METHODS,
+    examples,
+    fitting,
+    lora,
+    methods,
+    soft_prompt,
+    tune,
+    weights,
+)
 from diptych.llmops.pretrain import export, tokenizer
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 LABELS = ("negative", "positive")
 PROMPT = Prompt(
@@ -308,12 +318,12 @@ def test_tuning_leaves_a_core_to_others_and_then_restores_the_threads(monkeypatc
     assert torch.get_num_threads() == before
 
 
-def test_what_cannot_be_tuned_is_told(tmp_path, trained):
-    import gguf
+def test_what_cannot_be_tuned_is_told(tmp_path, gguf, capsys):
+    import gguf as format_
 
     with pytest.raises(weights.TuningError, match=r"nothing.gguf cannot be read"):
         weights.load(tmp_path / "nothing.gguf")
-    writer = gguf.GGUFWriter(tmp_path / "other.gguf", "qwen2")
+    writer = format_.GGUFWriter(tmp_path / "other.gguf", "qwen2")
     writer.add_context_length(128)
     writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
     writer.write_header_to_file()
@@ -322,6 +332,17 @@ def test_what_cannot_be_tuned_is_told(tmp_path, trained):
     writer.close()
     with pytest.raises(weights.TuningError, match="architecture qwen2; only llama"):
         weights.load(tmp_path / "other.gguf")
+    variant = Variant(
+        Prompt("p", "t", ("text",), "", "{text}"), Target(server={"model": tmp_path / "other.gguf"})
+    )
+    with pytest.raises(weights.TuningError, match="architecture qwen2; only llama"):
+        methods.check("lora", variant)
+    assert methods.choose("auto", variant) == "none"
+    assert (
+        "Nothing is tuned. Model: other.gguf is of the architecture qwen2"
+        in capsys.readouterr().out
+    )
+    assert methods.choose("auto", Variant(variant.prompt, Target(server={"model": gguf}))) == "lora"
 
 
 def test_the_same_seed_gives_the_same_adapter(trained, home):

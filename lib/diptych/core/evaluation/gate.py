@@ -48,6 +48,9 @@ class Candidate:
     latency_p95_ms, size_mb : float
     extra : mapping of name to float
         Further figures, lower is better, such as cost per answer in USD.
+    digest : str
+        Of all that decides its answers; "" where it is not known. A candidate with the champion's
+        is the champion.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Candidate:
     latency_p95_ms: float | None = None
     size_mb: float | None = None
     extra: Mapping[str, float | None] = field(default_factory=dict)
+    digest: str = ""
 
     @classmethod
     def of_rows(
@@ -282,6 +286,9 @@ def _against_baseline(
 def _against_champion(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Check:
     better = limits.question == BETTER
     rule = "better than champion" if better else "no worse than champion"
+    if champion and candidate.digest and candidate.digest == champion.digest:
+        reason = f"It is the champion (SHA-256 {candidate.digest[:12]}…): nothing is to release."
+        return (rule, "the same", "another model", FAIL, reason, None)
     if limits.margin is None:
         return (rule, _text(candidate.score), "", WAIVED, f"No margin is set for {rule}.", None)
     if champion is None:

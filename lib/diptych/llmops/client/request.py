@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from diptych.base import hashing, process_environment, workspace
+from diptych.base import process_environment, workspace
 from diptych.core.store.calls import Calls, request_hash
 from diptych.core.store.prices import Price
 from diptych.llmops.client import adaptation, recordings
@@ -17,7 +17,7 @@ from diptych.llmops.client.budget import LIMITS, most_tokens, prompt_bytes
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import FORMATS, Provider
 from diptych.llmops.client.target import Target
-from diptych.llmops.server import process
+from diptych.llmops.server import process, store
 
 ANSWER = 256  # tokens assumed of an answer that no request limits, in an estimate
 
@@ -130,7 +130,7 @@ def _body(i: int, request, common: Mapping) -> dict:
 
 def _digest(path: Path) -> str:
     try:
-        return hashing.of_file(path)
+        return store.digest(path)
     except OSError as error:
         raise endpoints.EndpointError(f"adapters: {path} is not there") from error
 

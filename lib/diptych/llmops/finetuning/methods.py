@@ -57,8 +57,8 @@ class Tuned:
 def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
     """Return how a variant's model is tuned: as asked, or for ``"auto"`` as it can be.
 
-    That is LoRA where this machine serves the model, and ``"none"`` elsewhere: a job at an endpoint
-    is paid, and is made only where it is asked for.
+    That is LoRA where this machine serves the model and can tune it, and ``"none"`` elsewhere: a
+    job at an endpoint is paid, and is made only where it is asked for.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
     """
     if method == "auto":
         if variant.target.is_local:
-            return "lora"
+            return _local(variant)
         where = variant.target.endpoint
         print(f"Nothing is tuned: {where} has the model; tune=api makes a job at `remote`.")
         return "none"
@@ -76,12 +76,21 @@ def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
     return method
 
 
+def _local(variant: Variant) -> str:
+    try:
+        check("lora", variant)
+    except weights.TuningError as error:
+        print(f"Nothing is tuned. {str(error)[0].upper()}{str(error)[1:]}.")
+        return "none"
+    return "lora"
+
+
 def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
     """Refuse what `tune` cannot do, before any call is made or paid.
 
     Raises
     ------
-    ValueError, EndpointError
+    ValueError, EndpointError, TuningError
         The message names the field, its value and the remedy.
     """
     if method not in METHODS:
@@ -93,6 +102,8 @@ def check(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> None:
             f"method: {method} tunes the local model, but {variant.name} calls "
             f"{variant.target.endpoint}; take the method none, or api where that endpoint tunes"
         )
+    if method != "api":
+        weights.check(process.model_file(variant.target.server.get("model")))
 
 
 def tune(

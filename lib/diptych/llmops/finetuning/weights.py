@@ -12,7 +12,7 @@ import numpy as np
 from diptych.base.serving import ServeError
 from diptych.llmops.pretrain.export import LAYER, TOP
 from diptych.llmops.pretrain.training import has_bfloat16
-from diptych.llmops.server.gguf import context_length
+from diptych.llmops.server.gguf import context_length, header
 
 ARCHITECTURE = "llama"
 PARTS = {gguf: name for name, gguf in LAYER.items()}
@@ -164,3 +164,22 @@ def pair_to_halves(matrix: np.ndarray, heads: int) -> np.ndarray:
     """Reorder the rows of a query or key matrix; the reverse of `export.interleave`."""
     rows = matrix.shape[0]
     return matrix.reshape(heads, rows // heads // 2, 2, -1).swapaxes(1, 2).reshape(matrix.shape)
+
+
+def check(path: Path) -> None:
+    """Refuse, from its header alone, a model whose weights `load` would refuse.
+
+    Raises
+    ------
+    TuningError
+        If the file is no GGUF model, or of another architecture.
+    """
+    try:
+        architecture = header(path).get("general.architecture")
+    except ServeError as error:
+        raise TuningError(str(error)) from error
+    if architecture != ARCHITECTURE:
+        raise TuningError(
+            f"model: {path.name} is of the architecture {architecture}; only {ARCHITECTURE} models "
+            "can be tuned here; take one of those, or the method api"
+        )

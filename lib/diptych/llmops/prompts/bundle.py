@@ -12,7 +12,7 @@ from diptych.base.workspace import write_atomic
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import prompt as prompts
 from diptych.llmops.prompts.variant import Variant
-from diptych.llmops.server import process
+from diptych.llmops.server import process, store
 
 PROMPT, SETTINGS = "prompt.md", "settings.json"
 SHOWN = 12  # hex digits of a model file's digest
@@ -39,8 +39,18 @@ def settings(variant: Variant) -> dict:
     model = {"provider": target.provider.name, "model_name": target.model_name}
     if target.is_local:
         file = process.model_file(target.server.get("model"))
-        model |= {"file": file.name, "digest": hashing.of_file(file)[:SHOWN]}
+        model |= {"file": file.name, "digest": store.digest(file)[:SHOWN]}
     return model | variant.fields()
+
+
+def digest(variant: Variant) -> str:
+    """Return the SHA-256 of all that decides an answer: prompt, model, adapters and settings."""
+    adapters = variant.target.server.get("adapters") or {}
+    files = {name: hashing.of_file(Path(file)) for name, file in adapters.items()}
+    shots = {"shots": variant.shots} if variant.shots else {}
+    return hashing.of_json(
+        settings(variant) | {"prompt": variant.prompt.version, "adapters": files} | shots
+    )
 
 
 def save(variant: Variant, folder: Path) -> Path:

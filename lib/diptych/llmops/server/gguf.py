@@ -14,16 +14,17 @@ FORMATS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 
 TEXT, ARRAY = 8, 9
 
 
-def context_length(path: Path) -> int:
-    """Return how many tokens a GGUF model was trained for.
+def header(path: Path) -> dict:
+    """Return the values of a GGUF header by name, up to the vocabulary; lists are left out.
 
-    Only the header is read, by the format's description (ggml, docs/gguf.md).
+    Names of the architecture's values are without it: ``context_length``, ``block_count``.
 
     Raises
     ------
     ServeError
         If there is no such file, or it is no GGUF of a model.
     """
+    values = {}
     try:
         with path.open("rb") as file:
             magic, _, _, pairs = struct.unpack("<4sIQQ", file.read(24))
@@ -31,15 +32,40 @@ def context_length(path: Path) -> int:
                 raise ValueError("it does not begin with GGUF")
             for _ in range(pairs):
                 name = file.read(_number(file, "<Q")).decode()
+                if name.startswith("tokenizer.") and "context_length" in values:
+                    break  # a vocabulary takes long to pass over
                 value = _value(file, _number(file, "<I"))
-                if name.endswith(".context_length"):
-                    return int(value)
-        raise ValueError("it names no context length, so it holds no language model")
+                if value is not None:
+                    architecture = f"{values.get('general.architecture', '')}."
+                    values[name.removeprefix(architecture)] = value
+        if "context_length" not in values:
+            raise ValueError("it names no context length, so it holds no language model")
     except OSError as error:
         raise ServeError(f"model: {path} cannot be read ({error.strerror}); check it") from error
     except (ValueError, struct.error, MemoryError, OverflowError) as error:
         reason = error if type(error) is ValueError else "its header is cut off or damaged"
         raise ServeError(f"model: {path} is not a GGUF model: {reason}; give another") from error
+    return values
+
+
+def context_length(path: Path) -> int:
+    """Return how many tokens a GGUF model was trained for; see `header`."""
+    return int(header(path)["context_length"])
+
+
+def cache_bytes(values: dict) -> int:
+    """Return the memory that a token of a conversation takes: its keys and values in half floats.
+
+    Parameters
+    ----------
+    values : dict
+        As `header` returns them. Where heads differ by layer, each layer counts as a full one.
+    """
+    heads = int(values.get("attention.head_count") or 1)
+    width = int(values.get("embedding_length") or 0)
+    size = int(values.get("attention.key_length") or width // heads)
+    cached = int(values.get("attention.head_count_kv") or heads)
+    return 2 * 2 * int(values.get("block_count") or 0) * cached * size
 
 
 def _number(file, form: str):
@@ -49,7 +75,7 @@ def _number(file, form: str):
 def _value(file, kind: int):
     """Read one value of a GGUF header; arrays are passed over."""
     if kind == TEXT:
-        return file.read(_number(file, "<Q"))
+        return file.read(_number(file, "<Q")).decode(errors="replace")
     if kind == ARRAY:
         inner = _number(file, "<I")
         for _ in range(_number(file, "<Q")):

@@ -27,14 +27,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diptych.base import environment as machine
-from diptych.base import hashing, workspace
+from diptych.base import workspace
 from diptych.base.serving import ServeError, listen, read_token
+from diptych.llmops.server import store
 from diptych.llmops.server.gate import open_gate
 from diptych.llmops.server.gguf import context_length
+from diptych.llmops.server.sizing import Sizing, fit
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
 PAGE = Path(__file__).resolve().parent / "chat"
-CONTEXT = 4096  # tokens of one conversation, unless the model was trained for fewer
 GRACE_S = 10.0  # for answers under way at SIGTERM
 PROMPT_CACHE_MIB = 256  # llama.cpp keeps states of earlier prompts: 8 GiB of them, if not told
 
@@ -50,21 +51,26 @@ class Served:
     adapters : mapping of str to Path
         LoRA adapters (GGUF) by the name that requests give as ``model``.
     slots : int
-        Conversations answered at once; more wait their turn.
+        Conversations answered at once; more wait their turn. 0 takes what suits the model.
     context : int
-        Tokens of each, at most those the model was trained for.
+        Tokens of each, at most those the model was trained for; likewise.
     """
 
     model: Path = SHIPPED
     adapters: Mapping[str, Path] = field(default_factory=dict)
-    slots: int = 8
-    context: int = CONTEXT
+    slots: int = 0
+    context: int = 0
+
+    def sizing(self) -> Sizing:
+        """Return what it is served with."""
+        return fit(self.model, self.slots, self.context)
 
     def key(self) -> str:
         """Return a name of these files as they are now and these settings."""
         files = [self.model, *self.adapters.values()]
         stats = [(str(file.resolve()), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
-        facts = [stats, list(self.adapters), self.slots, self.context]
+        sizing = self.sizing()
+        facts = [stats, list(self.adapters), sizing.slots, sizing.context]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -153,7 +159,7 @@ def serve(
         facts = Server(
             os.getpid(), machine.process_start(os.getpid()),
             open_gate(listener, str(private / "llama.sock"), token), str(private / "llama.sock"),
-            str(served.model), hashing.of_file(served.model), list(served.adapters),
+            str(served.model), store.digest(served.model), list(served.adapters),
         )  # fmt: skip
         if file:
             workspace.write_atomic(file, json.dumps(asdict(facts)))
@@ -192,8 +198,8 @@ def serve_or_find(
     model: Path,
     adapters: Mapping[str, Path],
     *,
-    slots: int = 8,
-    context: int = CONTEXT,
+    slots: int = 0,
+    context: int = 0,
     host: str = "127.0.0.1",
     port: int = 0,
     token_env: str = "",
@@ -231,14 +237,13 @@ def serve_or_find(
 
 
 def _parameters(xllamacpp, served: Served, place: Path):
-    trained = context_length(served.model)
+    sizing = served.sizing()
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(served.model)
     parameters.model_alias = {served.model.stem}
     parameters.hostnames = [str(place)]
-    parameters.n_parallel = served.slots
-    parameters.n_ctx = min(trained, served.context) * served.slots
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
+    parameters.n_parallel, parameters.n_ctx = sizing.slots, sizing.context * sizing.slots
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = sizing.threads
     parameters.endpoint_metrics, parameters.verbosity = True, 1
     parameters.public_path = str(PAGE)
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
@@ -247,15 +252,6 @@ def _parameters(xllamacpp, served: Served, place: Path):
         parameters.lora_init_without_apply = True
         parameters.cache_ram_mib = 0  # its states do not know under which adapter they were made
     return parameters
-
-
-def threads() -> int:
-    """Return on how many threads llama.cpp computes: all cores but one.
-
-    They wait for each other by spinning: where one of them finds no core, all stand still, and
-    whoever asks needs one too.
-    """
-    return max(1, machine.cores() - 1)
 
 
 def _adapter(xllamacpp, path: Path):
@@ -308,8 +304,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", type=Path, default=SHIPPED, metavar="FILE")
     parser.add_argument("--lora", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--slots", type=int, default=8)
-    parser.add_argument("--context", type=int, default=CONTEXT)
+    parser.add_argument("--slots", type=int, default=0)
+    parser.add_argument("--context", type=int, default=0)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--token-env", default="", metavar="NAME")

@@ -18,16 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diptych.base.environment import process_start
+from diptych.base.serving import ServeError
 from diptych.llmops.server import store
 from diptych.llmops.server.catalogue import NAMES, CatalogueError
-from diptych.llmops.server.llama import CONTEXT, SHIPPED, Served, Server, folder, open_lock
+from diptych.llmops.server.llama import SHIPPED, Served, Server, folder, open_lock
 
 __all__ = ["SETTINGS", "EndpointError", "find", "model_file", "request", "start", "stop"]
 
 _STARTED: list[subprocess.Popen] = []  # kept, to take note of their end; they outlive this process
 START_S = 120.0  # a large model takes a while to read from disk
 IDLE_S = 900.0
-SLOTS = 8
 SETTINGS = ("model", "adapters", "slots", "context", "idle_s", "wait_s")  # what `start` takes
 NAME = re.compile(NAMES)
 LOCAL_NAME = "diptych"  # of the shipped model
@@ -110,8 +110,8 @@ def start(
     model: str | Path | None = None,
     *,
     adapters: Mapping[str, str | Path] | None = None,
-    slots: int = SLOTS,
-    context: int = CONTEXT,
+    slots: int = 0,
+    context: int = 0,
     idle_s: float = IDLE_S,
     wait_s: float = START_S,
 ) -> Server:
@@ -158,8 +158,8 @@ def find(
     model: str | Path | None = None,
     *,
     adapters: Mapping[str, str | Path] | None = None,
-    slots: int = SLOTS,
-    context: int = CONTEXT,
+    slots: int = 0,
+    context: int = 0,
 ) -> Server | None:
     """Return the running server of a model with these settings, or None; see `start`."""
     return _answering(_served(model, adapters, slots, context).key())
@@ -169,8 +169,8 @@ def stop(
     model: str | Path | None = None,
     *,
     adapters: Mapping[str, str | Path] | None = None,
-    slots: int = SLOTS,
-    context: int = CONTEXT,
+    slots: int = 0,
+    context: int = 0,
     wait_s: float = 15.0,
 ) -> bool:
     """End a model's server once its answers are out; False if there was none."""
@@ -202,7 +202,12 @@ def _served(model, adapters, slots: int, context: int) -> Served:
     for name, path in files.items():
         if not path.is_file():
             raise EndpointError(f"adapters: {name}: {path} is not there; give a GGUF file")
-    return Served(model_file(model), files, slots, context)
+    served = Served(model_file(model), files, slots, context)
+    try:
+        served.sizing()
+    except ServeError as error:
+        raise EndpointError(str(error)) from error
+    return served
 
 
 def _answering(key: str) -> Server | None:

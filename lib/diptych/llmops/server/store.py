@@ -294,7 +294,8 @@ def _room(file: ModelFile, source: Source, path: Path) -> None:
     if needed > free:
         raise CatalogueError(
             f"model: {path.name} needs {needed / 1e9:.1f} GB in {path.parent}, and "
-            f"{free / 1e9:.1f} GB are free; free some, or set DIPTYCH_MODELS to a folder on another disk"
+            f"{free / 1e9:.1f} GB are free; free some, or set DIPTYCH_MODELS to a folder on "
+            "another disk"
         )
 
 

@@ -13,7 +13,7 @@ from diptych.core.evaluation import stats
 from diptych.llmops.pretrain import tokenizer as bpe
 from diptych.llmops.pretrain.corpus import cards, talk
 from diptych.llmops.pretrain.gates import suites
-from diptych.llmops.server.llama import threads
+from diptych.llmops.server.sizing import fit
 
 FUNCTION_WORDS = {"a", "an", "the", "i", "it", "is", "was", "and", "or", "of", "to", "in"}
 
@@ -37,7 +37,7 @@ def serving(path: Path, slots: int = 8):
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_parallel, parameters.n_ctx = slots, 512 * slots
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = fit(path).threads
     parameters.verbosity = 0
     server = xllamacpp.Server(parameters)
     yield f"{server.listening_address}/v1"

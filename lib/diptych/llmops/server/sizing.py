@@ -1,0 +1,46 @@
+"""Threads, slots and context of a model's server: what suits the model and the machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.base import environment as machine
+from diptych.llmops.server import gguf
+
+SMALL = 50_000_000  # bytes: such a model, like the shipped one, waits for its callers' cores
+CONTEXT = 4096  # tokens of one conversation, unless the model was trained for fewer
+SLOTS = 8
+SHARE = 8  # of the memory, the part that the conversations may take
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How a server computes: threads, conversations at once, tokens of each."""
+
+    threads: int
+    slots: int
+    context: int
+
+
+def fit(model: Path, slots: int = 0, context: int = 0) -> Sizing:
+    """Return the settings of a model's server; what is given stands, 0 is chosen here.
+
+    A model's threads wait for each other by spinning: where one of them finds no core, all stand
+    still. The callers of a small model need a core of their own, so it leaves them one. A larger
+    model keeps its callers waiting, and takes all physical cores: on two of them Qwen2.5 0.5B
+    decodes 45 tokens a second where one core gives 27. Its slots are two for each core, and fewer
+    where their conversations would take more than an eighth of the memory.
+
+    Raises
+    ------
+    ServeError
+        If the file is no model.
+    """
+    values = gguf.header(model)
+    small = model.stat().st_size < SMALL
+    context = min(context or CONTEXT, int(values["context_length"]))
+    threads = max(1, machine.cores() - 1) if small else machine.physical_cores()
+    if not slots:
+        slots = SLOTS if small else min(SLOTS, 2 * threads)
+        room = (machine.memory_gib() or 8) * 2**30 / SHARE
+        slots = max(1, min(slots, int(room / max(1, gguf.cache_bytes(values) * context))))
+    return Sizing(threads, slots, context)
