@@ -136,6 +136,9 @@ class FakeBatch(Fake):
                     "message": f"The batch was {status} first.",
                 }
                 errors.append(made | {"error": told})
+            elif batch["endpoint"] == "/v1/responses":
+                output.append(made | {"response": {"status_code": 200, "request_id": "r",
+                                                   "body": self.responses(body)}})  # fmt: skip
             elif body["messages"][-1]["content"] in self.wrong:
                 told = {"error": {"message": "too long for it", "type": "invalid_request_error"}}
                 errors.append(made | {"response": {"status_code": 400, "request_id": "r",

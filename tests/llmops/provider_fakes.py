@@ -146,14 +146,8 @@ class OpenAI(Provider):
         ]
         return await stream(request, [(None, piece) for piece in pieces], "[DONE]")
 
-    async def responses(self, request) -> web.StreamResponse:
-        """platform.openai.com/docs/api-reference/responses and -streaming (2026-11-29)."""
-        body = await self.take(request)
-        if refused := self.refusal(request, body):
-            return refused
-        if body.get("max_output_tokens", 16) < 16:
-            text = "Invalid 'max_output_tokens': integer below minimum value."
-            return self.error(400, text, param="max_output_tokens")
+    def response(self, body: dict) -> dict:
+        """Return the answer of Responses to a request."""
         text, written, cut = self.answer(
             json.dumps(body["input"][-1]["content"]),
             body.get("max_output_tokens"),
@@ -167,7 +161,7 @@ class OpenAI(Provider):
         if body.get("tools"):
             call = {"name": "label", "arguments": json.dumps({"label": text}), "call_id": "call_1"}
             output[1] = {"type": "function_call", "id": "fc_1", **call}
-        answer = {
+        return {
             "id": "resp_1",
             "object": "response",
             "created_at": 1,
@@ -186,19 +180,35 @@ class OpenAI(Provider):
                 "output_tokens_details": {"reasoning_tokens": self.thinks},
             },
         }
+
+    async def responses(self, request) -> web.StreamResponse:
+        """platform.openai.com/docs/api-reference/responses and -streaming (2026-11-29)."""
+        body = await self.take(request)
+        if refused := self.refusal(request, body):
+            return refused
+        if body.get("max_output_tokens", 16) < 16:
+            text = "Invalid 'max_output_tokens': integer below minimum value."
+            return self.error(400, text, param="max_output_tokens")
+        answer = self.response(body)
         if not body.get("stream"):
             return web.json_response(answer)
+        events = self.events(answer)
+        return await stream(request, [(piece["type"], piece) for piece in events])
+
+    def events(self, answer: dict) -> list[dict]:
+        """Return an answer of Responses as the events of a stream."""
+        cut = answer["status"] == "incomplete"
         end = "response.incomplete" if cut else "response.completed"
+        text = "" if cut else answer["output"][1].get("content", [{"text": ""}])[0]["text"]
         pieces = [{"type": "response.created", "response": answer | {"status": "in_progress"}}]
-        if not cut and not body.get("tools"):
+        if text:
             where = {"item_id": "msg_1", "output_index": 1, "content_index": 0}
             pieces += [
                 {"type": "response.output_text.delta", "delta": half, "logprobs": []} | where
                 for half in (text[:3], text[3:])
             ]
         pieces.append({"type": end, "response": answer})
-        numbered = [piece | {"sequence_number": i} for i, piece in enumerate(pieces)]
-        return await stream(request, [(piece["type"], piece) for piece in numbered])
+        return [piece | {"sequence_number": i} for i, piece in enumerate(pieces)]
 
 
 @dataclass
@@ -246,10 +256,8 @@ class Anthropic(Provider):
                 return self.error(400, text + 'Use "thinking.type.adaptive".')
         return None
 
-    async def messages(self, request) -> web.StreamResponse:
-        body = await self.take(request)
-        if refused := self.refusal(request, body):
-            return refused
+    def whole(self, body: dict) -> dict:
+        """Return the answer to a request."""
         prompt = json.dumps(body["messages"][-1]["content"])
         form = (body.get("output_config") or {}).get("format")
         text, written, cut = self.answer(prompt, body["max_tokens"], form)
@@ -265,23 +273,34 @@ class Anthropic(Provider):
             "input_tokens": 10 - self.cached,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": self.cached,
+            "output_tokens": written,
         }
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": body["model"]}
-        if not body.get("stream"):
-            whole = {"content": blocks, "stop_reason": ended, "stop_sequence": None}
-            return web.json_response(
-                message | whole | {"usage": usage | {"output_tokens": written}}
-            )
-        begun = {"content": [], "stop_reason": None, "usage": usage | {"output_tokens": 1}}
-        pieces = [{"type": "message_start", "message": message | begun}, {"type": "ping"}]
-        for i, block in enumerate(blocks):
-            pieces += [{"index": i} | piece for piece in self.block(block)]
         end = {"stop_reason": ended, "stop_sequence": None}
+        return message | {"content": blocks} | end | {"usage": usage}
+
+    async def messages(self, request) -> web.StreamResponse:
+        body = await self.take(request)
+        if refused := self.refusal(request, body):
+            return refused
+        whole = self.whole(body)
+        if not body.get("stream"):
+            return web.json_response(whole)
+        return await stream(request, [(piece["type"], piece) for piece in self.events(whole)])
+
+    def events(self, whole: dict) -> list[dict]:
+        """Return an answer as the events of a stream."""
+        begun = {"content": [], "stop_reason": None, "usage": whole["usage"] | {"output_tokens": 1}}
+        pieces = [{"type": "message_start", "message": whole | begun}, {"type": "ping"}]
+        for i, block in enumerate(whole["content"]):
+            pieces += [{"index": i} | piece for piece in self.block(block)]
+        end = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
+        usage = {"output_tokens": whole["usage"]["output_tokens"]}
         pieces += [
-            {"type": "message_delta", "delta": end, "usage": {"output_tokens": written}},
+            {"type": "message_delta", "delta": end, "usage": usage},
             {"type": "message_stop"},
         ]
-        return await stream(request, [(piece["type"], piece) for piece in pieces])
+        return pieces
 
     def block(self, block: dict) -> list[dict]:
         """Return the events of a block: begun empty, in two pieces, ended."""

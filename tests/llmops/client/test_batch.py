@@ -7,19 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from llmops import fakes
+from llmops import provider_fakes as providers
 from llmops.fake_batch import FakeBatch
+from llmops.fake_message_batches import MessageBatches
 
 from diptych.base import workspace
 from diptych.core.store.calls import Calls
 from diptych.core.store.prices import Price
-from diptych.llmops.client import batch_job
+from diptych.llmops.client import adaptation, batch_job
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.batch import BatchError, ask_batch, cancel, costs
-from diptych.llmops.client.budget import Budget, BudgetError
+from diptych.llmops.client.budget import Budget, BudgetError, most_tokens
 from diptych.llmops.client.call_options import CallOptions
+from diptych.llmops.client.openai_batches import OpenAIBatches
 from diptych.llmops.client.request import prepare
 from diptych.llmops.client.target import Target
 
@@ -207,7 +211,7 @@ def test_a_batch_whose_making_was_cut_off_is_found_again(fake, ask):
 def test_a_note_of_a_batch_that_was_never_made_is_dropped(fake, ask):
     prepared = prepare(PROMPTS, Target(fake.url, "m", PLAIN, key_env="TEST_KEY"))
     (lines,) = batch_job.parts(prepared.by_hash())
-    batch_job.BatchJob.begin(batch_job.Remote(prepared).folder, 0, lines)
+    batch_job.BatchJob.begin(OpenAIBatches(prepared).folder, 0, lines)
     assert all(not a.error for a in ask())
     assert len(fake.batches) == 1
     assert notes() == []
@@ -268,3 +272,129 @@ def test_the_local_model_works_through_the_same_file(shared, gguf, calls):
     assert len(calls.table(run="b")) == len(PROMPTS)
     assert all(a.cached for a in ask_batch(PROMPTS, target, CallOptions(calls=calls)))
     assert notes() == []
+
+
+@pytest.fixture
+def claude(monkeypatch, home, tmp_path):
+    """Anthropic with its batches, as the endpoint ``mine``."""
+    monkeypatch.setenv("TEST_KEY", fakes.KEY)
+    with fakes.serving(MessageBatches(samples=True)) as fake:
+        line = f"mine:\n  like: anthropic\n  base_url: {fake.url}\n  key_env: TEST_KEY\n"
+        fakes.as_clone(tmp_path, line, monkeypatch)
+        yield fake
+
+
+@pytest.fixture
+def ask_claude(claude, ask):
+    parameters = PLAIN | {"logprobs": True}  # which it has not
+    return partial(
+        ask, endpoint="mine", model="claude-sonnet-4-5", key_env="", parameters=parameters
+    )
+
+
+def test_claudes_batches_answer_as_real_time_does(claude, ask_claude, calls):
+    answers = ask_claude(run="r")
+    again = ask_claude(how=ask_many, repeat=1)
+    assert [a.text for a in answers] == [a.text for a in again]
+    assert [(a.prompt_tokens, a.completion_tokens) for a in answers] == [(10, 1)] * len(PROMPTS)
+    assert all(math.isclose(a.usd, b.usd / 2) for a, b in zip(answers, again, strict=True))
+    assert answers[0].changes == again[0].changes == {"logprobs": None}
+    assert len(claude.batches) == 1
+    assert calls.table(run="r")["input"].iloc[0]["logprobs"] is True, "as it was asked"
+    assert all(a.cached for a in ask_claude())
+    assert notes() == []
+
+
+def test_what_claude_refuses_or_has_no_time_for_is_a_failed_row(claude, ask_claude):
+    claude.samples, claude.expired = False, 3
+    answers = ask_claude()
+    reasons = {a.error for a in answers}
+    assert reasons == {
+        "`temperature` is deprecated for this model.",
+        "the batch has no answer to this: it is expired",
+    }
+    assert [a.error.endswith("expired") for a in answers].count(True) == 3
+
+
+def test_claudes_batch_whose_making_was_cut_off_is_found_again(claude, ask_claude):
+    claude.forget = True
+    with pytest.raises(BatchError, match="connection"):
+        ask_claude()
+    assert all(not a.error for a in ask_claude())
+    assert len(claude.batches) == 1
+
+
+def test_claudes_batch_is_cancelled_and_a_wrong_key_is_said(claude, ask_claude, monkeypatch):
+    claude.looks = 10_000
+    with pytest.raises(BatchError, match=r"is in_progress, 0 of 8 done"):
+        ask_claude(wait_s=0.05)
+    assert cancel(Target("mine")) == 1
+    assert {a.error for a in ask_claude()} == {"the batch has no answer to this: it is canceled"}
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    with pytest.raises(BatchError, match="HTTP 401: invalid x-api-key"):
+        ask_claude(repeat=9)
+
+
+def test_responses_have_batches_too(fake, ask, tmp_path, monkeypatch):
+    line = f"mine:\n  format: responses\n  base_url: {fake.url}\n  key_env: TEST_KEY\n"
+    fakes.as_clone(tmp_path, line, monkeypatch)
+    fake.words = lambda body: ["positive"]
+    fake.responses = providers.OpenAI(reasons=False).response
+    answers = ask(endpoint="mine", key_env="")
+    assert {a.error for a in answers} == {""}
+    assert {a.text for a in answers} == {"positive", "negative"}
+    (batch,) = fake.batches.values()
+    assert batch["endpoint"] == "/v1/responses"
+    assert all(line["body"]["max_output_tokens"] == 20 for line in fake.lines(batch))
+
+
+def test_what_a_refusal_taught_goes_into_the_file(fake, ask):
+    """In real time before it, as 4_serve does."""
+    learned = adaptation.learned(fake.url, "m")
+    learned.rules |= {"max_tokens": "max_completion_tokens", "temperature": None}
+    try:
+        answers = ask()
+    finally:
+        adaptation.forget()
+    (batch,) = fake.batches.values()
+    assert all("max_completion_tokens" in line["body"] for line in fake.lines(batch))
+    assert answers[0].changes == {"max_tokens": "max_completion_tokens", "temperature": None}
+
+
+def test_a_batch_that_is_not_collected_counts_as_what_it_can_cost(fake, ask):
+    fake.course = ("in_progress",) * 10_000
+    budget = Budget(max_tokens=10_000)
+    with pytest.raises(BatchError, match="ask the same again later"):
+        ask(wait_s=0.05, budget=budget)
+    (batch,) = fake.batches.values()
+    most = sum(sum(most_tokens(line["body"])) for line in fake.lines(batch))
+    assert budget.tokens == budget.unanswered_tokens == most
+    assert (budget.held_tokens, budget.under_way) == (0, 0)
+    refused = Budget(max_tokens=10_000)
+    with pytest.raises(BatchError, match="was refused"):
+        ask(model="nobody", budget=refused)
+    assert (refused.tokens, refused.under_way) == (0, 0)
+
+
+def test_an_answer_of_a_batch_that_tells_no_usage_counts_as_what_it_can_cost(fake, ask):
+    fake.usage = lambda body, words: {"prompt_tokens": -3}
+    budget = Budget(max_tokens=10_000)
+    ask(budget=budget)
+    (batch,) = fake.batches.values()
+    assert budget.tokens == sum(sum(most_tokens(line["body"])) for line in fake.lines(batch))
+
+
+def test_a_damaged_line_is_a_failed_row(fake, ask):
+    whole = fake.finish
+
+    def damaged(batch, *arguments):
+        whole(batch, *arguments)
+        text = fake.files[batch["output_file_id"]].decode().splitlines()
+        text[0], text[1] = text[0][:40], text[1].replace('"choices": [', '"choices": null, "x": [')
+        fake.files[batch["output_file_id"]] = "\n".join([*text, "null", "[]"]).encode()
+
+    fake.finish = damaged
+    errors = sorted(a.error for a in ask() if a.error)
+    assert len(errors) == 2
+    assert "holds no answer to this" in errors[0]
+    assert "no choices" in errors[1]

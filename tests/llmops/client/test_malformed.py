@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from llmops import fake_faults as faults
 from llmops import fakes
+from llmops import provider_fakes as providers
 
 from diptych.llmops.client import attempts, limits
 from diptych.llmops.client.ask import ask, ask_many
@@ -226,3 +227,49 @@ def test_answers_damaged_at_random_never_end_a_run(calls, number, stream):
     assert len(answers) == number
     assert all((x.text is None) == bool(x.error) for x in answers)
     assert len(calls.table()) == number
+
+
+def of_claude(dice: random.Random, stream: bool):
+    """Return an answer of Messages with a part of it damaged."""
+    fake = providers.Anthropic(thinks=1)
+    request = {"model": "m", "max_tokens": 9, "messages": [{"content": "x"}]}
+    whole = fake.whole(request | {"tools": [1]} if dice.random() < 0.3 else request)
+    if not stream:
+        return faults.http(json.dumps(damaged(whole, dice)))
+    return events([{"event": x["type"], "data": x} for x in fake.events(whole)], dice)
+
+
+def of_responses(dice: random.Random, stream: bool):
+    """Return an answer of Responses with a part of it damaged."""
+    fake = providers.OpenAI(reasons=False)
+    whole = fake.response({"model": "m", "input": [{"content": "x"}]})
+    if not stream:
+        return faults.http(json.dumps(damaged(whole, dice)))
+    return events([{"event": x["type"], "data": x} for x in fake.events(whole)], dice)
+
+
+def events(pieces: list[dict], dice: random.Random) -> bytes:
+    pieces = [{**x, "data": damaged(x["data"], dice) if dice.random() < 0.3 else x["data"]}
+              for x in pieces]  # fmt: skip
+    text = "".join(f"event: {x['event']}\ndata: {json.dumps(x['data'])}\n\n" for x in pieces)
+    return faults.http(text, "text/event-stream")
+
+
+@pytest.mark.parametrize("number", [150, pytest.param(5_000, marks=LONG)])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("make", "wire"), [(of_claude, "anthropic_messages"), (of_responses, "responses")]
+)
+def test_damaged_answers_of_other_formats_never_end_a_run(
+    calls, tmp_path, monkeypatch, make, wire, stream, number
+):
+    dice = random.Random(number)
+    with faults.serving(lambda _: make(dice, stream)) as url:
+        fakes.as_clone(tmp_path, f"mine:\n  base_url: {url}\n  format: {wire}\n", monkeypatch)
+        way = fakes.ways(endpoint="mine", model="m", calls=calls, stream=stream, max_retries=0)
+        answers = ask_many([f"question {i}" for i in range(number)], *way)
+    assert len(answers) == number
+    assert all((x.text is None) == bool(x.error) for x in answers)
+    assert len(calls.table()) == number
+    failed = sum(bool(x.error) for x in answers)
+    assert 0 < failed < number

@@ -166,8 +166,8 @@ def _may_help(problem: Exception, headers: Mapping[str, str]) -> bool:
     status = getattr(problem, "status_code", None)
     if status is None:
         return not isinstance(problem, ValueError | RecursionError)
-    if (told := headers.get("x-should-retry")) in ("true", "false"):
-        return told == "true"
+    if (should := headers.get("x-should-retry")) in ("true", "false"):
+        return should == "true"
     if status == 429 and _is_quota(problem):
         return False
     return status in AGAIN or (status >= 500 and status not in NEVER)

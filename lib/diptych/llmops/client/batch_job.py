@@ -1,6 +1,7 @@
 """One batch: its note in the workspace, its files, and who works through it.
 
-`Remote` is an endpoint that has the Batch API, `Here` the local model.
+`Here` is the local model, `Remote` what endpoints with batches have in common: OpenAI's are in
+`diptych.llmops.client.openai_batches`, Anthropic's in `anthropic_batches`.
 """
 
 import hashlib
@@ -22,12 +23,10 @@ from diptych.base.workspace import write_atomic
 from diptych.llmops.client import endpoint as endpoints
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.providers import FORMATS
 from diptych.llmops.client.request import PreparedRequests
 
-URL = "/v1/chat/completions"
-MOST_LINES, MOST_BYTES = 50_000, 200_000_000  # of one file
-ENDED = ("completed", "failed", "expired", "cancelled")
+MOST_LINES, MOST_BYTES = 50_000, 200_000_000  # of one batch
+Results = dict[str, tuple[Mapping | None, str]]  # by request: the endpoint's answer, or an error
 
 
 class BatchError(RuntimeError):
@@ -60,7 +59,7 @@ class BatchJob:
 
     @property
     def file(self) -> Path:
-        """The file that goes up."""
+        """The file with its requests."""
         return self.note.with_suffix(".jsonl")
 
     def keep(self) -> None:
@@ -80,7 +79,7 @@ def parts(
     """Split requests into files of lines, each of one model and within the limits."""
     part, size, last = [], 0, None
     for name, body in sorted(todo.items(), key=lambda item: item[1]["model"]):
-        line = json.dumps({"custom_id": name, "method": "POST", "url": URL, "body": body}) + "\n"
+        line = json.dumps({"custom_id": name, "body": body}) + "\n"
         full = len(part) == most_lines or size + len(line) > most_bytes
         if part and (full or body["model"] != last):
             yield part
@@ -108,78 +107,76 @@ class Side:
         return [BatchJob(note, **json.loads(note.read_text("utf-8"))) for note in notes]
 
 
+@dataclass(frozen=True)
+class State:
+    """How far a batch is; `refusal` says why it could not run at all."""
+
+    status: str
+    done: int
+    ended: bool
+    refusal: str = ""
+
+
 class Remote(Side):
-    """Batches of an endpoint that has the Batch API."""
+    """Batches of an endpoint; a kind of them says how one is made, looked at and read."""
 
     def __init__(self, prepared: PreparedRequests):
         super().__init__(prepared)
-        if prepared.provider.format != FORMATS[0]:
-            raise BatchError(
-                f"{prepared.provider.name}: batches are asked in {FORMATS[0]} only, and it speaks "
-                f"{prepared.provider.format}; ask it in real time"
-            )
+        self.wire = prepared.provider.wire
         self.client = endpoints.client(prepared.target)
 
     def make(self, job: BatchJob) -> str:
-        """Send the file up and let it be worked through; return the batch's id."""
-        with self.explained(job), job.file.open("rb") as content:
-            file = self.client.files.create(file=content, purpose="batch")
-            # not tried twice: an answer that was lost may be of a batch that is made
-            batch = self.client.with_options(max_retries=0).batches.create(
-                input_file_id=file.id,
-                endpoint=URL,
-                completion_window="24h",  # there is no other
-                metadata={"diptych": job.mark},
-            )
-        return batch.id
+        """Let a batch be worked through; return its id."""
+        raise NotImplementedError
 
     def lost(self, job: BatchJob) -> str:
         """Return the id of a batch whose maker was cut off before it could note it, "" if none."""
-        with self.explained():
-            for batch in self.client.batches.list(limit=100):
-                if (batch.metadata or {}).get("diptych") == job.mark:
-                    return batch.id
-        return ""
+        raise NotImplementedError
+
+    def look(self, job: BatchJob) -> State:
+        """Return how far it is."""
+        raise NotImplementedError
+
+    def results(self, job: BatchJob) -> tuple[str, Results]:
+        """Return how the batch ended, and what came back."""
+        raise NotImplementedError
+
+    def cancel(self, job: BatchJob) -> None:
+        """Ask for its end."""
+        raise NotImplementedError
+
+    def sent(self, body: Mapping) -> dict:
+        """Return a request as it goes up, with what refusals have taught."""
+        return self.wire.request(self.prepared.learned(body).apply(body))
 
     def wait(self, job: BatchJob, poll_s: float, wait_s: float | None, progress: bool) -> None:
         """Return when the batch has ended; BatchError if it could not run."""
         until = time.monotonic() + (math.inf if wait_s is None else wait_s)
         with bars.bar(len(job.bodies), "call", progress) as bar, self.explained():
-            while (batch := self.client.batches.retrieve(job.id)).status not in ENDED:
-                counts = batch.request_counts
-                done = counts.completed + counts.failed if counts else 0
-                bar.set_description(batch.status)
-                bar.update(done - bar.n)
+            while not (state := self.look(job)).ended:
+                bar.set_description(state.status)
+                bar.update(state.done - bar.n)
                 if time.monotonic() > until:
                     raise BatchError(
-                        f"batch {job.id}: is {batch.status}, {done} of {len(job.bodies)} done "
-                        f"after {wait_s:g} s; ask the same again later, it continues meanwhile"
+                        f"batch {job.id}: is {state.status}, {state.done} of {len(job.bodies)} "
+                        f"done after {wait_s:g} s; ask the same again later, it continues meanwhile"
                     )
                 time.sleep(poll_s)
             bar.update(len(job.bodies) - bar.n)
-        if batch.status == "failed":
+        if state.refusal:
             job.close()
-            errors = (batch.errors and batch.errors.data) or ()
-            reasons = [f"line {error.line}: {error.message}" for error in errors[:3]]
-            raise BatchError(f"batch {job.id}: was refused, {'; '.join(reasons) or 'unexplained'}")
-
-    def results(self, job: BatchJob) -> tuple[str, list[str]]:
-        """Return how the batch ended, and its output and error file."""
-        with self.explained():
-            batch = self.client.batches.retrieve(job.id)
-            ids = filter(None, (batch.output_file_id, batch.error_file_id))
-            return batch.status, [self.client.files.content(name).text for name in ids]
+            raise BatchError(f"batch {job.id}: was refused, {state.refusal}")
 
     @contextmanager
     def explained(self, job: BatchJob | None = None):
         """Turn the client's errors into one sentence; forget a job that was refused."""
         try:
             yield
-        except openai.OpenAIError as error:
+        except self.wire.FAILURES as error:
             refused = isinstance(error, openai.APIStatusError)
             if job and refused:
                 job.close()
-            reason = self.prepared.provider.wire.explain(error)
+            reason = self.wire.explain(error)
             if refused and error.status_code in (404, 405, 501) and (job is None or not job.id):
                 reason += "; has it the Batch API? If not, take ask_many"
             raise BatchError(f"batch: {self.prepared.provider.name}: {reason}") from error
@@ -203,20 +200,21 @@ class Here(Side):
         return job.mark
 
     def wait(self, job: BatchJob, poll_s: float, wait_s: float | None, progress: bool) -> None:
-        """Work through the file and write what a remote batch would."""
+        """Work through the file and write what came back."""
         options = replace(self.options, repeat=job.repeat, progress=progress)
         answers = ask_many(job.bodies.values(), self.prepared.target, options)
         lines = [_line(name, answer) for name, answer in zip(job.bodies, answers, strict=True)]
         write_atomic(job.note.with_suffix(".output.jsonl"), "".join(lines))
 
-    def results(self, job: BatchJob) -> tuple[str, list[str]]:
-        """Return that it is completed, and its output file."""
-        return "completed", [job.note.with_suffix(".output.jsonl").read_text("utf-8")]
+    def results(self, job: BatchJob) -> tuple[str, Results]:
+        """Return that it is completed, and what is in its output file."""
+        lines = job.note.with_suffix(".output.jsonl").read_text("utf-8").splitlines()
+        read = map(json.loads, lines)
+        return "completed", {x["custom_id"]: (x["response"], x["error"]) for x in read}
 
 
 def _line(name: str, answer: Answer) -> str:
     """Return an answer as a line of a batch's output file."""
-    response = {"status_code": 200, "request_id": name[:16], "body": answer.response}
-    error = {"code": "failed", "message": answer.error} if answer.error else None
-    line = {"id": f"batch_req_{name[:16]}", "custom_id": name, "error": error}
-    return json.dumps(line | {"response": None if error else response}) + "\n"
+    response = None if answer.error else answer.response
+    line = {"custom_id": name, "response": response, "error": answer.error}
+    return json.dumps(line) + "\n"

@@ -195,6 +195,13 @@ class Budget:
             "paid again"
         )
 
+    def charge(self, usd: float, tokens: int) -> None:
+        """Count what may have been paid though no answer came, and is not held."""
+        with self._lock:
+            self.usd, self.tokens = self.usd + usd, self.tokens + tokens
+            self.unanswered_usd += usd
+            self.unanswered_tokens += tokens
+
     def settle(
         self, cost: tuple[float, int], usd: float, tokens: int, *, answered: bool = True
     ) -> None:

@@ -24,6 +24,37 @@ NAMES = {"stop_sequences": "stop", "output_config.format": "response_format",
          "output_config": "reasoning_effort", "system": "messages"}  # fmt: skip
 
 
+class _Pieces:
+    """Puts the events of a stream together."""
+
+    def __init__(self):
+        self.whole: dict | None = None
+        self.blocks: dict[int, dict] = {}
+
+    def take(self, event: Mapping) -> bool:
+        """Take one event; say whether it is a token of the answer itself."""
+        kind = event.get("type")
+        if kind == "message_start":
+            self.whole = dict(event["message"])
+        elif kind == "content_block_start":
+            self.blocks[event["index"]] = dict(event["content_block"])
+        elif kind == "content_block_delta":
+            return _append(self.blocks.setdefault(event["index"], {}), event["delta"])
+        elif kind == "message_delta" and self.whole is not None:
+            self.whole |= event.get("delta") or {}
+            self.whole["usage"] = (self.whole.get("usage") or {}) | (event.get("usage") or {})
+        return False
+
+    def message(self) -> dict | None:
+        """Return the message, None if none came; ValueError if its end did not come."""
+        if self.whole is None:
+            return None
+        if not self.whole.get("stop_reason"):
+            raise ValueError(ENDED_EARLY)
+        content = [_closed(self.blocks[index]) for index in sorted(self.blocks)]
+        return {**self.whole, "content": content}
+
+
 def _append(block: dict, delta: Mapping) -> bool:
     """Add a piece to its block; says whether it is a token of the answer itself."""
     for name, into in (("text", "text"), ("thinking", "thinking"), ("signature", "signature"),
@@ -192,30 +223,18 @@ class AnthropicMessages(Base):
         answer, retries = await posting.whole(client, PATH, request(body), NO_BEARER)
         if not isinstance(answer.get("content"), list):
             raise ValueError(f"the endpoint's answer has no content: {str(answer)[:200]}")
-        return Reply(tolerant.checked(response_of(answer)), retries)
+        with tolerant.reading():
+            return Reply(tolerant.checked(response_of(answer)), retries)
 
     async def stream(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         """Ask for an answer in pieces and put them together, as `complete` would have answered."""
-        events = posting.Events(client, PATH, request(body), NO_BEARER)
-        message: dict | None = None
-        blocks: dict[int, dict] = {}
-        async for event in events:
-            kind = event.get("type")
-            if kind == "message_start":
-                message = dict(event["message"])
-            elif kind == "content_block_start":
-                blocks[event["index"]] = dict(event["content_block"])
-            elif kind == "content_block_delta":
-                if _append(blocks.setdefault(event["index"], {}), event["delta"]):
+        events, pieces = posting.Events(client, PATH, request(body), NO_BEARER), _Pieces()
+        with tolerant.reading():
+            async for event in events:
+                if pieces.take(event):
                     events.note_token()
-            elif kind == "message_delta" and message is not None:
-                message |= event.get("delta") or {}
-                message["usage"] = (message.get("usage") or {}) | (event.get("usage") or {})
-        if message is not None:
-            if not message.get("stop_reason"):
-                raise ValueError(ENDED_EARLY)
-            message["content"] = [_closed(blocks[index]) for index in sorted(blocks)]
-        return events.reply(message and response_of(message))
+            message = pieces.message()
+            return events.reply(message and tolerant.checked(response_of(message)))
 
 
 FORMAT = AnthropicMessages()

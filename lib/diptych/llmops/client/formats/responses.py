@@ -127,22 +127,24 @@ class Responses(Base):
         answer, retries = await posting.whole(client, PATH, request(body))
         if not isinstance(answer.get("output"), list):
             raise ValueError(f"the endpoint's answer has no output: {str(answer)[:200]}")
-        return Reply(tolerant.checked(response_of(answer)), retries)
+        with tolerant.reading():
+            return Reply(tolerant.checked(response_of(answer)), retries)
 
     async def stream(self, client: openai.AsyncOpenAI, body: Mapping) -> Reply:
         """Ask for an answer in pieces and put them together, as `complete` would have answered."""
         events, answer = posting.Events(client, PATH, request(body)), None
-        async for event in events:
-            kind = str(event.get("type"))
-            if kind == "response.output_text.delta":
-                events.note_token()
-            elif kind == "response.failed":
-                raise ValueError(f"the endpoint broke off: {event['response'].get('error')}")
-            elif kind in ("response.created", "response.completed", "response.incomplete"):
-                answer = event["response"]
-        if answer is not None and answer.get("status") == "in_progress":
-            raise ValueError(ENDED_EARLY)
-        return events.reply(answer and response_of(answer))
+        with tolerant.reading():
+            async for event in events:
+                kind = str(event.get("type"))
+                if kind == "response.output_text.delta":
+                    events.note_token()
+                elif kind == "response.failed":
+                    raise ValueError(f"the endpoint broke off: {event['response'].get('error')}")
+                elif kind in ("response.created", "response.completed", "response.incomplete"):
+                    answer = event["response"]
+            if answer is not None and answer.get("status") == "in_progress":
+                raise ValueError(ENDED_EARLY)
+            return events.reply(answer and tolerant.checked(response_of(answer)))
 
 
 FORMAT = Responses()

@@ -6,7 +6,8 @@ model is left alone, for the whole answer is recorded as it came.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -221,6 +222,16 @@ def checked(response: object) -> dict:
     if choice.finish_reason == "error":
         raise ValueError("the endpoint's answer ended in an error that it does not name")
     return response
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn what an answer of another form does to its reader into ValueError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = "the endpoint's answer cannot be read: a part is missing, or of another kind"
+        raise ValueError(f"{reason} ({type(error).__name__}: {error})") from error
 
 
 def raise_for(error: object, when: str = "the endpoint answered with an error") -> None:
