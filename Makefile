@@ -83,4 +83,9 @@ lock: setup  ## pin what is installed now
 	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## remove runs, data tables, models and pages (.venv stays)
-	@$(IN_ROOT) rm -rf "$${DIPTYCH_HOME:-.diptych}" site build
+	@$(IN_ROOT) home="$${DIPTYCH_HOME:-.diptych}"; \
+	if [ -n "$$DIPTYCH_HOME" ] && [ -d "$$home" ] && [ ! -e "$$home/.workspace" ]; then \
+	  echo "$$home was there before Diptych and may hold other files; remove what you do not need" \
+	    "yourself, or mark it as a workspace with: touch '$$home/.workspace'" >&2; exit 1; \
+	fi; \
+	rm -rf -- "$$home" site build

@@ -123,7 +123,7 @@ def test_the_package_and_its_notebooks_hold_none(request):
 @pytest.mark.parametrize("spelling", [escape, lambda text: json.dumps(text)[1:-1], quote])
 def test_a_key_is_seen_in_other_spellings(spelling):
     for name, key in KEYS.items():
-        if spelling is not quote or "PEM" not in name and name != "OpenSSH":
+        if spelling is not quote or ("PEM" not in name and name != "OpenSSH"):
             assert spans(spelling(f"it is {key}")), key
 
 

@@ -1,5 +1,7 @@
 import os
+import subprocess
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -83,3 +85,43 @@ def test_others_may_read_what_is_written(tmp_path):
     finally:
         os.umask(umask)
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_time_goes_on_in_a_workspace_when_the_clock_goes_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    first = workspace.now()
+    (tmp_path / "clock").write_text((first + timedelta(hours=1)).isoformat())
+    later = [workspace.now() for _ in range(3)]
+    assert first < later[0] < later[1] < later[2]
+    assert later[2] - first < timedelta(hours=1, seconds=1)
+    (tmp_path / "clock").write_text("cut of")
+    assert workspace.now() > first
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_make_clean_removes_a_workspace_that_was_made_as_one(
+    tmp_path, monkeypatch, request, existed
+):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "a b"))
+    if existed:
+        (tmp_path / "a b").mkdir()
+    workspace.ledger_path().touch()
+    assert clean(request).returncode == 0
+    assert not (tmp_path / "a b").exists()
+
+
+def test_make_clean_keeps_any_other_folder(tmp_path, monkeypatch, request):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    workspace.ledger_path().touch()
+    done = clean(request)
+    assert done.returncode != 0
+    assert f"{tmp_path} was there before Diptych" in done.stderr
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def clean(request):
+    """Run `make clean` on a copy of the Makefile, away from the repository's own folders."""
+    place = request.getfixturevalue("tmp_path_factory").mktemp("copy")
+    (place / "Makefile").write_bytes((request.config.rootpath / "Makefile").read_bytes())
+    return subprocess.run(["make", "-C", place, "clean"], capture_output=True, text=True)

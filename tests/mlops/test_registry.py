@@ -1,6 +1,7 @@
 """The registry over a real MLflow store: versions, champion, audit, one step back."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from processes import until
 
 from diptych.base import workspace
 from diptych.core.data import tasks
-from diptych.core.store.predictions import Predictions
 from diptych.execution import runs
 from diptych.mlops.models import model as models
 from diptych.mlops.registry import ROLLBACK, ModelRegistry, RegistryError, champion_of
@@ -227,16 +227,59 @@ def test_a_broken_store_is_not_taken_for_a_missing_champion(
         registry.champion()
 
 
-def test_an_interrupted_promotion_can_be_made_again(registry, folder):
-    """Killed between the audit and the alias: the row is there, the old champion serves on."""
+KILLED = """
+import os, signal, sys
+from diptych.mlops.registry import ModelRegistry
+
+class Killed(ModelRegistry):
+    def _point(self, alias, number):
+        if sys.argv[1] == "before the alias" and alias == "champion":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._point(alias, number)
+
+    def _audit(self, promotion):
+        if sys.argv[1] == "after the row":
+            super()._audit(promotion)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _create(self, *arguments, **options):
+        if sys.argv[1] == "while it registers":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._create(*arguments, **options)
+
+registry = Killed(sys.argv[2])
+if sys.argv[1] == "while it registers":
+    registry.register(sys.argv[3], {}, {}, "run")
+registry.promote(registry.version(sys.argv[3]), "killed", {"promoted": True})
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "promoted"),
+    [("before the alias", False), ("before the row", True), ("after the row", True)],
+)
+def test_the_audit_of_a_killed_promotion_is_true(registry, folder, when, promoted):
     first, second = register(registry, folder, 2)
     registry.promote(first, "it passed", PASSED)
-    with Predictions(workspace.ledger_path()) as ledger:
-        ledger.promote(registry.name, "1", "2", who="a job", why="then the power went", gate=PASSED)
-    assert registry.champion() == first
-    registry.promote(second, "once more", PASSED)
-    assert registry.champion() == second
-    assert registry.rollback("it fails") == first
+    before = registry.history()["why"].tolist()
+    command = [sys.executable, "-c", KILLED, when, registry.name, str(second.number)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    again = ModelRegistry(registry.name)
+    assert again.champion() == (second if promoted else first)
+    assert again.history()["why"].tolist() == before + ["killed"] * promoted
+    again.promote(second, "once more", PASSED)
+    assert again.rollback("it fails") == first
+
+
+def test_a_killed_registration_leaves_no_run_that_seems_to_run(registry, folder):
+    (made,) = register(registry, folder, 1)
+    command = [sys.executable, "-c", KILLED, "while it registers", registry.name, str(folder)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    again = ModelRegistry(registry.name)
+    experiment = again.client.get_experiment_by_name(registry.name)
+    runs = again.client.search_runs([experiment.experiment_id])
+    assert all(run.info.status in ("FINISHED", "FAILED") for run in runs)
+    assert again.challenger() == made
 
 
 def test_history_is_empty_before_the_first_promotion(registry):

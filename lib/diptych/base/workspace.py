@@ -4,13 +4,20 @@ The workspace is ``$DIPTYCH_HOME``, by default ``.diptych`` in the repository: r
 ``mlflow.db`` and the ledger. Removing the folder removes everything the project ever recorded.
 """
 
+import contextlib
 import os
 import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from filelock import FileLock
 
 from diptych.base import process_environment
 from diptych.base.errors import WorkspaceError
 
+STEP = timedelta(microseconds=1)
+LOCK_S = 10.0
+MARKER = ".workspace"  # also in the Makefile
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -42,11 +49,20 @@ def home() -> Path:
         If it cannot be made.
     """
     if folder := process_environment.workspace_folder():
-        return _with_folder(folder.expanduser().absolute(), "DIPTYCH_HOME")
+        return _marked(_with_folder(folder.expanduser().absolute(), "DIPTYCH_HOME"))
     try:
-        return _with_folder(repo_root() / ".diptych", "workspace")
+        return _marked(_with_folder(repo_root() / ".diptych", "workspace"))
     except WorkspaceError:
-        return _with_folder(Path.cwd() / ".diptych", "workspace")
+        return _marked(_with_folder(Path.cwd() / ".diptych", "workspace"))
+
+
+def _marked(folder: Path) -> Path:
+    """Mark a folder that holds nothing else as a workspace, which `make clean` may remove."""
+    if not (folder / MARKER).exists():
+        with contextlib.suppress(OSError):  # it may be read-only
+            if not any(folder.iterdir()):
+                (folder / MARKER).touch()
+    return folder
 
 
 def runs() -> Path:
@@ -67,6 +83,21 @@ def ledger_path() -> Path:
 def mlflow_path() -> Path:
     """Return the path of MLflow's SQLite store, which may not exist yet."""
     return home() / "mlflow.db"
+
+
+def now() -> datetime:
+    """Return the time (UTC), later than any that this was in the workspace before.
+
+    Runs are ordered by it. Where the system's clock has gone back, it is a microsecond more than
+    the last.
+    """
+    place = home() / "clock"
+    with FileLock(f"{place}.lock", timeout=LOCK_S):
+        moment = datetime.now(UTC)
+        with contextlib.suppress(OSError, ValueError):
+            moment = max(moment, datetime.fromisoformat(place.read_text()) + STEP)
+        place.write_text(moment.isoformat())
+    return moment
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

@@ -7,9 +7,10 @@ half a run: not beside it, and not after a kill at any moment.
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from diptych.base import environment as host
@@ -310,7 +311,7 @@ def run_prepared(
 def _execute(
     prepared: PreparedRun, root: Path, lookup: entries.Lookup, progress: bool, engine: Engine
 ) -> Run:
-    started = datetime.now(UTC)
+    started, began = workspace.now(), time.monotonic()
     manifest = _manifest(prepared, started)
     abandoned.redact(root)
     manifest["id"], staged = _staged(root, prepared, started)
@@ -327,13 +328,13 @@ def _execute(
                 on_cell=bar,
             )
     except BaseException as error:
-        run = _publish(root, staged, manifest, lookup, progress, error)
+        run = _publish(root, staged, manifest, began, lookup, progress, error)
         if progress:
             say(f"{prepared.name} failed after {run.manifest['seconds']:.1f} s: {run.folder}")
         if isinstance(error, NotebookFailed):
             error.notebook, error.run = prepared.name, run
         raise
-    run = _publish(root, staged, manifest, lookup, progress)
+    run = _publish(root, staged, manifest, began, lookup, progress)
     if progress:
         say(f"{prepared.name} ok in {run.manifest['seconds']:.1f} s: {run.folder}")
     return run
@@ -414,13 +415,14 @@ def _publish(
     root: Path,
     staged: Path,
     manifest: dict,
+    began: float,
     lookup: entries.Lookup,
     progress: bool,
     error: BaseException | None = None,
 ) -> Run:
     """Complete the manifest, redact what the notebook wrote and give the folder its name."""
-    ended = datetime.now(UTC)
-    seconds = (ended - datetime.fromisoformat(manifest["started"])).total_seconds()
+    seconds = time.monotonic() - began
+    ended = datetime.fromisoformat(manifest["started"]) + timedelta(seconds=seconds)
     run_id = manifest["id"]
     end = {"status": "ok", "ended": ended.isoformat(), "seconds": round(seconds, 3)}
     if error is not None:

@@ -124,7 +124,7 @@ def note_request(run: Run) -> None:
     """Note that a run was requested now: a linked one is the latest, however old it is."""
     path = workspace.home() / "cache" / "asked" / run.id
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(datetime.now(UTC).strftime(f"{STAMP}.%f"))
+    path.write_text(workspace.now().strftime(f"{STAMP}.%f"))
 
 
 def latest(notebook: str, task: Mapping) -> Run | None:

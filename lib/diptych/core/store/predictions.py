@@ -146,9 +146,7 @@ class Predictions(Table):
         ValueError
             If `who` or `why` is empty.
         """
-        for name, value in (("who", who), ("why", why)):
-            if not value.strip():
-                raise ValueError(f"{name}: is empty; a promotion names who made it and why")
+        check_promotion(who, why)
         before = None if from_version is None else str(from_version)
         values = (utc(None), model, before, str(to_version), who, why, json.dumps(dict(gate)))
         self._db.write(ADD_PROMOTION, [values])
@@ -157,6 +155,13 @@ class Predictions(Table):
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""
         return _frame(self._db.query(GET_PROMOTIONS, {"model = ?": model}), PROMOTION)
+
+
+def check_promotion(who: str, why: str) -> None:
+    """Raise ValueError if a promotion does not name who made it and why."""
+    for name, value in (("who", who), ("why", why)):
+        if not value.strip():
+            raise ValueError(f"{name}: is empty; a promotion names who made it and why")
 
 
 def _frame(rows: list[tuple], columns: tuple) -> "pd.DataFrame":

@@ -528,7 +528,7 @@ def _folder(notebook: str) -> Path:
     """Return the runner's folder for this run, or a new one where a notebook runs by itself."""
     if folder := process_environment.run_folder():
         return folder
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = workspace.now().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{notebook.replace('/', '-')}-{secrets.token_hex(2)}"
     folder = workspace.runs() / name
     folder.mkdir(parents=True)

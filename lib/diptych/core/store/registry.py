@@ -4,13 +4,16 @@ The store is MLflow's, ``mlflow.db`` (SQLite) in the workspace; no MLflow server
 is off. MLflow keeps versions of models and of prompts differently: see `Registry`'s hooks.
 """
 
+import contextlib
 import functools
 import getpass
+import hashlib
+import json
 import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -20,7 +23,8 @@ from filelock import FileLock
 
 from diptych.base import hashing, workspace
 from diptych.base.errors import Plain
-from diptych.core.store.predictions import Predictions
+from diptych.core.store.migrations import utc
+from diptych.core.store.predictions import Predictions, check_promotion
 from diptych.execution.cache import dependencies
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -96,8 +100,11 @@ class Registry:
     def __init__(self, name: str):
         self.name = name
         self._lock = FileLock(workspace.home() / "registry.lock", timeout=LOCK_S)
+        name_digest = hashlib.sha256(f"{self.KIND}/{name}".encode()).hexdigest()[:16]
+        self._intent = workspace.home() / f"registry-{name_digest}.json"
         with self._lock:  # the first client makes the store's tables
             self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
+            self._reconcile()
 
     def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
         """Log files as a new version with the alias challenger.
@@ -114,7 +121,7 @@ class Registry:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        with self._lock:
+        with self._lock, self._intending({"register": run_id}):
             run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
             self.client.log_batch(
                 run.info.run_id,
@@ -184,7 +191,9 @@ class Registry:
     def promote(self, version: Version, why: str, gate: dict) -> None:
         """Make `version` the champion, auditing who, when and why.
 
-        The audit row is committed before the alias moves: no promotion is without its row.
+        The intent is on the disk before the alias moves, and the audit's row is committed after
+        it. What a kill leaves in between is settled when the registry is next opened: a promotion
+        that happened gets its row, one that did not gets none.
 
         Raises
         ------
@@ -196,16 +205,54 @@ class Registry:
         self.version(version.number)
         with self._lock:
             before = self.champion()
-            with Predictions(workspace.ledger_path()) as ledger:
-                ledger.promote(
-                    self.name,
-                    before and before.number,
-                    version.number,
-                    who=_who(),
-                    why=why,
-                    gate=gate,
-                )
-            self._point(CHAMPION, version.number)
+            promotion = {
+                "from_version": before and before.number,
+                "to_version": version.number,
+                "who": _who(),
+                "why": why,
+                "gate": gate,
+            }
+            check_promotion(promotion["who"], why)
+            with self._intending({"promote": promotion, "time": utc(None)}):
+                self._point(CHAMPION, version.number)
+                self._audit(promotion)
+
+    def _audit(self, promotion: dict) -> None:
+        with Predictions(workspace.ledger_path()) as ledger:
+            ledger.promote(self.name, **promotion)
+
+    @contextlib.contextmanager
+    def _intending(self, intent: dict) -> Iterator[None]:
+        """Keep on the disk what is being done until it is done, or settled after an error."""
+        workspace.write_atomic(self._intent, json.dumps(intent))
+        try:
+            yield
+        except BaseException:
+            self._reconcile()
+            raise
+        self._intent.unlink()
+
+    def _reconcile(self) -> None:
+        """Settle what a process that was killed had begun; the lock is held."""
+        try:
+            intent = json.loads(self._intent.read_bytes())
+        except FileNotFoundError:
+            return
+        if promotion := intent.get("promote"):
+            champion = self._aliased(CHAMPION)
+            to = promotion["to_version"]
+            if champion and champion.number == to != promotion["from_version"]:
+                rows = self.history()
+                same = rows[rows["to_version"] == str(champion.number)]
+                if not (same["time"] >= intent["time"]).any():
+                    self._audit(promotion)
+        elif experiment := self.client.get_experiment_by_name(self.name):
+            running = self.client.search_runs(
+                [experiment.experiment_id], "attributes.status = 'RUNNING'"
+            )
+            for run in running:  # nobody else registers now
+                self.client.set_terminated(run.info.run_id, status="FAILED")
+        self._intent.unlink()
 
     def rollback(self, why: str) -> Version:
         """Put back, in one step, the champion that the present one replaced.

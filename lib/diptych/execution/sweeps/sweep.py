@@ -12,7 +12,6 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from diptych.base import environment, workspace
@@ -203,7 +202,7 @@ def _write_parquet(path: Path, rows: list[dict], redact: Callable[[str], str]) -
 
 
 def _new_folder(plan: SweepPlan) -> Path:
-    stamp = datetime.now(UTC).strftime(STAMP)
+    stamp = workspace.now().strftime(STAMP)
     name = f"{stamp}-{plan.base.name.replace('/', '-')}-{secrets.token_hex(2)}"
     return workspace.home() / "sweeps" / name
 
