@@ -18,7 +18,7 @@ PATH = re.compile(r"`([\w./]+(?:/[\w.]*|\.\w+))`")
 
 
 def resolved(path: str) -> Path:
-    outside = path.startswith(("tests/", "params/", "notebooks/")) or "/" not in path
+    outside = path.startswith(("tests/", "params/", "notebooks/", "docs/")) or "/" not in path
     return (ROOT if outside and not (PACKAGE / path).exists() else PACKAGE) / path
 
 

@@ -14,8 +14,8 @@ import diptych
 PACKAGE = Path(diptych.__file__).parent
 ROOT = PACKAGE.parents[1]
 STOREYS = {
-    "base": 0, "execution": 1, "core": 2, "mlops": 3, "llmops": 3, "reporting": 4, "cli": 5,
-    "__main__": 6,
+    "base": 0, "execution": 1, "core": 2, "mlops": 3, "llmops": 3, "reporting": 4, "face": 5,
+    "cli": 6, "__main__": 7,
 }  # fmt: skip
 # Of a storey's wings and modules, from the ground up; what is not named is beside "*".
 WINGS = {

@@ -215,6 +215,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     from diptych.execution import scheduled
     from diptych.execution.engine import named
     from diptych.execution.runner import prepare
+    from diptych.face import checking
 
     names = ("output", "name", "retry", "force")
     order = scheduled.Order(**{name: options[name] for name in names})
@@ -222,7 +223,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
     look = replace(prepared.look, no_input=prepared.look.no_input or options["no_input"])
     prepared = replace(prepared, link_for=options["link_for"], look=look)
-    _check_task(prepared)
+    checking.check_task(prepared)
     try:
         done = scheduled.deliver(prepared, order, chosen)
     except NotebookFailed as error:
@@ -557,6 +558,30 @@ def list_(notebook, as_json):
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         click.echo(table(facts))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plugins(as_json):
+    """Show the names that plugins add, and where from; exit code 1 if one cannot be loaded.
+
+    A plugin is named in params/plugins.yaml, or an entry point of an installed package.
+    """
+    from diptych.base import plugins as registries
+
+    added = {}
+    for kind in registries.GROUPS:
+        registry = registries.registry(kind)
+        added[kind] = {name: registry.source(name) for name in registry.added()}
+    failures = [str(failure) for failure in registries.load()]
+    if as_json:
+        click.echo(json.dumps({"added": added, "failures": failures}, indent=1))
+    for kind, names in {} if as_json else added.items():
+        for name, source in names.items():
+            click.echo(f"{kind:10} {name}  ({source})")
+    if not as_json and not any(added.values()):
+        click.echo("No plugin adds a name; docs/plugins.md says how.")
+    return 1 if failures else 0
 
 
 @cli.command()
@@ -1000,20 +1025,6 @@ def _interrupt(*_) -> None:
         signal.raise_signal(signal.SIGINT)
     else:
         raise KeyboardInterrupt
-
-
-def _check_task(prepared) -> None:
-    """Find what is wrong with rows of one's own before a kernel starts."""
-    if not {"task", "label_column"} <= prepared.values.keys():
-        return
-    from diptych.base.errors import ParameterError
-    from diptych.core.data import precheck
-    from diptych.core.data.sources import DataError
-
-    try:
-        precheck.check(prepared.name, prepared.values)
-    except DataError as error:
-        raise ParameterError(str(error)) from error
 
 
 def _failure(error, traceback: bool) -> str:

@@ -1,9 +1,10 @@
 """The parameters cell: what a notebook can be run with.
 
-One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``. A line
-without a type takes what papermill takes, unchecked. A default that is no plain value, such as
-``date.today()``, is evaluated by the kernel. Whatever else stands in the cell (magics, imports)
-is left alone.
+One line a parameter, ``name: type = default  # help [lo..hi]`` or ``# help {a | b | c}``; a choice
+``+estimator`` stands for those that plugins add (`diptych.base.plugins.GROUPS`). A line without a
+type takes what papermill takes, unchecked. A default that is no plain value, such as
+``date.today()``, is evaluated by the kernel. Whatever else stands in the cell (magics, imports) is
+left alone.
 """
 
 import ast
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.base import secrets, workspace
+from diptych.base import plugins, secrets, workspace
 from diptych.base.errors import ParameterError
 from diptych.execution import annotations
 from diptych.execution.notebooks import read_notebook, source
@@ -24,6 +25,7 @@ RANGE = re.compile(rf"\[\s*({NUMBER})?\s*\.\.\s*({NUMBER})?\s*\]\s*$")
 CHOICES = re.compile(r"\{([^{}]*\|[^{}]*)\}\s*$")
 TYPE_COMMENT = re.compile(r"type:\s*(\S+)\s*")  # as papermill reads it
 MAGIC = re.compile(r"^(\s*)(?:(\w+)\s*=\s*)?[%!?].*$")
+PLUGINS = "+"  # begins a choice that stands for what plugins add of a kind
 UNKNOWN = "unknown"  # the type of a default without a type that only the kernel knows
 
 
@@ -83,20 +85,30 @@ class Parameter:
         high = self.maximum is not None and value > self.maximum
         if low or high:
             raise ValueError(f"{'below' if low else 'above'} the range. Write {self.allowed()}")
-        if self.choices and value not in self.choices:
+        if self.choices and value not in self.choices and value not in self._added():
             raise ValueError(f"not a choice. Write {self.allowed()}")
         return value
+
+    def _added(self) -> list[str]:
+        """Return the names that plugins add to the choices, where one is such as ``+estimator``."""
+        kinds = [choice[1:] for choice in self.choices if _is_kind(choice)]
+        return [name for kind in kinds for name in plugins.registry(kind).added()]
 
     def allowed(self) -> str:
         """Return the range or the choices in words, "" if any value goes."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) or '""' for choice in self.choices)
+            names = [choice for choice in self.choices if not _is_kind(choice)] + self._added()
+            return "one of " + ", ".join(str(name) or '""' for name in names)
         low, high = self.minimum, self.maximum
         if low is not None and high is not None:
             return f"{low} to {high}"
         if low is not None:
             return f"{low} or more"
         return f"{high} or less" if high is not None else ""
+
+
+def _is_kind(choice: object) -> bool:
+    return isinstance(choice, str) and choice[:1] == PLUGINS and choice[1:] in plugins.GROUPS
 
 
 def parameters_cell(notebook: Path) -> str | None:

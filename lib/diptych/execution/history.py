@@ -64,6 +64,11 @@ def runs_table(
     ------
     ParameterError
         If there are runs, but none of the notebook or task, or none has recorded the figure.
+
+    Examples
+    --------
+    >>> list(dt.runs("mlops/1_data", task="tumours")["notebook"].unique())
+    ['mlops/1_data']
     """
     import pandas as pd
 
@@ -114,6 +119,11 @@ def best(
     ParameterError
         As `runs_table` does, and if the figure is of several notebooks, tasks or metrics: which is
         higher says nothing then.
+
+    Examples
+    --------
+    >>> dt.best("train_rows", "mlops/1_data", "tumours").notebook
+    'mlops/1_data'
     """
     runs = [run for run in _chosen(find_runs(root=root), notebook, task) if _counts(run)]
     _figures(runs, figure)

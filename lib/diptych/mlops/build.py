@@ -19,11 +19,13 @@ from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.thresholds import Threshold
 from diptych.core.store import records
 from diptych.execution import cells
-from diptych.mlops.models import fits, own
+from diptych.mlops.models import families as added_families
+from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.estimators import objective_of
 from diptych.mlops.models.model import Model
 from diptych.mlops.models.search import Range, Search, Space
+from diptych.mlops.own_models import fit_own, own_model, task_rows
 
 # one trial means the defaults
 SPACE = {
@@ -169,8 +171,10 @@ def check_family(family: str, grader: str) -> None:
 def space(family: str, typed: bool = False, regression: bool = False) -> Space:
     """Return what is searched: `SPACE`, of which a table with `typed` columns has `TABLES`.
 
-    Of such a table whose label is a number, `NUMBER_TABLES`.
+    Of such a table whose label is a number, `NUMBER_TABLES`; of a plugin's family its settings.
     """
+    if family in added_families.FAMILIES:
+        return added_families.FAMILIES[family].settings
     tables = (NUMBER_TABLES if regression else TABLES) if typed else {}
     return (SPACE | tables)[family]
 
@@ -301,7 +305,10 @@ def tune(
 
 def _tune(data, task, family, trials, seed, dask, encoded, bar):
     """Return what `tune` does, and whether it was interrupted."""
-    fitting = _Fitting.of(data, task, family, seed, dask, encoded)
+    if family in added_families.FAMILIES:
+        fitting = _AddedFitting.of(data, task, family, seed)
+    else:
+        fitting = _Fitting.of(data, task, family, seed, dask, encoded)
     search = _search(family, task, trials, seed)
     results, stopped = _Results(family), False
     compared = fitting.sampled() if search.trials > 1 else fitting
@@ -322,7 +329,8 @@ def _tune(data, task, family, trials, seed, dask, encoded, bar):
         cells.note_partial(f"{count} settings of {family} were tried")
     if results.model is None:
         raise results.failed[0]
-    results.model.calibrate(fitting.inputs, fitting.valid["label"])
+    if not results.model.is_own or results.model.estimator.has_probabilities:
+        results.model.calibrate(fitting.inputs, fitting.valid["label"])
     _set_threshold(results.model, fitting)
     return results.model, results.table(search.trials), stopped
 
@@ -548,6 +556,53 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
         score, accuracy, correct, confidence, probabilities, predicted, output, grade, scored,
         scoring,
     )  # fmt: skip
+
+
+@dataclass
+class _AddedFitting:
+    """As `_Fitting`, of a plugin's family: its estimators read the rows by themselves."""
+
+    family: str
+    task: Task
+    seed: int
+    train: pd.DataFrame
+    valid: pd.DataFrame
+
+    @classmethod
+    def of(cls, data, task: Task, family: str, seed: int) -> "_AddedFitting":
+        """Take the rows; raises as `tune` does."""
+        check_family(family, task.grader)
+        train = part(data, "train")
+        valid = models.with_known_labels(part(data, "valid"), models.classes_of(train["label"]))
+        if valid.empty:
+            raise models.ModelError(
+                "split: the validation set is empty, so nothing can be tuned; more rows are needed"
+            )
+        return cls(family, task, seed, train, valid)
+
+    def sampled(self) -> "_AddedFitting":
+        """Return itself: its estimators say themselves how many rows are too many."""
+        return self
+
+    @property
+    def inputs(self):
+        """What a model reads of the validation set."""
+        return task_rows(self.valid, self.task)
+
+    def fit(self, setting: dict) -> tuple[Model, float]:
+        """Return the model of a setting, and the metric's figure on the validation set."""
+        estimator = added_families.FAMILIES[self.family].new(setting, self.seed)
+        model = fit_own(self.family, estimator, self.train, self.task)
+        model.parameters = setting
+        inputs = self.inputs
+        shares = model.predict_proba(inputs)
+        return model, validation_score(model, inputs, shares, self.valid, self.task)
+
+    def scored(self, model: Model) -> ScoredRows:
+        """Return the validation set as the metric takes it."""
+        inputs = self.inputs
+        shares = model.predict_proba(inputs)
+        return scored_rows(model, inputs, shares, self.valid, self.task.scoring)
 
 
 def _figure(scoring: Scoring, scored: ScoredRows) -> Figure:
@@ -776,35 +831,6 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     return refitted
 
 
-def own_model(name: str, fitted, train: pd.DataFrame, task: Task) -> Model:
-    """Return a fitted model of your own as the families' models are.
-
-    Parameters
-    ----------
-    fitted : object
-        See `diptych.mlops.leaderboard.Leaderboard.add`.
-    train : DataFrame
-        The training rows: their classes are the task's, and monitoring compares with them.
-
-    Raises
-    ------
-    ModelError
-        If it has no ``predict``, or the rows hold fewer than two classes.
-    """
-    classes = models.classes_of(train["label"])
-    rows, first = task_rows(train, task), train.head(1)
-    if task.columns:
-        sample = models.plain_rows(first, task.columns)
-    else:
-        sample = task_rows(first, task)
-        sample = sample if task.kind == "text" else sample.tolist()
-    encoder = own.features(task.kind, task.features, task.columns, rows, sample)
-    estimator = own.OwnEstimator(name, fitted, classes)
-    model = Model(name, task.kind, task.features, classes, {}, encoder, estimator)
-    model.replies, model.text_column = task.replies, task.text_column
-    return model
-
-
 def load(run_id: str) -> Model:
     """Return the model that a run of ``mlops/2_build`` selected.
 
@@ -867,11 +893,6 @@ def by_model(tuned: dict[str, Model], rows: pd.DataFrame, scoring: str | Scoring
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return the rows of one split."""
     return data[data["split"] == split]
-
-
-def task_rows(rows: pd.DataFrame, task: Task):
-    """Take what a model of this task reads from canonical rows."""
-    return models.rows_of(rows, task.kind, task.features, typed=bool(task.columns))
 
 
 def save(model: Model, folder: Path) -> dict:

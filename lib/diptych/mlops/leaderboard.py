@@ -53,7 +53,9 @@ class Leaderboard:
         self.margin, self.seed = margin, seed
         self._rows = {name: build.part(data, name) for name in ("train", "valid", "test")}
         self._scores: dict[str, tuple[Model, Scores]] = {}
-        self._refusals: dict[str, str] = {}
+        self._refusals = {
+            name: model.estimator.refusal() for name, model in tuned.items() if model.is_own
+        }
         self._metrics: dict[str, Callable] = {}
 
     def add(self, name: str, model) -> None:

@@ -88,7 +88,7 @@ def test_what_was_parsed_is_remembered_and_a_damaged_memory_is_not_missed(tmp_pa
     import_graph._known.cache_clear()
     first = names("import own", folders=[tmp_path])
     import_graph.remember()
-    stored = workspace.home() / "cache" / "imports.json"
+    stored = workspace.home() / "cache" / "imports-2.json"
     for damage in (None, b"{", b"[1]", b'{"own": 1}'):
         if damage is not None:
             stored.write_bytes(damage)

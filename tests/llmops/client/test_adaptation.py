@@ -7,6 +7,7 @@ import pytest
 from llmops import fakes
 from llmops import provider_fakes as providers
 
+from diptych.base import plugins
 from diptych.llmops.client import adaptation
 from diptych.llmops.client.adaptation import read_refusal
 from diptych.llmops.client.ask import ask, ask_many
@@ -289,12 +290,10 @@ def test_a_package_adds_a_format_and_a_line_an_endpoint(at, tmp_path, monkeypatc
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[diptych.formats]\ntheirs = their_format:FORMAT\n")
     monkeypatch.syspath_prepend(tmp_path)
-    from diptych.llmops.client import providers as known
-
-    known._added.cache_clear()
+    plugins.forget()
     with providers.serving(providers.OpenAI(reasons=False)) as fake:
         assert ask("a good film", *at(fake, "m", "  format: theirs\n")).text == "positive"
-    known._added.cache_clear()
+    plugins.forget()
 
 
 def test_an_address_with_a_variable_names_it_where_it_is_not_set(monkeypatch):

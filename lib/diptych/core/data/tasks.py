@@ -3,8 +3,8 @@
 A task gives *canonical rows*: ``id``, ``time`` (UTC or null), the features (``text``, typed
 columns, or float32 columns), ``label``, ``slice`` and ``split``; where the answer is a text, also
 the ``reference`` that it is graded by. To add one, write a function that returns a `Task`,
-put it in `BUILT_IN`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
-your own file needs none of this.
+put it in `_SHIPPED`, and add ``assets/datasheets/<name>.md`` and ``params/tasks/<name>.yaml``;
+your own file needs none of this. A plugin registers one (`diptych.face.register.task`).
 """
 
 import difflib
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from diptych.base import plugins
 from diptych.core.data import (
     generators,
     guesses,
@@ -91,6 +92,8 @@ class Task:
         are loaded.
     beside : callable or None
         Returns your own table as its file has it, with the rows' ``id``, see `slices.groups`.
+    parameters : dict
+        What `get` was called with, by the names that notebooks have for it.
     """
 
     name: str
@@ -113,9 +116,58 @@ class Task:
     target: str = "label"
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     beside: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
+    parameters: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.metric = Scoring(self.grader, self.metric).metric
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        label_column: str = "label",
+        text_column: str | None = None,
+        name: str = "frame",
+        **columns,
+    ) -> "Task":
+        """Return a task over rows in memory.
+
+        They are stored once in the workspace, as Parquet under the digest of their content, so that
+        a notebook, which runs in a process of its own, reads the same rows.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            The index is left out.
+        label_column : str
+            The column to predict.
+        text_column : str, optional
+            The column of texts, "" for a table; by default "text" where there is one.
+        name : str
+            What the task's name begins with.
+        **columns
+            ``time_column``, ``group_column``, ``read_options``, ``seed``, ``metric``: see `get`.
+
+        Raises
+        ------
+        DataError
+            If a column is not there, or holds what a table cannot store.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": [20, 60] * 40, "churn": ["no", "yes"] * 40})
+        >>> task = dt.Task.from_frame(frame, label_column="churn", name="churn")
+        >>> task.features
+        ['age']
+        """
+        from diptych.core.data import frames
+
+        place = frames.stored(frame, name, label_column, text_column)
+        if text_column is None:
+            text_column = "text" if "text" in frame.columns else ""
+        return get(str(place), text_column=text_column, label_column=label_column, **columns)
 
     @property
     def regression(self) -> bool:
@@ -224,22 +276,30 @@ def get(
         metric suits no such label.
     """
     chosen = {"metric": _parsed(metric)} if metric else {}
+    parameters = {
+        "task": task, "text_column": text_column, "label_column": label_column,
+        "time_column": time_column, "group_column": group_column, "read_options": read_options,
+        "seed": seed, "data_version": data_version, "metric": metric,
+    }  # fmt: skip
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
         subject = replace(built_in, seed=seed, name=_seeded(built_in.name, seed), **chosen)
         _refuse_metric(metric, built_in.regression, subject)
+        subject.parameters = parameters
         return subject
     if sources.looks_like_location(task):
         own = OwnRows(
             readers.resolve(task), text_column, label_column, time_column, group_column,
             read_options.strip(), target_of(metric),
         )  # fmt: skip
-        return _own(own, seed, data_version, chosen.get("metric"))
+        subject = _own(own, seed, data_version, chosen.get("metric"))
+        subject.parameters = parameters
+        return subject
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
-        "of a CSV, Parquet or Delta table."
+        f"of a CSV, Parquet or Delta table{plugins.failures()}."
     )
 
 
@@ -409,7 +469,7 @@ def _people(name: str, generate: Callable, key: str, time: str, label: str, grou
     )  # fmt: skip
 
 
-BUILT_IN = {
+_SHIPPED = {
     "reviews": _reviews,
     "tumours": _tumours,
     "digits": _digits,
@@ -419,6 +479,7 @@ BUILT_IN = {
     "claims": _claims,
     "demand": _demand,
 }
+BUILT_IN = plugins.Registry("task", _SHIPPED, "core.data.added_tasks")
 
 
 def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:
@@ -542,6 +603,11 @@ def _own(own: OwnRows, seed: int, data_version: int, metric: Metric | None) -> T
         rows = read()[1]
         describe(rows.features, rows.columns, rows.regression)
     return task
+
+
+def assigned(rows: schema.Rows, seed: int) -> pd.DataFrame:
+    """Return the canonical rows of an interpreted table, with their split."""
+    return _assigned(rows, seed)[0]
 
 
 def _assigned(

@@ -1,12 +1,14 @@
 """How an answer is graded: one registry for both panels; only a task names its grader.
 
-To add a grader, write a function of an answer and what it is compared with, and enter it here.
+To add a grader, write a function of an answer and what it is compared with, and enter it here; or
+register it in a plugin (`diptych.face.register.scorer`).
 """
 
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from diptych.base import plugins
 from diptych.base.errors import Plain
 from diptych.core.evaluation import text_metrics
 from diptych.core.evaluation.metrics import METRICS, Metric
@@ -73,14 +75,27 @@ def _same(answer: str, expected: str) -> float:
     return float(answer == expected)
 
 
-GRADERS = {
-    grader.name: grader
-    for grader in (
-        Grader(LABEL, "accuracy", LABEL, _same),
-        Grader(CONTAINS, "share with the reference in it", REFERENCE, text_metrics.contains),
-        Grader(ROUGE_L, "ROUGE-L", REFERENCE, text_metrics.rouge),
-    )
-}
+def read_added(name: str, entry: object) -> Grader:
+    """Return the grader that a package's entry point gives: one, or its function.
+
+    Raises
+    ------
+    PluginError
+        If it is neither.
+    """
+    if isinstance(entry, Grader):
+        return entry
+    if not callable(entry):
+        raise plugins.PluginError(f"scorer: {name!r} is no function of an answer and a reference")
+    return Grader(name, name, REFERENCE, entry)
+
+
+BUILT_IN = (
+    Grader(LABEL, "accuracy", LABEL, _same),
+    Grader(CONTAINS, "share with the reference in it", REFERENCE, text_metrics.contains),
+    Grader(ROUGE_L, "ROUGE-L", REFERENCE, text_metrics.rouge),
+)
+GRADERS = plugins.Registry("scorer", {grader.name: grader for grader in BUILT_IN}, read_added)
 
 
 def get(name: str) -> Grader:
@@ -95,7 +110,9 @@ def get(name: str) -> Grader:
         return GRADERS[name]
     near = difflib.get_close_matches(str(name), GRADERS, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise GraderError(f"grader: {name!r} is no grader. {hint}There are {', '.join(GRADERS)}")
+    raise GraderError(
+        f"grader: {name!r} is no grader. {hint}There are {', '.join(GRADERS)}{plugins.failures()}"
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ figures are scikit-learn's (a test holds that). Errors come from influence funct
 `benchmarks/CALIBRATION.md` shows the coverage of every interval by simulation. Where a class
 has not rows enough for an interval to hold what it promises, `Figure.note` says so.
 
-To add a metric, write its influences and enter it in `METRICS`.
+To add a metric, write its influences and enter it in `BEST_FIRST`; or register a function in a
+plugin (`diptych.face.register.metric`).
 """
 
 import difflib
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diptych.base import plugins
 from diptych.base.errors import Plain
 from diptych.core.evaluation import influence
 from diptych.core.evaluation.influence import Influences
@@ -579,7 +581,9 @@ BEST_FIRST = (
     pinball(0.9),
     Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES),
 )  # fmt: skip
-METRICS = {metric.name: metric for metric in BEST_FIRST}
+METRICS = plugins.Registry(
+    "metric", {metric.name: metric for metric in BEST_FIRST}, "core.evaluation.added_metrics"
+)
 
 
 def get(name: str) -> Metric:
@@ -594,7 +598,9 @@ def get(name: str) -> Metric:
         return METRICS[name]
     near = difflib.get_close_matches(str(name), METRICS, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise MetricError(f"metric: {name!r} is no metric. {hint}There are {', '.join(METRICS)}")
+    raise MetricError(
+        f"metric: {name!r} is no metric. {hint}There are {', '.join(METRICS)}{plugins.failures()}"
+    )
 
 
 def parse(spec: str) -> Metric:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation.stats import Estimate
+from diptych.core.monitoring import statistics
 
 FINE, COARSE = 2_048, 20  # bins for KS and Wasserstein, and for PSI and JS
 LEVELS = 64  # most levels of a category that are told apart, and no more than rows / 20
@@ -122,7 +123,8 @@ def compare_profiles(
     DataFrame
         feature; kind; n; missing (share, infinite numbers included); ks; wasserstein (reference
         standard deviations); psi (nats); js (distance, base 2, 0 to 1); shift; threshold;
-        drifted (shift > threshold); reason. ks and wasserstein leave missing rows out, are exact
+        drifted (shift > threshold); reason; and one for each statistic that a plugin adds.
+        ks and wasserstein leave missing rows out, are exact
         up to the bins, and are NaN for categories. A column that cannot be compared, because the
         profile left it out or it is of another kind here, has NaN and the reason.
 
@@ -347,7 +349,8 @@ def _coarse_distances(reference: Sequence, window: Sequence) -> dict[str, float]
     p, q = counts / counts.sum(axis=1, keepdims=True)
     half = (p + q) / 2
     bits = sum(x[x > 0] @ np.log2(x[x > 0] / half[x > 0]) for x in (p, q)) / 2
-    return {"psi": psi, "js": math.sqrt(max(0.0, float(bits)))}
+    added = statistics.measured(p, q)
+    return {"psi": psi, "js": math.sqrt(max(0.0, float(bits)))} | added
 
 
 def _thresholds(profile: Profile, n: int, alpha: float) -> list[float]:

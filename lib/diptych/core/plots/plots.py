@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
-from diptych.core.plots.html import show, table
+from diptych.core.plots.html import figure_html, show, table
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
 MOST_MARKERS = 100  # on a line; more hide it
 
 
-@styled
 def interval_plot(
     frame: pd.DataFrame,
     *,
@@ -50,6 +49,25 @@ def interval_plot(
     alt : str
         Description of the figure; written from the data when empty.
     """
+    fig, description = _intervals(frame, xlabel, reference)
+    show(fig, alt or description, frame, caption)
+
+
+def interval_html(
+    frame: pd.DataFrame,
+    *,
+    xlabel: str = "accuracy",
+    reference: tuple[float, str] | None = None,
+    caption: str = "",
+) -> str:
+    """Return as HTML what `interval_plot` shows, without the table."""
+    fig, description = _intervals(frame, xlabel, reference)
+    return figure_html(fig, description, caption=caption)
+
+
+@styled
+def _intervals(frame: pd.DataFrame, xlabel: str, reference: tuple[float, str] | None):
+    """Return the figure of `interval_plot` and its description."""
     fig, axes = figure(56 + 26 * len(frame))
     rows = np.arange(len(frame))
     value, low, high = (frame[key].to_numpy(dtype=float) for key in ("value", "low", "high"))
@@ -74,7 +92,7 @@ def interval_plot(
         f"{name} {v:.3f}" + ("" if np.isnan(lo) else f" ({lo:.3f} to {hi:.3f})")
         for name, v, lo, hi in zip(frame["name"], value, low, high, strict=True)
     )
-    show(fig, alt or f"{xlabel} with intervals: {', '.join(spoken)}.", frame, caption)
+    return fig, f"{xlabel} with intervals: {', '.join(spoken)}."
 
 
 @styled

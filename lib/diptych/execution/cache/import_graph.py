@@ -2,7 +2,8 @@
 
 Nothing is run: imports and the paths ``... / "assets" / "lexicon"`` and ``... / "params" / …`` are
 read from the code, inside functions too. A module named in a string (``python -m``) counts as
-imported. Code that cannot be read counts as using everything.
+imported. Of the public face (``import diptych as dt``), which opens every module, only the names
+that the code uses count. Code that cannot be read counts as using everything.
 """
 
 import ast
@@ -18,6 +19,7 @@ from pathlib import Path
 from diptych.base import hashing, workspace
 
 PACKAGE = workspace.PACKAGE.name
+FACE = workspace.PACKAGE / "__init__.py"
 READABLE = ("assets", "params")
 SCRIPT = re.compile(r"^\s*%run\s+(?:-\w+\s+)*(\S+)", re.MULTILINE)
 MODULE = re.compile(rf"{PACKAGE}(\.\w+)+")
@@ -81,6 +83,8 @@ def used_by(cells: Iterable[str], folders: Sequence[Path] = ()) -> tuple[list[Pa
 
 def of_file(path: Path) -> Facts:
     """Return what a Python file names; known files are not parsed again."""
+    if path == FACE:
+        return Facts()
     parent = _module_name(path)
     name = f"{parent} {hashing.of_file(path)}"
     known = _known()
@@ -111,7 +115,7 @@ _NEW: set[str] = set()
 
 
 def _store() -> Path:
-    return workspace.home() / "cache" / "imports.json"
+    return workspace.home() / "cache" / "imports-2.json"
 
 
 @functools.cache
@@ -144,19 +148,47 @@ def _of_cell(source: str) -> Facts | None:
 
 
 def _facts(tree: ast.AST, module: str, is_package: bool) -> Facts:
-    imports, reads, inner = {}, {}, set()
+    imports, reads, inner = _of_face(tree, in_cell=not module), {}, set()
     for node in ast.walk(tree):  # outer nodes come first
         if isinstance(node, ast.Import):
             imports |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, module, is_package)
             imports |= dict.fromkeys(f"{base}.{alias.name}" for alias in node.names)
+            if base == PACKAGE:
+                imports |= dict.fromkeys(_behind(alias.name for alias in node.names))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if MODULE.fullmatch(node.value):
                 imports[node.value] = None
         elif isinstance(node, ast.BinOp) and node not in inner:
             reads |= dict.fromkeys(filter(None, [_literal_path(node, inner)]))
     return Facts(tuple(imports), tuple(reads))
+
+
+def _of_face(tree: ast.AST, in_cell: bool) -> dict[str, None]:
+    """Return the modules behind the names of the face that code uses, as in ``dt.run``.
+
+    In a cell of a notebook any name may stand for the face: another cell imports it.
+    """
+    aliases = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == PACKAGE
+    }
+    names = (
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if in_cell or node.value.id in aliases
+    )
+    return dict.fromkeys(_behind(names))
+
+
+def _behind(names: Iterable[str]) -> list[str]:
+    face = sys.modules[PACKAGE].FACE
+    return [face[name][0] for name in names if name in face]
 
 
 def _literal_path(node: ast.BinOp, inner: set) -> str:

@@ -10,7 +10,6 @@ import ctypes
 import mmap
 import os
 import re
-import resource
 import struct
 from collections.abc import Iterator
 
@@ -69,4 +68,6 @@ def _own() -> Iterator[tuple[int, int]]:
 
 
 def _faults() -> int:
+    import resource  # on Linux alone
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -23,7 +23,8 @@ from diptych.execution.kernels import client, wire
 GRACE = 2.5  # seconds
 TICK = 0.002  # seconds
 # What a kernel gets that has not ended, and after how long; it listens when no cell runs.
-INSIST = ((0.2, signal.SIGINT), (5.0, signal.SIGTERM), (GRACE, signal.SIGKILL))
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none, and no pipe either
+INSIST = ((0.2, signal.SIGINT), (5.0, signal.SIGTERM), (GRACE, KILL))
 
 
 class PipeManager(AsyncKernelManager):

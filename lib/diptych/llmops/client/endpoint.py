@@ -38,6 +38,13 @@ def client(target: Target | str = "local", **settings) -> "openai.OpenAI":
     ------
     EndpointError
         If the endpoint is unknown, its key is not set, or the local server cannot be started.
+
+    Examples
+    --------
+    >>> hello = [{"role": "user", "content": "Say hello."}]
+    >>> answer = dt.client("local").chat.completions.create(model="diptych", messages=hello)
+    >>> answer.choices[0].message.role
+    'assistant'
     """
     connection = _connection(target)
     import openai

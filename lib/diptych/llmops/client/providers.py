@@ -12,13 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from diptych.base import secrets, workspace
+from diptych.base import plugins, secrets, workspace
 from diptych.core.store.prices import FREE
 from diptych.execution.notebooks import nearest
 from diptych.llmops.client.formats import Format
@@ -31,7 +30,6 @@ FORMATS = (
     "responses",
     "anthropic_messages",
 )  # modules of `diptych.llmops.client.formats`
-ENTRY_POINTS = "diptych.formats"  # the group in which a package adds a format
 PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")  # an environment variable in an address
 
 
@@ -98,7 +96,7 @@ class Provider:
         """Its wire format; the import takes half a second, so it is made where one is asked."""
         if self.format in FORMATS:
             return importlib.import_module(f"diptych.llmops.client.formats.{self.format}").FORMAT
-        return _added()[self.format].load()
+        return ADDED[self.format]
 
     def key(self) -> str:
         """Return the key, "" if none is needed.
@@ -168,10 +166,24 @@ def _address(provider: Provider) -> str:
     return PLACE.sub(lambda match: os.environ[match[1]].strip().rstrip("/"), provider.base_url)
 
 
-@cache
-def _added():
-    """Return the entry points of formats by name."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+def checked(name: str, module: object) -> Format:
+    """Return a wire format that a plugin adds: one, or a module that has it as ``FORMAT``.
+
+    Raises
+    ------
+    PluginError
+        If it lacks a part of `Format`.
+    """
+    module = getattr(module, "FORMAT", module)
+    parts = [part for part in ("FAILURES", *vars(Format)) if not part.startswith("_")]
+    if missing := [part for part in parts if not hasattr(module, part)]:
+        raise plugins.PluginError(
+            f"format: {name!r} has no {missing[0]}; see diptych/llmops/client/formats/__init__.py"
+        )
+    return module  # type: ignore[return-value]
+
+
+ADDED: plugins.Registry[Format] = plugins.Registry("format", {}, checked, taken=FORMATS)
 
 
 @cache
@@ -223,8 +235,8 @@ def _read(content: Mapping, shipped: Mapping[str, Provider], shown: str) -> dict
         base = replace(_base(name, entry, {**shipped, **read}, wrong), name=name)
         if not entry.get("base_url", base.base_url):
             raise wrong("needs a base_url")
-        if (wire := entry.get("format", base.format)) not in FORMATS and wire not in _added():
-            there = ", ".join((*FORMATS, *_added()))
+        if (wire := entry.get("format", base.format)) not in FORMATS and wire not in ADDED:
+            there = ", ".join((*FORMATS, *ADDED)) + plugins.failures()
             raise wrong(f"format: {wire!r} is not known; there is {there}")
         read[name] = _merged(base, entry, wrong)
     return read

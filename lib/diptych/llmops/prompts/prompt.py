@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from diptych.base import workspace
+from diptych.base import plugins, workspace
 from diptych.base.errors import Plain
 from diptych.core.data.generators.support import AGENT, CUSTOMER
 from diptych.core.evaluation.graders import GRADERS
@@ -243,28 +243,41 @@ def read_prompt(
     generic = NUMBER if numbers else ANY
     known = {path.stem: path for path in (*_files(generic), *_files(task))}
     known |= {f"{INSTRUCT}/{path.stem}": path for path in (*_instruct(generic), *_instruct(task))}
+    if not name.endswith(".md") and name not in known and name in PROMPTS:
+        return _for_task(PROMPTS[name], task, labels, numbers, name)
     path = Path(name).expanduser() if name.endswith(".md") else known.get(name)
     if path is None:
         raise PromptError(
             f"prompt: {task} has no {name!r}. {nearest(name, known)}There are "
-            f"{', '.join(known)}; or give the path of an .md file"
+            f"{', '.join([*known, *PROMPTS])}; or give the path of an .md file{plugins.failures()}"
         )
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
         raise PromptError(f"{workspace.shown(path)}: cannot be read ({error})") from error
-    prompt = parse(text, path)
+    return _for_task(parse(text, path), task, labels, numbers, workspace.shown(path))
+
+
+def _for_task(
+    prompt: Prompt, task: str, labels: Sequence[str], numbers: Numbers | None, where: str
+) -> Prompt:
+    """Return a prompt for a task: a generic one with its labels, or refused if of another."""
     if prompt.task in GENERIC:
         return made_for(prompt, task, labels, numbers)
     if prompt.task != task:
-        raise PromptError(f"{workspace.shown(path)}: task: is {prompt.task}, and {task} is asked")
+        raise PromptError(f"{where}: task: is {prompt.task}, and {task} is asked")
     return _with_numbers(prompt, numbers) if numbers and prompt.answers_number else prompt
 
 
 def every(task: str, labels: Sequence[str] = (), numbers: Numbers | None = None) -> list[Prompt]:
-    """Return all prompts of a task, or the generic ones if it has none, in order of their names."""
-    files = _files(task) or _files(NUMBER if numbers else ANY)
-    return [read_prompt(task, path.stem, labels, numbers) for path in files]
+    """Return all prompts of a task, or the generic ones if it has none, in order of their names.
+
+    Those that plugins add for it, or for any task, come last.
+    """
+    generic = NUMBER if numbers else ANY
+    names = [path.stem for path in _files(task) or _files(generic)]
+    names += [name for name, added in PROMPTS.items() if added.task in (task, generic)]
+    return [read_prompt(task, name, labels, numbers) for name in dict.fromkeys(names)]
 
 
 def folder(task: str) -> Path:
@@ -439,6 +452,31 @@ def _example(content: str, inputs: list[str], wrong) -> tuple[dict, str]:
     if not all(isinstance(value, str) for value in example.values()):
         raise wrong("## example: holds a value that is no text; quote it")
     return {name: example[name] for name in inputs}, example[ANSWER]
+
+
+def read_added(name: str, entry: object) -> Prompt:
+    """Return a prompt that a plugin adds: the text of its file, or the file's path.
+
+    Raises
+    ------
+    PluginError
+        If it is neither.
+    PromptError
+        If it is wrong.
+    """
+    if isinstance(entry, Prompt):
+        return replace(entry, name=name)
+    if isinstance(entry, Path):
+        try:
+            entry = entry.read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            raise PromptError(f"prompt {name}: cannot be read ({error})") from error
+    if not isinstance(entry, str):
+        raise plugins.PluginError(f"prompt: {name!r} is no text of a prompt file, and no path")
+    return replace(parse(entry, f"{name}.md"), path=None)
+
+
+PROMPTS: plugins.Registry[Prompt] = plugins.Registry("prompt", {}, read_added)
 
 
 def write(prompt: Prompt, path: str | Path | None = None) -> Path:

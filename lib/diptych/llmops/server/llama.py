@@ -13,12 +13,13 @@ of `diptych.llmops.server.gate`.
 import argparse
 import contextlib
 import errno
-import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -97,6 +98,16 @@ class Server:
     adapters: list[str]
 
 
+def unavailable() -> str:
+    """Return why no local server can run here, "" if it can: it needs socket files and locks."""
+    if hasattr(socket, "AF_UNIX") and importlib.util.find_spec("fcntl"):
+        return ""
+    return (
+        f"the local server needs socket files, which Python on {sys.platform} has not; ask another "
+        'server of this machine, such as Ollama: models=["ollama/qwen3"]'
+    )
+
+
 def folder() -> Path:
     """Return the workspace's folder of servers: for each a lock, a file and a log."""
     place = workspace.home() / "llm"
@@ -106,6 +117,8 @@ def folder() -> Path:
 
 def open_lock(key: str) -> int | None:
     """Take the lock of a server; None if another holds it. It is held while the handle is open."""
+    import fcntl  # `unavailable` says where there is none
+
     handle = os.open(folder() / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,6 +236,8 @@ def serve_or_find(
     ServeError
         See `serve`.
     """
+    if reason := unavailable():
+        raise ServeError(reason)
     context_length(model)  # the usual mistakes first: they need no llama.cpp
     served, token = Served(model, dict(adapters), slots, context), read_token(token_env)
     if missing := [path for path in served.adapters.values() if not path.is_file()]:

@@ -21,7 +21,14 @@ from diptych.base.environment import process_start
 from diptych.base.serving import ServeError
 from diptych.llmops.server import store
 from diptych.llmops.server.catalogue import NAMES, CatalogueError
-from diptych.llmops.server.llama import SHIPPED, Served, Server, folder, open_lock
+from diptych.llmops.server.llama import (
+    SHIPPED,
+    Served,
+    Server,
+    folder,
+    open_lock,
+    unavailable,
+)
 
 __all__ = ["SETTINGS", "EndpointError", "find", "model_file", "request", "start", "stop"]
 
@@ -135,6 +142,8 @@ def start(
     EndpointError
         If it cannot be started; the message holds what it said.
     """
+    if reason := unavailable():
+        raise EndpointError(f"local: {reason}")
     served = _served(model, adapters, slots, context)
     key, until = served.key(), time.monotonic() + wait_s
     while True:

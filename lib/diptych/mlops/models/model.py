@@ -20,7 +20,7 @@ from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Colu
 from diptych.core.data.times import iso
 from diptych.core.evaluation import calibrators
 from diptych.core.evaluation.calibrators import Calibrator
-from diptych.mlops.models import estimators, extractive
+from diptych.mlops.models import estimators, extractive, families
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.estimators import Estimator, ModelError
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
@@ -409,8 +409,8 @@ def prior_of(encoder: Encoder, codes: np.ndarray, classes: int) -> list[float]:
 
 
 def families_of(kind: str, regression: bool) -> tuple[str, ...]:
-    """Return the families that suit a kind of data, the simplest first."""
-    return NUMBERS if regression else FAMILIES[kind]
+    """Return the families that suit a kind of data, the simplest first, those of plugins last."""
+    return (NUMBERS if regression else FAMILIES[kind]) + families.suiting(kind, regression)
 
 
 def estimator_of(family: str, regression: bool) -> type[Estimator]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from diptych.core.data.column import BOOLEAN, NUMBER, TIME, Column
+from diptych.mlops.models import families
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.estimators import ModelError
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
@@ -253,9 +254,9 @@ class OwnEstimator:
         """Return why it cannot be saved without pickle, "" if it can."""
         from skops import io
 
-        where = "put the code into a module and add it as a family, or do without it"
+        where = "put the code into a plugin that names it as trusted, or do without it"
         try:
-            unknown = set(io.get_untrusted_types(data=self._dumped())) - set(TRUSTED)
+            unknown = set(io.get_untrusted_types(data=self._dumped())) - _trusted()
         except Exception as error:  # whatever a part of it makes of being written
             reason = f"{type(error).__name__}: {error}"
             return f"it cannot be saved without pickle ({reason}); {where}"
@@ -275,10 +276,15 @@ class OwnEstimator:
         from skops import io
 
         path = folder / FILE
-        unknown = set(io.get_untrusted_types(file=path)) - set(TRUSTED)
-        if unknown:
+        held = set(io.get_untrusted_types(file=path))
+        if unknown := held - _trusted():
             raise ModelError(f"{FILE} holds {', '.join(sorted(unknown))}, which is not trusted")
-        return cls(name, io.load(path, trusted=list(TRUSTED)), classes)
+        return cls(name, io.load(path, trusted=sorted(held)), classes)
+
+
+def _trusted() -> set[str]:
+    """Return the types that a saved model may hold: `TRUSTED`, and those that plugins name."""
+    return {*TRUSTED, *families.trusted()}
 
 
 def features(kind: str, names: list[str], columns: Sequence[Column], rows, sample) -> OwnFeatures:

@@ -1,5 +1,6 @@
 """Start the model's endpoint in a process of its own, and stop it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -40,10 +41,15 @@ class Endpoint:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the endpoint
         command = [sys.executable, "-m", "diptych", "serve", "model", str(folder)]
         command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
+        handed: dict = {"pass_fds": [handle]}
+        command += ["--handle", str(handle)]
+        if os.name == "nt":  # there a socket cannot be handed down, and the port is taken anew
+            handed, command = {}, [*command[:-2], "--port", str(port)]
+            listener.close()
         with listener:  # closed here, so that nothing waits on it when the server is gone
             self._process = subprocess.Popen(
-                [*command, "--handle", str(handle)],
-                pass_fds=[handle],
+                command,
+                **handed,
                 stdin=subprocess.PIPE,  # its end of file tells the server that its starter is gone
                 stdout=self._log,
                 stderr=self._log,

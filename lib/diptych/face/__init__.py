@@ -1,0 +1,1 @@
+"""What `import diptych` offers a notebook: runs, tasks, models, answers, comparisons, drift."""
