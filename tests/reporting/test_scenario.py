@@ -72,7 +72,7 @@ def test_a_parameter_nobody_declares_is_refused(mine, text):
 
 def test_a_file_with_a_wrong_key_is_refused(mine):
     mine.write_text(MINE.replace("question", "questions"))
-    with pytest.raises(ParameterError, match=r"mine\.yaml: question, questions missing or unknown"):
+    with pytest.raises(ParameterError, match=r"mine\.yaml: question missing or unknown"):
         load(str(mine))
 
 

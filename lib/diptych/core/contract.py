@@ -331,6 +331,20 @@ RESULTS = Table("results", "answers to test rows, both panels", ANSWERS)
 PERTURBED_RESULTS = Table("perturbed_results", "answers to perturbed test rows", ANSWERS)
 HAND_WRITTEN_RESULTS = Table("hand_written_results", "answers to the hand-written set", ANSWERS)
 STREAM = Table("stream", "the window in which each live row was sent", ("id", "window"))
+UNDER_LOAD = (
+    "p50_ms", "p95_ms", "first_token_p50_ms", "requests_per_s", "cpu_ms", "memory_mb",
+)  # fmt: skip
+LOAD_CURVE = Table(
+    "load_curve",
+    "latency, throughput and what the server takes, by requests under way, with intervals",
+    (
+        "concurrency",
+        "rounds",
+        "requests",
+        "failed",
+        *(f"{name}{end}" for name in UNDER_LOAD for end in ("", " low", " high")),
+    ),
+)
 WINDOW_SCORES = Table(
     "scores",
     "the metric by window; where it is the accuracy, estimated, too",
@@ -403,7 +417,7 @@ CONTRACTS = (
         "mlops/4_serve",
         (*_SERVED, CPU_PER_REQUEST),
         (NAME, VERSION, ENDPOINT),
-        (STREAM,),
+        (STREAM, LOAD_CURVE),
         ("concurrency",),
     ),
     Contract(
@@ -476,7 +490,7 @@ CONTRACTS = (
             USD,
         ),
         (NAME, VERSION, ENDPOINT),
-        (STREAM,),
+        (STREAM, LOAD_CURVE),
         ("concurrency", "window", "windows"),
     ),
     Contract(

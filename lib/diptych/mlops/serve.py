@@ -4,6 +4,7 @@ Every prediction is in the ledger, under its row's id, before it is answered; a 
 joined to it.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ import pandas as pd
 
 from diptych.base import workspace
 from diptych.base.http_load import Load, drive, usage
+from diptych.core.evaluation import load_curve
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.serving.process import Endpoint
 
 ALONE = 100  # requests sent one at a time at most, before the others
+ROUND = 64  # requests of a round of the load curve at most
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,43 @@ def serve(
             load = drive(url, rest, concurrency=concurrency, progress=progress)
         used = usage(server.pid)
     return Served(load, alone, used["cpu_s"], used["memory_mb"])
+
+
+def under_load(
+    folder: Path,
+    bodies: Sequence[dict],
+    levels: Sequence[int] = load_curve.LEVELS,
+    rounds: int = load_curve.ROUNDS,
+) -> pd.DataFrame:
+    """Serve a saved model and send it the same requests at each level of concurrency.
+
+    The answers go to a ledger of their own, which is removed: the run's has each row once.
+
+    Parameters
+    ----------
+    bodies : sequence of dict
+        What to post; the first `ROUND` are a round.
+
+    Returns
+    -------
+    DataFrame
+        A line for each request, as `diptych.core.evaluation.load_curve.of_rounds` takes them.
+    """
+    requests = list(bodies[:ROUND])
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Endpoint(folder, name="load", endpoint="load", ledger=Path(place) / "ledger.db") as server,
+    ):
+
+        def send(level: int, _: int) -> pd.DataFrame:
+            load = drive(f"{server.url}/invocations", requests, concurrency=level)
+            wrong = [error or ("" if status == 200 else f"HTTP {status}")
+                     for error, status in zip(load.error, load.status, strict=True)]  # fmt: skip
+            calls = {"latency_ms": load.latency_ms, "error": wrong, "wall_s": load.wall_s}
+            return pd.DataFrame(calls)
+
+        send(max(levels), 0)  # the first answers load what the later ones find loaded
+        return load_curve.measure(send, levels, rounds, server.pid)
 
 
 def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:

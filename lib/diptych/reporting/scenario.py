@@ -17,7 +17,7 @@ from diptych.reporting.site import site as pages
 FOLDER = "params/scenarios"
 CONTRAST = "contrast"  # the notebook that compares the panels, last
 KEYS = ("title", "question", "files", "notebooks")
-OPTIONAL = ("parameters",)
+OPTIONAL = ("parameters", "questions")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Scenario:
         those of the scenario.
     parameters : list of "name=value"
         Each for the notebooks that declare it; wins over the files. May be left out.
+    questions : list of str
+        Keys of the questions it asks, see `diptych.reporting.contrast.questions`; all if left out.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Scenario:
     files: list[str]
     notebooks: list[str]
     parameters: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
 
 def names_of_all() -> list[str]:

@@ -40,15 +40,19 @@ def test_each_level_asks_all_with_so_many_under_way(fake, target, options, calls
     levels = []
     for level in (1, 4):
         fake.most = 0
-        levels.append(load_test.drive(PROMPTS, [level], target, replace(options, run=f"r{level}")))
+        levels.append(
+            load_test.drive(PROMPTS, [level], target, replace(options, run=f"r{level}"), 2)
+        )
         assert fake.most == level
     found = pd.concat(levels)
-    assert found.groupby("concurrency").size().to_dict() == {1: 12, 4: 12}
+    assert found.groupby(["concurrency", "round"]).size().to_dict() == {
+        (1, 0): 12, (1, 1): 12, (4, 0): 12, (4, 1): 12
+    }  # fmt: skip
     assert (found["first_token_ms"] <= found["latency_ms"]).all()
     assert found["completion_tokens"].eq(3).all()
     assert found["error"].eq("").all()
-    assert len(calls.table(run="r4")) == len(PROMPTS)
-    assert load_test.summary(found)["ok"].tolist() == [12, 12]
+    assert len(calls.table(run="r4")) == 2 * len(PROMPTS)
+    assert load_test.summary(found)["ok"].tolist() == [24, 24]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +79,10 @@ def test_thoughts_are_no_tokens_of_the_answer(make, wire, tokens, options, tmp_p
 
 
 def test_nothing_that_is_timed_comes_from_the_ledger(fake, target, options):
-    load_test.drive(PROMPTS, [2, 2], target, options)
+    load_test.drive(PROMPTS, [2], target, options, rounds=2)
     assert len(fake.seen) == 2 * len(PROMPTS)
-    load_test.drive(PROMPTS, [2], target, replace(options, run="another"))
-    assert len(fake.seen) == 3 * len(PROMPTS)
+    load_test.drive(PROMPTS, [2], target, replace(options, run="another"), rounds=2)
+    assert len(fake.seen) == 4 * len(PROMPTS)
 
 
 def test_without_a_run_nothing_is_timed(fake, target, options):
@@ -96,16 +100,18 @@ def test_a_number_of_its_own_fits_the_ledger():
 
 def test_what_failed_is_counted_and_not_timed(fake, target, options):
     fake.troubles = ["html"] * 3
-    found = load_test.drive(PROMPTS, [1], target, options)
-    assert found["error"].tolist().count("") == 9
+    found = load_test.drive(PROMPTS, [1], target, options, rounds=2)
+    assert found["error"].tolist().count("") == 21
     line = load_test.summary(found).iloc[0]
-    assert (line["ok"], line["failed"]) == (9, 3)
-    assert line["requests_per_s"] == pytest.approx(9 / found["wall_s"].iloc[0])
+    assert (line["ok"], line["failed"]) == (21, 3)
+    walls = found.groupby("round")["wall_s"].first().sum()
+    assert line["requests_per_s"] == pytest.approx(21 / walls)
 
 
 def test_rates_and_percentiles():
     calls = pd.DataFrame({
         "concurrency": [1, 1, 1, 8],
+        "round": 0,
         "first_token_ms": [10.0, 20.0, math.nan, math.nan],
         "latency_ms": [110.0, 220.0, 5.0, 7.0],
         "completion_tokens": [11.0, 21.0, math.nan, math.nan],
@@ -132,7 +138,7 @@ def test_rates_and_percentiles():
 def test_the_local_server_under_load(shared, gguf, calls):
     prompts = [f"Write about film {i}." for i in range(6)]
     target = Target(server={"model": gguf}, parameters={"max_tokens": 5, "ignore_eos": True})
-    found = load_test.drive(prompts, [1, 6], target, CallOptions(run="r", calls=calls))
+    found = load_test.drive(prompts, [1, 6], target, CallOptions(run="r", calls=calls), rounds=2)
     assert found["error"].eq("").all()
     assert found["completion_tokens"].eq(5).all()
     table = load_test.summary(found)

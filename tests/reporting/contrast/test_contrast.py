@@ -4,16 +4,23 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from reporting.both import NAME, ROWS, SCENARIO, runs
 from sklearn.metrics import f1_score
 
 from diptych.base.errors import ParameterError
 from diptych.core.evaluation import stats
-from diptych.reporting.contrast import breakeven, contrast, dimensions, evidence, labels, verdicts
+from diptych.reporting.contrast import (
+    amounts,
+    breakeven,
+    contrast,
+    dimensions,
+    evidence,
+    labels,
+    verdicts,
+)
 from diptych.reporting.contrast.breakeven import OWN, Workload
-from diptych.reporting.contrast.measures import Assumptions
+from diptych.reporting.contrast.measures import Assumptions, Measured
 
 ASSUMPTIONS = Assumptions()
 API = ("openai/gpt-4o",)
@@ -46,23 +53,20 @@ def test_each_side_wins_what_it_does_better(found):
     assert winners(found) == {
         "quality": "MLOps",
         "hand-written": "not measured",  # MLOps graded none of those rows
-        "calibration": "tie",
+        "calibration": "inconclusive",
         "perturbed-typos": "inconclusive",
         "perturbed-negation": "not measured",
         "drift": "LLMOps",
         "afterwards": "not measured",  # nothing was promoted, and no champion afterwards recorded
-        "instability": "tie",
+        "instability": "inconclusive",  # recorded without an interval
         "p50": "MLOps",
         "p95": "MLOps",
-        "p99": "MLOps",
+        "loaded-p95": "MLOps",
         "first-token": "MLOps",
         "throughput": "MLOps",
         "cost": "MLOps",
         "cost-correct": "MLOps",
         "labels": "MLOps",
-        "labels-for-drift": "LLMOps",
-        "first-version": "MLOps",
-        "change": "MLOps",
         "size": "MLOps",
         "memory": "MLOps",
         "leaving": "tie",
@@ -132,14 +136,16 @@ def test_labels_needed_to_reach_the_goal(found):
     assert (low.measured.left.value, low.measured.right.value) == (300, 8)
     assert low.winner == "LLMOps"
     assert (high.measured.left.value, high.measured.right.value) == (800, 2000)
-    assert (high.measured.right.note, high.winner) == (labels.TUNED, "MLOps")
+    # the intervals of both hold the goal at fewer and at more labels
+    assert (high.measured.right.note, high.winner) == (labels.TUNED, "inconclusive")
     assert "llmops-6_improve" in high.measured.right.runs[0]
-    assert (higher.measured.left.value, higher.measured.right.text("labels")) == (
-        800,
-        "not reached",
-    )
-    assert (higher.winner, higher.why) == ("MLOps", "LLMOps never reaches it")
-    assert concluded(found, replace(ASSUMPTIONS, goal=0.99))["labels"].winner == "tie"
+    reached = higher.measured.left.value, higher.measured.right.text("labels")
+    assert reached == (800, "not reached")
+    assert higher.winner == "inconclusive"  # the tuned model's interval holds it
+    untuned = [run for run in found if run.notebook != "llmops/6_improve"]
+    shown = concluded(untuned, replace(ASSUMPTIONS, goal=0.92))["labels"]
+    assert (shown.winner, shown.why) == ("MLOps", "LLMOps never reaches it")
+    assert concluded(found, replace(ASSUMPTIONS, goal=0.99))["labels"].winner == "inconclusive"
 
 
 def test_every_number_of_labels_that_was_tried_is_a_point(found):
@@ -157,14 +163,14 @@ def test_every_number_of_labels_that_was_tried_is_a_point(found):
 def test_the_margin_changes_verdicts_on_shares_and_no_other(found):
     before = winners(found)
     moved = changed(before, winners(found, replace(ASSUMPTIONS, margin=0.3)))
-    assert moved == {"quality", "drift", "perturbed-typos"}
+    assert moved == {"quality", "drift", "perturbed-typos", "calibration"}
     assert moved <= SHARES
     assert changed(before, winners(found, replace(ASSUMPTIONS, margin=0.0))) <= SHARES
 
 
 def test_the_ratio_changes_verdicts_on_amounts_and_no_other(found):
-    moved = changed(winners(found), winners(found, replace(ASSUMPTIONS, ratio=0.6)))
-    assert moved == {"first-version", "change"}
+    moved = changed(winners(found), winners(found, replace(ASSUMPTIONS, ratio=0.85)))
+    assert moved == {"p50", "p95", "loaded-p95", "first-token", "memory", "size"}
 
 
 def _without_latency(result):
@@ -180,15 +186,12 @@ def test_answers_that_were_there_already_count_with_the_time_they_took(found, ke
         else run
         for run in found
     ]
-    plain, longer = (
-        contrast.contrast(SCENARIO, own, ASSUMPTIONS).verdicts for own in (list(found), replayed)
-    )
     before, after = (
-        next(v.measured.right for v in own if v.dimension.key == "first-version")
-        for own in (plain, longer)
+        contrast.contrast(SCENARIO, own, ASSUMPTIONS).stated.set_index("what")["LLMOps"]
+        for own in (list(found), replayed)
     )
-    assert after.value == before.value + 45
-    assert after.note == before.note + ", 45 s of it replayed latency"
+    assert before["time of stages 1 to 3"] == "180 s"
+    assert after["time of stages 1 to 3"] == "225 s (45 s of it replayed latency)"
 
 
 def test_the_price_of_compute_changes_the_cost_and_nothing_else(tmp_path):
@@ -218,7 +221,8 @@ def test_a_missing_side_is_not_measured(found, side):
 
 
 def test_a_missing_stage_takes_only_what_it_measured(found):
-    keys = {"mlops/5_monitor": {"drift"}, "llmops/6_improve": {"change", "labels-for-drift"}}
+    speed = {"p50", "p95", "loaded-p95", "first-token", "throughput", "cost", "cost-correct"}
+    keys = {"mlops/5_monitor": {"drift"}, "mlops/4_serve": speed | {"memory", "leaving"}}
     for notebook, expected in keys.items():
         left = [run for run in found if run.notebook != notebook]
         assert changed(winners(found), winners(left)) == expected
@@ -238,18 +242,40 @@ def test_no_run_at_all():
     assert made.costs.empty
 
 
-def test_the_sentences_follow_from_the_verdicts(found):
-    for assumptions in (ASSUMPTIONS, replace(ASSUMPTIONS, margin=0.3, ratio=0.9)):
-        own = list(concluded(found, assumptions).values())
-        said = verdicts.prose(own)
-        for verdict in own:
-            words = verdict.dimension.when
-            for winner in ("MLOps", "LLMOps"):
-                (sentence,) = [
-                    s for s in said if s.startswith(f"Use {winner}") or s.endswith(f"for {winner}.")
-                ]
-                assert (words in sentence) == (verdict.winner == winner)
-        assert sum(verdicts.counts(own).values()) == len(own)
+def test_every_question_is_answered_by_its_line_alone(found):
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    by_key = {verdict.dimension.key: verdict for verdict in made.verdicts}
+    for answer in made.answers:
+        decides = by_key[answer.question.decides]
+        assert answer.evidence[0] is decides
+        assert answer.outcome == ("either" if decides.winner == "tie" else decides.winner)
+        assert decides.why in answer.why
+        assert (answer.outcome in ("MLOps", "LLMOps")) == (
+            f"{answer.outcome}: " in made.sentence
+            and decides.dimension.name in made.sentence.split(f"{answer.outcome}: ")[1]
+        )
+    everything = {v.dimension.key for answer in made.answers for v in answer.evidence}
+    assert everything == set(by_key), "a line stands under no question"
+
+
+def test_the_gate_is_the_first_thing_said(found, tmp_path):
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    first = "MLOps passed the release gate; LLMOps would not be released."
+    assert made.sentence.startswith(first)
+    none = [run for run in found if not run.notebook.endswith("3_release")]
+    assert contrast.contrast(SCENARIO, none, ASSUMPTIONS).gate == "No release was decided."
+    reversed_ = contrast.contrast(SCENARIO, runs(tmp_path, wrong=(100, 15)), ASSUMPTIONS)
+    quality = next(one for one in reversed_.answers if one.question.key == "alike")
+    assert quality.outcome == "LLMOps"
+    assert quality.why.endswith("the gate refused LLMOps, so it would not be released")
+
+
+def test_a_scenario_asks_its_own_questions(found):
+    only = replace(SCENARIO, questions=["change"])
+    made = contrast.contrast(only, found, ASSUMPTIONS)
+    assert [answer.question.key for answer in made.answers] == ["change"]
+    with pytest.raises(LookupError, match="speed unknown; there are alike, "):
+        contrast.contrast(replace(SCENARIO, questions=["speed"]), found, ASSUMPTIONS)
 
 
 def test_every_verdict_keeps_its_runs(found):
@@ -273,31 +299,24 @@ def test_a_forecast_is_tokens_times_price(found):
 
 
 def test_the_break_even_is_where_the_costs_meet(found):
-    workload = Workload(usd_per_label=0.1, build_hours=10, usd_per_hour=50, months=10, cpus=2)
+    workload = Workload(usd_per_label=0.1, build_hours=10, usd_per_hour=50, months=10)
     left, right = evidence.sides(found)
     prices = breakeven.forecast(right, API)
     at = np.linspace(1000, 1e6, 2001)
     costs = breakeven.monthly(left, right, prices, at, workload, ASSUMPTIONS)
-    fixed = (800 * 0.1 + 500) / 10 + 2 * 0.04 * 730
+    fixed = (800 * 0.1 + 500) / 10
     own = costs[costs["option"] == OWN]
-    assert own["usd"].iloc[0] == pytest.approx(fixed)
+    assert own["usd"].iloc[0] == pytest.approx(fixed + 1000 * 0.001 / 3600 * 0.04)
     found_at = breakeven.crossings(costs).set_index("option")["requests"]
-    assert found_at["openai/gpt-4o"] == pytest.approx(fixed / (prices["usd"].iloc[0] / 1000))
-    assert math.isinf(found_at[breakeven.LOCAL])  # it has the same machine and nothing to write off
+    each = 0.001 / 3600 * 0.04  # of a request, one millisecond of CPU
+    assert found_at["openai/gpt-4o"] == pytest.approx(fixed / (prices["usd"].iloc[0] / 1000 - each))
+    # the line "cost of 1,000 answers" says MLOps: at some volume that pays for labels and work
+    assert found_at[breakeven.LOCAL] == pytest.approx(fixed / (49 * each))
     dearer = breakeven.monthly(
         left, right, prices, at, replace(workload, build_hours=20), ASSUMPTIONS
     )
     later = breakeven.crossings(dearer).set_index("option")["requests"]
     assert later["openai/gpt-4o"] > found_at["openai/gpt-4o"]
-
-
-def test_a_machine_that_is_full_needs_a_second_one(found):
-    left, right = evidence.sides(found)
-    most = 400 * 730 * 3600
-    costs = breakeven.monthly(left, right, pd.DataFrame(columns=["model", "usd"]), [most, most + 1],
-                              Workload(), ASSUMPTIONS)  # fmt: skip
-    one, two = costs[costs["option"] == OWN]["usd"]
-    assert two - one == pytest.approx(2 * 0.04 * 730)
 
 
 def test_every_price_has_a_source_or_is_not_known():
@@ -336,3 +355,125 @@ def test_the_table_has_a_line_per_dimension(found):
     assert NAME not in table.to_string()
     assert table.set_index("dimension").loc["accuracy on the test set", "MLOps"] == "0.970"
     assert made.counts()["sentiment, tie"] == sum(table["verdict"] == "tie")
+
+
+# the faults of an earlier version, each with the right outcome
+
+
+def test_calibration_is_compared_on_the_same_rows(tmp_path):
+    """MLOps on 500 rows against LLMOps on 150 once made a winner of the number of rows."""
+    compared = concluded(runs(tmp_path, asked=150))["calibration"].measured
+    assert compared.left.n == compared.right.n == 150
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equally_calibrated_systems_have_no_winner(tmp_path, seed):
+    calibrated = np.random.default_rng(seed)
+    sure = calibrated.uniform(0.5, 1, (2, ROWS))
+    right = calibrated.uniform(size=(2, ROWS)) < sure
+    compared = concluded(runs(tmp_path, confidence=sure, correct=right, asked=150))["calibration"]
+    assert compared.winner in ("tie", "inconclusive")
+
+
+def test_a_share_without_an_interval_decides_nothing(tmp_path):
+    """90 rows once decided the quality after a drift, whose interval held the other side."""
+    afterwards = concluded(runs(tmp_path, afterwards=0.85))["afterwards"]
+    assert afterwards.measured.right.value == 0.85
+    assert afterwards.winner == "inconclusive"
+    assert "without an interval" in afterwards.why
+
+
+def test_a_parameter_is_stated_and_compares_nothing(found):
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    stated = made.stated.set_index("what")
+    assert stated.loc["labels used to react to drift", "MLOps"] == "800 labels"
+    assert "parameters" in stated.loc["labels used to react to drift", "why not compared"]
+    assert not [v for v in made.verdicts if "react to drift" in v.dimension.name and "labels" in
+                v.dimension.name]  # fmt: skip
+
+
+def test_latency_is_compared_at_the_same_load(tmp_path):
+    """16 requests under way were once compared with 8."""
+    uneven = concluded(runs(tmp_path, levels=((1, 16), (1, 8))))
+    for key in ("loaded-p95", "p50", "memory"):
+        sides = uneven[key].measured.left, uneven[key].measured.right
+        assert [side.note for side in sides] == ["1 at once"] * 2
+    apart = concluded(runs(tmp_path / "apart", levels=((16,), (8,))))
+    assert apart["p50"].winner == apart["loaded-p95"].winner == "not measured"
+
+
+def test_a_ratio_needs_its_interval_outside_what_is_no_difference(tmp_path):
+    wide = concluded(runs(tmp_path, spread=4.0))["p50"]
+    assert wide.winner == "inconclusive"
+    assert wide.measured.ratio.low < 1 < wide.measured.ratio.high
+
+
+def test_cost_and_break_even_speak_of_the_same_cost(found):
+    """ "Many answers: MLOps" once stood above "LLMOps stays cheaper at every volume"."""
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    cost = next(v for v in made.verdicts if v.dimension.key == "cost")
+    crossing = breakeven.crossings(made.costs).set_index("option")["requests"][breakeven.LOCAL]
+    assert (cost.winner == "MLOps") == math.isfinite(crossing)
+
+
+def test_no_scenario_repeats_the_questions_of_another_on_the_same_runs():
+    from diptych.reporting.contrast import questions
+    from diptych.reporting.scenario import load, names_of_all
+
+    shipped = [load(name) for name in names_of_all()]
+    for one in shipped:
+        for other in shipped:
+            if one is not other and one.files == other.files and one.notebooks == other.notebooks:
+                asked = [{q.key for q in questions.asked(s.questions)} for s in (one, other)]
+                assert not asked[0] & asked[1], (one.name, other.name)
+
+
+def test_both_sides_of_a_scenario_have_one_floor():
+    from diptych.reporting.scenario import load, names_of_all
+
+    for name in names_of_all():
+        steps = load(name).notebooks
+        floors = [step for step in steps if "floor=" in step]
+        assert len(floors) in (0, 2), (name, floors)
+
+
+def pairs_of_systems(apart: float, count: int):
+    """Rows that two systems get right, one better by `apart`.
+
+    They disagree on 9 % of the rows, as good systems of a task do. With 15 % it takes 2,900 rows to
+    name four of five such winners; the verdict says how many.
+    """
+    draws = np.random.default_rng(20)
+    for _ in range(count):
+        level = draws.uniform(0.7, 0.95)
+        hard = draws.uniform(size=ROWS_OF_DEFAULT)
+        either = draws.uniform(size=(2, ROWS_OF_DEFAULT)) < 0.025
+        first = (hard < level) ^ either[0]
+        second = (hard < level - apart / 0.94) ^ either[1]
+        yield first.astype(float), second.astype(float)
+
+
+ROWS_OF_DEFAULT = 1828  # of the test set of reviews
+
+
+@pytest.mark.parametrize(("apart", "fewest", "most"), [(0.0, 0.0, 0.05), (0.04, 0.8, 1.0)])
+def test_how_often_a_winner_is_named(apart, fewest, most):
+    dimension = next(d for d in dimensions.ALWAYS if d.key == "quality")
+    named = []
+    for first, second in pairs_of_systems(apart, 500):
+        gap = stats.paired_difference(first, second, resamples=500)
+        figures = [evidence.Figure(side.mean(), ("r",)) for side in (first, second)]
+        verdict = verdicts.conclude(dimension, Measured(*figures, gap), ASSUMPTIONS)
+        named.append(verdict.winner == "MLOps" if apart else verdict.winner in ("MLOps", "LLMOps"))
+    assert fewest <= np.mean(named) <= most
+
+
+def test_amounts_of_equal_systems_rarely_have_a_winner():
+    draws, named = np.random.default_rng(3), []
+    dimension = next(d for d in dimensions.ALWAYS if d.key == "p50")
+    for _ in range(500):
+        sides = [stats.repeated(np.exp(draws.normal(0, 0.15, 5))) for _ in range(2)]
+        figures = [evidence.Figure.of(side, "r") for side in sides]
+        verdict = verdicts.conclude(dimension, amounts.compared(*figures), ASSUMPTIONS)
+        named.append(verdict.winner in ("MLOps", "LLMOps"))
+    assert np.mean(named) <= 0.05

@@ -15,7 +15,7 @@ from reporting.both import NAME, SCENARIO, runs
 from reporting.site.test_panels import notebook_into
 from reporting.site.test_site import EVIL, run_of, scenario_of, words
 
-from diptych.reporting.contrast import contrast
+from diptych.reporting.contrast import contrast, questions
 from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.scenario import Scenario
@@ -66,8 +66,7 @@ def figures(page: Path) -> list[tuple[str, str]]:
     return [link.groups() for link in links]
 
 
-@pytest.mark.parametrize("name", ["index.html", "contrast.html"])
-def test_every_figure_leads_to_the_page_of_its_run(site, name):
+def test_every_figure_leads_to_the_page_of_its_run(site):
     facts = [
         figure
         for one in json.loads(next(site.parent.rglob("contrast.json")).read_bytes())["scenarios"]
@@ -75,14 +74,22 @@ def test_every_figure_leads_to_the_page_of_its_run(site, name):
         for figure in (verdict["left"], verdict["right"])
         if figure
     ]
-    links = figures(site / name)
+    links = figures(site / "contrast.html")
     assert len(links) > 20
     for href, said in links:
         runs_of_it = [fact["runs"][0] for fact in facts if fact["text"] == said]
         text = words((site / href).read_text())
         assert any(run in text for run in runs_of_it), (href, said)
-    if name == "contrast.html":
-        assert sorted(said for _, said in links) == sorted(fact["text"] for fact in facts)
+    assert sorted(said for _, said in links) == sorted(fact["text"] for fact in facts)
+
+
+def test_every_answer_of_the_landing_page_leads_to_its_line(site):
+    answers = re.findall(r'<table class="answers">.*?</table>', (site / "index.html").read_text(),
+                         re.DOTALL)  # fmt: skip
+    links = re.findall(r'href="contrast.html#([^"]+)"', "".join(answers))
+    assert len(links) == 2 * len(questions.QUESTIONS)
+    lines = Page((site / "contrast.html").read_text()).all("id")
+    assert set(links) <= set(lines)
 
 
 def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
@@ -90,10 +97,10 @@ def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
     (table,) = re.findall(r'<table class="hinge">.*?</table>', html, re.DOTALL)
     rows = [words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
     assert "0.970 0.951 to 0.982accuracy on the test set MLOps 0.800 0.763 to 0.833" in rows
-    assert "0.000answer instability tie 0.000" in rows
+    assert "0.000answer instability inconclusive 0.000" in rows
     assert not [row for row in rows if "share of rows whose answer changes" in row]  # told once
     served = words((site / "sentiment" / "both-4_serve.html").read_text())
-    assert "latency, p50 MLOps" in served
+    assert "latency of one request at a time, p50 MLOps" in served
     assert "accuracy on the test set" not in served
 
 
@@ -113,13 +120,15 @@ def test_what_was_measured_and_is_open_is_inconclusive(site):
     assert words(chip[0]).strip() == "inconclusive"
 
 
-def test_the_advice_names_what_each_side_wins(site):
-    html = (site / "index.html").read_text().split('id="sentiment"')[1].split("</table>")[0]
-    advice = html[: html.index('<table class="verdicts">')]
-    left, right = (words(part) for part in advice.split("Use LLMOps when"))
-    assert "answers must come at once" in left
-    assert "rows change and nobody reacts yet" in right
-    assert "answers must come at once" not in right
+def test_the_landing_page_answers_each_question_after_the_gate(site):
+    part = (site / "index.html").read_text().split('id="sentiment"')[1]
+    text = words(part)
+    assert text.index("LLMOps would not be released") < text.index("Which answers sooner?")
+    html = part.split('<table class="answers">')[1].split("</table>")[0]
+    rows = [words(row) for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL)]
+    (sooner,) = [row for row in rows if "Which answers sooner?" in row]
+    assert "MLOps" in sooner
+    assert "latency of one request at a time, p50: LLMOps takes 5.0 (4.4 to 5.7) times" in sooner
 
 
 def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
@@ -145,7 +154,7 @@ def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(s
                  "20261124-001339"):  # fmt: skip
         assert said in text
     html = (site / "contrast.html").read_text()
-    assert html.count('<img class="figure"') == html.count("Table of the same data") == 4
+    assert html.count('<img class="figure"') == html.count("Table of the same data") == 6
 
 
 def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):

@@ -169,6 +169,51 @@ def paired_difference(
     return Estimate(float(np.mean(a - b)), smoothed.low, smoothed.high, len(a))
 
 
+def repeated(values: Sequence[float], level: float = 0.95) -> Estimate:
+    """Return the geometric mean of repeated measurements of an amount above 0.
+
+    Parameters
+    ----------
+    values : array of shape (n,)
+        Such as the latency of each round of requests; n at least 2.
+    level : float
+        Coverage of the interval, Student's on the logarithms.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, or one is not above 0.
+    """
+    from scipy.stats import t
+
+    measured = np.asarray(values, dtype=float)
+    if len(measured) < 2 or not (np.isfinite(measured).all() and (measured > 0).all()):
+        raise ValueError(f"values: {measured.tolist()}; give at least two, all above 0.")
+    logs = np.log(measured)
+    half = float(t.ppf(0.5 + level / 2, len(logs) - 1)) * logs.std(ddof=1) / math.sqrt(len(logs))
+    ends = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+    return Estimate(*map(float, ends), len(logs))
+
+
+def ratio(a: Estimate, b: Estimate) -> Estimate:
+    """Return how many times `b` goes into `a`, both amounts above 0 measured apart.
+
+    The difference of the logarithms as `unpaired_difference` has it, which is MOVER for a ratio
+    (Zou and Donner 2008).
+
+    Raises
+    ------
+    ValueError
+        If an end of an interval is not above 0.
+    """
+    ends = [(one.value, one.low, one.high) for one in (a, b)]
+    if min(min(three) for three in ends) <= 0:
+        raise ValueError(f"a, b: {ends}; a ratio takes amounts above 0.")
+    logs = [Estimate(*map(math.log, three), one.n) for three, one in zip(ends, (a, b), strict=True)]
+    gap = unpaired_difference(*logs)
+    return Estimate(math.exp(gap.value), math.exp(gap.low), math.exp(gap.high), gap.n)
+
+
 def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
     """Subtract `b` from `a`, each with its own interval (Newcombe 1998, method 10).
 

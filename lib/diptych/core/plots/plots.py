@@ -272,6 +272,40 @@ def latency_plot(
 
 
 @styled
+def load_curve(curve: pd.DataFrame, *, alt: str = "", caption: str = "") -> None:
+    """Show latency against throughput, a point for each number of requests under way.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        From `diptych.core.evaluation.load_curve.of_rounds`; levels without figures are left out.
+    """
+    known = curve.dropna(subset=["p50_ms", "requests_per_s"])
+    fig, axes = figure(300)
+    axes.set(xscale="log", yscale="log", xlabel="requests a second", ylabel="milliseconds")
+    for number, (name, label) in enumerate((("p50_ms", "p50"), ("p95_ms", "p95"))):
+        color, marker = SERIES[number], MARKERS[number]
+        ends = known[name] - known[f"{name} low"], known[f"{name} high"] - known[name]
+        axes.errorbar(
+            known["requests_per_s"], known[name], ends, fmt=marker + "-", color=color, label=label
+        )
+    for level, rate, latency in known[["concurrency", "requests_per_s", "p50_ms"]].itertuples(
+        index=False
+    ):
+        axes.annotate(f"{level:g} at once", (rate, latency), (4, -12), textcoords="offset points")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    fig.legend(loc="outside upper left", ncols=2)
+    points = [
+        f"{line.concurrency} at once: p50 {line.p50_ms:.3g} ms, {line.requests_per_s:.3g} a second"
+        for line in known.itertuples()
+    ]
+    described = alt or f"Latency against throughput. {'; '.join(points)}."
+    shown = ["concurrency", "requests", "failed", "p50_ms", "p95_ms", "requests_per_s"]
+    show(fig, described, curve[shown], caption or "Latency against throughput, 95 % intervals")
+
+
+@styled
 def drift_plot(
     scores: pd.DataFrame,
     threshold: float,

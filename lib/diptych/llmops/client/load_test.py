@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from diptych.core.evaluation import load_curve
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.batch import POLL_S, BatchError, ask_batch
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import tolerant
 from diptych.llmops.client.target import Target
+from diptych.llmops.server import process
 
-LEVELS = (1, 8, 32)  # requests under way at once
+LEVELS = load_curve.LEVELS  # requests under way at once
 
 
 def unused_repeat(purpose: str) -> int:
@@ -26,9 +28,13 @@ def unused_repeat(purpose: str) -> int:
 
 
 def drive(
-    requests: Sequence, levels: Sequence[int], target: Target, options: CallOptions
+    requests: Sequence,
+    levels: Sequence[int],
+    target: Target,
+    options: CallOptions,
+    rounds: int = load_curve.ROUNDS,
 ) -> pd.DataFrame:
-    """Stream the answers to all requests once at each level of concurrency.
+    """Stream the answers to all requests `rounds` times at each level of concurrency.
 
     Parameters
     ----------
@@ -44,32 +50,35 @@ def drive(
     Returns
     -------
     DataFrame
-        One line per request and level: ``concurrency``, ``first_token_ms``, ``latency_ms``,
-        ``prompt_tokens``, ``completion_tokens``, ``usd``, ``answer_tokens`` (without thoughts; NaN
-        where these are not counted), ``error``, and ``wall_s`` of its level.
+        One line per request, round and level: ``concurrency``, ``round``, ``first_token_ms``,
+        ``latency_ms``, ``prompt_tokens``, ``completion_tokens``, ``usd``, ``answer_tokens`` (without
+        thoughts; NaN where these are not counted), ``error``, ``wall_s`` of its round, and of a
+        server on this machine ``cpu_ms`` and ``memory_mb``.
 
     Raises
     ------
     ValueError
-        If the options name no run.
+        If the options name no run, or levels or rounds are too few.
     """
-    run, frames = options.required_run(), []
+    run = options.required_run()
     if target.is_recorded:
-        return pd.concat([_recorded(requests, level, target, options) for level in levels])
-    for number, level in enumerate(levels):
+        return pd.concat([_recorded(requests, level, target, options, rounds) for level in levels])
+
+    def send(level: int, number: int) -> pd.DataFrame:
         began = time.perf_counter()
-        repeat = unused_repeat(f"{run} load {number}")
-        level_options = replace(options, concurrency=level, stream=True, repeat=repeat)
-        answers = ask_many(requests, target, level_options)
+        repeat = unused_repeat(f"{run} load {level} {number}")
+        answers = ask_many(
+            requests, target, replace(options, concurrency=level, stream=True, repeat=repeat)
+        )
+        wall_s = time.perf_counter() - began
         names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
         lines = [[getattr(answer, name) for name in names] for answer in answers]
         frame = pd.DataFrame(lines, columns=list(names), dtype="float64")
-        frame.insert(0, "concurrency", level)
-        frame["answer_tokens"] = [_answer_tokens(answer) for answer in answers]
-        frame["error"] = [answer.error for answer in answers]
-        frame["wall_s"] = time.perf_counter() - began
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+        errors, tokens = zip(*((one.error, _answer_tokens(one)) for one in answers), strict=True)
+        return frame.assign(answer_tokens=tokens, error=errors, wall_s=wall_s)
+
+    pid = process.start(**target.server).pid if target.is_local else None
+    return load_curve.measure(send, levels, rounds, pid)
 
 
 def _answer_tokens(answer: Answer) -> float:
@@ -79,8 +88,13 @@ def _answer_tokens(answer: Answer) -> float:
     return float(max(0, answer.completion_tokens - thoughts)) if known else np.nan
 
 
-def _recorded(requests: Sequence, level: int, target: Target, options: CallOptions) -> pd.DataFrame:
-    """Return one level of a recording: the service times of that day, and no other level."""
+def _recorded(
+    requests: Sequence, level: int, target: Target, options: CallOptions, rounds: int
+) -> pd.DataFrame:
+    """Return one level of a recording: the service times of that day, and no other level.
+
+    The requests were sent once, one at a time, so each round has every `rounds`-th of them.
+    """
     names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
     answers = ask_many(requests, target, replace(options, repeat=0)) if level == 1 else []
     lines = [[getattr(answer, name) for name in names] for answer in answers]
@@ -89,7 +103,9 @@ def _recorded(requests: Sequence, level: int, target: Target, options: CallOptio
     frame["answer_tokens"] = [_answer_tokens(answer) for answer in answers] or np.nan
     frame.insert(0, "concurrency", level)
     frame["error"] = [answer.error for answer in answers] or f"not recorded at {level} at once"
-    frame["wall_s"] = frame["latency_ms"].sum() / 1000 if answers else np.nan
+    frame["round"] = np.arange(len(frame)) % rounds
+    seconds = frame.groupby("round")["latency_ms"].transform("sum") / 1000
+    frame["wall_s"] = seconds if answers else np.nan
     return frame
 
 
@@ -104,7 +120,7 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
     """
     lines, service_ms = [], alone(calls)["p50_ms"]
     for level, group in calls.groupby("concurrency"):
-        good, wall = group[group["error"] == ""], group["wall_s"].iloc[0]
+        good, wall = group[group["error"] == ""], group.groupby("round")["wall_s"].first().sum()
         after = (good["latency_ms"] - good["first_token_ms"]).where(lambda ms: ms > 0) / 1000
         later = (good["answer_tokens"] - 1).where(lambda count: count > 0)
         first, latency = _percentiles(good["first_token_ms"]), _percentiles(good["latency_ms"])

@@ -12,10 +12,10 @@ from diptych.core.contract import DATA
 from diptych.core.plots.html import figure_html, show
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 from diptych.core.store.prices import Price
+from diptych.reporting.contrast.amounts import TOGETHER, common_level, cost
 from diptych.reporting.contrast.evidence import Panel
-from diptych.reporting.contrast.measures import Assumptions, throughput
+from diptych.reporting.contrast.measures import Assumptions
 
-HOURS = 730  # of a month
 OWN, LOCAL = "a model of your own", "the local language model"
 
 
@@ -38,7 +38,6 @@ class Workload:
     build_hours: float = 40.0
     usd_per_hour: float = 60.0
     months: int = 12
-    cpus: int = 2
 
 
 def forecast(right: Panel, models: Sequence[str]) -> pd.DataFrame:
@@ -83,29 +82,29 @@ def monthly(
 ) -> pd.DataFrame:
     """Return dollars a month by option and number of requests a month.
 
+    An answer costs what the line "cost of 1,000 answers" says: the compute it takes here, or its
+    tokens. A model of one's own costs its labels and work as well.
+
     Returns
     -------
     DataFrame
         ``option``, ``requests``, ``usd``; without lines where MLOps did not record both its labels
-        and its throughput.
+        and what an answer takes.
     """
     columns = ["option", "requests", "usd"]
-    fixed, rate = fixed_usd(left, workload), throughput(left)
-    if fixed is None or rate is None:
+    level = common_level(left, right, TOGETHER)
+    fixed, each = fixed_usd(left, workload), cost(left, level, assumptions)
+    if fixed is None or each is None:
         return pd.DataFrame(columns=columns)
-    lines = [(OWN, n, fixed + _host(rate.value, n, workload, assumptions)) for n in volumes]
-    local = throughput(right) if right.is_local else None
+    thousand = {OWN: (fixed, each.value)}
+    local = cost(right, level, assumptions) if right.is_local else None
     if local is not None:
-        lines += [(LOCAL, n, _host(local.value, n, workload, assumptions)) for n in volumes]
+        thousand[LOCAL] = (0.0, local.value)
     for row in prices.dropna(subset="usd").itertuples():
-        lines += [(row.model, n, n * row.usd / 1000) for n in volumes]
+        thousand[row.model] = (0.0, row.usd)
+    lines = [(name, n, once + n * usd / 1000) for name, (once, usd) in thousand.items()
+             for n in volumes]  # fmt: skip
     return pd.DataFrame(lines, columns=columns)
-
-
-def _host(rate: float, requests: float, workload: Workload, assumptions: Assumptions) -> float:
-    """Return what the machines for so many requests a month cost, each paid used or not."""
-    most = rate * HOURS * 3600
-    return workload.cpus * assumptions.usd_per_cpu_hour * HOURS * max(1, math.ceil(requests / most))
 
 
 def fixed_usd(left: Panel, workload: Workload) -> float | None:
@@ -120,25 +119,20 @@ def fixed_usd(left: Panel, workload: Workload) -> float | None:
 def crossings(costs: pd.DataFrame) -> pd.DataFrame:
     """Return from how many requests a month on a model of one's own costs less than each option.
 
+    Both costs are straight lines in the number of requests, so they meet once at most.
+
     Returns
     -------
     DataFrame
-        ``option`` and ``requests``: 0 where it is cheaper from the start, infinite where it is not
-        within the volumes looked at.
+        ``option`` and ``requests``: 0 where it is cheaper from the start, infinite where an answer
+        of it costs no less.
     """
     lines, ours = [], costs[costs["option"] == OWN].set_index("requests")["usd"]
     for name, other in costs[costs["option"] != OWN].groupby("option", sort=False):
         gap = (ours - other.set_index("requests")["usd"]).sort_index()
-        cheaper = gap[gap < 0]
-        if cheaper.empty:
-            lines.append((name, math.inf))
-            continue
-        at = gap.index.get_loc(cheaper.index[0])
-        if at == 0:
-            lines.append((name, 0.0))
-            continue
-        n, g = gap.index[at - 1 : at + 1].to_numpy(float), gap.iloc[at - 1 : at + 1].to_numpy()
-        lines.append((name, float(n[0] + (n[1] - n[0]) * g[0] / (g[0] - g[1]))))
+        n, g = gap.index[[0, -1]].to_numpy(float), gap.iloc[[0, -1]].to_numpy()
+        slope = (g[1] - g[0]) / (n[1] - n[0])
+        lines.append((name, max(0.0, n[0] - g[0] / slope) if slope < 0 else math.inf))
     return pd.DataFrame(lines, columns=["option", "requests"])
 
 
@@ -183,9 +177,9 @@ def _drawn(costs: pd.DataFrame, title: str) -> tuple:
 def crossing_words(option: str, requests: float) -> str:
     """Return one crossing in words."""
     if math.isinf(requests):
-        return f"{option} stays cheaper than {OWN} at every volume looked at"
+        return f"an answer of {option} costs no more than one of {OWN}, at any volume"
     if not requests:
-        return f"{OWN} is cheaper than {option} at every volume looked at"
+        return f"{OWN} is cheaper than {option} at any volume"
     return f"{OWN} is cheaper than {option} from {_round(requests):,} requests a month on"
 
 

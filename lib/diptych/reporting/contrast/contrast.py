@@ -11,12 +11,24 @@ import yaml
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
+from diptych.core import contract
+from diptych.core.contract import BUILD, DATA, IMPROVE, RELEASE
 from diptych.core.store.prices import Price, dated
 from diptych.execution.parameters import find_file, load_file
 from diptych.execution.runs import Run, find_runs, load_current
-from diptych.reporting.contrast import breakeven, dimensions, evidence, labels, verdicts
+from diptych.reporting.contrast import (
+    breakeven,
+    dimensions,
+    evidence,
+    forest,
+    labels,
+    questions,
+    verdicts,
+)
 from diptych.reporting.contrast.breakeven import Workload
+from diptych.reporting.contrast.evidence import Figure, Panel
 from diptych.reporting.contrast.measures import Assumptions
+from diptych.reporting.contrast.questions import Answer
 from diptych.reporting.contrast.verdicts import Verdict
 from diptych.reporting.scenario import Scenario, load, names_of_all
 from diptych.reporting.site.contrast_page import FILE
@@ -37,6 +49,12 @@ class Contrast:
         `diptych.reporting.contrast.breakeven.monthly`.
     labels : DataFrame
         See `diptych.reporting.contrast.labels.bought`.
+    gate : str
+        Which side would be released.
+    answers : list of Answer
+        To the scenario's questions.
+    stated : DataFrame
+        See `stated`.
     """
 
     scenario: Scenario
@@ -44,6 +62,19 @@ class Contrast:
     forecast: pd.DataFrame
     costs: pd.DataFrame
     labels: pd.DataFrame
+    gate: str
+    answers: list[Answer]
+    stated: pd.DataFrame
+
+    @property
+    def sentence(self) -> str:
+        """The scenario's answer in one breath."""
+        return questions.sentence(self.answers, self.gate)
+
+    def answer_table(self) -> pd.DataFrame:
+        """Return a line for each question: the answer and why."""
+        lines = [(one.question.title, one.outcome, one.why) for one in self.answers]
+        return pd.DataFrame(lines, columns=["question", "answer", "why"])
 
     def table(self) -> pd.DataFrame:
         """Return a line for each dimension: both figures, the verdict and why."""
@@ -97,7 +128,50 @@ def contrast(
     prices = breakeven.forecast(right, models)
     volumes = breakeven.volumes(most_requests)
     costs = breakeven.monthly(left, right, prices, volumes, workload or Workload(), assumptions)
-    return Contrast(scenario, concluded, prices, costs, labels.bought(left, right))
+    passed = questions.gates(left, right)
+    refused = [side for side, yes in passed.items() if yes is False]
+    answers = [
+        questions.answer(question, concluded, refused)
+        for question in questions.asked(scenario.questions)
+    ]
+    return Contrast(
+        scenario,
+        concluded,
+        prices,
+        costs,
+        labels.bought(left, right),
+        questions.gate_words(passed),
+        answers,
+        stated(left, right),
+    )
+
+
+def stated(left: Panel, right: Panel) -> pd.DataFrame:
+    """Return what stands beside the verdicts and decides none, with the reason.
+
+    Returns
+    -------
+    DataFrame
+        ``what``, ``MLOps``, ``LLMOps`` as text, and ``why`` they are not compared; a line only
+        where a side has a figure.
+    """
+    panels, first = (left, right), (DATA, BUILD, RELEASE)
+    lines = []
+    for what, figures, unit, why in (
+        ("labels used to react to drift", [p.value(IMPROVE, contract.LABELS) for p in panels],
+         "labels", "parameters of 6_improve decide it"),
+        ("time of stages 1 to 3", [p.seconds(*first) for p in panels], "s", "measured once"),
+        ("time of stage 6", [p.seconds(IMPROVE) for p in panels], "s",
+         "measured once, and not the same work: a retraining, and a search for prompts"),
+    ):  # fmt: skip
+        if any(figures):
+            texts = ["—" if one is None else one.text(unit) + _noted(one) for one in figures]
+            lines.append((what, *texts, why))
+    return pd.DataFrame(lines, columns=["what", "MLOps", "LLMOps", "why not compared"])
+
+
+def _noted(figure: Figure) -> str:
+    return f" ({figure.note.removeprefix(', ')})" if figure.note else ""
 
 
 def gather(names: Sequence[str], runs: Sequence[str] = ()) -> list[tuple[Scenario, list[Run]]]:
@@ -199,8 +273,11 @@ def _facts(one: Contrast, goal: float) -> dict:
         "title": title,
         "question": one.scenario.question,
         "verdicts": [verdict.facts() for verdict in one.verdicts],
-        "prose": verdicts.prose(one.verdicts),
-        "counts": verdicts.counts(one.verdicts),
+        "gate": one.gate,
+        "sentence": one.sentence,
+        "answers": [answer.facts() for answer in one.answers],
+        "stated": one.stated.to_dict("records"),
+        "forest": forest.html(one.verdicts, title),
         "forecast": json.loads(one.forecast.to_json(orient="records")),
         "crossings": [
             breakeven.crossing_words(row.option, row.requests)

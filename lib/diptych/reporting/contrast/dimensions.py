@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from diptych.core import contract
-from diptych.core.contract import BUILD, IMPROVE, RELEASE
 from diptych.core.data.perturb import MARK
 from diptych.core.evaluation.metrics import Metric
-from diptych.reporting.contrast import measures
+from diptych.reporting.contrast import amounts, measures
+from diptych.reporting.contrast.amounts import ALONE, TOGETHER
 from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.measures import Assumptions, Measured
 
@@ -83,42 +82,33 @@ ALWAYS = [
     Dimension("hand-written", "Quality", "quality on the hand-written test set", "", HIGHER,
               SHARE, "rows are unlike those of the task", measures.hand_written),
     Dimension("calibration", "Quality", "calibration error", "", LOWER, SHARE,
-              "its confidence must mean something",
-              measures.recorded(RELEASE, contract.CALIBRATION_ERROR)),
+              "its confidence must mean something", measures.calibration),
     Dimension("drift", STRESS, "quality lost since the drift alarm", "", LOWER, SHARE,
               "rows change and nobody reacts yet", measures.drift),
     Dimension("afterwards", STRESS, "quality after the reaction to drift", "", HIGHER,
               SHARE, "rows change and somebody reacts", measures.afterwards),
     Dimension("instability", STRESS, "answer instability", "", LOWER, SHARE,
-              "the same question must get the same answer",
-              measures.recorded(BUILD, contract.ANSWER_INSTABILITY)),
-    Dimension("p50", "Speed", "latency, p50", "ms", LOWER, RATIO,
-              "answers must come at once", measures.latency(50)),
-    Dimension("p95", "Speed", "latency, p95", "ms", LOWER, RATIO,
-              "slow answers are not accepted", measures.latency(95)),
-    Dimension("p99", "Speed", "latency, p99", "ms", LOWER, RATIO,
-              "no answer may be slow", measures.latency(99)),
+              "the same question must get the same answer", measures.instability),
+    Dimension("p50", "Speed", "latency of one request at a time, p50", "ms", LOWER, RATIO,
+              "answers must come at once", amounts.latency(50, ALONE)),
+    Dimension("p95", "Speed", "latency of one request at a time, p95", "ms", LOWER, RATIO,
+              "slow answers are not accepted", amounts.latency(95, ALONE)),
+    Dimension("loaded-p95", "Speed", "latency under load, p95", "ms", LOWER, RATIO,
+              "many ask at once and none may wait", amounts.latency(95, TOGETHER)),
     Dimension("first-token", "Speed", "time to first token (TTFT), p50", "ms", LOWER, RATIO,
-              "somebody waits and reads along", measures.first_token),
-    Dimension("throughput", "Speed", "requests a second", "", HIGHER, RATIO,
-              "many ask at once", measures.throughputs),
+              "somebody waits and reads along", amounts.first_token),
+    Dimension("throughput", "Cost", "requests a second", "", HIGHER, RATIO,
+              "many ask at once", amounts.throughputs),
     Dimension("cost", "Cost", "cost of 1,000 answers", "USD", LOWER, RATIO,
-              "there are many answers to pay for", measures.costs),
+              "there are many answers to pay for", amounts.costs),
     Dimension("cost-correct", "Cost", "cost of 1,000 correct answers", "USD", LOWER, RATIO,
-              "only correct answers are worth money", measures.cost_of_correct),
-    Dimension("labels", "Effort", "labels needed to reach the goal", "labels", LOWER, RATIO,
-              "there are few labels", measures.labels),
-    Dimension("labels-for-drift", "Effort", "labels needed to react to drift", "labels", LOWER,
-              RATIO, "labels of new rows come slowly",
-              measures.recorded(IMPROVE, contract.LABELS)),
-    Dimension("first-version", "Effort", "time to a first version", "s", LOWER, RATIO,
-              "something must run soon", measures.first_version),
-    Dimension("change", "Effort", "time to change its behaviour", "s", LOWER, RATIO,
-              "its behaviour must change often", measures.change),
+              "only correct answers are worth money", amounts.cost_of_correct),
+    Dimension("labels", "Labels", "labels needed to reach the goal", "labels", LOWER, RATIO,
+              "there are few labels", amounts.labels),
     Dimension("size", "Footprint", "size of the model", "MB", LOWER, RATIO,
-              "it must fit on a small device", measures.recorded(RELEASE, contract.SIZE)),
+              "it must fit on a small device", amounts.size),
     Dimension("memory", "Footprint", "memory while serving", "MB", LOWER, RATIO,
-              "memory is scarce", measures.memory),
+              "memory is scarce", amounts.under_load("memory_mb", TOGETHER)),
     Dimension("leaving", "Footprint", "data that leaves the machine per answer", "bytes", LOWER,
-              RATIO, "data must stay here", measures.leaving),
+              RATIO, "data must stay here", amounts.leaving),
 ]  # fmt: skip

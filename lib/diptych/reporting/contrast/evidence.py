@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diptych.core import contract
-from diptych.core.contract import BUILD, MONITOR, Contract, Fact, RecordError, Table, Value
+from diptych.core.contract import BUILD, MONITOR, SERVE, Contract, Fact, RecordError, Table, Value
 from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import metrics
 from diptych.core.evaluation.graders import LABEL
@@ -50,6 +50,8 @@ class Figure:
         Rows behind it; 0 where that is not recorded.
     note : str
         How it was measured, where that is not plain.
+    exact : bool
+        Whether it is a count that another measurement would give again, such as bytes of a file.
     """
 
     value: float
@@ -58,6 +60,7 @@ class Figure:
     high: float | None = None
     n: int = 0
     note: str = ""
+    exact: bool = False
 
     @classmethod
     def of(cls, estimate: Estimate, *runs: str, note: str = "") -> "Figure":
@@ -66,19 +69,33 @@ class Figure:
 
     @property
     def estimate(self) -> Estimate | None:
-        """The figure with its interval, None where it has none."""
+        """The figure with its interval, None where it has none; of a count both ends are it."""
+        if self.exact:
+            return Estimate(self.value, self.value, self.value, self.n)
         if self.low is None or self.high is None:
             return None
         return Estimate(self.value, self.low, self.high, self.n)
 
     def text(self, unit: str = "") -> str:
         """Return the figure as it is read, with its unit."""
-        if math.isinf(self.value):
-            return "not reached"
-        if unit in ("USD", "ms", "s", "MB") and 0 < abs(self.value) < 1:
-            return f"{Decimal(f'{self.value:.2g}'):f} {unit}"
-        value = int(self.value) if unit in ("labels", "bytes") else self.value
-        return number(value) + (f" {unit}" if unit else "")
+        return _text(self.value, unit)
+
+    def interval(self, unit: str = "") -> str:
+        """Return the interval as it is read, "" where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        if not unit:
+            return f"{self.low:.3f} to {self.high:.3f}"
+        return f"{_text(self.low, unit, named=False)} to {_text(self.high, unit)}"
+
+
+def _text(value: float, unit: str, *, named: bool = True) -> str:
+    if math.isinf(value):
+        return "not reached"
+    name = f" {unit}" if unit and named else ""
+    if unit in ("USD", "ms", "s", "MB") and 0 < abs(value) < 1:
+        return f"{Decimal(f'{value:.2g}'):f}{name}"
+    return number(int(value) if unit in ("labels", "bytes") else value) + name
 
 
 class Panel:
@@ -152,6 +169,29 @@ class Panel:
         frame = pd.read_parquet(path)
         declared.check_columns(table.name, list(frame))
         return frame
+
+    @cached_property
+    def load_curve(self) -> pd.DataFrame:
+        """What serving took, by requests under way; without lines where that is not measured."""
+        curve = self.table(SERVE, contract.LOAD_CURVE)
+        return pd.DataFrame() if curve is None or curve.empty else curve.set_index("concurrency")
+
+    def under_load(self, level: int, name: str) -> Figure | None:
+        """Return what serving took with so many requests under way, None if not measured.
+
+        Parameters
+        ----------
+        name : str
+            One of `diptych.core.contract.UNDER_LOAD`.
+        """
+        if level not in self.load_curve.index:
+            return None
+        line = self.load_curve.loc[level]
+        value, low, high = (float(line[name + end]) for end in ("", " low", " high"))
+        if not math.isfinite(value):
+            return None
+        note, run = f"{level} at once", self.run(SERVE).id
+        return Figure(value, (run,), low, high, int(line["requests"]), note)
 
     def parameter(self, stage: str, name: str):
         """Return the value of a notebook's parameter."""

@@ -1,6 +1,5 @@
-"""How each dimension of the contrast is measured: from recorded runs, and from nothing else."""
+"""How shares are compared: quality, and what is lost under stress, from recorded runs alone."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,28 +8,16 @@ import numpy as np
 import pandas as pd
 
 from diptych.core import contract
-from diptych.core.contract import (
-    BUILD,
-    DATA,
-    IMPROVE,
-    MONITOR,
-    RELEASE,
-    SERVE,
-    Table,
-    Value,
-)
+from diptych.core.contract import BUILD, IMPROVE, MONITOR, Table
 from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import fairness, stats
-from diptych.core.evaluation.graders import RIGHT
+from diptych.core.evaluation.calibration import error as calibration_error
+from diptych.core.evaluation.graders import LABEL, RIGHT
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring.sequential import in_units
-from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, is_perturbed, metric_of
-from diptych.reporting.contrast.labels import bought
-
-MACHINE = (SERVE, RELEASE)  # the stages that may record what a server takes of the machine
-WHILE_BUILDING = ", while building"
+from diptych.reporting.contrast.evidence import Figure, Panel, is_perturbed, metric_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,9 @@ class Measured:
     Attributes
     ----------
     difference : Estimate or None
-        MLOps less LLMOps, where it has an interval.
+        Of shares: MLOps less LLMOps, where it has an interval.
+    ratio : Estimate or None
+        Of amounts: how many times LLMOps' goes into that of MLOps, where it has an interval.
     p : float or None
         Of McNemar's exact test, where rows are right or wrong.
     needed : int or None
@@ -80,6 +69,7 @@ class Measured:
     left: Figure | None = None
     right: Figure | None = None
     difference: Estimate | None = None
+    ratio: Estimate | None = None
     p: float | None = None
     needed: int | None = None
     margin: float | None = None
@@ -124,6 +114,18 @@ def _known(panel: Panel, rows: pd.Index) -> pd.Index:
     return rows[:0] if panel.lines is None else rows.intersection(panel.lines.index)
 
 
+def right_share(left: Panel, right: Panel) -> list[Estimate | None]:
+    """Return each panel's share of right answers on the test rows that both answered."""
+    asked = _ids(right, contract.RESULTS)
+    both = _known(left, asked).intersection(_known(right, asked))
+    shares = []
+    for panel in (left, right):
+        rows = both if len(both) else _known(panel, asked)
+        right_ones = int((panel.lines["score"][rows] >= RIGHT).sum()) if len(rows) else 0
+        shares.append(stats.wilson(right_ones, len(rows)) if len(rows) else None)
+    return shares
+
+
 def _figure(panel: Panel, ids: pd.Index, metric: Metric | None) -> Figure | None:
     if metric is None or len(ids) < 2:
         return None
@@ -145,7 +147,8 @@ def _paired(panels: tuple, same: pd.Index, metric: Metric, assumptions: Assumpti
     ends = sorted(metric.sign * end for end in (better.low, better.high))
     gap = Estimate(metric.sign * better.value, *ends, better.n)
     p, needed = metric.p_value(a, b), metric.rows_needed(a, b, margin)
-    return Measured(*figures, gap, None if math.isnan(p) else p, needed, margin)
+    p = None if math.isnan(p) else p
+    return Measured(*figures, gap, p=p, needed=needed, margin=margin)
 
 
 def _why_no_figure(metric: Metric, rows: ScoredRows) -> str:
@@ -236,170 +239,36 @@ def _afterwards(panel: Panel) -> Figure | None:
     return panel.value(IMPROVE, contract.CHAMPION_AFTERWARDS, note=note)
 
 
-def recorded(stage: str, value: Value) -> Callable:
-    """Return a measure of a value that both panels record in this stage."""
-
-    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-        figures = [panel.value(stage, value) for panel in (left, right)]
-        return Measured(*figures, _apart(*figures))
-
-    return measure
-
-
-def latency(percent: int) -> Callable:
-    """Return a measure of this percentile of the latency, as served or else as asked to build.
-
-    Where both panels measured one request at a time, that is compared: the service time. Under
-    load a request also waits for others, in each panel for as many as its concurrency.
-    """
-    value = {50: contract.P50, 95: contract.P95, 99: contract.P99}[percent]
-    alone = {50: contract.SERVICE_P50, 95: contract.SERVICE_P95, 99: contract.SERVICE_P99}[percent]
-
-    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-        single = [panel.value(SERVE, alone, note="one at a time") for panel in (left, right)]
-        if None not in single:
-            return Measured(*single)
-        served = [panel.value(SERVE, value, note=_at_once(panel, SERVE)) for panel in (left, right)]
-        return Measured(served[0], served[1] or _while_building(right, "latency_ms", percent))
-
-    return measure
+def calibration(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the calibration error on the same rows: its size depends on how many there are."""
+    both = _known(left, _ids(right, contract.RESULTS))
+    both = both.intersection(_known(right, both)).sort_values()
+    pairs = [_sure_and_right(panel, both) for panel in (left, right)]
+    if None in pairs or len(both) < 2:
+        return Measured()
+    figures = []
+    for panel, (sure, correct) in zip((left, right), pairs, strict=True):
+        error = calibration_error(sure, correct)
+        if error.note:
+            return Measured(refused=error.note)
+        ends = error.low, error.high, error.n
+        note = "debiased, on the same rows"
+        figures.append(Figure(error.value, (panel.run(BUILD).id,), *ends, note=note))
+    return Measured(*figures, _apart(*figures))
 
 
-def first_token(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the time to the first token; a model that does not stream has the whole answer's."""
-    whole = left.value(SERVE, contract.P50, note="with the whole answer")
-    streamed = right.value(SERVE, contract.FIRST_TOKEN)
-    return Measured(whole, streamed or _while_building(right, "first_token_ms", 50))
-
-
-def _while_building(panel: Panel, column: str, percent: int) -> Figure | None:
-    """Return a percentile of the times that LLMOps recorded with the answers of ``2_build``."""
-    answers = panel.answers()
-    if answers is None or answers[column].isna().any():
+def _sure_and_right(panel: Panel, ids: pd.Index) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return confidence and rightness of some rows; None where a confidence is missing."""
+    if panel.lines is None or not len(ids):
         return None
-    note = _at_once(panel, BUILD) + WHILE_BUILDING
-    value = float(answers[column].quantile(percent / 100))
-    return Figure(value, (panel.run(BUILD).id,), note=note)
-
-
-def _at_once(panel: Panel, stage: str) -> str:
-    concurrency = panel.parameter(stage, "concurrency")
-    return f"{concurrency} at once" if concurrency else ""
-
-
-def throughput(panel: Panel) -> Figure | None:
-    """Return the requests a panel answered a second, as served or else as asked in ``2_build``."""
-    served = panel.value(SERVE, contract.THROUGHPUT)
-    answers = None if served or panel.name == LEFT else panel.answers()
-    if answers is None or not answers["latency_ms"].gt(0).all():
-        return served
-    concurrency = panel.parameter(BUILD, "concurrency")
-    note = f"from the latency of {concurrency} calls at once{WHILE_BUILDING}"
-    rate = 1000 * concurrency / float(answers["latency_ms"].mean())
-    return Figure(rate, (panel.run(BUILD).id,), note=note)
-
-
-def throughputs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the requests answered a second."""
-    return Measured(throughput(left), throughput(right))
-
-
-def _of_machine(panel: Panel, value: Value) -> Figure | None:
-    """Return what a server takes of this machine, from the first stage that measured it."""
-    stages = [stage for stage in MACHINE if panel.declares(stage, value)]
-    return next(filter(None, (panel.value(stage, value) for stage in stages)), None)
-
-
-def compute(panel: Panel, assumptions: Assumptions) -> Figure | None:
-    """Return what 1,000 answers cost in US dollars of compute on this machine."""
-    cpu = _of_machine(panel, contract.CPU_PER_REQUEST)
-    if cpu is None:
+    rows = panel.lines.loc[ids]
+    sure = rows["confidence"].to_numpy(float)
+    if (rows["grader"] != LABEL).any() or not np.isfinite(sure).all():
         return None
-    note = f"{cpu.value:.3g} ms of CPU an answer"
-    return Figure(cpu.value / 3600 * assumptions.usd_per_cpu_hour, cpu.runs, note=note)
+    return sure, (rows["score"] >= RIGHT).to_numpy(float)
 
 
-def cost(panel: Panel, assumptions: Assumptions) -> Figure | None:
-    """Return what 1,000 answers cost in US dollars: compute here, tokens elsewhere."""
-    if panel.name == LEFT or panel.is_local:
-        return compute(panel, assumptions)
-    answers = panel.answers()
-    if answers is None or answers["usd"].isna().any() or not answers["usd"].sum():
-        return None
-    return Figure(1000 * float(answers["usd"].mean()), (panel.run(BUILD).id,), note="tokens")
-
-
-def costs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare what 1,000 answers cost."""
-    return Measured(cost(left, assumptions), cost(right, assumptions))
-
-
-def cost_of_correct(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare what 1,000 correct answers cost."""
-    figures, asked = [], _ids(right, contract.RESULTS)
-    both = _known(left, asked).intersection(_known(right, asked))
-    for panel in (left, right):
-        price, rows = cost(panel, assumptions), both if len(both) else _known(panel, asked)
-        share = float((panel.lines["score"][rows] >= RIGHT).mean()) if len(rows) else 0.0
-        known = price is not None and share > 0
-        runs = known and tuple(dict.fromkeys((*price.runs, panel.run(BUILD).id)))
-        figures.append(Figure(price.value / share, runs) if known else None)
-    return Measured(*figures)
-
-
-def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the fewest labels that reached the goal, infinitely many if none did."""
-    metric, refused = metric_of(left, right)
-    if refused:
-        return Measured(refused=refused)
-    points, figures, sign = bought(left, right), [], metric.sign if metric else 1
-    for panel in (left, right):
-        tried = points[points["panel"] == panel.name].sort_values("labels")
-        enough = tried[sign * tried["value"] >= sign * assumptions.goal]
-        if tried.empty:
-            figures.append(None)
-            continue
-        first = (tried if enough.empty else enough).iloc[0]
-        least = np.inf if enough.empty else float(first["labels"])
-        note = first["way"] + (", the fewest tried" if len(enough) == len(tried) else "")
-        figures.append(Figure(least, (first["run"],), note=note))
-    return Measured(*figures)
-
-
-def first_version(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the seconds of the runs that lead to a first version."""
-    stages, note = (DATA, BUILD, RELEASE), "the runs of stages 1 to 3"
-    return Measured(*(panel.seconds(*stages, note=note) for panel in (left, right)))
-
-
-def change(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the seconds of the run that changes what is in service."""
-    note = "the run of stage 6"
-    return Measured(*(panel.seconds(IMPROVE, note=note) for panel in (left, right)))
-
-
-def memory(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the memory of the servers."""
-    return Measured(*(_of_machine(panel, contract.MEMORY) for panel in (left, right)))
-
-
-def leaving(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the bytes of an answer's request that go to somebody else's machine."""
-    served, answers = left.run(SERVE), right.answers()
-    ours = served and Figure(0.0, (served.id,), note="served on this machine")
-    theirs = None
-    if answers is not None and right.is_local:
-        theirs = Figure(0.0, (right.run(BUILD).id,), note="called on this machine")
-    elif answers is not None and (size := _sent(right.run(BUILD).id)) is not None:
-        theirs = Figure(size, (right.run(BUILD).id,), note="the request, mean of its calls")
-    return Measured(ours, theirs)
-
-
-def _sent(run_id: str) -> float | None:
-    """Return the mean bytes of a call's request, as the ledger of calls has them."""
-    from diptych.llmops.client.request import opened
-
-    with opened(None) as calls:
-        requests = calls.table(run=run_id)["input"].dropna()
-    sizes = [len(json.dumps(request, ensure_ascii=False).encode()) for request in requests]
-    return float(np.mean(sizes)) if sizes else None
+def instability(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the share of rows whose answer changes when they are asked again."""
+    figures = [panel.value(BUILD, contract.ANSWER_INSTABILITY) for panel in (left, right)]
+    return Measured(*figures, _apart(*figures))

@@ -13,6 +13,8 @@ from diptych.reporting.contrast.measures import Assumptions, Measured
 
 MLOPS, LLMOPS, TIE, INCONCLUSIVE, UNMEASURED = OUTCOMES
 
+NO_INTERVAL = "measured once, without an interval"
+
 VERBS = {"ms": ("takes", "as long"), "s": ("takes", "as long"), "USD": ("costs", "as much"),
          "labels": ("needs", "as many"), "": ("has", "as many")}  # fmt: skip
 
@@ -43,7 +45,7 @@ class Verdict:
     def facts(self) -> dict:
         """Return it as plain JSON."""
         dimension, measured = self.dimension, self.measured
-        gap = measured.difference
+        gap, times = measured.difference, measured.ratio
         return {
             "key": dimension.key,
             "group": dimension.group,
@@ -54,6 +56,9 @@ class Verdict:
             "left": _facts(measured.left, dimension.unit),
             "right": _facts(measured.right, dimension.unit),
             "difference": None if gap is None else [gap.value, gap.low, gap.high],
+            "ratio": None
+            if times is None
+            else [*map(_finite, (times.value, times.low, times.high))],
             "p": measured.p,
             "runs": list(self.runs),
         }
@@ -62,25 +67,30 @@ class Verdict:
 def _facts(figure: Figure | None, unit: str) -> dict | None:
     if figure is None:
         return None
-    known = figure.estimate is not None
     return {
-        "value": figure.value if math.isfinite(figure.value) else None,
-        "low": figure.low,
-        "high": figure.high,
+        "value": _finite(figure.value),
+        "low": _finite(figure.low),
+        "high": _finite(figure.high),
         "n": figure.n,
         "text": figure.text(unit),
-        "interval": f"{figure.low:.3f} to {figure.high:.3f}" if known else "",
+        "interval": figure.interval(unit),
         "note": figure.note,
         "runs": list(figure.runs),
     }
 
 
+def _finite(value: float | None) -> float | None:
+    """Return what JSON can hold; an infinite end is None."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def conclude(dimension: Dimension, measured: Measured, assumptions: Assumptions) -> Verdict:
     """Return who wins a dimension.
 
-    The difference of two shares is held against the margin: to win, its interval must lie outside;
-    to tie, inside; where it reaches across, the comparison is inconclusive. Amounts, which have no
-    interval, tie where they differ by less than the ratio.
+    The difference of two shares is held against the margin, the ratio of two amounts against the
+    ratio that is no difference: to win, the whole interval must lie outside; to tie, inside; where
+    it reaches across, the comparison is inconclusive. Without an interval it always is, but for
+    two counts that any further measurement would give again.
     """
     left, right = measured.left, measured.right
     if measured.refused or measured.undecided:
@@ -93,8 +103,10 @@ def conclude(dimension: Dimension, measured: Measured, assumptions: Assumptions)
     if dimension.kind == SHARE:
         margin = assumptions.margin if measured.margin is None else measured.margin
         winner, why = _by_margin(dimension, measured, margin)
+    elif left.exact and right.exact:
+        winner, why = _by_count(dimension, left.value, right.value, assumptions.ratio)
     else:
-        winner, why = _by_ratio(dimension, left.value, right.value, assumptions.ratio)
+        winner, why = _by_ratio(dimension, measured, assumptions.ratio)
     return Verdict(dimension, measured, winner, why)
 
 
@@ -102,11 +114,9 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     gap = measured.difference
     if gap is None:
         value = measured.left.value - measured.right.value
-        gap = Estimate(value, value, value, 0)
-        difference = f"a difference of {value:+.3f} (no interval)"
-    else:
-        difference = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-        difference += "" if measured.p is None else f", p {_probability(measured.p)},"
+        return INCONCLUSIVE, f"a difference of {value:+.3f}; {NO_INTERVAL}"
+    difference = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+    difference += "" if measured.p is None else f", p {_probability(measured.p)},"
     outcome = stats.verdict(gap, margin)
     if outcome == "unclear":
         more = f"; about {measured.needed:,} rows would decide" if measured.needed else ""
@@ -121,50 +131,59 @@ def _probability(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _by_ratio(dimension: Dimension, left: float, right: float, ratio: float) -> tuple[str, str]:
+def _by_count(dimension: Dimension, left: float, right: float, ratio: float) -> tuple[str, str]:
+    """Compare two counts, which have no interval."""
     low, high = sorted((left, right))
     if low == high:
-        return TIE, "neither reaches it" if math.isinf(low) else "the same"
-    if high - low <= ratio * high and math.isfinite(high):
+        return TIE, "the same"
+    if high - low <= ratio * high:
         return TIE, f"they differ by less than {ratio:.0%}"
-    winner = MLOPS if (left > right) == (dimension.better == HIGHER) else LLMOPS
-    more, less = (MLOPS, LLMOPS) if left > right else (LLMOPS, MLOPS)
-    if math.isinf(high):
-        return winner, f"{more} never reaches it"
     if low <= 0:
-        return winner, f"{less} has none"
+        less = LLMOPS if left > right else MLOPS
+        return _winner(dimension, left > right), f"{less} has none"
+    return _winner(dimension, left > right), _times(dimension, Estimate(left / right, 0, 0, 0))
+
+
+def _by_ratio(dimension: Dimension, measured: Measured, ratio: float) -> tuple[str, str]:
+    """Compare two amounts by the interval of their ratio."""
+    left, right, times = measured.left, measured.right, measured.ratio
+    if math.isinf(left.value) and math.isinf(right.value):
+        return INCONCLUSIVE, "neither reaches it with what was tried"
+    if times is None:
+        return INCONCLUSIVE, NO_INTERVAL
+    # amounts of which the smaller is at least this share of the larger are no different
+    edge = 1 - ratio
+    if times.low <= edge < times.high or times.low < 1 / edge < times.high:
+        return INCONCLUSIVE, f"{_times(dimension, times)}; the interval holds no difference"
+    if edge <= times.low and times.high <= 1 / edge:
+        return TIE, f"they differ by less than {ratio:.0%}"
+    winner = _winner(dimension, times.value > 1)
+    if math.isinf(max(left.value, right.value)):
+        return winner, f"{LLMOPS if math.isinf(right.value) else MLOPS} never reaches it"
+    return winner, _times(dimension, times)
+
+
+def _winner(dimension: Dimension, left_has_more: bool) -> str:
+    return MLOPS if left_has_more == (dimension.better == HIGHER) else LLMOPS
+
+
+def _times(dimension: Dimension, times: Estimate) -> str:
+    """Return how many times as much one side takes, with the interval where there is one."""
+    more = MLOPS if times.value > 1 else LLMOPS
+    ends = [times.value, times.low, times.high]
+    if times.value < 1:
+        ends = [1 / end if end else math.inf for end in (times.value, times.high, times.low)]
     verb, kind = VERBS.get(dimension.unit, ("has", "as much"))
-    return winner, f"{more} {verb} {_times(high / low)} {kind}"
+    interval = f" ({_factor(ends[1])} to {_factor(ends[2])})" if ends[2] else ""
+    return f"{more} {verb} {_factor(ends[0])}{interval} times {kind}"
 
 
-def _times(factor: float) -> str:
-    return f"{factor:.1f} times" if factor < 10 else f"{factor:,.0f} times"
-
-
-def prose(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return the verdicts in sentences: when to use which, where it is the same, what is open."""
-    sentences = []
-    for winner in (MLOPS, LLMOPS):
-        reasons = [v.dimension.when for v in verdicts if v.winner == winner]
-        if reasons:
-            sentences.append(f"Use {winner} when {_listed(reasons)}.")
-        else:
-            sentences.append(f"Nothing measured here speaks for {winner}.")
-    for outcome, opening in (
-        (TIE, "It makes no difference for"),
-        (INCONCLUSIVE, "Inconclusive:"),
-        (UNMEASURED, "Not measured:"),
-    ):
-        if names := [v.dimension.name for v in verdicts if v.winner == outcome]:
-            sentences.append(f"{opening} {_listed(names, 'and')}.")
-    return sentences
+def _factor(factor: float) -> str:
+    if math.isinf(factor):
+        return "any number of"
+    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Return how many dimensions each outcome has."""
     return {outcome: sum(v.winner == outcome for v in verdicts) for outcome in OUTCOMES}
-
-
-def _listed(words: Sequence[str], last: str = "or") -> str:
-    *most, end = words
-    return f"{', '.join(most)} {last} {end}" if most else end

@@ -13,6 +13,7 @@ from diptych.execution.runs import Run
 
 FILE = "contrast.json"  # in the folder of the contrast's run
 SIDES = dict(zip(OUTCOMES, ("left", "right", "even", "open", "open"), strict=True))  # in the style
+SIDES["either"] = SIDES["tie"]
 ASSUMED = {
     "margin": "Differences of a share within it are a tie",
     "ratio": "Amounts that differ by less than this share of the larger one are a tie",
@@ -22,7 +23,6 @@ ASSUMED = {
     "build_hours": "Hours of work for a model of your own, beyond those for a prompt",
     "usd_per_hour": "US dollars for an hour of that work",
     "months": "Months over which labels and work are written off",
-    "cpus": "CPUs of the machine that serves, paid used or not",
     "seed": "Seed of the intervals",
 }
 
@@ -57,14 +57,10 @@ def shown(facts: Mapping, hrefs: Mapping[str, str]) -> dict[str, dict]:
 
 def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
     verdicts = [_verdict(verdict, hrefs) for verdict in one["verdicts"]]
-    known = [verdict for verdict in verdicts if verdict["left"] and verdict["right"]]
-    sides = dict.fromkeys(SIDES.values())
     return one | {
-        "verdicts": verdicts,
+        "answers": [answer | {"side": SIDES[answer["outcome"]]} for answer in one["answers"]],
         "groups": [(name, list(group)) for name, group in groupby(verdicts, lambda v: v["group"])],
-        "known": [(name, list(group)) for name, group in groupby(known, lambda v: v["group"])],
-        "missing": [verdict for verdict in verdicts if verdict not in known],
-        "by": {side: [v for v in verdicts if v["side"] == side] for side in sides},
+        "forest": _fitted(f"{one['name']}-forest", one["forest"]),
         "figure": _fitted(one["name"], one["figure"]),
         "bought": _fitted(f"{one['name']}-labels", one["bought"]),
     }
@@ -85,14 +81,14 @@ def _verdict(verdict: Mapping, hrefs: Mapping[str, str]) -> dict:
 
 
 def matrix(scenarios: Mapping[str, Mapping]) -> list[dict]:
-    """Return a line per dimension with its verdict in each scenario, in their order."""
-    names: dict[str, str] = {}
+    """Return a line per question with its answer in each scenario, in their order."""
+    titles: dict[str, str] = {}
     for one in scenarios.values():
-        names |= {verdict["key"]: verdict["name"] for verdict in one["verdicts"]}
-    keyed = {n: {v["key"]: v for v in one["verdicts"]} for n, one in scenarios.items()}
+        titles |= {answer["key"]: answer["title"] for answer in one["answers"]}
+    keyed = {n: {a["key"]: a for a in one["answers"]} for n, one in scenarios.items()}
     return [
-        {"key": key, "name": name, "cells": [(n, by_key.get(key)) for n, by_key in keyed.items()]}
-        for key, name in names.items()
+        {"key": key, "name": title, "cells": [(n, by_key.get(key)) for n, by_key in keyed.items()]}
+        for key, title in titles.items()
     ]
 
 

@@ -1,0 +1,200 @@
+"""How amounts are compared: speed, cost, labels, footprint, each as a ratio with its interval.
+
+Both panels are compared under the same load. What was measured once has no interval, so it decides
+nothing.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from diptych.core import contract
+from diptych.core.contract import BUILD, RELEASE, SERVE
+from diptych.core.evaluation import stats
+from diptych.core.evaluation.stats import Estimate
+from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, metric_of
+from diptych.reporting.contrast.labels import bought
+from diptych.reporting.contrast.measures import Assumptions, Measured, right_share
+
+ALONE, TOGETHER = 1, 8  # requests under way at once: without a queue, and with one
+LATENCIES = {50: "p50_ms", 95: "p95_ms"}
+
+
+def compared(left: Figure | None, right: Figure | None) -> Measured:
+    """Return both figures of an amount with their ratio, where both have an interval above 0."""
+    if left is None or right is None or left.estimate is None or right.estimate is None:
+        return Measured(left, right)
+    ends = [end for one in (left, right) for end in (one.low, one.high) if end is not None]
+    if (left.exact and right.exact) or min(left.value, right.value, *ends) <= 0:
+        return Measured(left, right)
+    return Measured(left, right, ratio=stats.ratio(left.estimate, right.estimate))
+
+
+def common_level(left: Panel, right: Panel, wanted: int) -> int:
+    """Return the number of requests under way, nearest to that wanted, measured in both panels.
+
+    Returns
+    -------
+    int
+        The one wanted where the panels share none; then neither has a figure at it.
+    """
+    shared = left.load_curve.index.intersection(right.load_curve.index)
+    return int(min(shared, key=lambda level: abs(level - wanted))) if len(shared) else wanted
+
+
+def latency(percent: int, level: int) -> Callable:
+    """Return a measure of this percentile of the latency with so many requests under way."""
+    return under_load(LATENCIES[percent], level)
+
+
+def under_load(name: str, wanted: int) -> Callable:
+    """Return a measure of what serving takes, at the same load in both panels."""
+
+    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        level = common_level(left, right, wanted)
+        return compared(*(panel.under_load(level, name) for panel in (left, right)))
+
+    return measure
+
+
+def first_token(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the time to the first token; a model that does not stream has the whole answer's."""
+    level = common_level(left, right, ALONE)
+    whole = left.under_load(level, "p50_ms")
+    whole = whole and replace(whole, note="with the whole answer")
+    return compared(whole, right.under_load(level, "first_token_p50_ms"))
+
+
+def throughput(panel: Panel) -> Figure | None:
+    """Return the most requests that a panel answered a second at any load."""
+    curve = panel.load_curve
+    if curve.empty or curve["requests_per_s"].isna().all():
+        return None
+    return panel.under_load(int(curve["requests_per_s"].idxmax()), "requests_per_s")
+
+
+def throughputs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the requests answered a second at each panel's best load."""
+    return compared(throughput(left), throughput(right))
+
+
+def cost(panel: Panel, level: int, assumptions: Assumptions) -> Figure | None:
+    """Return what 1,000 answers cost in US dollars: compute here, tokens elsewhere."""
+    if panel.name == LEFT or panel.is_local:
+        cpu = panel.under_load(level, "cpu_ms")
+        if cpu is None:
+            return None
+        note = f"{cpu.value:.3g} ms of CPU an answer"
+        return _scaled(cpu, assumptions.usd_per_cpu_hour / 3600, note)
+    answers = panel.answers()
+    if answers is None or answers["usd"].isna().any() or not answers["usd"].sum():
+        return None
+    each = stats.bootstrap(1000 * answers["usd"], seed=assumptions.seed)
+    return Figure.of(each, panel.run(BUILD).id, note="tokens")
+
+
+def _scaled(figure: Figure, factor: float, note: str) -> Figure:
+    ends = [None if end is None else end * factor for end in (figure.low, figure.high)]
+    return Figure(figure.value * factor, figure.runs, *ends, figure.n, note)
+
+
+def costs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare what 1,000 answers cost."""
+    level = common_level(left, right, TOGETHER)
+    return compared(*(cost(panel, level, assumptions) for panel in (left, right)))
+
+
+def cost_of_correct(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare what 1,000 correct answers cost."""
+    level, figures = common_level(left, right, TOGETHER), []
+    for panel, share in zip((left, right), right_share(left, right), strict=True):
+        price = cost(panel, level, assumptions)
+        if price is None or price.estimate is None or share is None or share.low <= 0:
+            figures.append(None)
+            continue
+        each = stats.ratio(price.estimate, share)
+        runs = dict.fromkeys((*price.runs, panel.run(BUILD).id))
+        figures.append(Figure.of(each, *runs))
+    return compared(*figures)
+
+
+def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the fewest labels that reached the goal, infinitely many if none did.
+
+    The interval goes from the fewest whose interval holds the goal to the fewest that are above it
+    with evidence.
+    """
+    metric, refused = metric_of(left, right)
+    if refused:
+        return Measured(refused=refused)
+    points, sign = bought(left, right), metric.sign if metric else 1
+    ends = ["low", "high"][::sign]
+    figures = []
+    for panel in (left, right):
+        tried = points[points["panel"] == panel.name].sort_values("labels")
+        if tried.empty:
+            figures.append(None)
+            continue
+        reached = {
+            name: _fewest(tried[sign * tried[name] >= sign * assumptions.goal])
+            for name in ("value", *ends)
+        }
+        line = tried[tried["labels"] == reached["value"]]
+        first = (line if len(line) else tried).iloc[0]
+        note = first["way"]
+        note += ", the fewest tried" if reached["value"] == tried["labels"].min() else ""
+        sure, hopeful = reached[ends[0]], reached[ends[1]]
+        figures.append(Figure(reached["value"], (first["run"],), hopeful, sure, note=note))
+    return Measured(*figures, ratio=_ratio_of_labels(*figures))
+
+
+def _fewest(tried) -> float:
+    return float(tried["labels"].min()) if len(tried) else math.inf
+
+
+def _ratio_of_labels(left: Figure | None, right: Figure | None) -> Estimate | None:
+    """Return the ratio whose ends take the better of one side with the worse of the other."""
+    if left is None or right is None:
+        return None
+    pairs = (left.value, right.value), (left.low, right.high), (left.high, right.low)
+    return Estimate(*(_divided(*pair) for pair in pairs), 0)
+
+
+def _divided(a: float, b: float) -> float:
+    if math.isinf(a) and math.isinf(b):
+        return 1.0
+    return math.inf if b == 0 < a else 1.0 if a == b else 0.0 if math.isinf(b) else a / b
+
+
+def size(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the size of the models' files."""
+    figures = [panel.value(RELEASE, contract.SIZE) for panel in (left, right)]
+    return compared(*(one and replace(one, exact=True) for one in figures))
+
+
+def leaving(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare the bytes of an answer's request that go to somebody else's machine."""
+    served, answers = left.run(SERVE), right.answers()
+    ours = served and Figure(0.0, (served.id,), note="served on this machine", exact=True)
+    theirs = None
+    if answers is not None:
+        build = (right.run(BUILD).id,)
+        if right.is_local:
+            theirs = Figure(0.0, build, note="called on this machine", exact=True)
+        elif (bytes_sent := _sent(build[0])) is not None:
+            note = "the request, mean of its calls"
+            theirs = Figure(bytes_sent, build, note=note, exact=True)
+    return Measured(ours, theirs)
+
+
+def _sent(run_id: str) -> float | None:
+    """Return the mean bytes of a call's request, as the ledger of calls has them."""
+    from diptych.llmops.client.request import opened
+
+    with opened(None) as calls:
+        requests = calls.table(run=run_id)["input"].dropna()
+    sizes = [len(json.dumps(request, ensure_ascii=False).encode()) for request in requests]
+    return float(np.mean(sizes)) if sizes else None
