@@ -72,9 +72,9 @@ def test_thoughts_are_no_tokens_of_the_answer(make, wire, tokens, options, tmp_p
         entry = f"mine:\n  base_url: {fake.url}\n  key_env: TEST_KEY\n{wire}"
         as_clone(tmp_path, entry, monkeypatch)
         limit = {"max_completion_tokens": 400}
-        calls = load_test.drive(PROMPTS[:3], [1], Target("mine", "m", limit), options)
+        calls = load_test.drive(PROMPTS[:3], [1], Target("mine", "m", limit), options, 2)
     assert calls["completion_tokens"].eq(201).all()
-    assert calls["answer_tokens"].tolist() == pytest.approx([tokens or math.nan] * 3, nan_ok=True)
+    assert calls["answer_tokens"].tolist() == pytest.approx([tokens or math.nan] * 6, nan_ok=True)
     assert math.isnan(load_test.summary(calls)["tokens_per_s_each"].iloc[0])
 
 

@@ -269,6 +269,6 @@ def _sure_and_right(panel: Panel, ids: pd.Index) -> tuple[np.ndarray, np.ndarray
 
 
 def instability(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare the share of rows whose answer changes when they are asked again."""
+    """Compare the share of rows whose answer changes when they are repeated."""
     figures = [panel.value(BUILD, contract.ANSWER_INSTABILITY) for panel in (left, right)]
     return Measured(*figures, _apart(*figures))
