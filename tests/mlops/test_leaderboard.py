@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.samples import fitted, sample
+from mlops.samples import fitted, reseal, sample
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
@@ -234,8 +234,7 @@ def test_a_model_that_holds_other_code_is_not_loaded(board, tmp_path):
     build.save(board[1].models["mine"], folder)
     card = json.loads((folder / "model.json").read_text())
     io.dump(Answers(["benign"]), folder / "model.skops")
-    card["files"] = {name: models._checksums(folder)[name] for name in card["files"]}
-    (folder / "model.json").write_text(json.dumps(card))
+    reseal(folder, files={name: models._checksums(folder)[name] for name in card["files"]})
     with pytest.raises(ModelError, match="which is not trusted"):
         models.load(folder)
 

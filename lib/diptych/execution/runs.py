@@ -239,6 +239,21 @@ def content_of(folder: Path, result: Mapping) -> str:
     return hashing.of_json(parts)
 
 
+def files_digest(folder: Path) -> str:
+    """Return one digest of all that later stages read of a run's folder, which may be staged."""
+    files = {path.relative_to(folder).as_posix(): path for path in hashing.files_of(folder)}
+    return hashing.of_json({n: hashing.of_file(p) for n, p in files.items() if n not in SHOWN})
+
+
+def is_changed(folder: Path) -> bool:
+    """Say whether a run's folder was changed after the run; a run of before cannot tell."""
+    try:
+        noted = _read(folder / "manifest.json").get("cache", {}).get("files", "")
+    except (OSError, ValueError):
+        return False
+    return bool(noted) and noted != files_digest(folder)
+
+
 def named(name: str) -> Run:
     """Return a run by its id or folder, or the newest run of a notebook.
 

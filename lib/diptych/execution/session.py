@@ -204,5 +204,6 @@ def _manifest(prepared, content: dict, started: datetime) -> dict:
         "cost": 0,
         "session": True,
         "cache": {"key": "", "parts": parts, "uses": [], "never": NEVER, "why": "",
-                  "content": runs.content_of(folder, result)},
+                  "content": runs.content_of(folder, result),
+                  "files": runs.files_digest(folder)},
     }  # fmt: skip

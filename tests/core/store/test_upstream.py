@@ -109,6 +109,27 @@ def test_a_better_run_makes_a_linked_one_stale(data):
     assert dependencies.changed(use) == "the best run of mlops/2_build is another one"
 
 
+def test_a_run_whose_files_were_changed_is_never_built_upon(data):
+    run = add(2, "mlops/2_build", data, validation=0.9)
+    folder = workspace.runs() / run
+    (folder / "model").mkdir()
+    (folder / "model" / "weights").write_text("good")
+    files = runs.files_digest(folder)
+    (folder / "manifest.json").write_text(json.dumps({"cache": {"files": files}}))
+    assert records.find("mlops/2_build", TASK, run).id == run
+    for name in ("model/weights", "model/more", "result.json"):
+        before = (folder / name).read_text() if (folder / name).exists() else None
+        (folder / name).write_text(f"{before or ''} ")
+        for chosen, figure in (("", ""), ("", "validation"), (run, "")):
+            with pytest.raises(RecordError, match=f"files of run {run} were changed after it was"):
+                records.find("mlops/2_build", TASK, chosen, figure)
+        if before is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_text(before)
+    assert records.find("mlops/2_build", TASK).id == run
+
+
 def test_a_draft_is_never_built_upon(data):
     draft = add(2, "mlops/2_build", data, complete=False, draft=["`x` ran again"], validation=1.0)
     assert runs.load_run(draft).status == "draft"

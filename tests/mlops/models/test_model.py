@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from mlops.samples import CASES, TASKS, fitted, inputs, sample
+from mlops.samples import CASES, TASKS, fitted, inputs, reseal, sample
 from sklearn.metrics import log_loss
 
 from diptych.core.data import tasks
@@ -167,27 +167,30 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         models.load(tmp_path / "absent")
 
 
-def reseal(folder: Path) -> None:
-    """Make the checksums of a tampered folder right again."""
-    card = json.loads((folder / "model.json").read_text())
-    card["files"] = models._checksums(folder)
-    (folder / "model.json").write_text(json.dumps(card))
-
-
 def test_parts_of_two_models_are_refused(copy):
     folder = copy("text", "logistic")
     shutil.copy(copy("table", "logistic") / "weights.npz", folder)
-    reseal(folder)
+    reseal(folder, files=models._checksums(folder))
     with pytest.raises(ModelError):
         models.load(folder)
 
 
 def test_classes_that_the_weights_do_not_have_are_refused(copy):
     folder = copy("table", "xgboost")
-    card = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(card | {"classes": ["a", "b", "c"]}))
+    reseal(folder, classes=["a", "b", "c"])
     with pytest.raises(ModelError, match="do not fit"):
         models.load(folder)
+
+
+@pytest.mark.parametrize("changes", [{"classes": ["b", "a"]}, {"threshold": 0.01}, {"extra": 1}])
+def test_a_card_that_was_changed_is_refused(copy, changes):
+    folder = copy("table", "xgboost")
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(card | changes))
+    with pytest.raises(ModelError, match=r"model\.json was changed after the model was saved"):
+        models.load(folder)
+    (folder / "model.json").write_text(json.dumps({k: v for k, v in card.items() if k != "card"}))
+    assert models.load(folder).classes  # of an earlier version
 
 
 class Trap:
@@ -206,7 +209,7 @@ def test_a_pickle_in_the_weights_is_never_run(copy, tmp_path):
     np.load(folder / "weights.npz", allow_pickle=True)["shares"]
     assert trace.exists()  # the trap works
     trace.unlink()
-    reseal(folder)
+    reseal(folder, files=models._checksums(folder))
     with pytest.raises(ModelError, match="allow_pickle"):
         models.load(folder)
     assert not trace.exists()
@@ -380,8 +383,8 @@ def test_a_calibrator_and_a_threshold_are_saved_and_decide_alike(method, tmp_pat
     assert shares.tolist() == model.predict_proba(rows).tolist()
     assert shares[:, 1].tolist() == pytest.approx(model.calibrator(raw).tolist())
     assert (again.predict(rows) == model.classes[1]).tolist() == (shares[:, 1] >= 0.2).tolist()
-    card = tmp_path / "model" / "model.json"
-    card.write_text(card.read_text().replace(f'"{method}"', '"magic"'))
+    card = json.loads((tmp_path / "model" / "model.json").read_text())
+    reseal(tmp_path / "model", calibration=card["calibration"] | {"method": "magic"})
     with pytest.raises(ModelError, match="calibration: 'magic'"):
         models.load(tmp_path / "model")
 

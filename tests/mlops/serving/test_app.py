@@ -20,6 +20,7 @@ import psutil
 import pytest
 import uvicorn
 from click.testing import CliRunner
+from mlops.samples import reseal
 from mlops.serving.test_inputs import BAD_TEXTS, kind_of
 
 from diptych.base.http_load import drive
@@ -326,8 +327,7 @@ def test_other_hosts_need_a_token(text_model, tmp_path):
 def test_the_command_names_what_is_wrong(words, text_model, tmp_path):
     (tmp_path / "notes.txt").write_text("no ledger" * 200)
     broken = shutil.copytree(text_model, tmp_path / "broken")
-    card = json.loads((broken / "model.json").read_text())
-    (broken / "model.json").write_text(json.dumps(card | {"classes": ["a", "b", "c"]}))
+    reseal(broken, classes=["a", "b", "c"])
     for options, expected, named in (
         ([], 2, "FOLDER or --task"),
         ([text_model, "--task", "reviews"], 2, "FOLDER or --task"),

@@ -151,9 +151,15 @@ def load(run_id: str) -> Record:
     try:
         content = json.loads((folder / "result.json").read_text())
         recorded = {key: content[key] for key in RECORDED}
-        return Record(folder, draft=content.get("draft", []), **recorded)
+        record = Record(folder, draft=content.get("draft", []), **recorded)
     except (OSError, ValueError, KeyError) as error:
         raise RecordError(f"upstream: no run {run_id!r} can be read in {folder.parent}") from error
+    if record.complete and not record.draft and runs.is_changed(folder):
+        raise RecordError(
+            f"upstream: files of run {run_id} were changed after it was made; nothing builds on "
+            f"it. Run {record.notebook} again"
+        )
+    return record
 
 
 RECORDED = ("notebook", "task", "values", "facts", "upstream", "complete")

@@ -110,6 +110,7 @@ def note(staged: Path, manifest: dict, lookup: Lookup) -> None:
         "why": lookup.why,
         "content": runs.content_of(staged, json.loads(result.read_bytes())) if result.exists()
         else "",
+        "files": runs.files_digest(staged),
     }  # fmt: skip
 
 

@@ -331,6 +331,7 @@ class Model:
             card["interval"] = self.interval
         if self.threshold is not None:
             card |= {"positive": self.positive, "threshold": self.threshold}
+        card["card"] = hashing.of_json(card)  # of all that stands above
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
 
@@ -517,6 +518,8 @@ def _load(folder: Path) -> Model:
     card = json.loads((folder / "model.json").read_text("utf-8"))
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
+    if "card" in card and card.pop("card") != hashing.of_json(card):
+        raise ModelError("model.json was changed after the model was saved")
     regression = card.get("classes") == []
     if "own" not in card and card["family"] not in _suitable(card["kind"], regression):
         raise ModelError(f"family: {card['family']!r} over {card['kind']!r} data is not known here")
