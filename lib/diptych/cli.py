@@ -831,7 +831,9 @@ def _models(call, *arguments):
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Keep recordings in this folder (default: a clone's package, else the workspace).",
 )  # fmt: skip
-@click.option("--check", is_flag=True, help="Ask nothing; say what is missing or does not fit.")
+@click.option(
+    "--check", is_flag=True, help="Ask nothing; say what is missing, and what figures it has."
+)
 def model_record(models, shots, most, max_usd, to, check):
     """Ask MODELs what the contrast compares, and keep the answers to be replayed.
 
@@ -853,6 +855,11 @@ def model_record(models, shots, most, max_usd, to, check):
                 count = record.record(session, scenarios, max_usd=max_usd, shots=shots, most=most)
                 click.echo(f"{session.name}: {count:,} questions asked")
             click.echo(record.status(session, scenarios))
+            for scenario in scenarios if to is None else []:
+                table = record.measured(session.name, scenario)
+                if len(table):
+                    shown = table.to_string(index=False, float_format="{:.3f}".format)
+                    click.echo(f"\n{scenario}, what is whole:\n{shown}")
     except (RuntimeError, ValueError) as error:  # what calls raise, each with its remedy
         raise click.ClickException(str(error)) from None
 

@@ -10,8 +10,10 @@ import time
 import openai
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from llmops import fakes
 
+from diptych.cli import cli
 from diptych.core.store.calls import Calls
 from diptych.llmops import record
 from diptych.llmops.client import endpoint, load_test, recordings
@@ -196,6 +198,30 @@ def test_after_a_prompt_has_changed_only_its_questions_are_asked(recorded, monke
     monkeypatch.setattr(record.stage, "choose", original)
     assert record.record(session, ["small"], progress=False) == 0  # the ledger has them still
     assert recordings.load("box").answers.keys() == before.answers.keys()
+
+
+def test_the_command_says_what_there_is(recorded, gguf, monkeypatch):
+    monkeypatch.setattr(record, "home", lambda: record.workspace.home() / "recordings")
+    said = CliRunner().invoke(cli, ["model", "record", f"box={gguf}", "small", "--check"])
+    assert said.exit_code == 0, said.output
+    assert "small · plain, 2 examples · valid: 6 of 6" in said.output
+    assert "what is whole" in said.output
+    wrong = CliRunner().invoke(cli, ["model", "record", "nobody", "small"])
+    assert wrong.exit_code == 1
+    assert "nobody" in wrong.output
+    assert "Traceback" not in wrong.output
+
+
+def test_figures_are_those_of_the_answers(recorded):
+    table = record.measured("box", "small").set_index(["prompt", "shots", "split"])
+    part = next(x for x in recorded[1] if x.variant.shots == 2)
+    truth, known = part.rows["label"], recordings.load("box").answers
+    answers = [known[name]["a"] for name in part.requests()]
+    right = sum(a.strip() == label for a, label in zip(answers, truth, strict=True))
+    line = table.loc[("plain", 2, "valid")]
+    assert line["n"] == 6
+    assert line["score"] == pytest.approx(right / 6)
+    assert line["low"] < line["score"] < line["high"] or right in (0, 6)
 
 
 def test_another_file_of_the_same_name_is_refused(recorded, gguf, tmp_path):

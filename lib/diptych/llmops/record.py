@@ -6,12 +6,14 @@ Every answer is on the disk as it comes, and only questions that have none are a
 
 import itertools
 import json
+import math
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +33,7 @@ from diptych.llmops.client.providers import RECORDED
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.variant import Variant
-from diptych.llmops.server import llama, process
+from diptych.llmops.server import process, sizing
 
 CHUNK = 20  # questions between two looks at the server's CPU time
 EVERY = 200  # questions between two writings of the recording's files
@@ -76,6 +78,18 @@ ZERO, EVERY_K = (0,), (0, 4, 8)
 REPEATED, PERTURBED = "repeated", "perturbed"  # test rows asked again; test rows with typos
 REPEATS, WARM = 3, 0.7  # as in ``2_build``
 AGAIN = {REPEATED: 40, PERTURBED: 150}
+FIGURES = (
+    "prompt",
+    "shots",
+    "split",
+    "n",
+    "score",
+    "low",
+    "high",
+    "unreadable",
+    "calibration error",
+    "p50 ms",
+)
 SCOPES = {
     "sentiment": Scope(
         "reviews",
@@ -153,17 +167,14 @@ def parts(scenario: str, target: Target) -> Iterator[Part]:
     if scenario not in SCOPES:
         raise RecordingError(f"scenario: {scenario!r} is not known; there are {', '.join(SCOPES)}")
     scope = SCOPES[scenario]
-    task = tasks.get(scope.task)
-    version = versions.ingest(task, why="rows of a recording")
-    stored = versions.read(task.name)
+    task, stored, digest = _stored(scope.task, workspace.home())
     data = stage.as_text(stored, task.features)
-    labels = sorted(data["label"].unique())
+    labels = stage.labels_of(data)
     prompts = dict(zip(scope.prompts, stage.choose(task, scope.prompts, labels), strict=True))
     pool = stage.pool(data, scope.most_shots, SEED, labels) if scope.most_shots else []
     for name, counts, sizes in scope.steps:
         for k in counts:
-            plain = Part(scenario, "", Variant(prompts[name], target, k), data, pool,
-                         version.digest[:12])  # fmt: skip
+            plain = Part(scenario, "", Variant(prompts[name], target, k), data, pool, digest)
             for split, n in sizes.items():
                 if split == REPEATED:
                     yield from _repeated(plain, n)
@@ -173,6 +184,14 @@ def parts(scenario: str, target: Target) -> Iterator[Part]:
                     rows = stage.as_text(perturb.rows(stored, task, n, SEED), task.features)
                 if len(rows):
                     yield replace(plain, split=split, rows=rows)
+
+
+@cache
+def _stored(name: str, _: Path) -> tuple[tasks.Task, pd.DataFrame, str]:
+    """Return a task, its rows in this workspace, and what identifies them."""
+    task = tasks.get(name)
+    version = versions.ingest(task, why="rows of a recording")
+    return task, versions.read(task.name), version.digest[:12]
 
 
 def _repeated(part: Part, n: int) -> Iterator[Part]:
@@ -272,8 +291,9 @@ class Session:
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         if not self.target.is_local:
             return {"date": today, "load": 0.0}
+        threads = sizing.fit(Path(self.target.server["model"]), slots=1).threads
         return {"date": today, "cpu": recordings.processor(), "cores": environment.cores(),
-                "threads": llama.threads(), "load": recordings.load_now()}  # fmt: skip
+                "threads": threads, "load": recordings.load_now()}  # fmt: skip
 
 
 def _but_load(machine: Mapping) -> dict:
@@ -472,26 +492,27 @@ def measured(name: str, scenario: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``prompt``, ``shots``, ``split``, ``n``, ``score``, ``low``, ``high``, ``unreadable``
-        (share), ``ece`` (of the label's probability) and ``p50 ms``.
+        `FIGURES`: ``score`` (share of right answers) with its interval, ``unreadable`` (share),
+        ``calibration error`` of the label's probability, ``p50 ms`` of an answer.
     """
     target, lines = Target(RECORDED, name), []
     task = tasks.get(SCOPES[scenario].task)
     for part in parts(scenario, target):
-        if part.repeat:  # the first of them is among the test rows
+        if part.split.startswith(REPEATED):  # these are among the test rows
             continue
         results = _replayed(part, task.grader)
         if results is not None:
             lines.append({"prompt": part.variant.prompt.name, "shots": part.variant.shots,
                           "split": part.split, **_figures(results)})  # fmt: skip
-    return pd.DataFrame(lines).drop_duplicates(["prompt", "shots", "split"], keep="last")
+    table = pd.DataFrame(lines, columns=list(FIGURES))
+    return table.drop_duplicates(list(FIGURES[:3]), keep="last", ignore_index=True)
 
 
 def _replayed(part: Part, grader) -> pd.DataFrame | None:
     """Return the graded answers to a part, None where one is missing."""
     if not part.requests().keys() <= recordings.load(part.variant.target.model).answers.keys():
         return None
-    with Calls(":memory:") as calls:
+    with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
         options = CallOptions(calls=calls, run="measured", repeat=part.repeat)
         return evaluate.evaluate([part.variant], part.rows, grader, options, pool=part.pool)
 
@@ -500,11 +521,11 @@ def _figures(results: pd.DataFrame) -> dict:
     labelled = set(results["grader"]) == {"label"}
     right = stats.wilson(int(results["correct"].sum()), len(results))
     sure = results[results["confidence"].notna()]
-    ece = None
-    if labelled and len(sure) > 1:
-        ece = calibration.error(sure["confidence"], sure["correct"].astype(float)).value
+    error = math.nan
+    if labelled and len(sure) >= calibration.FEWEST:
+        error = calibration.error(sure["confidence"], sure["correct"].astype(float)).value
     return {
         "n": len(results), "score": right.value, "low": right.low, "high": right.high,
-        "unreadable": float(results["predicted"].isna().mean()) if labelled else 0.0,
-        "ece": ece, "p50 ms": float(results["latency_ms"].median()),
+        "unreadable": float(results["predicted"].isna().mean()) if labelled else math.nan,
+        "calibration error": error, "p50 ms": float(results["latency_ms"].median()),
     }  # fmt: skip

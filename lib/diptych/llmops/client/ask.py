@@ -128,7 +128,10 @@ def ask_many(
     LedgerError
         If calls cannot be recorded; no more are made then.
     """
-    return _apart(ask_many_async(requests, target, options))
+    answers = _apart(ask_many_async(requests, target, options))
+    if target.is_recorded:
+        recordings.show(target.model, options.run)
+    return answers
 
 
 def ask(request, target: Target = Target(), options: CallOptions = CallOptions()) -> Answer:
@@ -156,8 +159,8 @@ async def ask_many_async(
             client = await asyncio.to_thread(prepared.client, options, work.limits.read)
             async with client:
                 await work.run(client, recorder)
-        if target.is_recorded:
-            _replayed(work.answers, target, options)
+        if target.is_recorded and options.replayed is not None:
+            options.replayed.add(_waits(work.answers, options))
     return [work.answers[name] for name in prepared.hashes]
 
 
@@ -385,13 +388,10 @@ def from_ledger(row: Mapping, wire: Format) -> Answer:
     )
 
 
-def _replayed(answers: Mapping[str, Answer], target: Target, options: CallOptions) -> None:
-    """Say once in a run what was recorded when, and count what asking took on that day."""
-    recordings.show(target.model, options.run)
-    if options.replayed is not None:
-        side_by_side = max(1, min(options.concurrency, len(answers)))
-        waits = {name: (x.latency_ms or 0) / 1000 / side_by_side for name, x in answers.items()}
-        options.replayed.add(waits)
+def _waits(answers: Mapping[str, Answer], options: CallOptions) -> dict[str, float]:
+    """Return each recorded answer's share, in seconds, of what asking took on its day."""
+    side_by_side = max(1, min(options.concurrency, len(answers)))
+    return {name: (x.latency_ms or 0.0) / 1000 / side_by_side for name, x in answers.items()}
 
 
 def _waited(rows: Mapping[str, Mapping], options: CallOptions) -> dict[str, float]:
