@@ -13,6 +13,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # extra pip options for torch, e.g. an index of CPU builds (see README, "Smaller torch")
 TORCH_OPTIONS ?=
 SCENARIOS ?=
+# a model of `diptych model list` that the report asks, live, instead of the one in the box
+MODEL ?=
 # options of JupyterLab
 ARGS ?=
 # the language model: its preset, and a CSV of real labelled sentences to test it on, if there is one
@@ -21,7 +23,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup calibration report model model-eval test test-long lint format lab notebooks bench compat lock clean test-lab
+.PHONY: help setup calibration report model model-eval test test-long test-models local-native lint format lab notebooks bench compat lock clean test-lab
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -39,8 +41,8 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 	  cat pyproject.toml requirements.lock > .venv/installed; \
 	fi
 
-report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured")
-	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS)
+report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured" MODEL=qwen2.5-coder-0.5b)
+	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS) $(if $(MODEL),-p "models=[local/$(MODEL)]")
 
 model: setup  ## train, ship and measure the language model (PRESET=cpu, gpu or demo)
 	@$(IN_ROOT) $(PRETRAIN) --ship --measure
@@ -60,6 +62,13 @@ test-long: setup  ## readers on 10,000 tables, 200 days of partial reruns, pages
 
 test-lab: setup  ## a day in a real JupyterLab, screenshots in build/lab (about 5 minutes; needs Chromium)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py
+
+test-models: setup  ## tests with real models, which it fetches: 600 MB (about 10 minutes on two quiet cores)
+	@$(IN_ROOT) $(PY) -m diptych model get smollm2-135m qwen2.5-coder-0.5b
+	@$(IN_ROOT) DIPTYCH_REAL_MODELS=1 $(PY) -m pytest tests/llmops/test_real_models.py
+
+local-native: setup  ## build llama.cpp for this processor (needs cmake and a C++ compiler; about 10 minutes)
+	@$(IN_ROOT) $(PY) -m diptych.llmops.server.native
 
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .

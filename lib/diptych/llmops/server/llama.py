@@ -30,7 +30,7 @@ from pathlib import Path
 from diptych.base import environment as machine
 from diptych.base import workspace
 from diptych.base.serving import ServeError, listen, read_token
-from diptych.llmops.server import store
+from diptych.llmops.server import native, store
 from diptych.llmops.server.gate import open_gate
 from diptych.llmops.server.gguf import context_length
 from diptych.llmops.server.sizing import Sizing, fit
@@ -187,6 +187,7 @@ def serve(
 
 def _engine(served: Served, place: Path):
     """Return llama.cpp's server, which listens on a socket file."""
+    native.activate()  # before the import
     import xllamacpp
 
     try:
