@@ -139,6 +139,15 @@ def test_bad_input_ends_in_2_and_a_sentence(diptych, repository, home, arguments
     assert not home.exists()
 
 
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_limit_of_dollars_is_the_parameter_max_usd(diptych, repository, command):
+    code, _, err = diptych(command, "mlops/2_build", "--max-usd", "1.0")
+    assert code == 2
+    assert "max_usd = 1.0: the notebook has no such parameter" in err
+    code, _, err = diptych(command, "mlops/2_build", "--max-usd", "-1")
+    assert (code, "-1.0 is not in the range" in err) == (2, True)
+
+
 def test_a_workspace_that_cannot_be_made_is_named(diptych, repository, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(repository / "pyproject.toml"))
     code, _, err = diptych("run", "mlops/2_build")

@@ -4,6 +4,7 @@ Each provider is a server on a real socket with its documented ways (`llmops.pro
 knows the right answer, so that the figure must be 1. A folder of its own stands for a clone.
 """
 
+import json
 import os
 import shutil
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 from llmops import provider_fakes as providers
 from processes import end_servers
 
+from diptych import cli
 from diptych.base import workspace
 from diptych.base.errors import NotebookFailed
 from diptych.core.store.records import load
@@ -91,6 +93,17 @@ def test_every_provider_is_evaluated_with_one_line_changed(fakes):
     asked = {name: {body.get("temperature") for body in fake.seen} for name, fake in fakes.items()}
     assert asked["openai"] == asked["anthropic"] == {None}
     assert asked["ollama"] == {0.0, 1.0}
+
+
+def test_a_limit_set_on_purpose_stops_where_no_price_is_known(fakes, capsys):
+    """One dollar is what is usual; given on the command line it is meant."""
+    parameters = {"task": "films.csv", "time_column": "time", "models": ["openai/gpt-9"]}
+    few = [f"-p{name}={json.dumps(value)}" for name, value in (parameters | FEW).items()]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "llmops/2_build", "--max-usd", "1.0", *few])
+    assert ended.value.code == 1
+    assert "max_usd: no price is known for 'gpt-9'" in capsys.readouterr().err
+    assert fakes["openai"].seen == []
 
 
 @LONG

@@ -389,7 +389,10 @@ def test_an_unknown_price_stops_only_where_a_limit_was_set_on_purpose(one, optio
         ask_many(["fine"], *away)
     assert ask("fine", *at(one, options, budget=Budget(max_usd=0.0))).usd == 0, "it runs here"
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **PLAIN}
-    budget = Budget(max_usd=1, strict=False)
+    with pytest.raises(ValueError, match="no price is known for 'm'"):
+        Budget.of(1.0).cost({"model": "m", "messages": [], **PLAIN}, Price("", "m"))
+    budget = Budget.of(None)
+    assert budget.max_usd == 1.0
     for _ in range(2):
         assert budget.cost(body, Price("", "m"))[0] == 0
     assert capsys.readouterr().out.count("Warning: no price is known for 'm'") == 1

@@ -169,6 +169,35 @@ def test_the_budget_refuses_before_anything_is_sent(fake, at):
     assert budget.held_tokens == 0
 
 
+def test_a_job_counts_as_what_it_can_cost_unless_it_is_known_to_cost_less(fake, at):
+    def spent(**more):
+        budget = Budget(max_usd=5.0)
+        with pytest.raises(TuningError):
+            run(at, budget=budget, usd_per_million=25.0, **more)
+        assert (budget.held_tokens, budget.under_way) == (0, 0)
+        assert budget.usd == pytest.approx(budget.tokens * 25e-6)
+        return budget.tokens
+
+    fake.least = 50  # refused
+    assert spent(seed=1) == 0
+    fake.least, fake.forget = 10, True  # made, but its id was lost
+    most = spent(seed=2)
+    assert most > 500
+    fake.end, fake.reason = "failed", {"code": "x", "message": "no", "param": None}
+    assert spent(seed=3) == 0
+    fake.course = ("queued",) * 10_000
+    assert spent(seed=4, wait_s=0.05) == most
+
+
+def test_a_job_waits_for_no_room_that_calls_under_way_hold(fake, at):
+    budget = Budget(max_tokens=100_000)
+    budget.take((0.0, 99_990))
+    with pytest.raises(BudgetError, match="hold what this job may need"):
+        run(at, budget=budget)
+    assert not fake.files
+    assert (budget.held_tokens, budget.under_way) == (99_990, 1)
+
+
 def test_the_tuned_model_is_evaluated_like_any_other(home, tmp_path):
     with fakes.serving(FakeFineTune("vllm", needs_key=False)) as fake:
         champion = build.Variant(PROMPT)

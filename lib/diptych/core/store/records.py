@@ -124,11 +124,6 @@ class Recorder(Record):
         """Return the run of an earlier stage that this one builds on."""
         return self.parent().ancestor(notebook)
 
-    def is_set(self, parameter: str) -> bool:
-        """Say whether a parameter was set: whether its value is not the notebook's default."""
-        declared = {one.name: one.default for one in self._begun.declared} if self._begun else {}
-        return self.facts["parameters"].get(parameter) != declared.get(parameter)
-
     def data_version(self) -> int:
         """Return the version of the data table that `DATA` checked for this run.
 

@@ -5,14 +5,10 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
 from diptych.base.errors import Plain
 from diptych.core.store.prices import Price
 
-if TYPE_CHECKING:
-    from diptych.core.store.records import Recorder
-
+USUAL_USD = 1.0  # of a notebook whose limit nobody set
 OVERHEAD = 16  # tokens a chat template puts around a message, at most
 # what a request holds beside its messages and the model reads as part of its prompt
 READ = ("messages", "tools", "functions", "response_format", "tool_choice")
@@ -123,9 +119,9 @@ class Budget:
                 raise ValueError(f"{name}: {limit}; it must be 0 or more, or left out")
 
     @classmethod
-    def of(cls, run: "Recorder", max_usd: float) -> "Budget":
-        """Return the limit of a notebook: strict where it was set, and is not the default."""
-        return cls(max_usd=max_usd, strict=run.is_set("max_usd"))
+    def of(cls, max_usd: float | None) -> "Budget":
+        """Return the limit of a notebook; None is `USUAL_USD`, where a price is known."""
+        return cls(USUAL_USD, strict=False) if max_usd is None else cls(max_usd)
 
     @property
     def limited(self) -> bool:
@@ -154,7 +150,7 @@ class Budget:
             self.unpriced.add(model)
             print(
                 f"Warning: no price is known for {model!r}, so the limit of {self.max_usd:g} USD "
-                f"cannot be kept; {remedy}. Another max_usd than this default stops here"
+                f"cannot be kept; {remedy}. With max_usd or --max-usd the run stops here instead"
             )
 
     def take(self, cost: tuple[float, int]) -> bool:

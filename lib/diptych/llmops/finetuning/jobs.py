@@ -16,7 +16,7 @@ from tqdm import tqdm
 from diptych.base import notebook_progress as bars
 from diptych.core.data.schema import right_answer
 from diptych.llmops.client import endpoint as endpoints
-from diptych.llmops.client.budget import Budget, prompt_bytes
+from diptych.llmops.client.budget import Budget, BudgetError, prompt_bytes
 from diptych.llmops.client.target import Target
 from diptych.llmops.finetuning.weights import TuningError
 from diptych.llmops.prompts.prompt import Prompt
@@ -26,6 +26,14 @@ FEWEST = 10  # examples that the API takes
 POLL_S, WAIT_S = 10.0, 24 * 3600.0
 REMOTE = Target("openai")
 PATIENCE = 30  # polls in a row without an answer
+
+
+class JobFailedError(TuningError):
+    """A job failed; `tokens` were trained before, as billed."""
+
+    def __init__(self, message: str, tokens: int):
+        super().__init__(message)
+        self.tokens = tokens
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,8 @@ def tune(
     ValueError
         If there are fewer than `FEWEST` examples, or a price is missing.
     TuningError
-        If the job fails, is cancelled or takes too long, or the endpoint refuses.
+        If the job fails, is cancelled or takes too long, or the endpoint refuses. A job that is
+        still running counts in the budget as what it can cost at most.
     EndpointError, BudgetError
         See `diptych.llmops.client.ask.ask_many`.
     """
@@ -131,17 +140,22 @@ def tune(
     if known is not None:
         return watch.until_done(known, remote.poll_s, remote.wait_s)
     cost = _cost(examples, epochs, model, budget, remote.usd_per_million)
-    if budget is not None:
-        budget.take(cost)
-    done = None
+    budget = budget or Budget()
+    if not budget.take(cost):
+        raise BudgetError("budget: calls under way hold what this job may need; wait for them")
+    tokens, done = cost[1], None  # a job is billed whatever becomes of the waiting
     try:
         begun = watch.ask(_begin, client, content.encode(), key, model, epochs, seed)
         done = watch.until_done(begun, remote.poll_s, remote.wait_s)
+        tokens = done.tokens or tokens
         return done
+    except TuningError as error:
+        if isinstance(error, JobFailedError) or target.provider.wire.is_free(error.__cause__):
+            tokens = getattr(error, "tokens", 0)
+        raise
     finally:
-        if budget is not None:
-            trained = done.tokens if done else 0
-            budget.settle(cost, trained * (remote.usd_per_million or 0.0) / 1e6, trained)
+        usd = tokens * (remote.usd_per_million or 0.0) / 1e6
+        budget.settle(cost, usd, tokens, answered=done is not None)
 
 
 def cancel(job: str, target: Target = REMOTE) -> str:
@@ -260,13 +274,16 @@ class _Watch:
     def result(self, job) -> Tuned:
         """Return the model of a job that ended; raise with the reason if it has none."""
         if job.status == "cancelled":
-            raise TuningError(f"{self.name}: {job.id} was cancelled; run again to start a new one")
+            raise TuningError(  # how much of it is billed is not told
+                f"{self.name}: {job.id} was cancelled; run again to start a new one"
+            )
         if job.status == "failed":
             error = job.error
             stated = error and error.message
             reason = f"{error.code}: {error.message}" if stated else "no reason given"
             where = f" ({error.param})" if error and error.param else ""
-            raise TuningError(f"{self.name}: {job.id} failed: {reason}{where}")
+            message = f"{self.name}: {job.id} failed: {reason}{where}"
+            raise JobFailedError(message, job.trained_tokens or 0)
         if not job.fine_tuned_model:
             raise TuningError(f"{self.name}: {job.id} succeeded but names no model")
         losses = [self.losses[step] for step in sorted(self.losses)]
