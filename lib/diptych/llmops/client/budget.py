@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
 from diptych.base.errors import Plain
 from diptych.core.store.prices import Price
 

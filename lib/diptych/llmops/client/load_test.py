@@ -51,9 +51,9 @@ def drive(
     -------
     DataFrame
         One line per request, round and level: ``concurrency``, ``round``, ``first_token_ms``,
-        ``latency_ms``, ``prompt_tokens``, ``completion_tokens``, ``usd``, ``answer_tokens`` (without
-        thoughts; NaN where these are not counted), ``error``, ``wall_s`` of its round, and of a
-        server on this machine ``cpu_ms`` and ``memory_mb``.
+        ``latency_ms``, ``prompt_tokens``, ``completion_tokens``, ``usd``, ``answer_tokens``
+        (without thoughts; NaN where these are not counted), ``error``, ``wall_s`` of its round,
+        and of a server on this machine ``cpu_ms`` and ``memory_mb``.
 
     Raises
     ------
