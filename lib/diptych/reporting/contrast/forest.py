@@ -1,4 +1,4 @@
-"""The forest plot: every compared share and amount with its interval, MLOps to one side."""
+"""The forest plot: every compared share and amount with its interval, MLOps to the right."""
 
 import math
 from collections.abc import Sequence
@@ -68,11 +68,11 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
         axes.set_yticks(places, part["name"])
         axes.set_ylim(-0.7, len(part) - 0.3)
         if of_share:
-            axes.set_xlabel("difference: LLMOps better to the left, MLOps to the right")
+            axes.set_xlabel("difference in favour of MLOps")
         else:
-            axes.set_xlabel("factor: LLMOps better to the left, MLOps to the right")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{10 ** abs(value):.3g} times")
+            axes.set_xlabel("times better: MLOps right, LLMOps left")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{10 ** abs(value):.2g}")
     spoken = "; ".join(f"{row.name}: {row.verdict}" for row in table.itertuples(index=False))
     shown = table.drop(columns="kind")
-    caption = "Differences with 95 % intervals; of amounts the logarithm of the ratio"
+    caption = "To the right of the dotted line MLOps is ahead, to the left LLMOps; 95 % intervals"
     return fig, f"Who is ahead, {title}: {spoken}.", shown, caption
