@@ -154,7 +154,7 @@ def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(s
                  "20261124-001339"):  # fmt: skip
         assert said in text
     html = (site / "contrast.html").read_text()
-    assert html.count('<img class="figure"') == html.count("Table of the same data") == 6
+    assert html.count('<img class="figure"') == html.count("Table of the same data") == 8
 
 
 def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):

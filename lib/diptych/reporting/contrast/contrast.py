@@ -24,6 +24,7 @@ from diptych.reporting.contrast import (
     labels,
     questions,
     verdicts,
+    ways,
 )
 from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.evidence import Figure, Panel
@@ -55,6 +56,8 @@ class Contrast:
         To the scenario's questions.
     stated : DataFrame
         See `stated`.
+    ways : DataFrame
+        See `diptych.reporting.contrast.ways.ways`.
     """
 
     scenario: Scenario
@@ -65,6 +68,7 @@ class Contrast:
     gate: str
     answers: list[Answer]
     stated: pd.DataFrame
+    ways: pd.DataFrame
 
     @property
     def sentence(self) -> str:
@@ -143,6 +147,7 @@ def contrast(
         questions.gate_words(passed),
         answers,
         stated(left, right),
+        ways.ways(left, right, assumptions),
     )
 
 
@@ -278,6 +283,9 @@ def _facts(one: Contrast, goal: float) -> dict:
         "answers": [answer.facts() for answer in one.answers],
         "stated": one.stated.to_dict("records"),
         "forest": forest.html(one.verdicts, title),
+        "frontier": ways.html(one.ways, title),
+        "ways": json.loads(one.ways.to_json(orient="records")),
+        "left out": one.ways.attrs["left out"],
         "forecast": json.loads(one.forecast.to_json(orient="records")),
         "crossings": [
             breakeven.crossing_words(row.option, row.requests)

@@ -61,6 +61,8 @@ def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
         "answers": [answer | {"side": SIDES[answer["outcome"]]} for answer in one["answers"]],
         "groups": [(name, list(group)) for name, group in groupby(verdicts, lambda v: v["group"])],
         "forest": _fitted(f"{one['name']}-forest", one["forest"]),
+        "frontier": _fitted(f"{one['name']}-ways", one["frontier"]),
+        "ways": [way | {"href": hrefs.get(way["run"], "")} for way in one["ways"]],
         "figure": _fitted(one["name"], one["figure"]),
         "bought": _fitted(f"{one['name']}-labels", one["bought"]),
     }
