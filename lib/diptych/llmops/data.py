@@ -12,6 +12,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
 from diptych.llmops.client.budget import prompt_bytes
 from diptych.llmops.evaluation import scorers
+from diptych.llmops.prompts.constraint import FREE
 from diptych.llmops.prompts.prompt import (
     Numbers,
     Prompt,
@@ -239,13 +240,18 @@ class Questions:
         shots: Sequence[int],
         temperatures: Sequence[float],
         repeat_temperature: float = 0.7,
+        decodings: Sequence[str] = (FREE,),
     ) -> list[Step]:
         """Return all that is asked of one model in ``2_build``, for `forecast`."""
         finalists = grid(prompts, shots=[max(shots)], temperatures=[max(temperatures)])
         warm = grid(prompts, shots=[max(shots)], temperatures=[repeat_temperature])
         again = self.test.head(self.extent.repeat_rows)
         return [
-            Step("validation", grid(prompts, ["local"], shots, temperatures), self.validation),
+            Step(
+                "validation",
+                grid(prompts, ["local"], shots, temperatures, decodings),
+                self.validation,
+            ),
             Step("test", finalists, self.test),
             # without a temperature and with one
             Step("repeated", warm, again, 2 * self.extent.repeats, one=True),

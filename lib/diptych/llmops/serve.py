@@ -106,8 +106,8 @@ def _predictions(
 ) -> list[dict]:
     """Return the predictions to record."""
     lines = []
-    for row, reply in zip(rows.to_dict("records"), replies, strict=True):
-        answer = reply.answer
+    answers = evaluate.likeliest(variant, [reply.answer for reply in replies], grader)
+    for row, answer in zip(rows.to_dict("records"), answers, strict=True):
         prediction = scorers.read_answer(variant.prompt, outcome.gradable(answer), grader)
         confidence = evaluate.confidence(variant, answer, prediction)
         lines.append({

@@ -1,11 +1,13 @@
 """A judge that knows, one that follows the place, and one that is not there."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 from llmops import fakes
 
+from diptych.core.evaluation.stats import wilson
 from diptych.core.store.calls import Calls
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
@@ -96,3 +98,33 @@ def test_as_a_scorer_it_compares_with_the_reference(options):
         assert "Sum up: ..." in fake.seen[0]["messages"][0]["content"]
     assert [grade.score for grade in found] == [0, 1, 0.5, 0]
     assert isinstance(found[0], scorers.Grade)
+
+
+def trusted(same, of, right=None, decided=0):
+    """Return what `trust` gives for so many pairs."""
+    lines = [("same in both orders", wilson(same, of))]
+    lines += [] if right is None else [("right where decided", wilson(right, decided))]
+    return pd.DataFrame([{"name": name} | asdict(share) for name, share in lines])
+
+
+@pytest.mark.parametrize(
+    ("table", "usable"),
+    [
+        (trusted(0, 40), False),
+        (trusted(3, 40), False),
+        (trusted(22, 40), False),  # a coin
+        (trusted(38, 40), True),
+        (trusted(38, 40, 19, 38), False),  # steady, and right by chance
+        (trusted(38, 40, 36, 38), True),
+        (trusted(3, 3), False),  # too few
+    ],
+)
+def test_a_judge_at_chance_is_called_unusable(table, usable):
+    assert judge.verdict(table).startswith("The judge can be used" if usable else
+                                           "The judge is unusable")  # fmt: skip
+
+
+def test_the_selected_model_judges_unless_another_is_named():
+    champion = Target("http://127.0.0.1:1/v1", "m", {"max_tokens": 3})
+    assert judge.target_of("", champion) == Target("http://127.0.0.1:1/v1", "m")
+    assert judge.target_of("openai/gpt-4o", champion) == Target("openai", "gpt-4o")

@@ -27,26 +27,43 @@ def of_label(tokens: Sequence[Mapping], label: str | None, labels: Sequence[str]
     labels : sequence of str
         The task's labels.
     """
+    return shares(tokens, label, labels).get(label, math.nan)
+
+
+def shares(
+    tokens: Sequence[Mapping], label: str | None, labels: Sequence[str]
+) -> dict[str | None, float]:
+    """Return the probability of each label where an answer names one; {} where it is not known.
+
+    A token that begins several labels, and is not the one that was written, gives each an equal
+    part of its probability: what would have followed it is not known.
+    """
     texts = [str(token.get("token") or "") for token in tokens]
     names = {name: name.casefold() for name in labels}
     if label not in names or len(set(names.values())) < len(names):
-        return math.nan
+        return {}
     begin = _begin("".join(texts).casefold(), names[label])
     if begin is None:
-        return math.nan
-    share, seen, candidates, position = 1.0, "", set(names), 0
+        return {}
+    shared, rest, seen = dict.fromkeys(names, 0.0), 1.0, ""
+    candidates, position = set(names), 0
     for token, text in zip(tokens, texts, strict=True):
         position += len(text)
         if position <= begin or not _clean(text, seen):
             continue
         step = _step(token, seen, label, {name: names[name] for name in candidates})
         if step is None:
-            return math.nan
-        candidates, seen = step[1], seen + _clean(text, seen)
-        share *= step[0]
+            return {}
+        parts, candidates, seen = *step, seen + _clean(text, seen)
+        for name, part in parts.items():
+            shared[name] += rest * part
+        rest *= 1 - sum(parts.values())
         if len(candidates) == 1 or len(seen) >= len(names[label]):
-            return share if label in candidates else math.nan
-    return math.nan
+            if label not in candidates:
+                return {}
+            shared[label] += rest
+            return shared
+    return {}
 
 
 def _begin(answer: str, label: str) -> int | None:
@@ -68,23 +85,30 @@ def _clean(text: str, seen: str) -> str:
 
 def _step(
     token: Mapping, seen: str, label: str, names: Mapping[str, str]
-) -> tuple[float, set[str]] | None:
-    """Return the label's share at a token, and the labels that its text may begin; None: unknown.
+) -> tuple[dict[str, float], set[str]] | None:
+    """Return what labels have of the probability that the label's way does not, and who is left.
 
-    Of a token that may begin every label the share is 1.
+    Of a token that may begin every label nobody has any; None where nothing is known.
     """
     chosen = _begun(str(token.get("token") or ""), seen, names)
     tops = [x for x in token.get("top_logprobs") or () if isinstance(x, Mapping)]
     tops = [x for x in tops if is_probability(x.get("logprob")) and isinstance(x.get("token"), str)]
     if chosen == set(names):
-        return 1.0, chosen
+        return {}, chosen
     mine = total = 0.0
+    others: dict[str, float] = {}
     for top in tops:
         if begun := _begun(top["token"], seen, names):
             probability = math.exp(min(top["logprob"], 0.0))
             total += probability
-            mine += probability if label in begun else 0.0
-    return (mine / total, chosen) if total > 0 and mine > 0 else None
+            if label in begun:
+                mine += probability
+                continue
+            for name in begun:
+                others[name] = others.get(name, 0.0) + probability / len(begun)
+    if not (total > 0 and mine > 0):
+        return None
+    return {name: part / total for name, part in others.items()}, chosen
 
 
 def _begun(text: str, seen: str, names: Mapping[str, str]) -> set[str]:

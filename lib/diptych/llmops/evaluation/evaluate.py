@@ -23,7 +23,8 @@ from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
 from diptych.llmops.evaluation import outcome, scorers
-from diptych.llmops.evaluation.confidence import of_label
+from diptych.llmops.evaluation.confidence import of_label, shares
+from diptych.llmops.prompts.constraint import SCORES
 from diptych.llmops.prompts.variant import Variant
 
 MOST_KNOWN = 0.9  # share of answers whose probability must be known, else there are none
@@ -169,7 +170,7 @@ def _check_grader(variants: Sequence[Variant], rows: pd.DataFrame, grader) -> No
 
 def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> pd.DataFrame:
     """Return the lines of one chunk."""
-    score = scorers.scorer_of(grader)
+    score, answers = scorers.scorer_of(grader), likeliest(variant, answers, grader)
     texts = [outcome.gradable(answer) for answer in answers]
     grades, name = score(variant.prompt, rows, texts), scorers.name_of(grader)
     lines = [
@@ -194,8 +195,42 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
     )  # fmt: skip
 
 
+def likeliest(variant: Variant, answers: Sequence[Answer], grader) -> list[Answer]:
+    """Return answers with the likeliest label as text, where the variant scores its labels.
+
+    Raises
+    ------
+    ValueError
+        If the endpoint gives no probabilities.
+    """
+    if variant.decoding != SCORES or callable(grader) or grader != graders.LABEL:
+        return list(answers)
+    good = [answer for answer in answers if outcome.gradable(answer)]
+    if good and not any(answer.token_probabilities for answer in good):
+        raise ValueError(
+            f"decoding: scores needs log-probabilities, and {variant.target.endpoint} gives none "
+            f"for {variant.target.model_name}; take choice or free"
+        )
+    return [_likeliest(variant, answer) for answer in answers]
+
+
+def _likeliest(variant: Variant, answer: Answer) -> Answer:
+    labels = variant.prompt.labels
+    written = scorers.read_answer(variant.prompt, outcome.gradable(answer), graders.LABEL)
+    known = shares(answer.token_probabilities, written, labels)
+    if not known:
+        return answer
+    best = max(labels, key=lambda name: known[name])
+    return replace(answer, text=best, outcome=outcome.ANSWERED)
+
+
 def confidence(variant: Variant, answer: Answer, predicted: str | None) -> float:
     """Return the probability of the label that was read of an answer, NaN where it is not known."""
+    if variant.decoding == SCORES and predicted in variant.prompt.labels:
+        written = "".join(str(token.get("token") or "") for token in answer.token_probabilities)
+        written = scorers.read_answer(variant.prompt, written, graders.LABEL)
+        known = shares(answer.token_probabilities, written, variant.prompt.labels)
+        return known.get(predicted, math.nan)
     return of_label(answer.token_probabilities, predicted, variant.prompt.labels)
 
 

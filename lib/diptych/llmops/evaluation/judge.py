@@ -19,6 +19,8 @@ from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import SLOT, Prompt
 
+SAME, RIGHT = "same in both orders", "right where decided"
+CHANCE = 0.5  # what a coin reaches in either
 QUESTION = """Two answers were given to the same question. Which one is better?
 
 Question:
@@ -65,7 +67,7 @@ class Judge:
         differing = [i for i, (_, x, y) in enumerate(pairs) if x != y]
         prompts = [self._filled(*pairs[i]) for i in differing]
         prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in differing)]
-        common = {"temperature": 0.0, "max_tokens": 8}
+        common = {"temperature": 0.0, "max_tokens": 32}
         target = replace(self.target, parameters=common | self.target.parameters)
         version = self.options.prompt_version or "judge"
         answers = ask_many(prompts, target, replace(self.options, prompt_version=version))
@@ -140,12 +142,12 @@ def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
     from sklearn.metrics import cohen_kappa_score
 
     replied = judged[(judged["first"] != "") | (judged["second"] != "")]
-    lines = [("same in both orders", replied["first"] == replied["second"])]
+    lines = [(SAME, replied["first"] == replied["second"])]
     kappa = None
     if len(truth):
         decided = judged["verdict"].isin(("a", "b")).to_numpy()
         verdicts, true = judged["verdict"][decided], pd.Series(list(truth), judged.index)[decided]
-        lines.append(("right where decided", verdicts == true))
+        lines.append((RIGHT, verdicts == true))
         varied = len(set(verdicts) | set(true)) > 1
         kappa = cohen_kappa_score(verdicts, true) if varied else float("nan")
     shares = []
@@ -157,3 +159,36 @@ def trust(judged: pd.DataFrame, truth: Sequence[str] = ()) -> pd.DataFrame:
     if kappa is not None:
         shares.append(("kappa", float(kappa), float("nan"), float("nan"), shares[-1][-1]))
     return pd.DataFrame(shares, columns=["name", "value", "low", "high", "n"])
+
+
+def target_of(name: str, champion: Target) -> Target:
+    """Return who judges: a model as `Target.parse` takes it, or the champion's own without one.
+
+    The champion's requests' fields are left out: they are those of its answers.
+    """
+    return Target.parse(name) if name else replace(champion, parameters={})
+
+
+def verdict(trusted: pd.DataFrame) -> str:
+    """Say in a sentence whether a judge can be used.
+
+    It is unusable where it is not shown to agree with itself in both orders more often than a coin
+    does, or not shown to be right more often where the right answers are known.
+
+    Parameters
+    ----------
+    trusted : DataFrame
+        From `trust`.
+    """
+    lines = trusted.set_index("name")
+    for name in (SAME, RIGHT):
+        if name not in lines.index:
+            continue
+        value, low, high, n = lines.loc[name, ["value", "low", "high", "n"]]
+        if not n:
+            return f'The judge is unusable: no pair counts for "{name}".'
+        shown = f'"{name}": {value:.0%} ({low:.0%} to {high:.0%}) of {n:.0f} pairs'
+        if not low > CHANCE:
+            return f"The judge is unusable: {shown}; a coin reaches {CHANCE:.0%}."
+    same = lines.loc[SAME, "value"]
+    return f"The judge can be used: it gave the same verdict in both orders for {same:.0%}."

@@ -6,7 +6,6 @@ states a value which the card lacks is invented.
 
 import math
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation.judge import Judge
+from diptych.llmops.hallucination import values
 from diptych.llmops.hallucination.detector import Detector, threshold
 from diptych.llmops.pretrain.corpus import cards
 from diptych.llmops.pretrain.gates import suites
@@ -72,11 +72,9 @@ def invents(row: Row, answer: str) -> bool:
 
     An answer that states nothing invents nothing, even if the card has the value.
     """
-    if not (stated := meaning(answer)):
+    if values.declines(answer):
         return False
-    if row.value is None:
-        return True
-    return not re.search(rf"(?<!\w){re.escape(row.value.lower())}(?!\w)", stated)
+    return row.value is None or not values.states(answer, row.value)
 
 
 def examples() -> dict:
@@ -85,13 +83,12 @@ def examples() -> dict:
 
 
 def meaning(answer: str) -> str:
-    """Return an answer's meaning: its words in lower case, "" if it declines to answer.
+    """Return an answer's meaning: its words in one form, "" if it declines to answer.
 
     Card answers are short and state one value, so equal words mean equal meaning. Longer answers
     would need a model that tests entailment in both directions.
     """
-    text = " ".join(answer.lower().split()).strip(" .!")
-    return "" if text == cards.ABSENT.lower().strip(".") else text
+    return "" if values.declines(answer) else values.meaning(answer)
 
 
 def entropy(answers: Sequence[str]) -> float:
@@ -123,6 +120,7 @@ def collect(
     target: Target = Target(),
     options: CallOptions = CallOptions(),
     *,
+    judge: Target | None = None,
     samples: int = 5,
     temperature: float = 1.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -130,13 +128,15 @@ def collect(
 
     Parameters
     ----------
-    asked : sequence of Row
+    questions : sequence of Row
     detector : Detector
         Scores support by the card.
     target : Target
-        Who answers, and who judges.
+        Who answers.
     options : CallOptions
         The repeat is set here.
+    judge : Target, optional
+        Who judges; by default who answers.
     samples, temperature : int, float
         Repeated answers a question for the entropy, and their temperature.
 
@@ -144,7 +144,8 @@ def collect(
     -------
     answers : DataFrame
         ``card``, ``question``, ``answer``, ``claims`` (whether it states something), ``invented``
-        and the scores ``support``, ``surprisal``, ``entropy`` and ``judge``; a question whose call
+        the scores ``support``, ``surprisal``, ``entropy`` and ``judge``, and what the judge said
+        in either order (``first``, ``second``, as `judge.trust` takes them); a question whose call
         failed is left out.
     costs : DataFrame
         ``method``, and its mean cost in addition to the answer: ``calls``, ``tokens``, ``usd`` and
@@ -185,8 +186,9 @@ def collect(
     texts = [[answer.text for answer in group if answer.text is not None] for group in drawn]
     answers["entropy"] = [entropy(group) if len(group) > 1 else math.nan for group in texts]
     costs.append(("entropy", *_cost(drawn)))
-    judged = _judged(rows, replies, target, options)
+    judged = _judged(rows, replies, judge or target, options)
     answers["judge"] = judged["score"]
+    answers = answers.join(judged[["first", "second"]])
     costs.append(("judge", *judged[["calls", "tokens", "usd", "ms"]].mean()))
     return answers, pd.DataFrame(costs, columns=["method", "calls", "tokens", "usd", "ms"])
 

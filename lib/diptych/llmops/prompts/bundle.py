@@ -11,6 +11,7 @@ from diptych.base.errors import Plain
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import prompt as prompts
+from diptych.llmops.prompts.constraint import FREE
 from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server import process, store
 
@@ -75,6 +76,7 @@ def save(variant: Variant, folder: Path) -> Path:
         "server": _with_files(target.server, lambda file: _copied(file, folder)),
     }
     content |= {"key_env": target.key_env} if target.key_env else {}
+    content |= {"decoding": variant.decoding} if variant.decoding != FREE else {}
     write_atomic(folder / SETTINGS, json.dumps(content, indent=1))
     return folder
 
@@ -92,8 +94,8 @@ def load(folder: Path) -> Variant:
         prompt = prompts.parse((folder / PROMPT).read_text("utf-8"), folder / PROMPT)
         content["server"] = _with_files(content["server"], lambda file: _inside(file, folder))
         prompt = replace(prompt, name=content.pop("name"))
-        temperature = content.pop("temperature")
-        return Variant(prompt, Target(**content), temperature=temperature)
+        how = {"temperature": content.pop("temperature"), "decoding": content.pop("decoding", FREE)}
+        return Variant(prompt, Target(**content), **how)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VariantError(f"prompt: {folder} holds no saved prompt ({error})") from error
 

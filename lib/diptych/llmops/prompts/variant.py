@@ -11,9 +11,14 @@ from diptych.llmops.client import adaptation
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import estimate
 from diptych.llmops.client.target import Target
+from diptych.llmops.prompts import constraint
+from diptych.llmops.prompts.constraint import FREE, SCORES
 from diptych.llmops.prompts.prompt import Prompt
 
+# tokens of an answer at most: enough for a sentence around the label, or an object with a reason
+MAX_TOKENS, MAX_TOKENS_JSON, MAX_TOKENS_TEXT = 64, 128, 256
 TOP_LOGPROBS = 5  # alternatives of a token that are told
+SCORED_LOGPROBS = 20  # the same where they score the labels: the most that OpenAI's API gives
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,25 @@ class Variant:
     shots : int
         Examples taken from the front of the pool.
     temperature : float
+    decoding : str
+        How an answer is made, one of `constraint.DECODINGS`.
     """
 
     prompt: Prompt
     target: Target = Target()
     shots: int = 0
     temperature: float = 0.0
+    decoding: str = FREE
+
+    def __post_init__(self):
+        """Check the decoding.
+
+        Raises
+        ------
+        ValueError
+            If it is unknown.
+        """
+        constraint.check(self.decoding)
 
     @property
     def name(self) -> str:
@@ -44,6 +62,7 @@ class Variant:
             self.target.name,
             f"k={self.shots}" if self.shots else "",
             f"t={self.temperature:g}" if self.temperature else "",
+            self.decoding if self.decoding != FREE else "",
             *(f"{key}={value}" for key, value in sorted(self.target.parameters.items())),
         ]
         return " · ".join(filter(None, parts))
@@ -54,15 +73,18 @@ class Variant:
         Probabilities of a label's tokens are asked for, and of what might have been there instead;
         endpoints that have none ignore it.
         """
-        fields = {"temperature": self.temperature, "max_tokens": 16, "logprobs": True}
+        fields = {"temperature": self.temperature, "max_tokens": MAX_TOKENS, "logprobs": True}
         if self.prompt.output.get("type") == "object":
             schema = {"name": "answer", "strict": True, "schema": self.prompt.schema}
-            fields["max_tokens"] = 64
+            fields["max_tokens"] = MAX_TOKENS_JSON
             fields["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif not self.prompt.labels:
-            fields["max_tokens"] = 256
+        elif not self.prompt.labels and not self.prompt.answers_number:
+            fields["max_tokens"] = MAX_TOKENS_TEXT
         if self.prompt.labels:
-            fields["top_logprobs"] = TOP_LOGPROBS
+            scored = self.decoding == SCORES
+            fields["top_logprobs"] = SCORED_LOGPROBS if scored else TOP_LOGPROBS
+        if self.decoding != FREE:
+            fields |= constraint.fields(self.prompt, self.target)
         fields |= self.target.provider.fields(self.target.model_name)
         fields |= {**self.prompt.request, **self.target.parameters}
         if not fields.get("logprobs"):
@@ -78,6 +100,11 @@ class Variant:
         rules |= adaptation.learned(target.provider.base_url, target.model_name).rules
         return adaptation.effective(body, rules).get("temperature", "") is not None
 
+    def at(self, temperatures: Sequence[float]) -> "list[Variant]":
+        """Return it at other temperatures; at its model's own, once, where that takes none."""
+        ways = [replace(self, temperature=t) for t in sorted(set(temperatures))]
+        return [way for way in ways if way == ways[0] or way.takes_temperature]
+
     def requests(self, rows: Iterable[Mapping], pool: Sequence[tuple] = ()) -> list[dict]:
         """Return the requests for some rows, as `ask_many` takes them."""
         fields, shots = self.fields(), pool[: self.shots]
@@ -89,6 +116,7 @@ def grid(
     models: Sequence[str | Target] = ("local",),
     shots: Sequence[int] = (0,),
     temperatures: Sequence[float] = (0.0,),
+    decodings: Sequence[str] = (FREE,),
 ) -> list[Variant]:
     """Return every combination, those of one prompt and model together and the plainest first.
 
@@ -101,10 +129,23 @@ def grid(
         A text is read by `Target.parse`.
     shots : sequence of int
     temperatures : sequence of float
+    decodings : sequence of str
+        One that does not suit a prompt is left out; where none does, the answer is free.
+
+    Raises
+    ------
+    ValueError
+        If a decoding is unknown.
     """
+    for decoding in decodings:
+        constraint.check(decoding)
     targets = [model if isinstance(model, Target) else Target.parse(model) for model in models]
     combined = itertools.product(prompts, targets, sorted(shots), sorted(temperatures))
-    variants = [Variant(*combination) for combination in combined]
+    variants = [
+        Variant(prompt, *rest, decoding)
+        for prompt, *rest in combined
+        for decoding in constraint.suitable(prompt, decodings)
+    ]
     lowest = min(temperatures, default=0.0)
     return [v for v in variants if v.temperature == lowest or v.takes_temperature]
 
