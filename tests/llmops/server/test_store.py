@@ -17,7 +17,10 @@ from llmops.file_server import serving
 from llmops.local_server import answer, wait_for
 
 from diptych.cli import cli
+from diptych.core.store.calls import Calls
 from diptych.llmops.client import endpoint
+from diptych.llmops.client.ask import ask_many
+from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
@@ -212,16 +215,19 @@ def test_terms_are_shown_before_the_download(files, models):
     assert store.is_here(store.entry("m"))
 
 
-def test_a_file_of_ones_own_serves_by_its_name(models, gguf, home):
-    assert run("add", "mine", str(gguf), "--licence", "ours").exit_code == 0
+def test_a_file_of_ones_own_serves_by_its_name(models, gguf, home, tmp_path):
+    file = shutil.copyfile(gguf, tmp_path / "soup-1.5b.gguf")
+    assert run("add", "mine", str(file), "--licence", "ours").exit_code == 0
     assert "mine" in run("list").output
-    assert answer(endpoint.client("local/mine")) is not None
-    assert process.find("mine").model == str(gguf)
     assert Target.parse("local/mine").name == "mine"
-    taken = run("add", "mine", str(gguf))
-    assert "there already" in taken.output
+    assert answer(endpoint.client("local/mine")) is not None
+    assert process.find("mine").model == str(file)
+    with Calls(tmp_path / "ledger.db") as calls:
+        ask_many(["Is soup good?"], Target.parse("local/mine"), CallOptions(calls=calls))
+        assert calls.table()["model"].tolist() == ["soup-1.5b"]
+    assert "there already" in run("add", "mine", str(file)).output
     assert run("rm", "mine").exit_code == 0
-    assert gguf.is_file()
+    assert file.is_file()
     with pytest.raises(process.EndpointError, match=r"'mine' is not known.*model add NAME FILE"):
         endpoint.client("local/mine")
 

@@ -240,7 +240,7 @@ class _Work:
         except asyncio.CancelledError:
             if trail.maybe_paid:
                 failed = Answer(None, INTERRUPTED, retries=trail.retries)
-                self.interrupted.append(as_row(name, wanted, failed))
+                self.interrupted.append(as_row(name, wanted, failed, self.prepared.model_of(body)))
             raise
         except self.wire.FAILURES as problem:
             error = self.wire.explain(problem)
@@ -256,7 +256,7 @@ class _Work:
         else:
             self.alike = []
         self.answers[name] = answer
-        return as_row(name, wanted, answer)
+        return as_row(name, wanted, answer, self.prepared.model_of(body))
 
     def _note(self, problem: Exception, error: str, model: str) -> None:
         """Count a failure, and give the run up where every other call will meet it."""
@@ -349,11 +349,14 @@ class _Recorder:
         await asyncio.gather(*map(self.write, rows))
 
 
-def as_row(name: str, body: Mapping, answer: Answer) -> dict:
-    """Return the ledger's row of a call, without what all calls of one run share."""
+def as_row(name: str, body: Mapping, answer: Answer, model: str = "") -> dict:
+    """Return the ledger's row of a call, without what all calls of one run share.
+
+    `model` is what answered, where it is not the one that the request names.
+    """
     return {
         "request": name,
-        "model": body["model"],
+        "model": model or body["model"],
         "input": body,
         "output": answer.text,
         "response": answer.response,

@@ -60,6 +60,13 @@ class PreparedRequests:
         """Return the price of a request."""
         return Price(self.provider.prices, body["model"], batch)
 
+    def model_of(self, body: Mapping) -> str:
+        """Return the model that answers a request: the local server's file, or an adapter."""
+        file = self.target.server.get("model") if self.target.is_local else None
+        if file is None or body["model"] != self.provider.model:
+            return body["model"]
+        return Path(file).name.removesuffix(".gguf")
+
     def client(self, options: CallOptions, on_headers: Callable | None = None):
         """Return an asynchronous client of the target, which tries nothing again itself."""
         settings = {}

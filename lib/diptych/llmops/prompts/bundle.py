@@ -40,6 +40,8 @@ def settings(variant: Variant) -> dict:
     model = {"provider": target.provider.name, "model_name": target.model_name}
     if target.is_local:
         file = process.model_file(target.server.get("model"))
+        if not target.model:
+            model["model_name"] = file.name.removesuffix(".gguf")
         model |= {"file": file.name, "digest": store.digest(file)[:SHOWN]}
     return model | variant.fields()
 
