@@ -58,7 +58,7 @@ calibration: setup  ## coverage of the intervals and error rates of the gate, by
 	@$(IN_ROOT) $(PY) benchmarks/calibration.py
 
 test-long: setup  ## readers on 10,000 tables, 200 days of partial reruns, pages beside nbconvert, damaged answers, budgets (about 30 minutes)
-	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 tests/core/data/readers/test_round_trip.py tests/core/store/test_days.py tests/core/store/test_own_days.py tests/core/store/test_partial_reruns.py tests/execution/pages/mime/test_figures.py tests/llmops/client/test_malformed.py tests/llmops/client/test_money.py tests/mlops/test_rare_events.py
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 -m "long or longer"
 
 test-lab: setup  ## a day in a real JupyterLab, screenshots in build/lab (about 5 minutes; needs Chromium)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py

@@ -142,3 +142,8 @@ def pytest_collection_modifyitems(items):
         return len(order) + turns.get(part, 2)
 
     items.sort(key=place)
+    if not os.environ.get("DIPTYCH_LONG"):
+        skip = pytest.mark.skip(reason="runs in make test-long")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)

@@ -105,7 +105,7 @@ def test_a_package_adds_a_name_of_each_kind_to_command_and_notebook(tmp_path, si
     assert facts["metric"] == "both_right"
 
 
-@pytest.mark.skipif(not os.environ.get("DIPTYCH_LONG"), reason="a minute; make test-long")
+@pytest.mark.long
 def test_a_family_and_a_metric_of_a_plugin_build_a_model_and_a_change_makes_it_again(
     tmp_path, site
 ):

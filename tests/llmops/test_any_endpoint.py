@@ -5,7 +5,6 @@ knows the right answer, so that the figure must be 1. A folder of its own stands
 """
 
 import json
-import os
 import shutil
 from contextlib import ExitStack
 
@@ -21,7 +20,7 @@ from diptych.core.store.records import load
 from diptych.execution.runner import run_notebook
 from diptych.llmops.client import providers as known
 
-LONG = pytest.mark.skipif(os.environ.get("DIPTYCH_LONG") != "1", reason="DIPTYCH_LONG=1 runs it")
+LONG = pytest.mark.long
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 MODELS = {
     "openai/gpt-5-mini": lambda: providers.OpenAI(thinks=200),

@@ -34,7 +34,9 @@ def test_looks_spend_no_more_than_was_promised():
     assert sequential.decision_level(1) == 0.95
 
 
-@pytest.mark.parametrize("name", ["accuracy", "f1:yes", "mcc"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "f1:yes", pytest.param("mcc", marks=pytest.mark.long)]
+)
 def test_a_stream_without_a_fall_seldom_alarms_and_a_fall_does(name):
     rng, metric = np.random.default_rng(0), parse(name)
     assert np.mean([alarms(rng, metric, 0.85, 0.85) for _ in range(100)]) <= 0.05

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import pytest
 from notebook_session import NotebookSession
 
-DAYS = 200 if os.environ.get("DIPTYCH_LONG") else 4
+pytestmark = pytest.mark.longer
+DAYS = 200 if os.environ.get("DIPTYCH_LONG") else 2
 IMPORT = "from diptych.core.store.records import start\n"
 DATA = {
     "a0": 'task: str = "PLACE"  # the table\nseed: int = 0  # of the split',

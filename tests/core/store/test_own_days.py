@@ -13,6 +13,7 @@ from diptych.base import workspace
 from diptych.core.data import perturb
 from diptych.mlops.models import model as models
 
+pytestmark = pytest.mark.longer
 DAYS = 4 if os.environ.get("DIPTYCH_LONG") else 0
 STAGES = ("1_data", "2_build", "3_release")
 VALUES = {"family": ("logistic", "baseline"), "trials": (1, 2), "margin": (0.0, 0.05)}

@@ -358,10 +358,9 @@ def test_the_open_notebook_says_what_is_above_the_setup_cell_and_what_did_not_ru
     assert manifest["status"] == "draft"
 
 
-LONG = [False] if os.environ.get("DIPTYCH_LONG") else []
-
-
-@pytest.mark.parametrize("ids", [True, *LONG], ids=["JupyterLab", "no ids"][: 1 + len(LONG)])
+@pytest.mark.parametrize(
+    "ids", [True, pytest.param(False, marks=pytest.mark.long)], ids=["JupyterLab", "no ids"]
+)
 def test_part_of_our_own_notebook_runs_again(tmp_path, ids):
     path = workspace.repo_root() / "notebooks" / "mlops" / "2_build.ipynb"
     cells = json.loads(path.read_text())["cells"]
@@ -403,7 +402,7 @@ def test_without_ids_an_ended_run_stays_as_it_was(tmp_path):
     assert [run["complete"] for run in bench.runs] == [True, False, False]
 
 
-@pytest.mark.parametrize("how", ["runner", "papermill"])
+@pytest.mark.parametrize("how", ["runner", pytest.param("papermill", marks=pytest.mark.long)])
 def test_a_copy_that_runs_from_top_to_bottom_records_its_own_parameters(tmp_path, monkeypatch, how):
     """Two cells alike are no cell that ran again; a parameter of the copy's own is on record."""
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))

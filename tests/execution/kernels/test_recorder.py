@@ -242,7 +242,7 @@ def test_a_connection_of_a_thread_is_told(tmp_path, home, server, monkeypatch):
     assert run.manifest["cache"]["unknown"] == ["it reads from the network (127.0.0.1)"]
 
 
-@pytest.mark.parametrize("engine", ["diptych", "papermill"])
+@pytest.mark.parametrize("engine", ["diptych", pytest.param("papermill", marks=pytest.mark.long)])
 def test_what_libraries_do_for_themselves_does_not_count(tmp_path, home, engine, monkeypatch):
     from diptych.execution.engine import named
 

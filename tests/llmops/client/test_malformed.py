@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 import time
 
@@ -17,7 +16,7 @@ from diptych.llmops.client.ask import ask, ask_many
 from diptych.llmops.client.budget import Budget
 from diptych.llmops.client.formats import outcomes
 
-LONG = pytest.mark.skipif(os.environ.get("DIPTYCH_LONG") != "1", reason="DIPTYCH_LONG=1 runs it")
+LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

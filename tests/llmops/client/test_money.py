@@ -25,6 +25,7 @@ from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.rate_limits import Bucket, RateLimits, pause_s, reset_s
 from diptych.llmops.client.target import Target
 
+pytestmark = pytest.mark.longer
 LONG = os.environ.get("DIPTYCH_LONG") == "1"
 RUNS = 500 if LONG else 15
 KILLS = 25 if LONG else 1

@@ -9,6 +9,7 @@ from diptych.base.errors import ParameterError
 from diptych.mlops.models.estimators import Boosted
 
 
+@pytest.mark.long
 def test_boosting_on_a_cluster_learns_what_boosting_here_learns(tmp_path):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(400, 5)).astype(np.float32)

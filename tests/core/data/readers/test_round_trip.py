@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from diptych.core.data.sources import DataError
 
 from . import tables
 
+pytestmark = pytest.mark.longer
 LONG = os.environ.get("DIPTYCH_LONG")
 EXAMPLES = 5000 if LONG else 50  # for each of the two tests
 SETTINGS = settings(

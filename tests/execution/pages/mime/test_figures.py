@@ -12,6 +12,7 @@ from diptych.execution.pages.export import notebook_to_html
 from diptych.execution.pages.look import Look
 from diptych.execution.pages.mime import Canvas, bokeh, plotly, vega
 
+pytestmark = pytest.mark.longer
 LONG = os.environ.get("DIPTYCH_LONG")
 WORDS = {  # what a reader sees of each
     "plotly": ["Of plotly"],
