@@ -23,7 +23,7 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup calibration report model model-eval test test-long test-models local-native lint format lab notebooks bench compat lock clean test-lab
+.PHONY: help setup calibration campaign report model model-eval test test-long test-models local-native lint format lab notebooks bench compat lock clean test-lab
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -56,6 +56,9 @@ test: setup  ## run every test
 
 calibration: setup  ## coverage of the intervals and error rates of the gate, by simulation (about 10 minutes)
 	@$(IN_ROOT) $(PY) benchmarks/calibration.py
+
+campaign: setup  ## attack what was built: kills, hostile requests, keys, hostile pages (about 40 minutes)
+	@$(IN_ROOT) $(PY) benchmarks/campaign
 
 test-long: setup  ## readers on 10,000 tables, 200 days of partial reruns, pages beside nbconvert, damaged answers, budgets (about 30 minutes)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 -m "long or longer"

@@ -154,8 +154,8 @@ def test_twice_the_text_is_twice_the_work(piece, monkeypatch):
     """The work: at how many places a pattern is tried, each bounded as above."""
     tried = []
 
-    def counted(text, shape):
-        for begin in candidates(text, shape):
+    def counted(text, shape, anywhere):
+        for begin in candidates(text, shape, anywhere):
             tried.append(begin)
             yield begin
 

@@ -171,6 +171,11 @@ def test_a_table_stays_readable(tmp_path):
     assert clean["n"].tolist() == [1, 2, 3]
 
 
+def test_a_key_after_its_length_in_a_binary_file_is_masked():
+    key = f"hf_{BODY}{BODY}".encode()
+    assert Redactor({}).bytes(b"\0\xff" + b"A" + key) == b"\0\xffA" + b"*" * len(key)
+
+
 def test_random_bytes_stay_as_they_are():
     data = random.Random(1).randbytes(2**22)
     assert Redactor({"A_KEY": "abcdefgh1234"}).bytes(data) == data

@@ -141,12 +141,14 @@ _PEM_HEAD = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
 _PEM_BODY = re.compile(r"[\w+/=\s\\:,.-]*", re.ASCII)
 
 
-def spans(text: str) -> list[tuple[int, int]]:
+def spans(text: str, anywhere: bool = False) -> list[tuple[int, int]]:
     """Return where secrets of a known shape stand, in order and apart.
 
     Parameters
     ----------
     text : str
+    anywhere : bool
+        Whether a key may follow a letter, as in a file where its length stands before it.
 
     Returns
     -------
@@ -154,7 +156,7 @@ def spans(text: str) -> list[tuple[int, int]]:
         First character, and the one after the last.
     """
     merged: list[tuple[int, int]] = []
-    for begin, end in sorted([*_shaped(text), *_named(text), *_pem(text)]):
+    for begin, end in sorted([*_shaped(text, anywhere), *_named(text), *_pem(text)]):
         if merged and begin <= merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
@@ -162,21 +164,21 @@ def spans(text: str) -> list[tuple[int, int]]:
     return merged
 
 
-def _shaped(text: str) -> Iterator[tuple[int, int]]:
+def _shaped(text: str, anywhere: bool) -> Iterator[tuple[int, int]]:
     for shape in SHAPES:
         tail, end = _JWT_TAIL if shape.hint == "eyJ" else _TAIL, 0
-        for begin in candidates(text, shape):
+        for begin in candidates(text, shape, anywhere):
             if begin >= end and (match := shape.pattern.match(text, begin)):
                 end = tail.match(text, match.end()).end()
                 yield begin, end
 
 
-def candidates(text: str, shape: Shape) -> Iterator[int]:
+def candidates(text: str, shape: Shape, anywhere: bool = False) -> Iterator[int]:
     """Yield where a key of a shape could begin."""
     at = text.find(shape.hint)
     while at >= 0:
         for offset in shape.offsets:
-            if at >= offset and START.match(text, at - offset):
+            if at >= offset and (anywhere or START.match(text, at - offset)):
                 yield at - offset
         at = text.find(shape.hint, at + 1)
 

@@ -166,7 +166,7 @@ class Redactor:
                     data = data.replace(spelled, b"*" * len(spelled))
         if len(data) <= MOST_BYTES:
             mask, text = bytearray(data), data.decode("latin-1")  # one character a byte
-            for begin, end in spans(text):
+            for begin, end in spans(text, anywhere=True):
                 if text[begin:end].isascii() and text[begin:end].isprintable():  # else by chance
                     mask[begin:end] = b"*" * (end - begin)
             data = bytes(mask)

@@ -1,0 +1,186 @@
+"""Hostile requests to both servers, over raw sockets: what they answer and what it costs."""
+
+import http.client
+import json
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from figures import Figure
+
+from diptych.llmops.server import process
+from diptych.mlops.models import model as models
+from diptych.mlops.serving.process import Endpoint
+
+PATIENCE_S = 40.0  # longer than any limit of the servers
+VALUES = (
+    None, True, -1, 1e308, "", "a", "\ud83d", "\0", "x" * 5_000, [], {}, [[]], [None], {"a": 1},
+    float("nan"), 10**400, "\u202e", ["a"] * 1_200,
+)  # fmt: skip
+FIELDS = {
+    "/invocations": (
+        "inputs", "instances", "dataframe_split", "dataframe_records", "ids", "params",
+    ),
+    "/v1/chat/completions": (
+        "messages", "max_tokens", "stop", "temperature", "stream", "response_format", "tools",
+        "logit_bias", "n", "seed", "top_p", "top_k", "grammar", "json_schema", "model", "lora",
+    ),
+}  # fmt: skip
+GOOD = {
+    "/invocations": {"inputs": ["a good film"]},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2},
+}
+HEADERS = (
+    b"Host: evil.example", b"Host: a\r\nHost: b", b"Origin: http://evil.example", b"Origin: null",
+    b"Content-Type: text/plain", b"Content-Type: application/json; charset=utf-16",
+    b"Content-Encoding: gzip", b"Transfer-Encoding: chunked", b"Content-Length: -1",
+    b"Content-Length: 99999999999", b"Expect: 100-continue", b"X: " + b"a" * 70_000,
+    b"Upgrade: websocket\r\nConnection: upgrade", b"Connection: close", b"\xff\xfe: \x00",
+)  # fmt: skip
+LINES = (
+    b"POST {} HTTP/1.1", b"GET {} HTTP/1.1", b"PUT {} HTTP/1.1", b"OPTIONS {} HTTP/1.1",
+    b"POST {}/../../x HTTP/1.1", b"POST {}?a=%00 HTTP/9.9", b"POST /lora-adapters HTTP/1.1",
+    b"POST /slots/0?action=erase HTTP/1.1", b"GET /slots HTTP/1.1", b"HEAD {} HTTP/1.1",
+    b"\x16\x03\x01 {}", b"POST http://evil.example{} HTTP/1.1",
+)  # fmt: skip
+
+
+def body_of(path: str, rng: random.Random) -> bytes:
+    """Return a body: a good one with fields replaced, or bytes of any kind."""
+    if rng.random() < 0.15:
+        return rng.randbytes(rng.randrange(200))
+    if rng.random() < 0.05:
+        return b"[" * 50_000
+    content = dict(GOOD[path])
+    for name in rng.sample(FIELDS[path], k=rng.randint(1, 3)):
+        content[name] = rng.choice(VALUES)
+    if "max_tokens" in FIELDS[path] and not isinstance(
+        content.get("max_tokens"), str | list | dict
+    ):
+        content["max_tokens"] = 2  # hostile is not the same as long
+    data = json.dumps(content).encode()
+    if rng.random() < 0.2:
+        at = rng.randrange(len(data))
+        data = data[:at] + rng.randbytes(rng.randrange(4)) + data[at + rng.randrange(4) :]
+    return data
+
+
+def request_of(path: str, rng: random.Random) -> bytes:
+    """Return the bytes of one request."""
+    body = body_of(path, rng)
+    line = LINES[0] if rng.random() < 0.7 else rng.choice(LINES)
+    lines = [line.replace(b"{}", path.encode())]
+    lines += [rng.choice(HEADERS) for _ in range(rng.choice((0, 0, 1, 2)))]
+    if not any(one.startswith(b"Host") for one in lines):
+        lines.append(b"Host: 127.0.0.1")
+    if not any(one.startswith(b"Content-Type") for one in lines):
+        lines.append(b"Content-Type: application/json")
+    if not any(one.startswith((b"Content-Length", b"Transfer")) for one in lines):
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def send(address: tuple[str, int], data: bytes) -> int:
+    """Send a request as it is and return the status; 0 for a closed connection, -1 for a hang.
+
+    The client has nothing more to say, so a request that claims more ends here.
+    """
+    with socket.create_connection(address, timeout=PATIENCE_S) as connection:
+        try:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(64)
+        except TimeoutError:
+            return -1
+        except OSError:
+            return 0
+    parts = answer.split(b" ")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+
+
+def ping(address: tuple[str, int], path: str) -> float:
+    """Return how many seconds a harmless request takes."""
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(*address, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", path)
+        connection.getresponse().read()
+    finally:
+        connection.close()
+    return time.perf_counter() - began
+
+
+def under_attack(address: tuple[str, int], path: str, seconds: float) -> float:
+    """Return how many times slower a harmless request is beside endless heads."""
+    alone = sorted(ping(address, path) for _ in range(41))[20]
+    stop = threading.Event()
+
+    def endless() -> None:
+        while not stop.is_set():
+            with socket.create_connection(address, timeout=5) as connection:
+                try:
+                    connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+                    while not stop.is_set():
+                        connection.sendall(b"a" * 4096)
+                        time.sleep(0.01)
+                except OSError:
+                    pass
+
+    thread = threading.Thread(target=endless)
+    crowd = [socket.create_connection(address, timeout=5) for _ in range(300)]
+    for one in crowd:
+        one.sendall(b"GET / HTTP/1.1\r\n")
+    thread.start()
+    until, times = time.monotonic() + seconds, []
+    while time.monotonic() < until or len(times) < 41:
+        times.append(ping(address, path))
+    stop.set()
+    thread.join()
+    for one in crowd:
+        one.close()
+    return sorted(times)[len(times) // 2] / alone
+
+
+def attack(part: str, url: str, pid: int, path: str, health: str, rng, count: int, seconds: float):
+    """Attack one server and return its figures."""
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    served = psutil.Process(pid)
+    for _ in range(max(50, count // 20)):
+        send(address, request_of(path, rng))
+    before, statuses = served.memory_info().rss, []
+    for _ in range(count):
+        data = request_of(path, rng)
+        statuses.append(send(address, data))
+        if statuses[-1] >= 500 or statuses[-1] < 0:
+            print(f"{part}: {statuses[-1]} for {data[:300]!r}")
+    grown = (served.memory_info().rss - before) / 2**20
+    return [
+        Figure(part, "answers 5xx", count, sum(status >= 500 for status in statuses)),
+        Figure(part, "requests that hang", count, sum(status < 0 for status in statuses)),
+        Figure(part, "memory gained", count, round(grown, 1), 20, "MiB"),
+        Figure(part, "slowdown of a harmless request while under attack", 1,
+               round(under_attack(address, health, seconds), 2), 3, "times"),
+    ]  # fmt: skip
+
+
+def run(home: Path, rng: random.Random, count: int, seconds: float) -> list[Figure]:
+    """Attack both servers with half of the requests each."""
+    texts = [f"a {word} film" for word in ("good", "bad", "fine", "poor")] * 10
+    model = models.fit(
+        texts, ["yes", "no"] * 20, family="logistic", kind="text", features=["text"], parameters={}
+    )
+    folder, figures = model.save(home / "model"), []
+    with Endpoint(folder, ledger=home / "ledger.db", endpoint="attacked") as server:
+        at = ("model endpoint", server.url, server.pid, "/invocations", "/ping")
+        figures += attack(*at, rng, count // 2, seconds)
+    server = process.start()
+    try:
+        at = ("LLM server", server.url, server.pid, "/v1/chat/completions", "/health")
+        figures += attack(*at, rng, count // 2, seconds)
+    finally:
+        process.stop()
+    return figures
