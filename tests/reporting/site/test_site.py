@@ -239,3 +239,18 @@ def test_a_browser_shows_the_landing_page_as_meant(chromium, site):
     chromium.open(site / "index.html", 390)
     left, right = chromium.evaluate(panels)[:2]
     assert left < right
+
+
+def test_who_speaks_stands_at_the_head_of_each_page_of_llmops(tmp_path):
+    runs = [run_of(tmp_path / "runs", stage, panel=panel) for panel, stage in
+            (("mlops", "2_build"), ("llmops", "2_build"), ("llmops", "3_release"))]  # fmt: skip
+    runs[1].manifest["parameters"]["models"] = ["local", "local/qwen2.5-coder-0.5b", "openai/gpt-5"]
+    build([scenario_of(*runs)], tmp_path / "site")
+    folder = tmp_path / "site" / "sentiment"
+    for page in (folder / "llmops-2_build.html", folder / "llmops-3_release.html",
+                 folder / "both-2_build.html", tmp_path / "site" / "index.html"):  # fmt: skip
+        text = page.read_text("utf-8")
+        assert "The language model in the box has 3.44M parameters" in text
+        assert "Qwen2.5-Coder 0.5B Instruct (Q4_K_M) of Qwen, Alibaba Cloud, 494 M param" in text
+        assert "Answers come from openai/gpt-5." in text
+    assert "in the box" not in (folder / "2_build.html").read_text("utf-8")

@@ -88,12 +88,15 @@ class Nav:
     trail : sequence of (text, href)
         From the home page down; the page itself is not part of it.
     steps : sequence of Step
+    note : str
+        Shown at the head of the page.
     """
 
     trail: Sequence[tuple[str, str]] = ()
     steps: Sequence[Step] = ()
     previous: Step | None = None
     next: Step | None = None
+    note: str = ""
 
 
 @dataclass

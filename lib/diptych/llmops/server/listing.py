@@ -1,6 +1,10 @@
 """The catalogue as a table: what is known, and what is on this machine."""
 
+from collections.abc import Sequence
+from importlib.resources import files
+
 from diptych.llmops.server import catalogue, store
+from diptych.llmops.server.catalogue import CatalogueError
 
 COLUMNS = ("name", "kind", "parameters", "MB", "memory GiB", "licence", "here", "title")
 
@@ -35,3 +39,30 @@ def _shown(value) -> str:
     if isinstance(value, int) and value >= 1_000_000:
         return f"{value / 1e9:.1f} B" if value >= 10**9 else f"{value / 1e6:.0f} M"
     return f"{value or ''}"
+
+
+def speakers(models: Sequence[str]) -> str:
+    """Return who the models of ``models=[...]`` are, for the head of a page on which they answer.
+
+    Of the model in the box it is the first sentence of its card; of one of the catalogue who made
+    it, its size and its licence; of any other its name.
+    """
+    return " ".join(dict.fromkeys(map(_speaker, models)))
+
+
+def _speaker(model: str) -> str:
+    endpoint, _, name = model.partition("?")[0].partition("/")
+    if endpoint != "local":
+        return f"Answers come from {model}."
+    if not name or name == "diptych":
+        card = (files("diptych") / "assets" / "model" / "MODEL_CARD.md").read_text("utf-8")
+        return card.split("\n\n")[1].strip()
+    try:
+        known = store.entry(name)
+    except CatalogueError:
+        return f"Answers come from {name.rpartition('/')[2]}, on this machine."
+    size = _shown(known.parameters) or "unknown"
+    return (
+        f"Answers come from {known.title or known.name} of {known.publisher or 'unknown origin'}, "
+        f"{size} parameters, licence {known.licence or 'unknown'}, on this machine."
+    )

@@ -18,6 +18,7 @@ from diptych.core.contract import LLMOPS, MLOPS, STAGES
 from diptych.execution.notebooks import title
 from diptych.execution.pages.export import Nav, Step, notebook_to_html, provenance, render
 from diptych.execution.runs import Run
+from diptych.llmops.server.listing import speakers
 from diptych.reporting.format import interval, label, with_unit
 from diptych.reporting.site import contrast_page, fresh
 from diptych.reporting.site.panels import Side, pair_to_html
@@ -218,6 +219,7 @@ def _page(scenario: ScenarioRuns, pages: list[Page], page: Page) -> str:
         steps=steps,
         previous=beside[place - 1].step if place else None,
         next=beside[place + 1].step if place + 1 < len(beside) else None,
+        note=_speakers(beside) if panel == LLMOPS else "",
     )
     return notebook_to_html(
         page.notebook,
@@ -227,6 +229,12 @@ def _page(scenario: ScenarioRuns, pages: list[Page], page: Page) -> str:
         nav=nav,
         resolve=lambda link: _resolved(link, panel, pages),
     )
+
+
+def _speakers(pages: list[Page]) -> str:
+    """Return who the language models of these pages are, "" where none is."""
+    chosen = [page.run.manifest.get("parameters", {}).get("models", []) for page in pages]
+    return speakers([model for models in chosen for model in models])
 
 
 def _both(pages: list[Page]) -> dict[str, tuple[Page, Page]]:
@@ -257,6 +265,7 @@ def _pairs(scenario: ScenarioRuns, pages: list[Page], verdicts: Sequence[dict]):
             steps=marked,
             previous=before[-1] if before else None,
             next=after[0] if after else None,
+            note=_speakers(pages),
         )
         left, right = (
             Side(page.run, page.notebook, page.file, partial(_resolved, panel=panel, pages=pages))
@@ -300,7 +309,10 @@ def _card(scenario: ScenarioRuns, pages: list[Page]) -> dict:
     for panel, side in PANELS.items():
         of_panel = [page for page in pages if page.run.notebook.startswith(f"{panel}/")]
         asks = {page.file: title(page.notebook) for page in of_panel}
-        panels[side] = {"steps": _steps(of_panel), "asks": asks, "measured": bool(of_panel)}
+        panels[side] = {
+            "steps": _steps(of_panel), "asks": asks, "measured": bool(of_panel),
+            "speakers": _speakers(of_panel) if panel == LLMOPS else "",
+        }  # fmt: skip
     values = [_value(scenario.name, page, *item) for page in pages for item in _values(page)]
     key = [value for value in values if value.interval]
     return {

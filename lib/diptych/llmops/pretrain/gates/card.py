@@ -25,6 +25,8 @@ def write(model: Path, preset: str, gates: list[Gate]) -> Path:
         [
             "# Model card: the language model in the box",
             "",
+            sentence(model),
+            "",
             *facts(model, preset),
             "",
             "## Gates",
@@ -46,12 +48,25 @@ def write(model: Path, preset: str, gates: list[Gate]) -> Path:
     return path
 
 
-def facts(model: Path, name: str) -> list[str]:
-    """Describe the file, its shape, its data and how far it was trained."""
+def sentence(model: Path) -> str:
+    """Return the card's first sentence, which stands on every page where the model speaks."""
+    return (
+        f"The language model in the box has {_parameters(model) / 1e6:.2f}M parameters and learnt "
+        "only generated sentences, from the same word lists as the tasks: it is for tests, "
+        "teaching and offline starts, and no evidence of what language models can do."
+    )
+
+
+def _parameters(model: Path) -> int:
     import gguf
 
+    return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(model).tensors)
+
+
+def facts(model: Path, name: str) -> list[str]:
+    """Describe the file, its shape, its data and how far it was trained."""
     preset = PRESETS[name]
-    parameters = sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(model).tensors)
+    parameters = _parameters(model)
     stages = ", ".join(f"{stage.name} {stage.tokens / 1e6:g}M" for stage in preset.stages)
     return [
         f"- File: `{model.name}`, {model.stat().st_size / 1e6:.2f} MB, LLaMA architecture, "
