@@ -102,17 +102,19 @@ SCOPES = {
     ),
     "chatbot": Scope(
         "support",
-        (("grounded", ZERO, {"valid": 20, "test": 60}), ("memory", ZERO, {"valid": 20, "test": 60}),
+        (("grounded", ZERO, {"test": 30}), ("grounded", ZERO, {"valid": 20, "test": 60}),
+         ("memory", ZERO, {"valid": 20, "test": 60}),
          ("grounded", ZERO, FEW | BY_HAND)),
     ),
     "summaries": Scope(
         "summaries",
-        (("main_point", ZERO, {"valid": 20, "test": 40}), ("one_line", ZERO, FEW),
+        (("main_point", ZERO, {"test": 30}), ("main_point", ZERO, {"valid": 20, "test": 60}),
+         ("one_line", ZERO, FEW),
          ("main_point", ZERO, FEW)),
     ),
     "structured": Scope(
         "tumours",
-        ((SHORT, ZERO, {"valid": 20, "test": 50}), (SHORT, (4,), {"valid": 20, "test": 50}),
+        ((SHORT, ZERO, {"test": 30}), (SHORT, (0, 4), {"valid": 20, "test": 50}),
          (BOX, ZERO, {"valid": 20, "test": 50})),
     ),
 }  # fmt: skip
