@@ -143,6 +143,16 @@ def test_another_question_has_no_answer(recorded, calls, change, reason):
     assert "was not asked 3 times" in again.error
 
 
+def test_what_was_asked_once_tells_nothing_of_repeats(recorded, calls):
+    part = recorded[1][0]
+    options = CallOptions(calls=calls)
+    results = evaluate.evaluate([part.variant], part.rows, "label", options, repeats=2)
+    second = results[results["repeat"] == 1]
+    assert second["error"].str.contains("was not asked 2 times").all()
+    (line,) = evaluate.repeated(results).to_dict("records")
+    assert pd.isna(line["changed"])
+
+
 def test_a_cut_answer_is_none_under_another_limit():
     row = {"end": "length", "max": 16, "out": 16, "k": 5}
     assert not recordings._unfit(row, {"max_tokens": 16})

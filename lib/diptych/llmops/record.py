@@ -77,7 +77,7 @@ BY_HAND, ALL = {"handwritten": 1_000}, {"valid": 400, "test": 1_828}
 ZERO, EVERY_K = (0,), (0, 4, 8)
 REPEATED, PERTURBED = "repeated", "perturbed"  # test rows asked again; test rows with typos
 REPEATS, WARM = 3, 0.7  # as in ``2_build``
-AGAIN = {REPEATED: 40, PERTURBED: 150}
+AGAIN, AGAIN_FEW = {REPEATED: 40, PERTURBED: 150}, {REPEATED: 10, PERTURBED: 30}
 FIGURES = (
     "prompt",
     "shots",
@@ -95,9 +95,9 @@ SCOPES = {
         "reviews",
         (
             (SHORT, ZERO, FEW), (SHORT, ZERO, {"handwritten": 150}), (SHORT, EVERY_K, FEW),
-            (BOX, ZERO, FEW), (SHORT, EVERY_K, BY_HAND), (SHORT, ZERO, AGAIN),
-            (SHORT, EVERY_K, MORE),
-            (BOX, EVERY_K, FEW | BY_HAND), (SHORT, EVERY_K, ALL), (BOX, ZERO, ALL),
+            (SHORT, ZERO, AGAIN_FEW), (BOX, ZERO, FEW), (SHORT, EVERY_K, BY_HAND),
+            (SHORT, ZERO, AGAIN), (SHORT, EVERY_K, MORE), (BOX, EVERY_K, FEW | BY_HAND),
+            (SHORT, EVERY_K, ALL), (BOX, ZERO, ALL),
         ),
     ),
     "chatbot": Scope(

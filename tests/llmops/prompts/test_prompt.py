@@ -246,3 +246,13 @@ def test_a_prompts_front_matter_holds_fields_of_its_requests():
 def test_a_wrong_field_of_requests_is_refused(line, message):
     with pytest.raises(PromptError, match=message):
         prompts.parse(f"---\ntask: x\ninputs: [text]\n{line}\n---\n## user\n{{text}}\n", "p.md")
+
+
+def test_prompts_for_instruction_models_are_taken_by_name_only():
+    labels = ["negative", "positive"]
+    short = prompts.read_prompt("reviews", "instruct/label_only", labels)
+    assert short.user.index("{text}") < short.user.index("positive or negative")
+    assert short.version not in {prompt.version for prompt in prompts.every("reviews", labels)}
+    generic = prompts.read_prompt("of_mine", "instruct/label_only", ["a", "b", "c"])
+    assert "a, b or c" in generic.user
+    assert generic.labels == ("a", "b", "c")

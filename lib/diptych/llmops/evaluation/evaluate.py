@@ -426,7 +426,7 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
         ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat (of numbers, mean
         absolute error), ``deviation`` between repeats (NaN for one), ``changed``: the share of rows
         not always answered alike, by the label, number or text that was read, or where none could
-        be read by the whole answer.
+        be read by the whole answer. Rows with a failed call tell nothing of it.
     """
     lines = []
     answers = results["predicted"].astype(object)
@@ -435,7 +435,8 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     )
     for name, answered in read.groupby("variant", sort=False):
         each = answered.groupby("repeat")["score"].agg(_mean)
-        answers = answered.groupby("id")["read"].nunique(dropna=False)
+        whole = answered[answered.groupby("id")["error"].transform(lambda x: (x == "").all())]
+        answers = whole.groupby("id")["read"].nunique(dropna=False)
         deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
         lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
     names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
