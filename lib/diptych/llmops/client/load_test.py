@@ -120,7 +120,8 @@ def summary(calls: pd.DataFrame) -> pd.DataFrame:
     """
     lines, service_ms = [], alone(calls)["p50_ms"]
     for level, group in calls.groupby("concurrency"):
-        good, wall = group[group["error"] == ""], group.groupby("round")["wall_s"].first().sum(min_count=1)
+        good = group[group["error"] == ""]
+        wall = group.groupby("round")["wall_s"].first().sum(min_count=1)
         after = (good["latency_ms"] - good["first_token_ms"]).where(lambda ms: ms > 0) / 1000
         later = (good["answer_tokens"] - 1).where(lambda count: count > 0)
         first, latency = _percentiles(good["first_token_ms"]), _percentiles(good["latency_ms"])
