@@ -15,7 +15,9 @@ import pytest
 from llmops import fakes
 
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.leaderboard import estimates
+from diptych.core.evaluation.metrics import METRICS
 from diptych.core.store.calls import Calls
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops import build
@@ -401,5 +403,45 @@ def test_slices_and_faithfulness_are_those_of_the_rows():
     kept = build.faithful(said, rows, "rouge_l")
     assert {name: share.value for name, share in kept.items()} == {
         "faithful, x": 1.0, "faithful, y": pytest.approx(1 / 3),
+        "copied, x": 1.0, "copied, y": pytest.approx(1 / 3),
     }  # fmt: skip
     assert build.faithful(said, rows, "label") == {}
+
+
+def sure(n, right=0.8, confidence=0.9):
+    """Return answers to two classes with their confidence, the positive ones first."""
+    frame = results(("x", right, {}), rows=n)
+    frame["expected"] = ["yes" if i % 2 else "no" for i in range(n)]
+    flip = {"yes": "no", "no": "yes"}
+    frame["predicted"] = [
+        x if c else flip[x] for x, c in zip(frame["expected"], frame["correct"], strict=True)
+    ]
+    return frame.assign(confidence=confidence)
+
+
+def test_an_unreadable_answer_is_a_forecast_that_favours_no_class():
+    scoring = Scoring(metric=METRICS["brier"])
+    whole = sure(50)
+    unread = whole.index[:5]
+    frame = whole.copy()
+    frame.loc[unread, ["predicted", "confidence"]] = None, math.nan
+    rows = evaluate.scored_rows(frame, scoring)["x"]
+    assert rows.probabilities[:5].tolist() == [[0.5, 0.5]] * 5
+    # 5 unread ones at 0.25, 35 right ones at 0.1, 10 wrong ones at 0.9
+    expected = (5 * 0.25 + 35 * 0.1**2 + 10 * 0.9**2) / 50
+    assert METRICS["brier"].figure(rows) == pytest.approx(expected)
+    assert METRICS["accuracy"].figure(rows) == pytest.approx(35 / 50)
+    assert evaluate.stand_ins(frame) == (
+        "5 of 50 answers could not be read. Each counts as wrong; in metrics of probabilities, as "
+        "a forecast that favours no class."
+    )
+    assert evaluate.stand_ins(whole) == ""
+
+
+def test_probabilities_that_most_answers_lack_are_none():
+    frame = sure(50)
+    frame.loc[frame.index[:6], "confidence"] = math.nan
+    assert evaluate.scored_rows(frame, Scoring(metric=METRICS["brier"]))["x"].probabilities is None
+    frame.loc[frame.index[:2], "confidence"] = 0.9
+    rows = evaluate.scored_rows(frame, Scoring(metric=METRICS["brier"]))["x"]
+    assert rows.probabilities[2:6].tolist() == [[0.5, 0.5]] * 4

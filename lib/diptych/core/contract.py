@@ -457,6 +457,8 @@ CONTRACTS = (
             *_BUILT,
             RISE_UNDER,
             Value("faithful, {name}", "share of faithful summaries of {name}", interval=True),
+            Value("copied, {name}", "share of summaries of {name} copied from the text",
+                  interval=True),
             OWN_METRIC,
             USD,
         ),

@@ -160,16 +160,20 @@ def accuracy_drop(results: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str, stats.Estimate]:
-    """Return the share of each variant's summaries whose every content word is in the text.
+    """Return how faithful each variant's summaries are, and how many of them are copied.
 
-    Empty where the task's grader is not ``"rouge_l"``; see
-    `diptych.core.evaluation.text_metrics.faithful`.
+    Faithful is a summary whose every content word is in the text, so one that copies a sentence is
+    always faithful; `copied` says how often that is why. Empty where the task's grader is not
+    ``"rouge_l"``; see `diptych.core.evaluation.text_metrics`.
     """
     if grader != ROUGE_L:
         return {}
     source = results["id"].map(rows.set_index("id")["text"])
-    pairs = zip(results["output"].fillna(""), source, strict=True)
-    groups = pd.Series([text_metrics.faithful(*pair) for pair in pairs]).groupby(
-        results["variant"].array
-    )
-    return {f"faithful, {name}": stats.wilson(int(x.sum()), len(x)) for name, x in groups}
+    pairs = list(zip(results["output"].fillna(""), source, strict=True))
+    return {
+        f"{measure.__name__}, {name}": stats.wilson(int(x.sum()), len(x))
+        for measure in (text_metrics.faithful, text_metrics.copied)
+        for name, x in pd.Series([measure(*pair) for pair in pairs]).groupby(
+            results["variant"].array
+        )
+    }

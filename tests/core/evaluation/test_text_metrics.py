@@ -62,3 +62,12 @@ def test_sentences_end_with_a_mark_and_a_space():
         "It is 3.5 cm.", "Why so small?", "No!",
     ]  # fmt: skip
     assert text_metrics.sentences(" ") == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_copy"),
+    [("The soup was cold!", True), ("the soup", True), ("soup was hot", False), ("", False),
+     ("he soup", False), ("cold soup", False)],
+)  # fmt: skip
+def test_a_copy_stands_in_its_source_word_for_word(text, is_copy):
+    assert text_metrics.copied(text, "We sat outside. The soup was cold.") is is_copy

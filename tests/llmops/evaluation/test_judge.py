@@ -128,3 +128,34 @@ def test_the_selected_model_judges_unless_another_is_named():
     champion = Target("http://127.0.0.1:1/v1", "m", {"max_tokens": 3})
     assert judge.target_of("", champion) == Target("http://127.0.0.1:1/v1", "m")
     assert judge.target_of("openai/gpt-4o", champion) == Target("openai", "gpt-4o")
+
+
+ROWS = pd.DataFrame({"id": ["a", "b", "c"], "text": "t", "label": ["x", "y", "x"],
+                     "reference": ["good one\nother", "fine", "fine"]})  # fmt: skip
+ANSWERS = pd.DataFrame({"id": ["a", "b", "c"], "output": ["bad", "good", None]})
+
+
+def test_labels_are_judged_against_another_and_texts_against_the_reference():
+    found = judge.pairs(ANSWERS, ROWS.drop(columns="reference"), ROWS, "label", ["x", "y"])
+    assert found[["a", "b", "better"]].to_numpy().tolist() == [
+        ["x", "y", "a"], ["y", "x", "a"], ["x", "y", "a"],
+    ]  # fmt: skip
+    found = judge.pairs(ANSWERS, ROWS, ROWS, "rouge_l", ["1"])
+    assert found[["a", "b", "better"]].to_numpy().tolist() == [
+        ["bad", "good one", ""], ["good", "fine", ""],
+    ]  # fmt: skip
+    assert judge.pairs(ANSWERS, ROWS, ROWS, "label", []).empty  # numbers
+
+
+def test_how_often_answers_are_preferred_to_the_reference_is_told(options):
+    with fakes.serving(Knows("openai")) as fake:
+        by_model = Judge(SHORT, at(fake), options)
+        texts = judge.pairs(ANSWERS, ROWS, ROWS, "contains", [])
+        found = judge.compare(by_model, texts).set_index("name")
+        labels = pd.DataFrame({"question": ["q"], "a": ["good"], "b": ["bad"], "better": ["a"]})
+        known = judge.compare(by_model, labels).set_index("name")
+        nothing = judge.compare(by_model, labels.head(0))
+    assert found.loc["preferred to the reference", ["value", "n"]].tolist() == [0.5, 2]
+    assert known.loc["right where decided", "value"] == 1
+    assert "preferred to the reference" not in known.index
+    assert judge.verdict(nothing) == "There was nothing to judge."

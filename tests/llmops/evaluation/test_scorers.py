@@ -128,3 +128,14 @@ def test_results_name_a_scorer_of_ones_own():
     assert [scorers.name_of(one) for one in names] == [
         "exact", "matches x+", "valid JSON", "Judge", "contains",
     ]  # fmt: skip
+
+
+def test_an_answer_that_repeats_the_policy_is_none():
+    policy = "You answer the customers of a shop. For a refund ask for the order number."
+    prompt = Prompt("p", "support", ("text",), policy, "{text}")
+    rows = [{"text": "money back", "label": "refund", "reference": "order number"}] * 4
+    texts = [policy, "Sure! " + policy.lower(), "Please send me your order number.",
+             "For a refund I need your order number, please."]  # fmt: skip
+    grades = scorers.scorer_of("contains")(prompt, rows, texts)
+    assert [grade.score for grade in grades] == [0, 0, 1, 1]
+    assert [grade.predicted is None for grade in grades] == [True, True, False, False]

@@ -52,6 +52,12 @@ def faithful(text: str, source: str) -> bool:
     return bool(words) and words <= set(re.findall(r"[\w']+", normal(source)))
 
 
+def copied(text: str, source: str) -> bool:
+    """Say whether a text stands in its source word for word; case and marks do not count."""
+    words, written = (" ".join(re.findall(r"[\w']+", normal(x))) for x in (text, source))
+    return bool(words) and f" {words} " in f" {written} "
+
+
 def content_words(text: str) -> set[str]:
     """Return a text's words in lower case, less `FUNCTION_WORDS`."""
     return set(re.findall(r"[\w']+", normal(text))) - FUNCTION_WORDS

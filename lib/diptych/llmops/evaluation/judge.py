@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from diptych.core.evaluation import stats
+from diptych.core.evaluation import graders, stats
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
@@ -20,6 +20,8 @@ from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import SLOT, Prompt
 
 SAME, RIGHT = "same in both orders", "right where decided"
+PREFERRED = "preferred to the reference"
+MOST = 20  # pairs that are judged
 CHANCE = 0.5  # what a coin reaches in either
 QUESTION = """Two answers were given to the same question. Which one is better?
 
@@ -180,6 +182,8 @@ def verdict(trusted: pd.DataFrame) -> str:
     trusted : DataFrame
         From `trust`.
     """
+    if trusted.empty:
+        return "There was nothing to judge."
     lines = trusted.set_index("name")
     for name in (SAME, RIGHT):
         if name not in lines.index:
@@ -192,3 +196,59 @@ def verdict(trusted: pd.DataFrame) -> str:
             return f"The judge is unusable: {shown}; a coin reaches {CHANCE:.0%}."
     same = lines.loc[SAME, "value"]
     return f"The judge can be used: it gave the same verdict in both orders for {same:.0%}."
+
+
+def pairs(
+    answers: pd.DataFrame, divided: pd.DataFrame, rows: pd.DataFrame, grader: str, labels: Sequence
+) -> pd.DataFrame:
+    """Return what a judge is to compare, on at most `MOST` rows.
+
+    Of labels it is the right one with another, on the rows that variants read differently; of texts
+    a variant's answer with the reference. Numbers are not judged.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        Of one variant, as `evaluate` returns them.
+    divided : DataFrame
+        As `disagreements` returns it.
+    rows : DataFrame
+        What was asked.
+
+    Returns
+    -------
+    DataFrame
+        ``question``, ``a``, ``b`` and ``better``: "a" where it is known, else "".
+    """
+    if graders.get(grader).needs_reference:
+        written = answers.dropna(subset="output").head(MOST)
+        known = rows.set_index("id").loc[written["id"]]
+        references = known["reference"].str.split("\n").str[0].to_numpy()
+        columns = {"question": known["text"].to_numpy(), "a": written["output"].to_numpy()}
+        return pd.DataFrame({**columns, "b": references, "better": ""})
+    unsure = divided.head(MOST if len(labels) else 0)
+    others = [next(x for x in labels if x != label) for label in unsure["label"]]
+    columns = {"question": unsure["text"].to_numpy(), "a": unsure["label"].to_numpy()}
+    return pd.DataFrame({**columns, "b": others, "better": "a"})
+
+
+def compare(judge: Judge, compared: pd.DataFrame) -> pd.DataFrame:
+    """Let a judge compare `pairs`; return how far it can be trusted, and what it preferred.
+
+    Returns
+    -------
+    DataFrame
+        As `trust` returns it; where nobody knows which is better, also `PREFERRED`: the share of
+        the decided pairs whose first answer was.
+    """
+    if compared.empty:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "n"])
+    known = list(compared["better"]) if (compared["better"] != "").all() else []
+    judged = judge.prefer(*(compared[name].tolist() for name in ("question", "a", "b")))
+    trusted = trust(judged, known)
+    decided = judged[judged["verdict"].isin(("a", "b"))]
+    if known or decided.empty:
+        return trusted
+    share = stats.wilson(int((decided["verdict"] == "a").sum()), len(decided))
+    line = {"name": PREFERRED, "value": share.value, "low": share.low, "high": share.high}
+    return pd.concat([trusted, pd.DataFrame([line | {"n": share.n}])], ignore_index=True)

@@ -13,12 +13,14 @@ from typing import Protocol
 
 from diptych.base import workspace
 from diptych.core.evaluation import graders
-from diptych.core.evaluation.graders import LABEL, REFERENCE
+from diptych.core.evaluation.graders import CONTAINS, LABEL, REFERENCE
 from diptych.core.evaluation.text_metrics import normal
 from diptych.llmops.evaluation.label_reading import read_label
 from diptych.llmops.evaluation.number_reading import read_number
 from diptych.llmops.evaluation.structured import validator
 from diptych.llmops.prompts.prompt import Prompt, PromptError
+
+RUN = 5  # words of the system prompt in a row that an answer repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,20 @@ def read_answer(prompt: Prompt, text: str | None, grader: str) -> str | float | 
     """Return what is graded of an answer: its label, its number, or all of its text."""
     if grader == LABEL and prompt.answers_number:
         return _number(prompt, text).predicted
-    return read_label(text, prompt.labels) if grader == LABEL else text
+    if grader == LABEL:
+        return read_label(text, prompt.labels)
+    return None if text and grader == CONTAINS and parrots(text, prompt.system) else text
+
+
+def parrots(text: str, system: str) -> bool:
+    """Return whether most of an answer repeats the system prompt, `RUN` words at a time.
+
+    What a right answer must hold may stand there, as a shop's policy does: repeating it is none.
+    """
+    words, given = (re.findall(r"\w+", normal(x)) for x in (text, system))
+    known = set(zip(*(given[i:] for i in range(RUN)), strict=False))
+    runs = list(zip(*(words[i:] for i in range(RUN)), strict=False))
+    return bool(runs) and sum(run in known for run in runs) > len(runs) / 2
 
 
 def by_label(prompt: Prompt, rows: Sequence[Mapping], texts: Sequence[str | None]) -> list[Grade]:
