@@ -646,6 +646,48 @@ def report(scenario, overrides, site, engine, open_page, **options):
 
 
 @cli.command()
+@click.argument("table")
+@click.option("--text-column", default="", metavar="NAME", help="The text to read.")
+@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
+@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
+@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@click.option("--read-options", default="", metavar="OPTIONS", help="See `diptych inspect`.")
+@click.option(
+    "--model", "models", multiple=True, metavar="ENDPOINT",
+    help="Language model, such as openai/gpt-5; again for more (default: local).",
+)  # fmt: skip
+@VALUES
+@click.option(
+    "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Write the report here (default: site/).",
+)  # fmt: skip
+@ENGINE
+@TRACEBACK
+@FORCE
+@OPEN
+def contrast(table, overrides, site, engine, open_page, models, force, **columns):
+    """Take TABLE through both sides and answer which way to take.
+
+    TABLE is a path or an address of your rows: CSV, Parquet, Excel, JSON lines or Delta. For
+    example: diptych contrast tickets.csv --text-column message --label-column team
+    """
+    from diptych.core.data.sources import DataError
+    from diptych.execution.engine import named
+    from diptych.reporting import own
+    from diptych.reporting import scenario as scenarios
+
+    try:
+        file = own.write_scenario(table, columns, models)
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(own.described(file, models))
+    page = scenarios.report([str(file)], overrides, site=site, engine=named(engine), force=force)
+    click.echo(page)
+    if open_page:
+        _open(page)
+
+
+@cli.command()
 @click.argument("notebook", nargs=-1)
 @ENGINE
 @TRACEBACK

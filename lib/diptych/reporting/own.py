@@ -1,0 +1,72 @@
+"""A scenario of your own table: both sides from nothing to verdicts, without writing a file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from diptych.base import workspace
+from diptych.core.contract import BUILD, DATA, IMPROVE, LLMOPS, MLOPS, MONITOR, RELEASE, SERVE
+from diptych.core.data import precheck, readers
+from diptych.reporting.contrast.questions import QUESTIONS
+
+ALWAYS, WITH_TIME = (DATA, BUILD, RELEASE, SERVE), (MONITOR, IMPROVE)
+SERVED = "rows_per_window=20"  # of the language model, which is slower
+IN_TIME = "change"  # the question that only rows with a time can answer
+MINUTES = 3  # of both sides on two cores, for a table of some thousand rows
+
+
+def write_scenario(task: str, columns: Mapping[str, str], models: Sequence[str] = ()) -> Path:
+    """Write the scenario of a table, in the workspace, and return its file.
+
+    Parameters
+    ----------
+    task : str
+        Path or address of the table.
+    columns : mapping
+        ``text_column``, ``label_column``, ``time_column``, ``group_column``, ``read_options``;
+        empty ones are left to their defaults.
+    models : sequence of str
+        Endpoints of the language models, such as ``"openai/gpt-5"``; the local one by default.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be a task; names the column, the value and the remedy.
+    """
+    place = readers.resolve(task)
+    known = {name: value for name, value in columns.items() if value}
+    precheck.check(DATA, {"task": place, "label_column": "label"} | known)
+    parameters = [f"{name}={value}" for name, value in {"task": place, **known}.items()]
+    if models:
+        parameters.append(f"models=[{', '.join(models)}]")
+    stages = [*ALWAYS, *(WITH_TIME if known.get("time_column") else ())]
+    served = {f"{LLMOPS}/{SERVE}": f" {SERVED}"}
+    notebooks = [f"{panel}/{stage}" for panel in (MLOPS, LLMOPS) for stage in stages]
+    asked = [q.key for q in QUESTIONS if len(stages) > len(ALWAYS) or q.key != IN_TIME]
+    name = Path(str(place).rstrip("/")).stem or "table"
+    scenario = {
+        "title": name,
+        "question": f"Which way for {name}?",
+        "files": [],
+        "parameters": parameters,
+        "questions": asked,
+        "notebooks": [notebook + served.get(notebook, "") for notebook in notebooks],
+    }
+    file = workspace.home() / "scenarios" / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    workspace.write_atomic(file, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
+    return file
+
+
+def described(file: Path, models: Sequence[str]) -> str:
+    """Say what the scenario will run, and what that can take, before it runs."""
+    steps = yaml.safe_load(file.read_text("utf-8"))["notebooks"]
+    paid = [model for model in models if not model.startswith(("local", "recorded"))]
+    asked = ", ".join(paid)
+    money = f"{asked} is asked up to --max-usd in each of them (1 USD by default)"
+    return (
+        f"{len(steps)} notebooks, both sides on the same rows: about {MINUTES} minutes on two cores"
+        f" for some thousand rows, longer for more rows or slower models. "
+        f"{money if paid else 'No call costs anything'}. The scenario: {workspace.shown(file)}"
+    )
