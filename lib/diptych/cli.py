@@ -673,14 +673,14 @@ def contrast(table, overrides, site, engine, open_page, models, force, **columns
     """
     from diptych.core.data.sources import DataError
     from diptych.execution.engine import named
-    from diptych.reporting import own
+    from diptych.reporting.contrast import own_table
     from diptych.reporting import scenario as scenarios
 
     try:
-        file = own.write_scenario(table, columns, models)
+        file = own_table.write_scenario(table, columns, models)
     except DataError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(own.described(file, models))
+    click.echo(own_table.described(file, models))
     page = scenarios.report([str(file)], overrides, site=site, engine=named(engine), force=force)
     click.echo(page)
     if open_page:

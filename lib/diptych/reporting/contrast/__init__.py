@@ -1,1 +1,1 @@
-"""The contrast: evidence from runs, measures, dimensions, verdicts, labels, break-even."""
+"""The contrast: evidence, measures and amounts, verdicts, questions, ways, labels, break-even."""

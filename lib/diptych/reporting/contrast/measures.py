@@ -116,11 +116,11 @@ def _known(panel: Panel, rows: pd.Index) -> pd.Index:
 
 def right_share(left: Panel, right: Panel) -> list[Estimate | None]:
     """Return each panel's share of right answers on the test rows that both answered."""
-    asked = _ids(right, contract.RESULTS)
-    both = _known(left, asked).intersection(_known(right, asked))
+    test = _ids(right, contract.RESULTS)
+    both = _known(left, test).intersection(_known(right, test))
     shares = []
     for panel in (left, right):
-        rows = both if len(both) else _known(panel, asked)
+        rows = both if len(both) else _known(panel, test)
         right_ones = int((panel.lines["score"][rows] >= RIGHT).sum()) if len(rows) else 0
         shares.append(stats.wilson(right_ones, len(rows)) if len(rows) else None)
     return shares

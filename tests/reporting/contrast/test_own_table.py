@@ -3,8 +3,8 @@
 import pytest
 
 from diptych.core.data.sources import DataError
-from diptych.reporting import own, scenario
-from diptych.reporting.contrast import questions
+from diptych.reporting import scenario
+from diptych.reporting.contrast import own_table, questions
 
 ROWS = [(f"t-{n}", "good" if n % 3 else "bad", f"2026-0{1 + n % 6}-11") for n in range(90)]
 
@@ -20,7 +20,7 @@ def table(tmp_path, monkeypatch):
 
 def test_a_table_becomes_a_scenario_that_can_be_prepared(table):
     columns = {"text_column": "message", "label_column": "team", "time_column": ""}
-    made = scenario.load(str(own.write_scenario(str(table), columns, ["openai/gpt-5"])))
+    made = scenario.load(str(own_table.write_scenario(str(table), columns, ["openai/gpt-5"])))
     steps = scenario.steps(made, [])
     assert [step[0] for step in steps][:2] == ["mlops/1_data", "mlops/2_build"]
     parameters = dict(text.split("=", 1) for text in steps[0][2])
@@ -32,19 +32,19 @@ def test_a_table_becomes_a_scenario_that_can_be_prepared(table):
 
 def test_rows_with_a_time_are_followed_to_the_end(table):
     columns = {"text_column": "message", "label_column": "team", "time_column": "sent"}
-    made = scenario.load(str(own.write_scenario(str(table), columns)))
+    made = scenario.load(str(own_table.write_scenario(str(table), columns)))
     assert made.notebooks[-1] == "llmops/6_improve"
     assert "change" in {question.key for question in questions.asked(made.questions)}
 
 
 def test_a_column_that_is_not_there_is_named_before_anything_runs(table):
     with pytest.raises(DataError, match="label_column: there is no column 'stars'"):
-        own.write_scenario(str(table), {"text_column": "message", "label_column": "stars"})
+        own_table.write_scenario(str(table), {"text_column": "message", "label_column": "stars"})
 
 
 def test_what_it_takes_is_said_before(table):
     columns = {"text_column": "message", "label_column": "team"}
-    file = own.write_scenario(str(table), columns, ["openai/gpt-5"])
-    assert "8 notebooks" in own.described(file, ["openai/gpt-5"])
-    assert "openai/gpt-5 is asked up to --max-usd" in own.described(file, ["openai/gpt-5"])
-    assert "No call costs anything" in own.described(file, ["local"])
+    file = own_table.write_scenario(str(table), columns, ["openai/gpt-5"])
+    assert "8 notebooks" in own_table.described(file, ["openai/gpt-5"])
+    assert "openai/gpt-5 is asked up to --max-usd" in own_table.described(file, ["openai/gpt-5"])
+    assert "No call costs anything" in own_table.described(file, ["local"])

@@ -43,14 +43,14 @@ def write_scenario(task: str, columns: Mapping[str, str], models: Sequence[str] 
     stages = [*ALWAYS, *(WITH_TIME if known.get("time_column") else ())]
     served = {f"{LLMOPS}/{SERVE}": f" {SERVED}"}
     notebooks = [f"{panel}/{stage}" for panel in (MLOPS, LLMOPS) for stage in stages]
-    asked = [q.key for q in QUESTIONS if len(stages) > len(ALWAYS) or q.key != IN_TIME]
+    questions = [q.key for q in QUESTIONS if len(stages) > len(ALWAYS) or q.key != IN_TIME]
     name = Path(str(place).rstrip("/")).stem or "table"
     scenario = {
         "title": name,
         "question": f"Which way for {name}?",
         "files": [],
         "parameters": parameters,
-        "questions": asked,
+        "questions": questions,
         "notebooks": [notebook + served.get(notebook, "") for notebook in notebooks],
     }
     file = workspace.home() / "scenarios" / f"{name}.yaml"
@@ -63,8 +63,7 @@ def described(file: Path, models: Sequence[str]) -> str:
     """Say what the scenario will run, and what that can take, before it runs."""
     steps = yaml.safe_load(file.read_text("utf-8"))["notebooks"]
     paid = [model for model in models if not model.startswith(("local", "recorded"))]
-    asked = ", ".join(paid)
-    money = f"{asked} is asked up to --max-usd in each of them (1 USD by default)"
+    money = f"{', '.join(paid)} is asked up to --max-usd in each of them (1 USD by default)"
     return (
         f"{len(steps)} notebooks, both sides on the same rows: about {MINUTES} minutes on two cores"
         f" for some thousand rows, longer for more rows or slower models. "
