@@ -673,8 +673,8 @@ def contrast(table, overrides, site, engine, open_page, models, force, **columns
     """
     from diptych.core.data.sources import DataError
     from diptych.execution.engine import named
-    from diptych.reporting.contrast import own_table
     from diptych.reporting import scenario as scenarios
+    from diptych.reporting.contrast import own_table
 
     try:
         file = own_table.write_scenario(table, columns, models)
