@@ -43,6 +43,7 @@ def test_keys_and_values_of_a_token(large):
 def test_a_small_model_leaves_its_callers_a_core(shared, gguf):
     assert sizing.fit(gguf).threads == max(1, machine.cores() - 1)
     assert sizing.fit(gguf).slots == sizing.SLOTS
+    assert sizing.fit(gguf).environment() == {}
 
 
 def test_a_real_model_takes_all_physical_cores(large):
@@ -50,6 +51,7 @@ def test_a_real_model_takes_all_physical_cores(large):
     assert chosen.threads == machine.physical_cores()
     assert chosen.context == 4096
     assert chosen.slots == min(8, 2 * machine.physical_cores())
+    assert chosen.environment() == {"OMP_WAIT_POLICY": "passive"}
 
 
 def test_conversations_fit_into_the_memory(large, monkeypatch):

@@ -187,7 +187,8 @@ def serve(
 
 def _engine(served: Served, place: Path):
     """Return llama.cpp's server, which listens on a socket file."""
-    native.activate()  # before the import
+    native.activate()  # this and the next before the import, which reads them
+    os.environ.update(served.sizing().environment() | dict(os.environ))
     import xllamacpp
 
     try:
