@@ -194,20 +194,6 @@ def test_names_of_files_and_folders_are_redacted(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("url", "clean"),
-    [
-        ("http://me:pw@host/x?a=b", "http://host/x?a=b"),
-        ("redis://:pw@host", "redis://host"),
-        ("https://token@host/a@b", "https://host/a@b"),
-        ("mail me@host", "mail me@host"),
-        ("https://host/a@b", "https://host/a@b"),
-    ],
-)
-def test_a_url_loses_its_user(url, clean):
-    assert secrets.without_user(url) == clean
-
-
 def test_text_files_of_a_folder_are_redacted(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.md").write_bytes(b"\xff abcdefgh1234")

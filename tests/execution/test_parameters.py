@@ -17,6 +17,7 @@ from diptych.base.secrets import looks_secret
 from diptych.execution.declaration import Parameter, read_parameters
 from diptych.execution.parameters import (
     WORDS,
+    Loader,
     ParameterError,
     load_file,
     load_text,
@@ -329,3 +330,22 @@ def test_bare_papermill_takes_the_same_file(write, notebooks, declared):
     assert {key: theirs[key] for key in load_file(name)} == {
         key: ours[key] for key in load_file(name)
     }
+
+
+BOMB = "&a [x, x, x, x, x, x, x, x, x]"
+for name, before in zip("bcdefgh", "abcdefg", strict=True):
+    BOMB += f", &{name} [{', '.join(['*' + before] * 9)}]"
+
+
+@pytest.mark.parametrize("text", [f"[{BOMB}]", "&a [*a]"])
+def test_aliases_that_explode_are_refused(tmp_path, text):
+    with pytest.raises(yaml.YAMLError, match="aliases make more than 10,000 values"):
+        yaml.load(text, Loader=Loader)
+    path = tmp_path / "bomb.yaml"
+    path.write_text(f"parameters:\n  task: {text}\n")
+    with pytest.raises(ParameterError, match=r"bomb\.yaml: broken YAML"):
+        load_file(path, ("parameters",))
+
+
+def test_aliases_of_a_usual_size_are_read():
+    assert yaml.load("{a: &a [1, 2], b: *a}", Loader=Loader) == {"a": [1, 2], "b": [1, 2]}

@@ -80,11 +80,6 @@ def _password(url: str) -> str:
         return ""
 
 
-def without_user(text: str) -> str:
-    """Return a text whose URLs have no user part."""
-    return re.sub(r"(?<=://)[^\s/@\"'<>?#\\]{1,512}@", "", text)
-
-
 class Redactor:
     """Replaces secrets in what a run writes: known values in any spelling, and known shapes.
 

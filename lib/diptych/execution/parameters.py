@@ -38,16 +38,48 @@ __all__ = [
 FLAT = "Write one `name: value` a line"
 WORDS = {"True": True, "False": False, "None": None}
 
+MOST_VALUES = 10_000  # of YAML that has aliases
 Overrides = Iterable[str | tuple[str, object]] | Mapping[str, object]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as papermill reads it: a date stays text."""
+class Loader(yaml.SafeLoader):
+    """YAML 1.1 as papermill reads it: a date stays text; aliases that explode are refused."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def get_single_node(self):
+        """Return the document, if it is not far larger than its text.
+
+        Raises
+        ------
+        yaml.YAMLError
+            If aliases make it so, or it holds itself.
+        """
+        root = super().get_single_node()
+        if root is not None and self.anchors_seen and _size(root, {}) > MOST_VALUES:
+            problem = f"its aliases make more than {MOST_VALUES:,} values"
+            raise yaml.composer.ComposerError(None, None, problem, root.start_mark)
+        return root
+
+    def compose_node(self, parent, index):
+        """Note that there are aliases; most documents have none."""
+        self.anchors_seen |= self.check_event(yaml.AliasEvent)
+        return super().compose_node(parent, index)
+
+    anchors_seen = False
+
+
+def _size(node: yaml.Node, sizes: dict) -> float:
+    """Return how many values a document has with its aliases written out."""
+    if id(node) not in sizes:
+        sizes[id(node)] = float("inf")  # of one that holds itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        flat = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        sizes[id(node)] = 1 + sum(_size(one, sizes) for one in flat)
+    return sizes[id(node)]
 
 
 def find_file(name: str | Path) -> Path:
@@ -72,7 +104,7 @@ def load_section(name: str | Path, section: str) -> dict:
     """
     load_file(name, (section,))
     path = find_file(name)
-    content = yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader) or {}
+    content = yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=Loader) or {}
     values = content.get(section) or {}
     if not isinstance(values, dict):
         raise ParameterError(f"{workspace.shown(path)}: {section}: no mapping of names to values.")
@@ -102,7 +134,7 @@ def load_file(name: str | Path, sections: Collection[str] = ()) -> dict:
     path = find_file(name)
     shown = workspace.shown(path)
     try:
-        loader = _Loader(path.read_bytes().decode("utf-8-sig"))
+        loader = Loader(path.read_bytes().decode("utf-8-sig"))
         try:
             root = loader.get_single_node()
             return _flat(shown, root, loader, sections) if root is not None else {}
@@ -250,7 +282,7 @@ def parse_override(text: str, parameter: Parameter | None):
     if (literal := _python_literal(text)) is not None:
         return literal
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError("not a YAML value. Put text in quotes") from error
     is_word = parameter is not None and value is None and not parameter.annotation.allows_none
@@ -275,7 +307,7 @@ def load_text(text: str) -> dict:
         If it is no mapping of names to values.
     """
     try:
-        content = yaml.load(text, Loader=_Loader) or {}
+        content = yaml.load(text, Loader=Loader) or {}
     except yaml.YAMLError as error:
         raise ParameterError(f"-y: broken YAML {_where(error)}. {FLAT}.") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
@@ -294,7 +326,7 @@ def _as_papermill(text: str, default):
         if (literal := _python_literal(text)) is not None:
             return literal
         try:
-            return yaml.load(text, Loader=_Loader)
+            return yaml.load(text, Loader=Loader)
         except yaml.YAMLError as error:
             raise ValueError("not a YAML value. Close its brackets") from error
     if text in WORDS:

@@ -220,3 +220,14 @@ def test_a_closed_ledger_explains_itself(tmp_path):
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.log([ROW])
+
+
+def test_a_new_ledger_is_its_users_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        with Predictions(tmp_path / "ledger.db") as ledger:
+            ledger.promote("m", None, "1", who="me", why="first", gate={})
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert set(modes.values()) == {0o600}, modes

@@ -5,10 +5,11 @@ committed row survives a killed process and a power cut; several processes may r
 once.
 """
 
+import os
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diptych.core.store.migrations import BUSY_S, MIGRATIONS, LedgerError, filled
@@ -35,6 +36,7 @@ class Sqlite:
         self._lock = threading.RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(self.path)
             self._db = sqlite3.connect(
                 self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
@@ -135,6 +137,15 @@ REMEDIES = (
     ("SQLITE_READONLY", "cannot be written; check the permissions of the file and its folder"),
     ("SQLITE_CANTOPEN", "cannot be opened; check the permissions of the file and its folder"),
 )
+
+
+def _make_private(path: Path) -> None:
+    """Make a new file that only its user may read: it holds inputs and answers.
+
+    One that is there keeps its rights; SQLite gives the same to the files beside it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _file(path_or_url: str | Path) -> Path:

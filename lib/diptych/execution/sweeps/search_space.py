@@ -23,6 +23,7 @@ import yaml
 from diptych.base.errors import ParameterError
 from diptych.execution.notebooks import nearest
 from diptych.execution.parameters import (
+    Loader,
     Overrides,
     Parameter,
     checked,
@@ -244,7 +245,7 @@ def _parsed(text: str, parameter: Parameter | None) -> list | range | str:
         low, high = map(int, span.groups())
         return range(low, high + 1)
     if re.search(r"[\[{]", text) and not is_text:
-        return yaml.safe_load(f"[{text}]")
+        return yaml.load(f"[{text}]", Loader=Loader)
     return [_value(*field, parameter) for field in _fields(text)]
 
 
