@@ -1,0 +1,88 @@
+"""Speed of a local model on this machine: the wheel's code, the native build's, and llama-bench.
+
+    python benchmarks/local_model.py MODEL [--threads 2] [--bench PATH_OF_LLAMA_BENCH]
+
+MODEL is a name of `diptych model list` or a GGUF file. Tokens a second of reading 256 tokens and of
+decoding 64, best of `--repeats`, as llama.cpp reports them, and tokens a CPU second, which other
+work on the machine disturbs less. `make local-native` makes the native build.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+READ, DECODED = 256, 64
+
+
+def measure(model: str, threads: int, repeats: int) -> dict:
+    """Return the speeds of the code that this process loads."""
+    import psutil
+
+    from diptych.llmops.server import native, sizing
+
+    built = native.activate()
+    os.environ.update(sizing.fit(Path(model)).environment())
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path, parameters.n_parallel, parameters.n_ctx = model, 1, 1024
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+    parameters.hostnames, parameters.port, parameters.verbosity = ["127.0.0.1"], 0, 0
+    server = xllamacpp.Server(parameters)
+    process, best = psutil.Process(), {}
+    for i in range(repeats):
+        for kind, read, decoded in (("read", READ, 1), ("decoded", 2, DECODED)):
+            body = {"prompt": [1000 + 7 * j + i for j in range(read)], "n_predict": decoded,
+                    "temperature": 0, "ignore_eos": True, "cache_prompt": False}  # fmt: skip
+            request = urllib.request.Request(
+                f"{server.listening_address}/completion", json.dumps(body).encode(),
+                {"Content-Type": "application/json"},
+            )  # fmt: skip
+            before = process.cpu_times().user
+            timings = json.load(urllib.request.urlopen(request))["timings"]
+            used = process.cpu_times().user - before
+            name = "prompt" if kind == "read" else "predicted"
+            speeds = {f"{kind} a second": timings[f"{name}_per_second"],
+                      f"{kind} a CPU second": max(read, decoded) / used}  # fmt: skip
+            best |= {key: round(max(value, best.get(key, 0)), 1) for key, value in speeds.items()}
+    return {"code": "native" if built else "wheel", **best}
+
+
+def run(model: str, threads: int, repeats: int, **environment: str) -> None:
+    command = [sys.executable, __file__, model, "--threads", str(threads), "--repeats",
+               str(repeats), "--here"]  # fmt: skip
+    done = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.DEVNULL, check=True)  # fmt: skip
+    print(done.stdout.strip().splitlines()[-1], flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bench", help="llama-bench, to compare with")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    from diptych.llmops.server import native, process
+
+    model = str(process.model_file(options.model))
+    if options.here:
+        sys.stdout.write(f"{json.dumps(measure(model, options.threads, options.repeats))}\n")
+        sys.stdout.flush()
+        os._exit(0)  # llama.cpp's threads need not end in order
+    run(model, options.threads, options.repeats, DIPTYCH_NATIVE="0")
+    if native.folder().is_dir():
+        run(model, options.threads, options.repeats)
+    if options.bench:
+        command = [options.bench, "-m", model, "-t", str(options.threads), "-p", str(READ), "-n",
+                   str(DECODED), "-r", str(options.repeats), "-o", "md"]  # fmt: skip
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
