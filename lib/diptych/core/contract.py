@@ -294,6 +294,10 @@ ENDPOINT = Fact("endpoint", "name under which the ledger has the predictions")
 DRIFT_ALARM = Fact("drift_alarm", "window of the first drift alarm", str | None)
 ALARMED = Fact("alarmed_windows", "windows with a drift alarm", list)
 QUALITY_ALARM = Fact("quality_alarm", "window in which the metric was shown to fall", str | None)
+MEANING_ALARM = Fact(
+    "meaning_alarm", "first window whose texts mean other things; none, too, where not measured",
+    str | None,
+)  # fmt: skip
 METRIC = Fact("metric", "what selects, gates and monitors, such as accuracy or f1:yes")
 FAMILY = Fact("family", "family of the selected model")
 VARIANT = Fact("name", "name of the selected prompt with its settings")
@@ -391,6 +395,11 @@ CONTRACTS = (
             Fact("digest", "digest of that version"),
             METRIC,
             Fact("metric_reason", "why that metric"),
+            Fact(
+                "near_copies_by_meaning",
+                "rows of other splits that mean what a train row means; none where not measured",
+                int | None,
+            ),
         ),
     ),
     Contract(
@@ -423,7 +432,7 @@ CONTRACTS = (
     Contract(
         "mlops/5_monitor",
         _MONITORED,
-        (NAME, VERSION, METRIC, DRIFT_ALARM, ALARMED, QUALITY_ALARM),
+        (NAME, VERSION, METRIC, DRIFT_ALARM, ALARMED, QUALITY_ALARM, MEANING_ALARM),
         (WINDOW_SCORES, FALLS),
     ),
     Contract("mlops/6_improve", _IMPROVED, (NAME, VERSION, WAS_PROMOTED)),
@@ -512,6 +521,7 @@ CONTRACTS = (
             ALARMED,
             METRIC,
             QUALITY_ALARM,
+            MEANING_ALARM,
             Fact("accuracy_alarm", "window in which the share of right rows fell", str | None),
         ),
         (WINDOW_SCORES, FALLS),

@@ -18,6 +18,7 @@ from diptych.core.evaluation.fairness import figure
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import NUMBERS
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring import meaning_drift
 from diptych.core.monitoring.cusum import Alarm, Detector
 from diptych.core.monitoring.drift import Numeric, Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
@@ -42,7 +43,8 @@ from diptych.llmops.evaluation.outcome import (
 
 __all__ = [
     "Tolerance", "add_labels", "alarmed", "change", "describe", "figure", "graded", "health",
-    "marks", "new_words", "outcomes", "quality", "reference", "right", "spending", "watch",
+    "marks", "meaning", "new_words", "outcomes", "quality", "reference", "right", "spending",
+    "watch",
 ]  # fmt: skip
 
 NEEDED = ("id", "window", "prediction", "probability", "label", "output", "status",
@@ -107,6 +109,14 @@ def watch(profile: Profile, log: pd.DataFrame, texts: pd.Series, known: set[str]
     for name in profile.columns.keys() - set(described):
         described[name] = np.nan  # no probability came any more: a drift of its own
     return watch_inputs(profile, described, log["window"].to_numpy())
+
+
+def meaning(before: pd.Series, log: pd.DataFrame, texts: pd.Series, seed: int) -> pd.DataFrame:
+    """Compare what the texts of each window mean with those of `before`, such as the test rows.
+
+    Takes what `watch` takes, and returns what `meaning_drift.by_window` does.
+    """
+    return meaning_drift.by_window(before, log["id"].map(texts), log["window"], seed)
 
 
 @dataclass(frozen=True)

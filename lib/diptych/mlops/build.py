@@ -9,6 +9,7 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
+from diptych.core.data import embeddings
 from diptych.core.data.schema import is_number, sliced_by
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import calibration, conformal, fairness, graders, stats, thresholds
@@ -22,6 +23,7 @@ from diptych.execution import cells
 from diptych.mlops.models import families as added_families
 from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
+from diptych.mlops.models.embeddings import FAMILY
 from diptych.mlops.models.estimators import objective_of
 from diptych.mlops.models.model import Model
 from diptych.mlops.models.search import Range, Search, Space
@@ -39,6 +41,7 @@ SPACE = {
         "min_child_weight": Range(1, 1, 4),
         "colsample_bytree": Range(0.1, 0.08, 0.4),
     },
+    "embeddings": {"strength": Range(10.0, 0.3, 100.0)},
     "lead": {},
     "ranker": {"strength": Range(1.0, 0.2, 20.0)},
     "ridge": {"strength": Range(1.0, 0.01, 100.0)},
@@ -77,7 +80,8 @@ NUMBER_TABLES = {
     },
 }
 
-SLOW = ("xgboost_linear",)  # compared only when asked for
+SLOW = ("xgboost_linear", FAMILY)  # compared only when asked for; but see `_embeds`
+EMBEDDED = 5_000  # train rows that are embedded unasked: about 10 s on two cores
 SAMPLE = 50_000  # train rows on which settings are compared; the best is fitted on all
 
 
@@ -208,6 +212,8 @@ def tune_all(
     """
     tuned, tried, failed, encoded, stopped = {}, [], [], {}, False
     names = families(choice, task)
+    if _embeds(choice, task, data):
+        names.append(FAMILY)
     planned = {name: _search(name, task, trials, seed).trials for name in names}
     with bars.bar(sum(planned.values()), "trial", progress) as bar:
         for name in names:
@@ -233,6 +239,25 @@ def tune_all(
     if not tuned:
         raise failed[0]
     return tuned, _together(tried)
+
+
+def _embeds(choice: str, task: Task, data: pd.DataFrame) -> bool:
+    """Whether embeddings take part unasked: their model is here, and the rows are few.
+
+    A line says why not. If they are asked for and cannot be had, ModelError says so.
+    """
+    suitable = task.families or models.families_of(task.kind, task.regression)
+    if choice not in ("auto", FAMILY) or FAMILY not in suitable:
+        return False
+    reason = embeddings.unavailable()
+    if choice == FAMILY and reason:
+        raise models.ModelError(f"family: {FAMILY!r} cannot be fitted: {reason}")
+    rows = int((data["split"] == "train").sum())
+    if not reason and rows > EMBEDDED:
+        reason = f"of more than {EMBEDDED:,} train rows only if asked for: family={FAMILY}"
+    if choice == "auto" and reason:
+        print(f"{FAMILY}: not compared; {reason}")
+    return choice == "auto" and not reason
 
 
 INTERRUPTED = "interrupted before it was tried"

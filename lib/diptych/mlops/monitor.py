@@ -12,6 +12,7 @@ from diptych.core.evaluation import graders
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import NUMBERS
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring import meaning_drift
 from diptych.core.monitoring.drift import Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
@@ -26,8 +27,8 @@ from diptych.mlops import build
 from diptych.mlops.models.model import Model
 
 __all__ = [
-    "Watch", "add_labels", "alarmed", "describe", "describe_texts", "marks", "new_words",
-    "reference", "watch",
+    "Watch", "add_labels", "alarmed", "describe", "describe_texts", "marks", "meaning",
+    "new_words", "reference", "watch",
 ]  # fmt: skip
 
 
@@ -133,6 +134,30 @@ def watch(
     confidence = log["probability"].astype(float).set_axis(named)
     quality = Quality.of(scoring.metric, rows, named[labelled], confidence)
     return Watch(seen.drift, seen.scores, seen.failed, quality)
+
+
+def meaning(
+    model: Model, data: pd.DataFrame, log: pd.DataFrame, windows: pd.Series, seed: int
+) -> pd.DataFrame:
+    """Compare what the texts of each window mean with the test set.
+
+    Parameters
+    ----------
+    data : DataFrame
+        Canonical rows.
+    log, windows
+        As `watch` takes them.
+
+    Returns
+    -------
+    DataFrame
+        See `meaning_drift.by_window`; without lines for tables.
+    """
+    if model.kind != "text":
+        return pd.DataFrame(columns=meaning_drift.COLUMNS)
+    log = log[log["row_id"].isin(windows.index)]
+    before = build.part(data, "test")["text"]
+    return meaning_drift.by_window(before, log["input"], log["row_id"].map(windows), seed)
 
 
 def _outputs(model: Model, log: pd.DataFrame) -> np.ndarray:

@@ -17,17 +17,19 @@ import numpy as np
 from diptych.base import hashing
 from diptych.base.workspace import write_atomic
 from diptych.core.data.column import BOOLEAN, CATEGORY, NUMBER, TEXT, TIME, Column, TypedColumns
+from diptych.core.data.embeddings import EmbeddingsError
 from diptych.core.data.times import iso
 from diptych.core.evaluation import calibrators
 from diptych.core.evaluation.calibrators import Calibrator
 from diptych.mlops.models import estimators, extractive, families
 from diptych.mlops.models.columns import ColumnFeatures
+from diptych.mlops.models.embeddings import FAMILY, EmbeddingFeatures
 from diptych.mlops.models.estimators import Estimator, ModelError
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
 from diptych.mlops.models.own import OwnEstimator, OwnFeatures
 
 FAMILIES = {
-    "text": ("baseline", "xgboost", "xgboost_linear", "logistic"),
+    "text": ("baseline", "xgboost", "xgboost_linear", "logistic", "embeddings"),
     "table": ("baseline", "xgboost", "logistic"),
     "image": ("baseline", "xgboost", "logistic", "cnn"),
 }
@@ -36,6 +38,7 @@ LINEAR = ("logistic", "xgboost_linear", "ridge")  # of texts these read characte
 SUMMARY = ("lead", "ranker")  # of texts too: their classes are places of sentences
 ESTIMATORS: dict[str, type[Estimator]] = {
     **estimators.ESTIMATORS,
+    FAMILY: estimators.Logistic,
     "lead": extractive.Lead,
     "ranker": extractive.Ranker,
 }
@@ -462,6 +465,8 @@ def new_encoder(family: str, kind: str, columns: Sequence[Column] = ()) -> Encod
         return ColumnFeatures(columns, linear=family != "xgboost")
     if family in SUMMARY:
         return extractive.SentenceFeatures()
+    if family == FAMILY:
+        return EmbeddingFeatures()
     if kind == "text":
         return TextFeatures(chars=family in LINEAR)
     return TableFeatures()
@@ -478,7 +483,7 @@ def fit_encoder(encoder: Encoder, rows):
     try:
         return encoder.fit_transform(rows)
     except ValueError as error:
-        if isinstance(encoder, TableFeatures | ColumnFeatures):
+        if isinstance(encoder, TableFeatures | ColumnFeatures | EmbeddingFeatures):
             raise
         raise ModelError(
             f"text: the {len(rows)} training texts share too few words; more rows are needed"
@@ -504,6 +509,8 @@ def load(folder: Path) -> Model:
     folder = Path(folder)
     try:
         return _load(folder)
+    except EmbeddingsError as error:  # the model is whole, what reads its texts is not here
+        raise ModelError(f"model: {folder} reads texts through an encoder. {error}") from error
     except Exception as error:  # what lies in a folder from elsewhere can be wrong in any way
         reason = str(error) if type(error) in (ModelError, ValueError) else repr(error)
         raise ModelError(
