@@ -67,8 +67,8 @@ test-lab: setup  ## a day in a real JupyterLab, screenshots in build/lab (about 
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py
 
 test-models: setup  ## tests with real models, which it fetches: 600 MB (about 10 minutes on two quiet cores)
-	@$(IN_ROOT) $(PY) -m diptych model get smollm2-135m qwen2.5-coder-0.5b
-	@$(IN_ROOT) DIPTYCH_REAL_MODELS=1 $(PY) -m pytest tests/llmops/test_real_models.py
+	@$(IN_ROOT) $(PY) -m diptych model get smollm2-135m qwen2.5-coder-0.5b minilm-l6-v2
+	@$(IN_ROOT) DIPTYCH_REAL_MODELS=1 $(PY) -m pytest tests/llmops/test_real_models.py tests/core/data/test_embeddings.py tests/core/data/test_near_copies.py tests/core/monitoring/test_meaning_drift.py tests/mlops/models/test_embeddings.py tests/llmops/server/test_embeddings.py
 
 local-native: setup  ## build llama.cpp for this processor (needs cmake and a C++ compiler; about 10 minutes)
 	@$(IN_ROOT) $(PY) -m diptych.llmops.server.native

@@ -66,8 +66,8 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_configure(config):
     config.stash[WORKSPACE] = tempfile.mkdtemp(prefix="diptych-tests-")
     os.environ["DIPTYCH_HOME"] = config.stash[WORKSPACE]
-    # no test depends on which models its user has; `DIPTYCH_MODELS=... make test` uses those
-    os.environ.setdefault("DIPTYCH_MODELS", str(Path(config.stash[WORKSPACE]) / "models"))
+    if not os.environ.get("DIPTYCH_REAL_MODELS"):  # else no test depends on the user's models
+        os.environ.setdefault("DIPTYCH_MODELS", str(Path(config.stash[WORKSPACE]) / "models"))
     # threads of one process wait for each other by spinning: with a test beside it, all stand still
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background

@@ -14,6 +14,7 @@ import pytest
 from scipy.stats import binom
 
 from diptych.llmops.hallucination import detector, train, uncertainty
+from diptych.llmops.hallucination.__main__ import ELSEWHERE, elsewhere_section
 from diptych.llmops.hallucination.detector import Detector, Sentence
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -197,6 +198,10 @@ def test_the_card_says_what_was_reached_and_what_was_not():
     goal = re.search(r"Goal of ([\d.]+) AUROC on held-out sources: (.*)\. Goal", card)
     assert (goal[2] == "met") is (value >= float(goal[1]))
     assert "What it cannot see" in card
+    assert elsewhere_section() in card
+    measured_here = card.partition("## Measured elsewhere, not by this command")[0]
+    for line in ELSEWHERE:
+        assert line[0] not in measured_here
     assert "python -m diptych.llmops.hallucination" in card
 
 

@@ -3,7 +3,7 @@
 llama.cpp itself listens on a socket file in a folder of its user's alone; `diptych` asks there.
 Everyone else asks this gate, an HTTP server beside it: it refuses foreign hosts and origins
 (`diptych.base.guard`), asks for the token, has limits for heads, bodies and fields, and passes on
-only what `ROUTES` names, so that nobody loads an adapter, a model or a state by it.
+only what `POST` and `READ` name, so that nobody loads an adapter, a model or a state by it.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ import socket
 import threading
 
 from diptych.base import guard
+from diptych.llmops.server import embeddings
 
 READ = {"/", "/index.html", "/health", "/v1/health"}  # also without the token
 READ_WITH_TOKEN = {"/models", "/v1/models", "/props", "/metrics"}
 POST = {
     "/completion", "/completions", "/v1/completions", "/chat/completions", "/v1/chat/completions",
     "/responses", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/infill",
-    "/embedding", "/embeddings", "/v1/embeddings", "/rerank", "/v1/rerank", "/tokenize",
-    "/detokenize", "/apply-template",
+    *embeddings.PATHS, "/rerank", "/v1/rerank", "/tokenize", "/detokenize", "/apply-template",
 }  # fmt: skip
 TEXTS = ("messages", "prompt", "input", "content", "system", "documents", "tokens", "query")
 BODY_BYTES = 16 * 2**20  # pictures stand in messages
@@ -69,6 +69,9 @@ class Gate:
         except ConnectionError:
             pass
         else:
+            if scope["path"] in embeddings.PATHS:
+                await embeddings.respond(body, send)
+                return
             await self._pass_on(scope, receive, send, body)
 
     async def _pass_on(self, scope, receive, send, body: bytes) -> None:

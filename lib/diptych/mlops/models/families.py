@@ -10,7 +10,7 @@ from diptych.base.plugins import PluginError
 KINDS = ("text", "table", "image")
 # families that come with Diptych, see `diptych.mlops.models.model`
 TAKEN = ("auto", "baseline", "logistic", "xgboost", "xgboost_linear", "cnn", "ridge", "lead",
-         "ranker", "own")  # fmt: skip
+         "ranker", "embeddings", "own")  # fmt: skip
 
 
 @dataclass(frozen=True)
