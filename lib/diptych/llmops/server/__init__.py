@@ -1,1 +1,1 @@
-"""The local server of a language model (llama.cpp), its chat page, and the store of models by name."""
+"""The local server of a language model (llama.cpp), its chat page, the store of models."""
