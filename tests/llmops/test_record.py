@@ -24,6 +24,7 @@ from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.providers import EndpointError
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate, outcome
+from diptych.llmops.prompts import variant
 from diptych.llmops.prompts.prompt import read_prompt
 from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server import process
@@ -109,8 +110,8 @@ def test_a_changed_prompt_misses_loudly(recorded, calls):
     _, parts = recorded
     changed = read_prompt("reviews", "plain", LABELS)
     changed = record.replace(changed, user=changed.user.replace("this review", "the review"))
-    variant = Variant(changed, Target("recorded", "box"))
-    results = evaluate.evaluate([variant], parts[0].rows, "label", CallOptions(calls=calls))
+    edited = Variant(changed, Target("recorded", "box"))
+    results = evaluate.evaluate([edited], parts[0].rows, "label", CallOptions(calls=calls))
     assert results["score"].isna().all()
     assert results["output"].isna().all()
     for error in results["error"]:
@@ -155,8 +156,8 @@ def test_what_was_asked_once_tells_nothing_of_repeats(recorded, calls):
 
 def test_a_cut_answer_is_none_under_another_limit():
     row = {"end": "length", "max": 16, "out": 16, "k": 5}
-    assert not recordings._unfit(row, {"max_tokens": 16})
-    assert "cut at 16" in recordings._unfit(row, {"max_tokens": 32})
+    assert not recordings.unfit(row, {"max_tokens": 16})
+    assert "cut at 16" in recordings.unfit(row, {"max_tokens": 32})
 
 
 def test_an_ordinary_client_is_answered(recorded):
@@ -232,6 +233,20 @@ def test_figures_are_those_of_the_answers(recorded):
     assert line["n"] == 6
     assert line["score"] == pytest.approx(right / 6)
     assert line["low"] < line["score"] < line["high"] or right in (0, 6)
+
+
+def test_a_cut_answer_is_asked_again_under_another_limit(recorded, monkeypatch):
+    session, _ = recorded
+    cut = record.replace(session, name="cut", folder=session.folder.with_name("cut"))
+    monkeypatch.setattr(variant, "MAX_TOKENS", 1)
+    record.record(cut, ["small"], progress=False)
+    ended = {row["end"] for row in recordings.load("cut").answers.values()}
+    assert "length" in ended
+    before = sum(row["end"] == "length" for row in recordings.load("cut").answers.values())
+    monkeypatch.setattr(variant, "MAX_TOKENS", 64)
+    assert record.measured("cut", "small").empty
+    assert record.record(cut, ["small"], progress=False) == before
+    assert len(record.measured("cut", "small")) == 4
 
 
 def test_another_file_of_the_same_name_is_refused(recorded, gguf, tmp_path):

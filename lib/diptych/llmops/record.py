@@ -257,7 +257,7 @@ class Session:
         return place / f"{self.name}.ledger.db"
 
     def facts(self) -> dict:
-        """Return what is known of the recording so far, with this machine as its last.
+        """Return what is known of the recording so far.
 
         Raises
         ------
@@ -273,13 +273,7 @@ class Session:
                 f"{self.name}: {workspace.shown(self.folder)} was recorded with another file "
                 f"({facts.get('file')}); record this one under another name, NAME=FILE"
             )
-        machine, machines = self._machine(), facts["machines"]
-        same = [i for i, one in enumerate(machines) if _but_load(one) == _but_load(machine)]
-        if same:
-            machines[same[0]]["load"] = max(machine["load"], machines[same[0]]["load"])
-        else:
-            machines.append(machine)
-        return facts | {"now": same[0] if same else len(machines) - 1}
+        return facts
 
     def _model(self) -> dict:
         if not self.target.is_local:
@@ -289,7 +283,8 @@ class Session:
         return {"model": self.name, "file": file.name, "digest": hashing.of_file(file),
                 "bytes": file.stat().st_size}  # fmt: skip
 
-    def _machine(self) -> dict:
+    def machine(self) -> dict:
+        """Return what answers: the day, and the processor if it is this machine's."""
         today = f"{datetime.now(UTC):%Y-%m-%d}"
         if not self.target.is_local:
             return {"date": today, "load": 0.0}
@@ -351,8 +346,9 @@ def record(
         todo = _first(keep.missing(), most)
         total = sum(len(requests) for _, requests in todo)
         options = CallOptions(
-            run=str(facts["now"]), calls=calls, budget=Budget(max_usd, strict=True), stream=True,
-            concurrency=1 if session.target.is_local else REMOTE, give_up=True,
+            run=json.dumps(session.machine(), sort_keys=True), calls=calls, stream=True,
+            budget=Budget(max_usd, strict=True), give_up=True,
+            concurrency=1 if session.target.is_local else REMOTE,
         )  # fmt: skip
         try:
             with bars.bar(total, "question", progress) as bar:
@@ -382,6 +378,7 @@ class _Keeper:
         self.session, self.facts, self.calls = session, facts, calls
         self.parts: list[tuple[Part, dict]] = []  # with their questions
         self.versions: dict[str, set[str]] = {}  # of the prompts of a scenario
+        self.answers: dict[tuple[str, int], dict] = {}  # what is recorded
         self.since = 0
         self.cpu: dict[tuple, tuple[float, int]] = {}  # of the server, by part
 
@@ -396,14 +393,21 @@ class _Keeper:
 
     def missing(self) -> list[tuple[Part, list]]:
         """Return each part with those of its questions that have no answer yet."""
-        files = self.session.folder.glob(f"*{recordings.ANSWERS}")
-        known = {(row["q"], row["r"]) for file in files for row in recordings.read_rows(file)}
-        todo = []
+        todo, seen = [], set()
         for part, requests in self.parts:
-            new = [body for name, body in requests.items() if name not in known]
-            known |= requests.keys()
+            new = [
+                body
+                for name, body in requests.items()
+                if name not in seen and not self.has(name, body)
+            ]
+            seen |= requests.keys()
             todo += [(part, new)] if new else []
         return todo
+
+    def has(self, name: tuple[str, int], body: Mapping) -> bool:
+        """Say whether a question has an answer that fits."""
+        row = self.answers.get(name)
+        return row is not None and not recordings.unfit(row, body)
 
     def ask(self, part: Part, requests: list, options: CallOptions, bar) -> None:
         """Ask questions, and look at the CPU time of the server in between."""
@@ -430,30 +434,38 @@ class _Keeper:
         self.since = 0
         table = self.calls.table()
         calls = table[table["status"] == "ok"]
-        answered = set()
         for scenario, versions_now in self.versions.items():
             file = self.session.folder / f"{scenario}{recordings.ANSWERS}"
             rows = recordings.read_rows(file) if file.is_file() else []
             here = calls[calls["caller"] == scenario].to_dict("records")
-            rows += [recordings.row_of(call) for call in here]
+            rows += [recordings.row_of(call, self._on(call["run"])) for call in here]
             whole = {(row["q"], row["r"]): row for row in rows if row["v"] in versions_now}
             if whole:
                 recordings.write_rows(file, whole.values())
-            answered |= whole.keys()
-        self._write_facts(answered)
+            self.answers |= whole
+        self._write_facts()
 
-    def _write_facts(self, answered: set[str]) -> None:
+    def _on(self, run: str) -> int:
+        """Return the number of the machine that answered, which stands in the call's run."""
+        machine, machines = json.loads(run), self.facts["machines"]
+        for number, one in enumerate(machines):
+            if _but_load(one) == _but_load(machine):
+                one["load"] = max(one["load"], machine["load"])
+                return number
+        machines.append(machine)
+        return len(machines) - 1
+
+    def _write_facts(self) -> None:
         for part, requests in self.parts:
             scenario = self.facts["parts"].setdefault(part.scenario, [])
             same = [line for line in scenario if _key(part.scenario, line) == part.key]
             line = {**(same[0] if same else {}), **part.facts}
-            line["recorded"] = len(answered & requests.keys())
+            line["recorded"] = sum(self.has(*one) for one in requests.items())
             if part.key in self.cpu:
                 spent, count = self.cpu[part.key]
                 line["cpu_ms"] = round(1000 * spent / count, 1)
             scenario[:] = [*(each for each in scenario if each not in same), line]
-        facts = {name: value for name, value in self.facts.items() if name != "now"}
-        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        text = json.dumps(self.facts, indent=1, ensure_ascii=False)
         workspace.write_atomic(self.session.folder / recordings.FACTS, text + "\n")
 
 
@@ -512,8 +524,10 @@ def measured(name: str, scenario: str) -> pd.DataFrame:
 
 def _replayed(part: Part, grader) -> pd.DataFrame | None:
     """Return the graded answers to a part, None where one is missing."""
-    if not part.requests().keys() <= recordings.load(part.variant.target.model).answers.keys():
-        return None
+    answers = recordings.load(part.variant.target.model).answers
+    for name, body in part.requests().items():
+        if name not in answers or recordings.unfit(answers[name], body):
+            return None
     with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
         options = CallOptions(calls=calls, run="measured", repeat=part.repeat)
         return evaluate.evaluate([part.variant], part.rows, grader, options, pool=part.pool)

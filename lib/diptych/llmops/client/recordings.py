@@ -69,7 +69,7 @@ class Recording:
         if (
             reason := self._missing(body, repeat, prompt_version)
             if row is None
-            else _unfit(row, body)
+            else unfit(row, body)
         ):
             raise NotRecordedError(
                 f"{RECORDED}/{self.name}: not recorded: {reason}. Run `diptych model record "
@@ -122,13 +122,15 @@ def question(body: Mapping) -> str:
     return request_hash("", fields)[:DIGITS]
 
 
-def row_of(call: Mapping, digits: int = 4) -> dict:
+def row_of(call: Mapping, on: int = 0, digits: int = 4) -> dict:
     """Return the line of a recording that holds an answered call of the ledger.
 
     Parameters
     ----------
     call : mapping
         A row as `diptych.core.store.calls.Calls.table` returns them, of Chat Completions.
+    on : int
+        Number of the machine that answered.
     digits : int
         Of log-probabilities.
 
@@ -148,7 +150,7 @@ def row_of(call: Mapping, digits: int = 4) -> dict:
         "end": choice.get("finish_reason"), "in": _whole(call["prompt_tokens"]),
         "out": _whole(call["completion_tokens"]), "ms": _rounded(call["latency_ms"]),
         "ttft": _rounded(call["first_token_ms"]), "usd": call["usd"] or 0,
-        "v": call["prompt_version"], "on": int(call["run"]),
+        "v": call["prompt_version"], "on": on,
         "k": int(body.get("top_logprobs") or 0) if body.get("logprobs") else -1,
     }  # fmt: skip
     content = (choice.get("logprobs") or {}).get("content") or []
@@ -174,8 +176,8 @@ def _token(token: Mapping, digits: int) -> list:
     return [token["token"], round(token["logprob"], digits), *([tops] if tops else [])]
 
 
-def _unfit(row: Mapping, body: Mapping) -> str:
-    """Return why a recorded answer is none to this request, "" if it is."""
+def unfit(row: Mapping, body: Mapping) -> str:
+    """Return why a recorded answer is none to a request of its question, "" if it is one."""
     limit = next((body[name] for name in LIMITS if body.get(name)), None)
     if row["end"] == "length" and limit != row["max"]:
         return f"its answer was cut at {row['max']} tokens, and {limit} are asked for"
