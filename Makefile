@@ -36,7 +36,7 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 	  [ -x $(PY) ] && $(PY) -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv; \
 	  echo "Installing into .venv (about two minutes, once)"; \
 	  $(PY) -m pip install --quiet $(TORCH_OPTIONS) -c requirements.lock torch; \
-	  $(PY) -m pip install --quiet -c requirements.lock -e '.[dev]'; \
+	  $(PY) -m pip install --quiet -c requirements.lock -e '.[all,dev]'; \
 	  $(PY) -m diptych.execution.kernels > .venv/installed; \
 	  cat pyproject.toml requirements.lock > .venv/installed; \
 	fi

@@ -215,7 +215,7 @@ def test_the_doctor_finds_this_installation_well(diptych, home):
 def test_the_doctor_names_what_is_broken_and_what_to_do(diptych, home, tmp_path, monkeypatch):
     metadata = tmp_path / "site" / "diptych-9.dist-info"
     metadata.mkdir(parents=True)
-    requires = ["nobody-has-this", "click>=999", "pyyaml", 'also-missing; extra == "test"']
+    requires = ["nobody-has-this", "click>=999", "pyyaml"]
     lines = ["Metadata-Version: 2.4", "Name: diptych", "Version: 9"]
     lines += [f"Requires-Dist: {each}" for each in requires]
     (metadata / "METADATA").write_text("\n".join(lines) + "\n")
@@ -226,7 +226,8 @@ def test_the_doctor_names_what_is_broken_and_what_to_do(diptych, home, tmp_path,
     assert "MISSING  nobody-has-this is missing\n         -> run `make setup`" in out
     assert "needed click>=999" in out
     assert "ok       1 of 3 packages: pyyaml" in out
-    assert "note     not installed: also-missing\n         -> only `make test`" in out
+    assert "note     not installed: datasets (tables of the Hugging Face hub)" in out
+    assert "pip install 'diptych[hub]'" in out
     assert "MISSING  ledger.db: file is not a database" in out
     assert "do what the arrows say" in err
 

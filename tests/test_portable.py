@@ -31,7 +31,7 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog", "pos
     sys.modules[name] = None
 for module, names in {
     os: "fork forkpty killpg getpgid setpgid setsid pidfd_open memfd_create getuid geteuid getgid "
-        "sched_getaffinity sched_setaffinity sysconf mkfifo O_CLOEXEC O_NONBLOCK wait4 WNOHANG "
+        "sched_getaffinity sched_setaffinity sysconf mkfifo wait4 WNOHANG "
         "nice chown fchmod pread pwrite posix_fadvise statvfs uname",
     signal: "SIGKILL SIGCHLD SIGALRM SIGHUP SIGUSR1 SIGUSR2 SIGQUIT alarm setitimer "
         "pthread_sigmask pthread_kill sigwait",

@@ -1,7 +1,9 @@
 """The three lists of dependencies agree, and what they name is what is installed."""
 
+import ast
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,18 +12,24 @@ import yaml
 from packaging.requirements import Requirement
 
 import diptych
+from diptych.base import groups
 
 ROOT = Path(__file__).parent.parent
 # other names there
-CONDA = {"huggingface-hub": "huggingface_hub", "torch": "pytorch", "xgboost-cpu": "xgboost"}
+CONDA = {
+    "huggingface-hub": "huggingface_hub", "jupyter-client": "jupyter_client", "torch": "pytorch",
+    "xgboost-cpu": "xgboost",
+}  # fmt: skip
+OPTIONAL = {"vl_convert"}  # draws Vega where the user has it
+INSTALLED = ("local", "torch", "lab", "dask", "postgres", "dev")  # by `make setup`
 
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [
-        Requirement(text)
-        for text in project["dependencies"] + project["optional-dependencies"]["dev"]
-    ]
+    groups = project["optional-dependencies"]
+    lists = (project["dependencies"], *(groups[name] for name in INSTALLED))
+    texts = sorted({text for texts in lists for text in texts if not text.startswith("diptych[")})
+    return [Requirement(text) for text in texts]
 
 
 def normal(name: str) -> str:
@@ -47,6 +55,46 @@ def test_the_lock_pins_it_and_it_is_what_is_installed(requirement):
     pinned = pins()[normal(requirement.name)]
     assert requirement.specifier.contains(pinned)
     assert importlib.metadata.version(requirement.name).split("+")[0] == pinned
+
+
+def imported(path: Path, top: bool = False) -> set[str]:
+    """Return the packages that a module imports, of its top level alone if `top`."""
+    tree = ast.parse(path.read_text("utf-8"))
+    names = set()
+    for node in tree.body if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"diptych"}
+
+
+def distributions(names: set[str]) -> dict[str, set[str]]:
+    known = importlib.metadata.packages_distributions()
+    return {name: {normal(x) for x in known.get(name, [name])} for name in names}
+
+
+def test_what_is_imported_is_declared():
+    """The core at a module's top; a group's packages where they are used, with their group."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {normal(Requirement(text).name) for text in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    of_group = {
+        name: {normal(Requirement(text).name) for text in extras[name]} for name in groups.PARTS
+    }
+    of_group["hub"].add("datasets")
+    missing, early = set(), set()
+    for path in (ROOT / "lib").rglob("*.py"):
+        for name, places in distributions(imported(path)).items():
+            declared = core | of_group.get(groups.PACKAGES.get(name, ""), set())
+            if not places & declared and name not in OPTIONAL:
+                missing.add(f"{path.relative_to(ROOT)}: {name}")
+        for name, places in distributions(imported(path, top=True)).items():
+            if not places & core:
+                early.add(f"{path.relative_to(ROOT)}: {name}")
+    assert not missing
+    assert not early
+    assert set(groups.PARTS) | {"all", "dev"} == set(extras)
 
 
 def test_no_gigabytes_of_cuda_in_the_lock():

@@ -164,7 +164,43 @@ LINK_FOR = click.option(
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = {  # by command; a test parses each
+    "archive": "diptych archive mlops/2_build --to model.zip",
+    "compare": "diptych compare mlops/2_build 20261129-120000-mlops-2_build-reviews-1a2b",
+    "doctor": "diptych doctor",
+    "endpoint": "diptych endpoint check openai/gpt-5-mini --max-usd 0.05",
+    "export": "diptych export mlops/2_build --pdf",
+    "init": "diptych init shop --from my.csv --label-column stars",
+    "inspect": "diptych inspect my.csv",
+    "lab": "diptych lab --port 9000",
+    "list": "diptych list mlops/2_build",
+    "mlflow": "diptych mlflow --port 5001",
+    "model": "diptych model list",
+    "notebooks": "diptych notebooks mlops/2_build",
+    "plugins": "diptych plugins",
+    "prune": "diptych prune mlops/2_build --keep 5",
+    "report": "diptych report sentiment -p usd_per_cpu_hour=0.2",
+    "rerun": "diptych rerun mlops/2_build -p trials=5",
+    "run": "diptych run mlops/2_build -p task=my.csv -p label_column=stars",
+    "runs": "diptych runs mlops/2_build --figure validation",
+    "scenarios": "diptych scenarios",
+    "serve": "diptych serve model --task reviews",
+    "sweep": "diptych sweep mlops/2_build --grid family=logistic,xgboost --grid trials=1,5",
+    "why": "diptych why mlops/2_build",
+}
+
+
+class WithExamples(click.Group):
+    """Shows an example of each command below the list of commands."""
+
+    def format_epilog(self, ctx, formatter):
+        """Write the examples."""
+        with formatter.section("Examples"):
+            for name in self.list_commands(ctx):
+                formatter.write_text(EXAMPLES.get(name, f"diptych {name} --help"))
+
+
+@click.group(cls=WithExamples, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="diptych")
 def cli():
     """Take the same task through MLOps and LLMOps, side by side, as parameterized notebooks."""
@@ -558,6 +594,48 @@ def list_(notebook, as_json):
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
         click.echo(table(facts))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--from", "rows", type=click.Path(path_type=Path, exists=True), metavar="FILE",
+    help="A table of your own: its task and a scenario are written, too.",
+)  # fmt: skip
+@click.option("--text-column", default="text", metavar="NAME", help="The column with the text.")
+@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
+@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
+@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@click.option("--read-options", default="", metavar="OPTIONS", help="As `inspect` takes them.")
+def init(folder, rows, **columns):
+    """Write a project into FOLDER: notebooks, params, plugins, Makefile, tests, CI.
+
+    In it `make report` and `make test` work.
+    """
+    from diptych.face import project
+
+    written = project.init(folder, rows, **columns)
+    for note in written.notes:
+        click.echo(note, err=True)
+    click.echo(written.folder)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def scenarios(as_json):
+    """Show the scenarios that `report` runs: name, title, question, notebooks."""
+    from dataclasses import asdict
+
+    from diptych.reporting import scenario
+
+    every = [scenario.load(name) for name in scenario.names_of_all()]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in every], indent=1, ensure_ascii=False))
+        return
+    width = max((len(each.name) for each in every), default=0)
+    for each in every:
+        click.echo(f"{each.name:{width}}  {each.title}: {each.question}")
+        click.echo(f"{'':{width}}  {len(each.notebooks)} notebooks")
 
 
 @cli.command()
@@ -1038,6 +1116,7 @@ def serve_llm(model, lora, open_page, **options):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0, 1 for a failed notebook, 2 for bad input, 130 for Ctrl-C."""
+    from diptych.base import groups
     from diptych.base.errors import NotebookFailed, ParameterError, WorkspaceError
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -1052,6 +1131,11 @@ def main(arguments: list[str] | None = None) -> None:
         code = 130
     except (ParameterError, WorkspaceError) as error:
         click.echo(error, err=True)
+        code = 2
+    except ModuleNotFoundError as error:
+        if not (advice := groups.remedy(error)):
+            raise
+        click.echo(advice, err=True)
         code = 2
     except NotebookFailed as error:
         click.echo(f"\n{_failure(error, wanted['traceback'])}", err=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from diptych.base import hashing, workspace
+from diptych.base import groups, hashing, workspace
 
 # The same project under another name: conda-forge has only `xgboost`.
 ALIASES = {"xgboost-cpu": "xgboost"}
@@ -54,11 +54,12 @@ def own_version() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Return the installed version of every direct dependency by name."""
+    """Return the installed version of every direct dependency by name, those of groups too."""
     installed = installed_folders()
+    declared = [line for group in ("", *groups.PARTS) for line in requirements(group)]
     versions = {
         name: version_in(installed.get(normal(name))) or version_of(name)
-        for name in map(name_of, requirements())
+        for name in map(name_of, declared)
     }
     return {name: version for name, version in sorted(versions.items()) if version}
 

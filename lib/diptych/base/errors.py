@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from diptych.base import groups
+
 ARROW = re.compile(r"^-+> *\d+ (.*)$", re.MULTILINE)  # how IPython points at a line
 
 
@@ -63,6 +65,8 @@ class NotebookFailed(RuntimeError):  # noqa: N818 (reads as what happened)
         if self.ename == NotebookFailed.__name__:  # one it builds on, which says all of that itself
             what = self.evalue.strip()
         lines = [f"{self.notebook} failed in cell {self.cell + 1}{under}: {what}"]
+        if advice := groups.remedy(self.evalue):
+            lines.append(advice)
         if self.line:
             lines.append(f"The line: {self.line}")
         if self.run is not None:

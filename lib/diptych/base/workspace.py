@@ -21,10 +21,14 @@ MARKER = ".workspace"  # also in the Makefile
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+SHIPPED = PACKAGE / "project"  # notebooks and params as an installed package has them
+
+
 def repo_root() -> Path:
     """Return the folder that holds ``notebooks/`` and ``params/``.
 
-    It is looked for from the working directory upwards, then from this package upwards.
+    It is looked for from the working directory upwards, then from this package upwards; else it is
+    what an installed package has, `SHIPPED`, where nothing is written (`own_root`).
 
     Raises
     ------
@@ -34,10 +38,34 @@ def repo_root() -> Path:
     for folder in (here := Path.cwd(), *here.parents, *PACKAGE.parents):
         if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
             return folder
+    if SHIPPED.is_dir():
+        return SHIPPED
     raise WorkspaceError(
         f"{here}: no folder with notebooks/ and pyproject.toml here or above. "
-        "Change into a clone of the repository."
+        "Change into a project, or make one: diptych init DIR."
     )
+
+
+def own_root() -> Path:
+    """Return the folder to write in: the project's, or the working directory outside of one."""
+    root = repo_root()
+    return Path.cwd() if root == SHIPPED else root
+
+
+def is_shipped(notebook: Path) -> bool:
+    """Return whether a notebook comes with Diptych: in its clone, its package or a project's copy.
+
+    A project that `diptych init` made has copies, which count as long as they bear the same names.
+    """
+    path = notebook.resolve()
+    here = PACKAGE.parents[1] / "notebooks"
+    if path.is_relative_to(here) or path.is_relative_to(SHIPPED):
+        return True
+    try:
+        name = path.relative_to(repo_root().resolve() / "notebooks")
+    except (ValueError, WorkspaceError):
+        return False
+    return any((base / name).is_file() for base in (here, SHIPPED / "notebooks"))
 
 
 def home() -> Path:
@@ -51,7 +79,7 @@ def home() -> Path:
     if folder := process_environment.workspace_folder():
         return _marked(_with_folder(folder.expanduser().absolute(), "DIPTYCH_HOME"))
     try:
-        return _marked(_with_folder(repo_root() / ".diptych", "workspace"))
+        return _marked(_with_folder(own_root() / ".diptych", "workspace"))
     except WorkspaceError:
         return _marked(_with_folder(Path.cwd() / ".diptych", "workspace"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.base import environment, workspace
+from diptych.base import environment, groups, plugins, workspace
 from diptych.base.errors import WorkspaceError
 from diptych.execution import abandoned
 
@@ -76,9 +76,11 @@ def _dependencies() -> Iterator[Finding]:
             good.append(f"{name} {version}")
     if good:
         yield Finding(True, f"{len(good)} of {len(needed)} packages: {', '.join(good)}")
-    tests = [environment.name_of(requirement) for requirement in environment.requirements("test")]
-    if missing := [name for name in tests if environment.version_of(name) is None]:
-        yield Finding(None, f"not installed: {', '.join(missing)}", "only `make test` needs them")
+    for group, names in groups.absent().items():
+        what = f"not installed: {', '.join(names)} ({groups.PARTS[group]})"
+        yield Finding(None, what, f"if you need it: pip install 'diptych[{group}]'")
+    for failure in plugins.load():
+        yield Finding(False, str(failure), "correct the plugin, or take it out")
 
 
 def _satisfies(requirement: str, version: str) -> bool:

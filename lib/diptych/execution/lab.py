@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diptych.base import workspace
+from diptych.base import groups, workspace
 from diptych.base.errors import ParameterError
 
 ENTRANCE = "notebooks/start_here.ipynb"
@@ -32,6 +32,8 @@ def start(options: Sequence[str]) -> None:
     ParameterError
         If the user is root, on a machine of its own, and has not allowed it.
     """
+    if lacking := groups.missing("jupyterlab"):
+        raise ParameterError(lacking)
     if as_root(options):
         print("This is root in a container, so JupyterLab is started with --allow-root.")
         options = ["--allow-root", *options]
@@ -71,13 +73,14 @@ def defaults() -> list[str]:
     terminal itself, and that sets the PATH anew.
     """
     values = {
-        "ServerApp.root_dir": str(workspace.repo_root()),
+        "ServerApp.root_dir": str(workspace.own_root()),
         "ServerApp.kernel_spec_manager_class": "diptych.execution.kernels.specs.WarmSpecs",
         "ServerApp.terminado_settings": f"shell_command={[os.environ.get('SHELL', 'sh')]}",
         "FileContentsManager.pre_save_hook": "diptych.execution.lab.keep_language",
         "LabApp.app_settings_dir": str(SETTINGS),
-        "LabApp.default_url": f"/lab/tree/{ENTRANCE}",
     }
+    if (workspace.own_root() / ENTRANCE).exists():
+        values["LabApp.default_url"] = f"/lab/tree/{ENTRANCE}"
     return [f"--{name}={value}" for name, value in values.items()] + _browser(os.environ)
 
 

@@ -29,7 +29,6 @@ from diptych.execution.runs import Run, find_runs, load_run, new_id
 __all__ = ["PreparedRun", "Run", "find_runs", "load_run", "prepare", "run_all", "run_notebook"]
 
 Step = tuple[str | Path, Iterable[str | Path], Overrides]
-OURS = workspace.PACKAGE.parents[1] / "notebooks"  # where this file lies in a clone
 LONGEST = 40  # characters of a parameter in a page's title
 
 
@@ -73,7 +72,7 @@ class PreparedRun:
         """
         if self.cwd is not None:
             return self.cwd
-        if self.origin or self.notebook.resolve().is_relative_to(OURS):
+        if self.origin or workspace.is_shipped(self.notebook):
             return Path.cwd()
         return self.notebook.absolute().parent
 
@@ -96,7 +95,7 @@ class PreparedRun:
         if self.origin:
             return self.origin[2]
         path = self.notebook.absolute()
-        return (self.name, "") if path.is_relative_to(OURS) else (str(path), str(self.folder))
+        return (self.name, "") if workspace.is_shipped(path) else (str(path), str(self.folder))
 
     @property
     def injected(self) -> dict:

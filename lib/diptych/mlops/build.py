@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diptych.base import groups, process_environment
 from diptych.base import notebook_progress as bars
-from diptych.base import process_environment
 from diptych.core.data import embeddings
 from diptych.core.data.schema import is_number, sliced_by
 from diptych.core.data.tasks import Task
@@ -282,7 +282,7 @@ def _may_go_on() -> bool:
 def _reason(error: Exception) -> str:
     """Return why a part failed: our own messages as they are, others with their type."""
     known = isinstance(error, models.ModelError)
-    return str(error) if known else f"{type(error).__name__}: {error}"
+    return groups.remedy(error) or (str(error) if known else f"{type(error).__name__}: {error}")
 
 
 def tune(

@@ -163,7 +163,7 @@ def report(
         runs = run_all(plan, progress=progress, engine=engine, force=force, link_for=link_for)
         done.append(pages.ScenarioRuns(scenario.name, scenario.title, scenario.question, runs))
     compared = _compare(names, done, assumptions, progress=progress, engine=engine, force=force)
-    return pages.build(done, site or workspace.repo_root() / "site", compared)
+    return pages.build(done, site or workspace.own_root() / "site", compared)
 
 
 def _of_contrast() -> set[str]:

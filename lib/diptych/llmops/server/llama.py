@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diptych.base import environment as machine
-from diptych.base import workspace
+from diptych.base import groups, workspace
 from diptych.base.serving import ServeError, listen, read_token
 from diptych.llmops.server import native, store
 from diptych.llmops.server.gate import open_gate
@@ -101,7 +101,7 @@ class Server:
 def unavailable() -> str:
     """Return why no local server can run here, "" if it can: it needs socket files and locks."""
     if hasattr(socket, "AF_UNIX") and importlib.util.find_spec("fcntl"):
-        return ""
+        return groups.missing("xllamacpp")
     return (
         f"the local server needs socket files, which Python on {sys.platform} has not; ask another "
         'server of this machine, such as Ollama: models=["ollama/qwen3"]'

@@ -1,0 +1,25 @@
+"""The wheel also holds notebooks/ and params/, which the repository has at its root."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+PROJECT = ("notebooks", "params")
+
+
+class BuildPy(build_py):
+    """Copies the project into the package; an editable installation has it in the repository."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for name in PROJECT:
+            target = Path(self.build_lib, "diptych", "project", name)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(name, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+
+
+setup(cmdclass={"build_py": BuildPy})
