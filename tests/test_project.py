@@ -1,6 +1,7 @@
 """The three lists of dependencies agree, and what they name is what is installed."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
@@ -69,8 +70,13 @@ def imported(path: Path, top: bool = False) -> set[str]:
     return names - sys.stdlib_module_names - {"diptych"}
 
 
+@functools.cache
+def installed() -> dict[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
 def distributions(names: set[str]) -> dict[str, set[str]]:
-    known = importlib.metadata.packages_distributions()
+    known = installed()
     return {name: {normal(x) for x in known.get(name, [name])} for name in names}
 
 

@@ -16,7 +16,6 @@ PACKAGES = {
     "jupyterlab": "lab",
     "peft": "torch",
     "psycopg": "postgres",
-    "tokenizers": "torch",
     "torch": "torch",
     "transformers": "torch",
     "xllamacpp": "local",

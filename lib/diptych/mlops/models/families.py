@@ -9,7 +9,7 @@ from diptych.base.plugins import PluginError
 
 KINDS = ("text", "table", "image")
 # families that come with Diptych, see `diptych.mlops.models.model`
-TAKEN = ("auto", "baseline", "logistic", "xgboost", "xgboost_linear", "cnn", "ridge", "lead",
+TAKEN = ("auto", "baseline", "logistic", "embeddings", "xgboost", "xgboost_linear", "cnn", "ridge", "lead",
          "ranker", "embeddings", "own")  # fmt: skip
 
 
