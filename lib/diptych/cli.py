@@ -167,6 +167,7 @@ OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in 
 EXAMPLES = {  # by command; a test parses each
     "archive": "diptych archive mlops/2_build --to model.zip",
     "compare": "diptych compare mlops/2_build 20261129-120000-mlops-2_build-reviews-1a2b",
+    "contrast": "diptych contrast my.csv --text-column message --label-column team",
     "doctor": "diptych doctor",
     "endpoint": "diptych endpoint check openai/gpt-5-mini --max-usd 0.05",
     "export": "diptych export mlops/2_build --pdf",
