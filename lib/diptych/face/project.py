@@ -144,6 +144,12 @@ def _task_of(rows: Path, columns: dict[str, str]) -> _Task:
         result = inspection.inspect_file(OwnRows(place, **columns))
     except DataError as error:
         raise ParameterError(str(error)) from error
+    label = columns.get("label_column", "label")
+    if label not in ("label", result.roles.get("label_column")):
+        names = ", ".join(str(column["column"]) for column in result.columns)
+        raise ParameterError(
+            f"label_column: {label!r} is no column of {rows.name}, which has {names}"
+        )
     if result.problem:
         raise ParameterError(f"{result.problem}\nSee all: diptych inspect {rows}")
     name = re.sub(r"[^a-z0-9]+", "_", rows.stem.lower()).strip("_") or "mine"

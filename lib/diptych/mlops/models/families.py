@@ -9,8 +9,8 @@ from diptych.base.plugins import PluginError
 
 KINDS = ("text", "table", "image")
 # families that come with Diptych, see `diptych.mlops.models.model`
-TAKEN = ("auto", "baseline", "logistic", "embeddings", "xgboost", "xgboost_linear", "cnn", "ridge", "lead",
-         "ranker", "embeddings", "own")  # fmt: skip
+TAKEN = ("auto", "baseline", "logistic", "embeddings", "xgboost", "xgboost_linear", "cnn", "ridge",
+         "lead", "ranker", "own")  # fmt: skip
 
 
 @dataclass(frozen=True)
