@@ -228,8 +228,9 @@ RISE_UNDER = Value(
     interval=True,
 )  # fmt: skip
 ANSWER_INSTABILITY = Value(
-    "answer_instability", "answer instability: share of rows whose answer changes when repeated"
-)
+    "answer_instability", "answer instability: share of rows whose answer changes when repeated",
+    interval=True,
+)  # fmt: skip
 VALIDATION = Value(
     "validation", "quality on the validation set, of what was selected", always=False
 )

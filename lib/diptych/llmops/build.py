@@ -94,6 +94,26 @@ def beside(
     return pd.concat([results, predictions], ignore_index=True)
 
 
+def with_further(
+    results: pd.DataFrame,
+    champion: Variant,
+    rows: pd.DataFrame,
+    grader: str | scorers.Scorer,
+    record: Record,
+    options: CallOptions = CallOptions(),
+    *,
+    pool: Sequence[tuple] = (),
+) -> pd.DataFrame:
+    """Return results with those of the selected prompt on further test rows, where that is free.
+
+    Few rows leave the difference to MLOps open; takes what `beside` takes.
+    """
+    if rows.empty or not champion.target.is_local:
+        return results
+    more = beside([champion], rows, grader, record, options, pool=pool)
+    return pd.concat([results, more], ignore_index=True)
+
+
 def from_mlops(
     record: Record,
     rows: pd.DataFrame,

@@ -201,6 +201,8 @@ class Extent:
         Hand-written rows at most; 0 is none.
     repeat_rows, repeats : int
         Test rows whose questions are repeated, and how often.
+    power_rows : int
+        Test rows of the selected prompt in all, where its calls are free.
     """
 
     validation_rows: int
@@ -209,6 +211,7 @@ class Extent:
     hand_written_rows: int
     repeat_rows: int
     repeats: int
+    power_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,7 @@ class Questions:
     test: pd.DataFrame
     perturbed: pd.DataFrame
     hand_written: pd.DataFrame
+    further: pd.DataFrame
     extent: Extent
 
     @classmethod
@@ -226,9 +230,12 @@ class Questions:
         """Draw them; they depend on the ids of the rows and the seed alone."""
         data = as_text(stored, task.features)
         perturbed = perturb.rows(stored, task, extent.perturbed_rows, seed)
+        test = sample(data, "test", extent.rows, seed)
+        most = sample(data, "test", max(extent.rows, extent.power_rows), seed)
         return cls(
             validation=sample(data, "valid", extent.validation_rows, seed),
-            test=sample(data, "test", extent.rows, seed),
+            test=test,
+            further=most[~most["id"].isin(test["id"])].reset_index(drop=True),
             perturbed=as_text(perturbed, task.features),
             hand_written=sample(data, "handwritten", extent.hand_written_rows, seed),
             extent=extent,
@@ -257,6 +264,7 @@ class Questions:
             Step("repeated", warm, again, 2 * self.extent.repeats, one=True),
             Step("perturbed", finalists, self.perturbed, one=True),
             Step("hand-written", finalists, self.hand_written, one=True),
+            Step("further", finalists, self.further, one=True, free=True),
         ]
 
 

@@ -117,3 +117,9 @@ def test_a_step_of_which_one_variant_is_asked_counts_the_dearest_and_repeats_cou
     assert both["calls"].tolist() == [3 * len(ROWS)] * 2
     assert both["usd"].nunique() == 1
     assert both["step"].tolist() == ["perturbed", "long"]
+
+
+def test_what_is_asked_where_it_is_free_costs_nothing_elsewhere():
+    further = Step("further", grid([PROMPT]), ROWS, free=True)
+    assert by_step([further], "openai/gpt-4o")[["calls", "usd"]].values.tolist() == [[0, 0]]
+    assert by_step([further], "local")["calls"].tolist() == [len(ROWS)]

@@ -11,12 +11,13 @@ import pandas as pd
 from diptych.base import notebook_progress as bars
 from diptych.base import process_environment
 from diptych.core.data.schema import is_number, sliced_by
-from diptych.core.evaluation import graders
+from diptych.core.evaluation import graders, stats
 from diptych.core.evaluation.graders import RIGHT, Scoring
 from diptych.core.evaluation.leaderboard import all_equal as equally_good
 from diptych.core.evaluation.leaderboard import compare, rank, shown
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.stats import Estimate
 from diptych.execution import cells
 from diptych.llmops.client import adaptation
 from diptych.llmops.client.ask import Answer, ask_many
@@ -424,9 +425,9 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``name``, ``repeats``, ``lowest`` and ``highest`` score of a repeat (of numbers, mean
-        absolute error), ``deviation`` between repeats (NaN for one), ``changed``: the share of rows
-        not always answered alike, by the label, number or text that was read, or where none could
-        be read by the whole answer. Rows with a failed call tell nothing of it.
+        absolute error), ``deviation`` between repeats (NaN for one), ``changed``: the share of
+        ``rows`` not always answered alike, by the label, number or text that was read, or where
+        none could be read by the whole answer. Rows with a failed call tell nothing of it.
     """
     lines = []
     answers = results["predicted"].astype(object)
@@ -438,9 +439,19 @@ def repeated(results: pd.DataFrame) -> pd.DataFrame:
         whole = answered[answered.groupby("id")["error"].transform(lambda x: (x == "").all())]
         answers = whole.groupby("id")["read"].nunique(dropna=False)
         deviation = 0.0 if len(each) > each.nunique() == 1 else each.std()
-        lines.append((name, len(each), each.min(), each.max(), deviation, (answers > 1).mean()))
-    names = ["name", "repeats", "lowest", "highest", "deviation", "changed"]
+        share = (answers > 1).mean()
+        lines.append((name, len(each), each.min(), each.max(), deviation, share, len(answers)))
+    names = ["name", "repeats", "lowest", "highest", "deviation", "changed", "rows"]
     return pd.DataFrame(lines, columns=names)
+
+
+def instability(steady: pd.DataFrame) -> Estimate | None:
+    """Return the first variant's share of changed answers with its interval, from `repeated`.
+
+    None where no row was answered every time.
+    """
+    share, rows = steady[["changed", "rows"]].iloc[0]
+    return stats.wilson(round(share * rows), int(rows)) if rows else None
 
 
 def _scores(results: pd.DataFrame) -> pd.Series:

@@ -164,6 +164,8 @@ class Step:
         How often each question is asked.
     one : bool
         Only one of the variants will be asked, and which is not known: the dearest counts.
+    free : bool
+        It is asked on this machine only, where calls cost nothing.
     """
 
     name: str
@@ -171,6 +173,7 @@ class Step:
     rows: pd.DataFrame
     repeats: int = 1
     one: bool = False
+    free: bool = False
 
 
 def forecast(
@@ -233,7 +236,7 @@ def by_step(
 def _bill(step: Step, requests: list, model: str, options: CallOptions) -> dict:
     """Return the figures of one step on one model."""
     target, lines = Target.parse(model), []
-    for each in requests:
+    for each in [[]] if step.free and not target.is_local else requests:
         estimates = [
             estimate(each, target, replace(options, repeat=repeat))
             for repeat in range(step.repeats)

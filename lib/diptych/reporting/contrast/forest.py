@@ -26,7 +26,7 @@ def lines(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         dimension, measured = verdict.dimension, verdict.measured
         of_share = dimension.kind == SHARE
         interval = measured.difference if of_share else measured.ratio
-        if interval is None:
+        if interval is None or math.isinf(max(measured.left.value, measured.right.value)):
             continue
         ends = [interval.value, interval.low, interval.high]
         if not of_share:

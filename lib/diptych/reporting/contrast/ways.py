@@ -55,9 +55,14 @@ def ways(left: Panel, right: Panel, assumptions: Assumptions) -> pd.DataFrame:
 
 
 def _names(panel: Panel) -> list[str]:
+    """Return a panel's own ways; LLMOps has the predictions of MLOps beside its answers."""
     column, _, tables = GRADED[panel.name]
     frame = panel.table(BUILD, tables[0])
-    return [] if frame is None else list(frame[column].dropna().unique())
+    names = [] if frame is None else list(frame[column].dropna().unique())
+    if panel.name == LEFT:
+        return names
+    variants = panel.fact(BUILD, contract.EXAMPLES_SHOWN) or {}
+    return [name for name in names if name in variants]
 
 
 def _common(graded: dict) -> pd.Index:
@@ -135,7 +140,8 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
     axes.set(xlabel="labels it has seen", ylabel=f"{metric.title} on the same rows")
     axes.set_xscale("symlog", linthresh=1)
     known = table.dropna(subset=["labels"])
-    for number, (panel, points) in enumerate(known.groupby("panel", sort=True)):
+    for panel, points in known.groupby("panel", sort=False):
+        number = contract.PANELS.index(panel)  # a panel has its colour on every page
         color, marker = SERIES[number], MARKERS[number]
         ends = points["value"] - points["low"], points["high"] - points["value"]
         places = (
