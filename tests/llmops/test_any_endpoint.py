@@ -105,6 +105,16 @@ def test_a_limit_set_on_purpose_stops_where_no_price_is_known(fakes, capsys):
     assert fakes["openai"].seen == []
 
 
+def test_equal_errors_end_a_run_with_one_sentence_and_the_remedy(fakes):
+    fake = fakes["openai"]
+    quota = {"type": "insufficient_quota", "code": "insufficient_quota"}
+    fake.refusal = lambda *_: fake.error(429, "You exceeded your current quota.", **quota)
+    words = "5 calls in a row failed alike.*exceeded your current quota.*raise the quota"
+    with pytest.raises(NotebookFailed, match=words):
+        run("llmops/2_build", models=["openai/gpt-5-nano"], concurrency=1, **FEW)
+    assert len(fake.seen) == 5
+
+
 @LONG
 @pytest.mark.parametrize("model", MODELS)
 def test_every_stage_runs_on_a_provider(fakes, model):

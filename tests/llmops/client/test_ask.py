@@ -244,6 +244,39 @@ def test_what_is_under_way_at_the_end_is_awaited_and_on_record(one, options, cal
     assert len(rows) == len(one.seen) < len(PROMPTS)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "remedy", "calls_made"),
+    [
+        (400, "unsupported_value", "change what the request asks for", 5),
+        (401, "invalid_api_key", "give a key that it takes", 1),
+        (402, "payment_required", "pay at the provider", 5),
+        (403, "forbidden", "give a key that it takes", 1),
+        (404, "model_not_found", "give a model that it has", 1),
+        (429, "insufficient_quota", "raise the quota at the provider", 5),
+        (500, "server_error", "the endpoint is out of order", 5),
+    ],
+)
+def test_errors_that_will_not_pass_end_a_run_with_one_sentence(
+    one, options, calls, status, code, remedy, calls_made
+):
+    one.refusal = lambda *_: one.error(status, "no", code, code)
+    way = at(one, options, give_up=True, concurrency=1, max_retries=0)
+    with pytest.raises(EndpointError, match=remedy) as error:
+        ask_many(PROMPTS, *way)
+    assert "\n" not in str(error.value)
+    assert len(one.seen) == len(calls.table()) == calls_made
+    endless = at(one, options, give_up=True, concurrency=1, max_retries=0, patience=0, repeat=1)
+    if calls_made > 1:
+        assert {answer.outcome for answer in ask_many(PROMPTS, *endless)} == {"failed"}
+
+
+def test_an_answer_in_between_begins_the_count_anew(one, options):
+    one.troubles = ["broken"] * 4 + [None] + ["broken"] * 4
+    way = at(one, options, give_up=True, concurrency=1, max_retries=0)
+    answers = ask_many(PROMPTS, *way)
+    assert [bool(answer.error) for answer in answers].count(True) == 8
+
+
 def test_a_prompt_too_long_or_a_busy_hour_ends_nothing(fake, options):
     fake.troubles = ["overloaded", "html"]
     found = ask_many(
