@@ -83,14 +83,14 @@ def main() -> int:
             sizes = SHORT if options.short else scaled(options.scale)
             figures += figures_of(part, sizes, home, options.seed)
             print(f"{part}: done after {time.monotonic() - began:.0f} s", file=sys.stderr)
+            page = report(figures, options.seed, time.monotonic() - began)
+            if not options.print:  # after each part: one that is interrupted keeps its figures
+                (Path(__file__).parents[1] / "TRUST.md").write_text(page)
     finally:
         if all(figure.holds for figure in figures):
             shutil.rmtree(home, ignore_errors=True)
-    page = report(figures, options.seed, time.monotonic() - began)
     if options.print:
         print(page)
-    else:
-        (Path(__file__).parents[1] / "TRUST.md").write_text(page)
     return not all(figure.holds for figure in figures)
 
 

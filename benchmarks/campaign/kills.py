@@ -71,7 +71,7 @@ def serving(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     acknowledged = lost = twice = 0
     for number in range(kills):
         name = f"killed-{number}"
-        bodies = [{"inputs": ["a good film"], "ids": [i]} for i in range(20_000)]
+        bodies = [{"inputs": ["a good film"], "ids": [i]} for i in range(3_000)]
         with Endpoint(folder, ledger=ledger, endpoint=name) as server:
             loads = []
             traffic = threading.Thread(
