@@ -23,7 +23,11 @@ def answering(answer):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sent = self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.path.endswith("/chat/completions"):  # files of a batch, for one
+                self.send_error(404)
+                return
+            body = json.loads(sent)
             seen.append(body)
             said = answer(body)
             if isinstance(said, str):

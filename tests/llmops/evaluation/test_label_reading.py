@@ -129,3 +129,4 @@ def test_long_answers_take_linear_work():
     assert read_label(long + "positive", PN) is None
     assert read_label("x" * 1_000_000, PN) is None
     assert read_label("**" * 100_000, PN) is None
+    assert read_label("the answer is " * 20_000, PN) is None

@@ -11,6 +11,7 @@ from llmops.evaluation import label_sets
 from diptych.llmops.evaluation.label_reading import read_label
 
 pytestmark = pytest.mark.longer
+pytestmark = pytest.mark.longer
 EACH = 2_000 if os.environ.get("DIPTYCH_LONG") == "1" else 60
 MOST = 0.005  # share of answers read wrong
 

@@ -94,3 +94,10 @@ def test_numbers_in_sixteen_forms_are_read_to_the_last_digit():
             if read_number(text, NAMES) != Reading(float(value)):
                 wrong.append((text, read_number(text, NAMES)))
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "part", ["1", "1,", "1 ", "1-", "1.234.", "answer ", "is about ", "ly", "("]
+)
+def test_long_answers_take_little_work(part):
+    assert read_number("answer " + part * 100_000, NAMES) is None or part[0] == "1"

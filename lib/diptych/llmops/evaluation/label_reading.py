@@ -63,6 +63,10 @@ REASONS = (
     r"(?:because|since|as|and|but|or|not|here|is|rather|instead|over|fits?|seems?|applies|apply|vs"
     r"|versus|would)\b"
 )
+LONGEST = (
+    20_000  # characters of an answer that are read: half from its beginning, half from its end
+)
+NEAR = 100  # characters around a label that may say more of it
 LIST_MARK = re.compile(r"^[-*\u2022>]\s+")
 MARKS = " \t\r\n.,;:!?\"'`()[]<>{}|~"
 EDGES = MARKS + "_#-\u2013\u2014"
@@ -85,6 +89,8 @@ def read_label(text: str | None, labels: Sequence[str]) -> str | None:
     if text is None or (text in labels and text.strip()):
         return text
     answer = without_thoughts(text)
+    if len(answer or "") > LONGEST:
+        answer = f"{answer[: LONGEST // 2]}\n{answer[-LONGEST // 2 :]}"
     names = tuple(name for name in labels if name.strip())
     if answer is None or not answer.strip() or not names:
         return None
@@ -121,6 +127,7 @@ class _Labels:
         self.form = _folded if len(folded) == len(set(names)) else _spaced
         self.exact = {self.form(name): name for name in names}
         self.pattern = _pattern(tuple(self.exact))
+        self.reach = 2 * max(map(len, names)) + NEAR  # of two labels and what joins them
 
     def whole(self, text: str) -> str | None:
         """Return the label that a text is, but for what stands at its edges."""
@@ -155,7 +162,7 @@ class _Labels:
         name = self.exact.get(self.form(written))
         if name is None or (len(name) == 1 and name.isalpha() and written != name):
             return None  # "a" is an article, A a label
-        after = match.string[match.end() :]
+        after = match.string[match.end() : match.end() + NEAR]
         is_word = written in ARTICLES or written.casefold() == "no"
         return None if is_word and re.match(rf" (?!{REASONS})[^\W\d_A-Z]", after) else name
 
@@ -286,7 +293,7 @@ def _named(answer: str, labels: _Labels) -> Iterator[str]:
     """Yield labels after words such as "the answer is"."""
     text = _spaced(_without_emphasis(answer))
     for start in re.finditer(rf"(?<!\w){NAMED}", text, re.IGNORECASE):
-        rest = text[start.end() :].lstrip("\"'`*([")
+        rest = text[start.end() : start.end() + labels.reach].lstrip("\"'`*([")
         match = labels.first(rest)
         if not match:
             rest = SURELY.sub("", rest, count=1)
@@ -303,10 +310,10 @@ def _chosen(answer: str, labels: _Labels) -> Iterator[str]:
     """Yield labels after words such as "I pick", or before "is the right one"."""
     text = _spaced(_without_emphasis(answer))
     for start in re.finditer(rf"(?<!\w){CHOSEN_BEFORE}", text, re.IGNORECASE):
-        if match := labels.first(text[start.end() :].lstrip("\"'`*([")):
+        if match := labels.first(text[start.end() : start.end() + labels.reach].lstrip("\"'`*([")):
             yield labels.of(match)
     for match in labels.pattern.finditer(text):
-        after = re.match(CHOSEN_AFTER, text[match.end() :], re.IGNORECASE)
+        after = re.match(CHOSEN_AFTER, text[match.end() : match.end() + NEAR], re.I)
         if after and match["label"] and (name := labels.of(match)):
             yield name
 

@@ -25,6 +25,10 @@ from dataclasses import dataclass
 
 from diptych.llmops.evaluation.label_reading import KEYS, without_thoughts
 
+LONGEST = (
+    20_000  # characters of an answer that are read: half from its beginning, half from its end
+)
+NEAR = 40  # characters before a number that may make it a bound
 NUMBER_KEYS = (
     "value", "number", "estimate", "forecast", "prediction", "predicted_value", "final_value",
     "expected", "amount", "count", *KEYS,
@@ -62,7 +66,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _FILLER = (
     r"(?:\s*(?:is|are|was|would be|will be|should be|to be|of|for|about|around|approximately"
     r"|approx\.?|roughly|nearly|close to|exactly|likely|probably|a|an|the|equals|at|this|that|hour"
-    r"|case|row|\w+ly|[:=\u2248~*\"'(>-]))*\s*"
+    r"|case|row|\w+ly|[:=\u2248~*\"'(>-])){0,12}\s*"
 )
 _SAID = (
     r"(?:answer|prediction|predicted\s+\w+|predict|estimate|estimated\s+\w+|forecast|expect|value|"
@@ -100,6 +104,8 @@ def read_number(text: str | None, names: Sequence[str] = (), share: bool = False
     """
     if text is None or (answer := without_thoughts(text)) is None or not answer.strip():
         return None
+    if len(answer) > LONGEST:
+        answer = f"{answer[: LONGEST // 2]}\n{answer[-LONGEST // 2 :]}"
     plain = _plain(answer)
     words = [re.escape(_plain(name).replace("_", " ").strip()) for name in names if name.strip()]
     prose = _digits_only(plain)
@@ -185,7 +191,7 @@ def _quantities(text: str) -> Iterator[tuple[re.Match, Reading]]:
 
 
 def _reading(match: re.Match, before: str = "") -> Reading | None:
-    if _BOUND.search(before):
+    if _BOUND.search(before[-NEAR:]):
         return None
     if match["one"]:
         return _finite(_value(match["one"]))
