@@ -15,7 +15,7 @@ from diptych.base.workspace import repo_root
 from diptych.core.data import readers, schema, tasks
 from diptych.core.evaluation import leaderboard
 from diptych.execution.declaration import read_parameters
-from diptych.mlops import build
+from diptych.mlops import build, fitting
 from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import ModelError
@@ -77,8 +77,8 @@ def test_tuning_keeps_the_setting_that_does_best_on_the_validation_set(tumours):
     task, data = tumours
     model, tried = build.tune(data, task, "logistic", trials=5, seed=0)
     assert len(tried) == 5
-    valid = build.part(data, "valid")
-    assert build.evaluate(model, valid, "label").accuracy.value == tried["validation"].max()
+    held_out = build.held_out(model, data, task)
+    assert (held_out.predicted == held_out.truth).mean() == tried["validation"].max()
     best = tried.loc[tried["validation"].idxmax(), "setting"]
     assert best == f"strength {model.parameters['strength']}"
 
@@ -87,7 +87,7 @@ INTERRUPT = """
 import signal, sys
 from mlops.samples import sample
 from diptych.core.data import tasks
-from diptych.mlops import build
+from diptych.mlops import build, fitting
 
 class Bar:
     n = 0
@@ -118,7 +118,7 @@ def interrupted(after: int, **environment) -> subprocess.CompletedProcess:
 
 def test_an_interrupt_keeps_what_was_fitted():
     # the baseline has one setting; XGBoost's third is the last
-    lines = interrupted(4).stdout.splitlines()
+    _, *lines = interrupted(4).stdout.splitlines()  # the first says how settings are compared
     assert lines[0].startswith("Interrupted: 3 of 4 settings of xgboost were tried")
     assert lines[1] == (
         "['baseline', 'xgboost'] {'baseline': '1 of 1', 'xgboost': '3 of 4', 'logistic': '0 of 4'}"
@@ -137,18 +137,19 @@ def test_a_fit_that_was_stored_gives_the_same_result(tumours, monkeypatch, tmp_p
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
     monkeypatch.setattr(fits, "WORTH_S", 0.0)
     models_, tables = zip(*(build.tune(data, task, "xgboost", 3, 5) for _ in range(2)), strict=True)
-    assert len(list((tmp_path / "cache" / "fits").iterdir())) == 3
+    stored = len(list((tmp_path / "cache" / "fits").iterdir()))
+    assert stored == 3 * (models_[0].folds + 1)  # of each setting the folds and all rows
     pd.testing.assert_frame_equal(*tables)
     saved = {models.digest(m.save(tmp_path / str(i))) for i, m in enumerate(models_)}
     assert len(saved) == 1
 
 
 def test_settings_of_many_rows_are_compared_on_a_sample_and_the_best_is_fitted_on_all(
-    tumours, monkeypatch, capsys
+    monkeypatch, capsys
 ):
-    task, data = tumours
+    task, data = tasks.get("digits"), sample("digits")
     rows = len(build.part(data, "train"))
-    monkeypatch.setattr(build, "SAMPLE", rows // 3)
+    monkeypatch.setattr(fitting, "SAMPLE", rows // 3)
     model, tried = build.tune(data, task, "logistic", 2, 0)
     assert f"compared on {rows // 3:,} of {rows:,} train rows" in capsys.readouterr().out
     assert len(tried) == 2

@@ -15,19 +15,28 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation import calibration, conformal, fairness, graders, stats, thresholds
 from diptych.core.evaluation import leaderboard as board
 from diptych.core.evaluation.graders import RIGHT, Scoring
-from diptych.core.evaluation.metrics import NUMBERS, Figure, MetricError
+from diptych.core.evaluation.metrics import NUMBERS, Figure
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.thresholds import Threshold
 from diptych.core.store import records
 from diptych.execution import cells
+from diptych.mlops.fitting import (
+    Fitting,
+    Folded,
+    HeldOut,
+    check_family,
+    fitting_of,
+    grades,
+    numbers_of,
+    part,
+    scored_as,
+)
 from diptych.mlops.models import families as added_families
-from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.embeddings import FAMILY
-from diptych.mlops.models.estimators import objective_of
 from diptych.mlops.models.model import Model
 from diptych.mlops.models.search import Range, Search, Space
-from diptych.mlops.own_models import fit_own, own_model, task_rows
+from diptych.mlops.own_models import own_model, task_rows
 
 # one trial means the defaults
 SPACE = {
@@ -151,25 +160,6 @@ def families(choice: str, task: Task) -> list[str]:
     for name in names:
         check_family(name, task.grader)
     return names
-
-
-def check_family(family: str, grader: str) -> None:
-    """Refuse a family whose answers the task's grader cannot grade.
-
-    Raises
-    ------
-    ModelError
-        If the family summarizes and labels are graded.
-    GraderError
-        If there is no such grader.
-    """
-    if graders.get(grader).needs_reference or family not in models.SUMMARY:
-        return
-    others = [name for name, other in graders.GRADERS.items() if other.needs_reference]
-    raise models.ModelError(
-        f"family: {family!r} answers with a sentence, which is graded by {' or '.join(others)}, "
-        f"and the task is graded by {grader}; take another family, or give the task that grader"
-    )
 
 
 def space(family: str, typed: bool = False, regression: bool = False) -> Space:
@@ -297,6 +287,10 @@ def tune(
 ) -> tuple[Model, pd.DataFrame]:
     """Fit `trials` settings on the train rows and select the best on the validation set.
 
+    Where that has too few rows to choose by, train and validation rows are cross-validated, which
+    is printed, and the best is fitted to both: see `diptych.mlops.folds`. Of boosting, the rounds
+    after which the metric is best on the held-out rows are kept (early stopping).
+
     The defaults are tried first; the others are proposed by `diptych.mlops.models.search.Search`.
     A setting that was fitted to the same rows before is loaded: `diptych.mlops.models.fits`.
     The task's grader grades the answers. The validation set also sets the selected model's
@@ -330,10 +324,7 @@ def tune(
 
 def _tune(data, task, family, trials, seed, dask, encoded, bar):
     """Return what `tune` does, and whether it was interrupted."""
-    if family in added_families.FAMILIES:
-        fitting = _AddedFitting.of(data, task, family, seed)
-    else:
-        fitting = _Fitting.of(data, task, family, seed, dask, encoded)
+    fitting = fitting_of(data, task, family, seed, dask, encoded)
     search = _search(family, task, trials, seed)
     results, stopped = _Results(family), False
     compared = fitting.sampled() if search.trials > 1 else fitting
@@ -354,26 +345,8 @@ def _tune(data, task, family, trials, seed, dask, encoded, bar):
         cells.note_partial(f"{count} settings of {family} were tried")
     if results.model is None:
         raise results.failed[0]
-    if not results.model.is_own or results.model.estimator.has_probabilities:
-        results.model.calibrate(fitting.inputs, fitting.valid["label"])
-    _set_threshold(results.model, fitting)
+    results.held_out.settle(results.model, task, seed)
     return results.model, results.table(search.trials), stopped
-
-
-def _set_threshold(model: Model, fitting: "_Fitting") -> None:
-    """Choose on the validation set from which probability on the positive class is answered.
-
-    Where accuracy decides, and metrics that ask for honest probabilities, that is a half.
-    """
-    metric = fitting.task.metric
-    scored = fitting.scored(model)
-    if not scored.positive or metric.name in AT_A_HALF:
-        return
-    model.positive = scored.positive
-    model.threshold = thresholds.choose(scored, metric, fitting.seed).value
-
-
-AT_A_HALF = ("accuracy", "log_loss", "brier", "grade")
 
 
 @dataclass
@@ -384,27 +357,29 @@ class _Results:
     lines: list[dict] = field(default_factory=list)
     failed: list[Exception] = field(default_factory=list)
     model: Model | None = None
+    held_out: HeldOut | None = None
     best: float = -math.inf
 
-    def add(self, setting: dict, fitting: "_Fitting") -> float:
+    def add(self, setting: dict, fitting: Fitting | Folded) -> float:
         """Fit a setting and return its score, NaN if it cannot be fitted."""
         line = {"family": self.family, "setting": _compact(setting)}
         try:
-            model, score = fitting.fit(setting)
+            model, held_out, score = fitting.fit(setting)
         except Exception as error:  # whatever a family's library raises
             self.failed.append(error)
             self.lines.append(line | {"validation": math.nan, "reason": _reason(error)})
             return math.nan
-        self.lines.append(line | {"validation": score})
+        tried = {name: model.parameters[name] for name in setting}  # boosting may stop early
+        self.lines.append(line | {"setting": _compact(tried), "validation": score})
         if (rank := fitting.task.metric.sign * score) > self.best:
-            self.best, self.model = rank, model
+            self.best, self.model, self.held_out = rank, model, held_out
         return score
 
-    def refit(self, fitting: "_Fitting", compared: int) -> None:
+    def refit(self, fitting: Fitting, compared: int) -> None:
         """Fit the best setting on all rows, and say on how many they were compared."""
         if self.model is None:
             return
-        self.model, score = fitting.fit(self.model.parameters)
+        self.model, self.held_out, score = fitting.fit(self.model.parameters)
         print(
             f"{self.family}: settings were compared on {compared:,} of {len(fitting.codes):,} "
             f"train rows; the best, fitted on all, reaches {score:.3f} on the validation set."
@@ -420,121 +395,9 @@ class _Results:
 
 def _search(family: str, task: Task, trials: int, seed: int) -> Search:
     weighted = family in WEIGHTED and not task.regression
-    weights = WEIGHTS if weighted and task.metric.name not in AT_A_HALF else {}
+    weights = WEIGHTS if weighted and not task.metric.best_at_half else {}
     tried = space(family, bool(task.columns), task.regression)
     return Search({**tried, **weights}, trials, seed)
-
-
-@dataclass
-class _Fitting:
-    """The encoded rows of one family, and how a setting is fitted and scored on them."""
-
-    family: str
-    task: Task
-    seed: int
-    where: dict
-    valid: pd.DataFrame
-    classes: list[str]
-    codes: np.ndarray
-    encoder: object
-    matrix: object
-    inputs: object
-    held_out: object
-    digest: str
-
-    @classmethod
-    def of(cls, data, task: Task, family: str, seed: int, dask: str, encoded) -> "_Fitting":
-        """Encode the rows; raises as `tune` does."""
-        check_family(family, task.grader)
-        train, valid = part(data, "train"), part(data, "valid")
-        classes = models.classes_of(train["label"])
-        valid = models.with_known_labels(valid, classes)
-        if valid.empty:
-            raise models.ModelError(
-                "split: the validation set is empty, so nothing can be tuned; more rows are needed"
-            )
-        codes = models.encode(train["label"], classes)
-        inputs = task_rows(valid, task)
-        where = {"dask": dask} if dask and family == "xgboost" else {}
-        encoder, matrix, held_out = _encoded(family, task, train, inputs, encoded)
-        unstored = where or family == "baseline"  # counting takes less time than a digest
-        digest = "" if unstored else fits.digest(matrix, codes)
-        return cls(family, task, seed, where, valid, classes, codes, encoder, matrix, inputs,
-                   held_out, digest)  # fmt: skip
-
-    def sampled(self) -> "_Fitting":
-        """Return a sample of the train rows if there are many; the encoder is that of all."""
-        rows = len(self.codes)
-        rows_alone = isinstance(self.matrix, np.ndarray) or hasattr(self.matrix, "tocsr")
-        if rows <= 2 * SAMPLE or self.where or not rows_alone:
-            return self
-        chosen = np.random.default_rng(self.seed).choice(rows, SAMPLE, replace=False)
-        chosen.sort()
-        matrix, codes = models.rows_at(self.matrix, chosen), self.codes[chosen]
-        classes = len(self.classes)
-        if classes and len(np.unique(codes)) < classes:  # one is too rare for a sample
-            return self
-        return replace(self, matrix=matrix, codes=codes, digest=fits.digest(matrix, codes))
-
-    def fit(self, setting: dict) -> tuple[Model, float]:
-        """Return the model of a setting, and the metric's figure on the validation set."""
-        task = self.task
-        estimator = models.estimator_of(self.family, task.regression)
-        if task.regression and self.family == "xgboost":
-            setting = setting | objective_of(task.metric.name)
-        estimator, _ = fits.fit(
-            estimator(**setting, **self.where, seed=self.seed),
-            self.matrix, self.codes, len(self.classes), rows=self.digest, family=self.family,
-            setting=setting, seed=self.seed,
-        )  # fmt: skip
-        model = Model(
-            self.family, task.kind, task.features, self.classes, setting, self.encoder, estimator
-        )
-        model.replies, model.text_column = task.replies, task.text_column
-        model.prior = models.prior_of(self.encoder, self.codes, len(self.classes))
-        probabilities, _ = model.predict_encoded(self.held_out)
-        return model, validation_score(model, self.inputs, probabilities, self.valid, task)
-
-    def scored(self, model: Model) -> ScoredRows:
-        """Return the validation set as the metric takes it."""
-        probabilities, _ = model.predict_encoded(self.held_out)
-        return scored_rows(model, self.inputs, probabilities, self.valid, self.task.scoring)
-
-
-def validation_score(model: Model, inputs, probabilities, rows: pd.DataFrame, task: Task) -> float:
-    """Return what models and settings are selected by: the task's metric of some labelled rows.
-
-    Parameters
-    ----------
-    inputs
-        What the model read of the rows.
-    probabilities : ndarray, shape (n, classes)
-        What it gave for them.
-    """
-    return task.metric.figure(scored_rows(model, inputs, probabilities, rows, task.scoring))
-
-
-def scored_rows(
-    model: Model, inputs, probabilities, rows: pd.DataFrame, scoring: Scoring
-) -> ScoredRows:
-    """Return labelled rows and a model's answers as metrics take them; see `validation_score`."""
-    predicted = model.labels_of(probabilities)
-    if model.regression:
-        return _numbers(model, rows, predicted, scoring)
-    expected = graders.get(scoring.grader).expected(rows)
-    grade = grades(model, inputs, predicted, expected, scoring.grader)
-    return _scored(scoring, rows, predicted, probabilities, model.classes, grade)
-
-
-def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict | None) -> tuple:
-    """Return a family's fitted encoder and its matrices; `known` are those of other families."""
-    encoder = models.new_encoder(family, task.kind, task.columns)
-    key = (type(encoder), getattr(encoder, "linear", None), getattr(encoder, "chars", None))
-    known = {} if known is None else known
-    if key not in known:
-        matrix = models.fit_encoder(encoder, task_rows(train, task))
-        known[key] = encoder, matrix, encoder.transform(inputs)
-    return known[key]
 
 
 def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores:
@@ -563,7 +426,7 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     probabilities = model.predict_proba(inputs)
     predicted = model.labels_of(probabilities)
     if model.regression or is_number(rows["label"]):
-        scored = _numbers(model, rows, predicted, scoring)
+        scored = numbers_of(model, rows, predicted, scoring)
         score = _figure(scoring, scored)
         output = model.answers(inputs, predicted)
         nothing = (None,) * 4  # accuracy, right or wrong, confidence, probabilities
@@ -575,7 +438,7 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     at = models.encode(predicted, model.classes)
     confidence = probabilities[np.arange(len(at)), at]
     output = model.answers(inputs, predicted)
-    scored = _scored(scoring, rows, predicted, probabilities, model.classes, grade)
+    scored = scored_as(scoring, rows, predicted, probabilities, model.classes, grade)
     score = _figure(scoring, scored)
     return Scores(
         score, accuracy, correct, confidence, probabilities, predicted, output, grade, scored,
@@ -583,99 +446,11 @@ def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores
     )  # fmt: skip
 
 
-@dataclass
-class _AddedFitting:
-    """As `_Fitting`, of a plugin's family: its estimators read the rows by themselves."""
-
-    family: str
-    task: Task
-    seed: int
-    train: pd.DataFrame
-    valid: pd.DataFrame
-
-    @classmethod
-    def of(cls, data, task: Task, family: str, seed: int) -> "_AddedFitting":
-        """Take the rows; raises as `tune` does."""
-        check_family(family, task.grader)
-        train = part(data, "train")
-        valid = models.with_known_labels(part(data, "valid"), models.classes_of(train["label"]))
-        if valid.empty:
-            raise models.ModelError(
-                "split: the validation set is empty, so nothing can be tuned; more rows are needed"
-            )
-        return cls(family, task, seed, train, valid)
-
-    def sampled(self) -> "_AddedFitting":
-        """Return itself: its estimators say themselves how many rows are too many."""
-        return self
-
-    @property
-    def inputs(self):
-        """What a model reads of the validation set."""
-        return task_rows(self.valid, self.task)
-
-    def fit(self, setting: dict) -> tuple[Model, float]:
-        """Return the model of a setting, and the metric's figure on the validation set."""
-        estimator = added_families.FAMILIES[self.family].new(setting, self.seed)
-        model = fit_own(self.family, estimator, self.train, self.task)
-        model.parameters = setting
-        inputs = self.inputs
-        shares = model.predict_proba(inputs)
-        return model, validation_score(model, inputs, shares, self.valid, self.task)
-
-    def scored(self, model: Model) -> ScoredRows:
-        """Return the validation set as the metric takes it."""
-        inputs = self.inputs
-        shares = model.predict_proba(inputs)
-        return scored_rows(model, inputs, shares, self.valid, self.task.scoring)
-
-
 def _figure(scoring: Scoring, scored: ScoredRows) -> Figure:
     if len(scored) > 1:
         return scoring.metric.estimate(scored)
     n = len(scored)
     return Figure(math.nan, math.nan, math.nan, n, f"{n} rows hold no figure")
-
-
-def _numbers(model: Model, rows: pd.DataFrame, predicted, scoring: Scoring) -> ScoredRows:
-    """Return numbers and a regression's predictions of them; refuse classes on either side."""
-    if not model.regression or not is_number(rows["label"]):
-        answer, label = ("a number", "classes") if model.regression else ("classes", "numbers")
-        raise models.ModelError(
-            f"label: the model {model.family} answers with {answer}, and the labels of these rows "
-            f"are {label}; build a model on these rows"
-        )
-    if scoring.metric.needs != NUMBERS:
-        raise MetricError(
-            f"metric: {scoring.metric.spec!r} does not suit numbers; take rmse, mae or r2"
-        )
-    return ScoredRows.of_numbers(rows["label"].to_numpy(float), predicted)
-
-
-def _scored(scoring: Scoring, rows, predicted, probabilities, classes, grade) -> ScoredRows:
-    """Return rows as the metric takes them: graded as texts, or with labels and probabilities."""
-    if graders.get(scoring.grader).needs_reference:
-        return ScoredRows.of_grades(grade, rows["id"].to_numpy())
-    truth = rows["label"].to_numpy(object)
-    return scoring.metric.scored(truth, predicted, probabilities, classes)
-
-
-def grades(model: Model, inputs, predicted, expected, grader: str) -> np.ndarray:
-    """Return the grade of each predicted label, or of the text that stands for it, shape (n,).
-
-    Parameters
-    ----------
-    inputs, predicted : sequence, length n
-        What the model read, and the labels that it predicted.
-    expected : sequence of str, length n
-        The rows' labels or references, whichever the grader compares with.
-    grader : str
-        The task's grader.
-    """
-    known = graders.get(grader)
-    answers = model.answers(inputs, predicted) if known.needs_reference else predicted
-    pairs = zip(answers, expected, strict=True)
-    return np.array([known.score(*pair) for pair in pairs], dtype=float)
 
 
 def leaderboard(scores: dict[str, Scores], margin: float) -> pd.DataFrame:
@@ -766,11 +541,25 @@ def threshold(model: Model, data: pd.DataFrame, task: Task, seed: int = 0) -> Th
     """
     if model.threshold is None:
         return None
-    valid = part(data, "valid")
-    valid = models.with_known_labels(valid, model.classes)
-    scored = evaluate(model, valid, task.scoring).rows
+    scored = held_out(model, data, task)
     chosen = thresholds.choose(scored, task.metric, seed)
     return replace(chosen, value=model.threshold)
+
+
+def held_out(model: Model, data: pd.DataFrame, task: Task) -> ScoredRows:
+    """Return labelled rows that the model was selected by and not fitted to.
+
+    Those of a cross-validation, as the models of the folds answered them; else the validation set.
+    """
+    if model.held_out is not None:
+        return model.held_out
+    valid = models.with_known_labels(part(data, "valid"), model.classes)
+    return evaluate(model, valid, task.scoring).rows
+
+
+def fitted_rows(model: Model, data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that a model was fitted to: after folds those of the validation set, too."""
+    return data[data["split"].isin(["train", "valid"] if model.folds else ["train"])]
 
 
 def predictions(
@@ -810,7 +599,7 @@ def learning_curve(
         ``rows``, ``value``, ``low``, ``high``. A share that cannot be learnt from, for
         example because it holds one class, has no value; the ``reason`` is then a column.
     """
-    train, test = part(data, "train"), part(data, "test")
+    train, test = fitted_rows(model, data), part(data, "test")
     curve = []
     for share in shares:
         sample = train.sample(frac=share, random_state=seed)
@@ -852,7 +641,7 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     refitted.positive, refitted.threshold = model.positive, model.threshold
     # the threshold is one of calibrated probabilities
     refitted.temperature, refitted.calibrator = model.temperature, model.calibrator
-    refitted.interval = model.interval
+    refitted.interval, refitted.folds = model.interval, model.folds
     return refitted
 
 
@@ -897,7 +686,7 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
         if n:
             mask = chosen.to_numpy()
             if title == "class" and name.startswith("class "):
-                name += "" if scores.scoring.metric.name == "accuracy" else ", accuracy"
+                name += "" if scores.scoring.metric.right_or_wrong else ", accuracy"
                 figure = stats.wilson(int(scores.correct[mask].sum()), n)
             else:
                 figure = fairness.figure(scores.scoring.metric, scores.rows.take(mask))
@@ -913,11 +702,6 @@ def by_model(tuned: dict[str, Model], rows: pd.DataFrame, scoring: str | Scoring
     scores = {name: evaluate(model, rows, scoring).score for name, model in models_here}
     lines = [{"name": name} | asdict(score) for name, score in scores.items()]
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
-
-
-def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the rows of one split."""
-    return data[data["split"] == split]
 
 
 def save(model: Model, folder: Path) -> dict:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.monitoring.windows import (
     LOSS,
@@ -14,12 +15,37 @@ from diptych.core.monitoring.windows import (
     training_rows,
 )
 from diptych.mlops import build
-from diptych.mlops.models.model import Model
+from diptych.mlops.fitting import answers_of
+from diptych.mlops.models.model import Model, with_known_labels
 
 __all__ = [
     "LOSS", "LiveRows", "WindowSplit", "by_window", "first_alarm", "in_windows", "outcome",
     "split_windows", "training_rows",
 ]  # fmt: skip
+
+
+def retrain(
+    champion: Model,
+    data: pd.DataFrame,
+    windows: pd.Series,
+    plan: WindowSplit,
+    task: Task,
+    seed: int,
+) -> Model:
+    """Fit the champion's family and setting to its rows and the newly labelled ones.
+
+    Calibration and threshold come from the validation set; of a champion that was selected by
+    cross-validation, which learnt these rows, too, they stay.
+    """
+    rows = training_rows(data, windows, plan)
+    valid = build.part(data, "valid")
+    if champion.folds:
+        return build.refit(champion, pd.concat([rows, valid]), task, seed)
+    challenger = build.refit(champion, rows, task, seed)
+    if not challenger.is_own or challenger.estimator.has_probabilities:
+        valid = with_known_labels(valid, challenger.classes)
+        answers_of(challenger, valid).settle(challenger, task, seed)
+    return challenger
 
 
 def by_window(

@@ -1,5 +1,6 @@
 """The models of one task side by side: the families, models of your own, metrics of your own."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,8 @@ from diptych.core.evaluation import baseline, own_metrics, stats
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
+from diptych.mlops.fitting import answers_in_folds, answers_of
+from diptych.mlops.folds import Folds
 from diptych.mlops.models.estimators import REGRESSORS
 from diptych.mlops.models.model import ESTIMATORS, Model, ModelError, with_known_labels
 
@@ -51,6 +54,7 @@ class Leaderboard:
     ):
         self.models, self.tried, self.task = tuned, tried, task
         self.margin, self.seed = margin, seed
+        self._data = data
         self._rows = {name: build.part(data, name) for name in ("train", "valid", "test")}
         self._scores: dict[str, tuple[Model, Scores]] = {}
         self._refusals = {
@@ -78,21 +82,43 @@ class Leaderboard:
         if name in {*ESTIMATORS, *REGRESSORS}:
             raise ModelError(f"{name}: a family has this name; give your model another")
         mine = build.own_model(name, model, self._rows["train"], self.task)
-        valid = self._rows["valid"]
-        valid = with_known_labels(valid, mine.classes)
-        inputs = mine.rows_of(valid)
-        score = build.validation_score(mine, inputs, mine.predict_proba(inputs), valid, self.task)
+        valid = with_known_labels(self._rows["valid"], mine.classes)
+        answers, alone = answers_of(mine, valid), ""
         self._check_perturbed(mine, valid)
+        if self._folds is not None:
+            try:
+                answers = answers_in_folds(self._folds, self._refit(mine))
+            except ModelError as error:
+                alone = f"the others are compared in folds, and {error}"
+        score = answers.score(mine, self.task)
+        mine.held_out = answers.scored(mine, self.task)
         if mine.regression or mine.estimator.has_probabilities:
-            mine.calibrate(inputs, valid["label"])
+            answers.settle(mine, self.task, self.seed)
         self.models[name] = mine
-        self._refusals[name] = mine.estimator.refusal()
+        self._refusals[name] = mine.estimator.refusal() or alone
         line = {"family": name, "trial": OWN, "setting": type(model).__name__, "validation": score}
         others = self.tried[self.tried["family"] != name]
         self.tried = pd.concat([others, pd.DataFrame([line])], ignore_index=True)
         if "reason" in self.tried:
             self.tried = self.tried.fillna({"reason": ""})
-        print(f"{name}: {score:.3f} on the validation set. {self._about(name)}")
+        where = (
+            "the validation set" if answers.fold is None else f"rows of {self._folds.count} folds"
+        )
+        print(f"{name}: {score:.3f} on {where}. {self._about(name)}")
+
+    def _refit(self, model: Model) -> Callable:
+        return lambda rows: build.refit(model, rows, self.task, self.seed)
+
+    @functools.cached_property
+    def _folds(self) -> Folds | None:
+        """The folds in which the families are compared, None where the validation set does."""
+        folded = any(model.folds for model in self.models.values())
+        return Folds.of(self._data, self.task, self.seed) if folded else None
+
+    @property
+    def compared_on(self) -> str:
+        """The rows on which models are selected, as a caption."""
+        return f"{self._folds.count}-fold cross-validation" if self._folds else "Validation set"
 
     def _check_perturbed(self, model: Model, valid: pd.DataFrame) -> None:
         """Refuse a model that fails on noise and gaps now, not when the perturbed rows come."""
@@ -180,15 +206,13 @@ class Leaderboard:
     def evidence(self) -> str:
         """Say whether the selected model is shown to be better than the constant answer.
 
-        Paired on the validation set, where it was selected.
+        Paired on the rows by which it was selected.
         """
         best, metric = self.best, self.task.metric
-        valid = self._rows["valid"]
-        train, truth = self._rows["train"]["label"], valid["label"]
-        constant = baseline.rows(train, truth, self.task.scoring)
+        scored = build.held_out(self.models[best], self._data, self.task)
+        constant = baseline.rows(self._rows["train"]["label"], scored.truth, self.task.scoring)
         if constant is None:
             return f"{best} is selected."
-        scored = build.evaluate(self.models[best], valid, self.task.scoring).rows
         gap = metric.improvement(scored, constant)
         gain = f"{gap.value:.3f} ({gap.low:.3f} to {gap.high:.3f}) in {metric.title}"
         if gap.reliable and gap.low > 0:
@@ -196,7 +220,7 @@ class Leaderboard:
         why = f": {gap.note}" if gap.note else ""
         return (
             f"Nothing is shown to beat the constant answer{why}. {best} gains {gain} over "
-            f"{len(valid)} rows of the validation set; the gate will not promote it on rows so few."
+            f"{len(scored)} rows ({self.compared_on}); the gate will not promote it on rows so few."
         )
 
     def metrics(self, prefix: str = "own metric, ") -> dict[str, stats.Estimate]:

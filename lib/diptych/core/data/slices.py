@@ -48,6 +48,21 @@ def groups(task: Task, rows: pd.DataFrame, slice_column: str) -> pd.DataFrame:
     return table
 
 
+def values(task: Task, rows: pd.DataFrame, name: str) -> pd.Series:
+    """Return what a column of your own table holds in these rows, by their id.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or the table cannot be read or no longer holds the rows.
+    """
+    source = _source(task).set_index("id")
+    ids = pd.Index(rows["id"])
+    if name not in source or not ids.isin(source.index).all():
+        raise DataError(f"{name}: the table has no such column any more, or has other rows")
+    return source[name].reindex(ids)
+
+
 def _in_rows(task: Task, rows: pd.DataFrame, name: str) -> pd.Series | None:
     for column in task.columns:
         if name in (column.original, column.name):

@@ -87,6 +87,8 @@ class Task:
         What your own file calls the column of texts.
     target : str
         What the label's column is called, where it is a number.
+    group_column : str
+        The column of your own file whose rows stay together; "" is none.
     guesses : DataFrame or None
         What the reader of your own file guessed (`readers.RawTable.guessed`); known once the rows
         are loaded.
@@ -114,6 +116,7 @@ class Task:
     columns: tuple[Column, ...] = field(default=(), repr=False)
     text_column: str = "text"
     target: str = "label"
+    group_column: str = ""
     guesses: pd.DataFrame | None = field(default=None, repr=False, compare=False)
     beside: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
     parameters: dict = field(default_factory=dict, repr=False, compare=False)
@@ -556,7 +559,8 @@ class OwnRows:
 
 def _own(own: OwnRows, seed: int, data_version: int, metric: Metric | None) -> Task:
     name = _seeded(own.name, seed)
-    task = Task(name, "table", [], "", None, seed, from_user=True, target=own.label_column)
+    task = Task(name, "table", [], "", None, seed, from_user=True)
+    task.target, task.group_column = own.label_column, own.group_column
     task.metric = metric or task.metric
 
     @functools.cache

@@ -27,7 +27,6 @@ from diptych.core.evaluation.stats import Estimate, mcnemar, rows_needed, wilson
 LABELS, PROBABILITIES, NUMBERS, GRADES = "labels", "probabilities", "numbers", "grades"
 LABELS_OR = (LABELS, PROBABILITIES)
 FEWEST = 10  # rows of the rarest class, below which intervals other than Wilson's are not relied on
-FEWEST_R2 = 200  # rows; on 50 a 95 % interval covers 0.90
 RARE = 0.2  # share of the rarer of two classes below which accuracy says little
 CLIP = 1e-15  # of probabilities in the log loss
 
@@ -87,6 +86,21 @@ class Metric:
         Turns such a share, or the mean of the losses, into the metric; monotonic.
     losses : callable, optional
         Row-wise, of metrics that rest on their mean.
+    alike : bool
+        Whether every row counts alike, whatever its class; else the error rests on the rows of
+        the rarest class.
+    right_or_wrong : bool
+        Whether each row is simply right or wrong: McNemar's test compares such rows.
+    ranks : bool
+        Whether only the order of the probabilities counts.
+    at_threshold : str
+        The metric of labels that sets the threshold in its place; "" is itself.
+    scale : str
+        On which the interval is Student's: ``"logit"``, ``"z"`` (Fisher's) or ``"log of 1 - x"``.
+    fewest : int
+        Rows below which the interval is not relied on.
+    quantile : float, optional
+        Of numbers: which quantile of the true ones it is least at; None is the mean.
     """
 
     name: str
@@ -102,6 +116,13 @@ class Metric:
     counts: Counts | None = field(default=None, repr=False)
     of_share: Callable[[float], float] = field(default=float, repr=False)
     losses: Callable[[ScoredRows], np.ndarray] | None = field(default=None, repr=False)
+    alike: bool = False
+    right_or_wrong: bool = False
+    ranks: bool = False
+    at_threshold: str = ""
+    scale: str = "logit"
+    fewest: int = 0
+    quantile: float | None = None
 
     def __post_init__(self):
         if not self.spec:
@@ -190,8 +211,11 @@ class Metric:
             return Figure(value, low, high, len(rows))
         low, high = self._transformed(value, moved, rows, level)
         note = self._too_few(rows)
-        if self.name == "r2" and len(rows) < FEWEST_R2:
-            note = f"{len(rows)} rows are too few for an interval of R²; it takes {FEWEST_R2}"
+        if len(rows) < self.fewest:
+            note = (
+                f"{len(rows)} rows are too few for an interval of {self.title}; it takes "
+                f"{self.fewest}"
+            )
         return Figure(value, low, high, len(rows), note)
 
     def improvement(self, new: ScoredRows, old: ScoredRows, level: float = 0.95) -> Figure:
@@ -225,7 +249,7 @@ class Metric:
         """
         from scipy.stats import t
 
-        if self.name == "accuracy":
+        if self.right_or_wrong:
             return mcnemar(_right(new), _right(old))
         gap = self.improvement(new, old)
         if not gap.reliable:
@@ -241,7 +265,7 @@ class Metric:
 
         With a chance of 80 %, at a level of 95 %, if the two differ on rows as they do here.
         """
-        if self.name == "accuracy":
+        if self.right_or_wrong:
             return rows_needed(_right(new), _right(old), margin)
         spread = self.spread(new, old)
         if not margin > 0 or not math.isfinite(spread):
@@ -255,9 +279,10 @@ class Metric:
         return float(self.standard_error(moved, new) * math.sqrt(len(new)))
 
     @property
-    def _rows_alike(self) -> bool:
-        """Whether every row counts alike, whatever its class."""
-        return self.name == "accuracy" or self.needs in (NUMBERS, GRADES) or bool(self.losses)
+    def best_at_half(self) -> bool:
+        """Whether honest probabilities do best if the more probable class is answered."""
+        at = METRICS.get(self.at_threshold, self)
+        return at.right_or_wrong or at.needs == GRADES
 
     def standard_error(self, moved: np.ndarray, rows: ScoredRows) -> float:
         """Return the standard error from influences, with a row more on either side."""
@@ -269,7 +294,7 @@ class Metric:
         """Return the most that one row can move the metric, times n; 0 of what has no such end."""
         if self.needs == NUMBERS or self.losses is not None:
             return 0.0
-        if self._rows_alike:
+        if self.alike:
             return 1.0
         if self.binary:
             return 1 / max(float(rows.is_positive.mean()), 1 / len(rows))
@@ -278,12 +303,12 @@ class Metric:
 
     def _rows_behind(self, rows: ScoredRows) -> int:
         """Return how many rows the error rests on: all, or those of the rarest class."""
-        if self._rows_alike:
+        if self.alike:
             return len(rows)
         return max(int(class_counts(rows).min()), 1)
 
     def _too_few(self, rows: ScoredRows) -> str:
-        if self._rows_alike and self.needs != PROBABILITIES:
+        if self.alike and self.needs != PROBABILITIES:
             return ""
         counts = class_counts(rows)
         if counts.min() >= FEWEST:
@@ -313,13 +338,13 @@ class Metric:
     def _transformed(self, value, moved, rows: ScoredRows, level) -> tuple[float, float]:
         error = float(np.sqrt(moved @ moved)) / len(moved)
         half = _quantile(level, self._rows_behind(rows)) * error
-        if self.name == "mcc":
+        if self.scale == "z":
             return tuple(
                 np.tanh(_ends(np.arctanh(_inside(value, -1, 1)), half / (1 - value**2 + 1e-9)))
             )
         if self.losses is not None:
             return tuple(map(self.of_share, _hall(self.losses(rows), level, self.low)))
-        if self.name == "r2" and value < 1:
+        if self.scale == "log of 1 - x" and value < 1:
             low, high = _ends(math.log(1 - value), half / (1 - value))
             return 1 - math.exp(high), 1 - math.exp(low)
         return self._bounded(value, half, rows, level)
@@ -506,7 +531,7 @@ def pinball(quantile: float) -> Metric:
         return np.maximum(quantile * short, (quantile - 1) * short)
 
     title = f"pinball loss at {quantile:g}"
-    return _loss(f"pinball_{quantile:g}", title, losses, needs=NUMBERS)
+    return _loss(f"pinball_{quantile:g}", title, losses, needs=NUMBERS, quantile=quantile)
 
 
 def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metric:
@@ -543,18 +568,18 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
     return _loss("cost", title, costs, low=-math.inf)
 
 
-def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, low: float = 0.0) -> Metric:
+def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, **fields) -> Metric:
     """Return a metric that is the mean of row-wise losses."""
     return Metric(
-        name, title, lambda rows: influence.mean(losses(rows)), needs,
-        higher_is_better=False, low=low, high=math.inf, losses=losses,
+        name, title, lambda rows: influence.mean(losses(rows)), needs, alike=True,
+        higher_is_better=False, high=math.inf, losses=losses, **fields,
     )  # fmt: skip
 
 
-AREAS = ("roc_auc", "average_precision")
+FEWEST_R2 = 200  # rows; on 50 a 95 % interval covers 0.90
 BEST_FIRST = (
     Metric("accuracy", "accuracy", lambda rows: influence.mean(_right(rows)),
-           counts=_accuracy_counts),
+           counts=_accuracy_counts, alike=True, right_or_wrong=True),
     Metric("balanced_accuracy", "balanced accuracy", _macro(_recall_of, _present),
            counts=lambda rows: _recall_counts(rows, _present(rows))),
     Metric("macro_f1", "macro F1", _macro(_f1_of, _scored)),
@@ -565,21 +590,24 @@ BEST_FIRST = (
            counts=_recall_counts),
     Metric("mcc", "Matthews correlation", lambda rows: influence.matthews(
         _codes(rows.truth, rows.classes), _codes(rows.predicted, rows.classes), len(rows.classes)),
-        low=-1.0),
-    Metric("roc_auc", "ROC-AUC", _area(influence.roc_auc), PROBABILITIES),
+        low=-1.0, scale="z"),
+    Metric("roc_auc", "ROC-AUC", _area(influence.roc_auc), PROBABILITIES, ranks=True,
+           at_threshold="balanced_accuracy"),
     Metric("average_precision", "average precision (PR-AUC)", _area(influence.average_precision),
-           PROBABILITIES),
-    _loss("log_loss", "log loss", _log_losses, PROBABILITIES),
-    _loss("brier", "Brier score", _brier_losses, PROBABILITIES),
+           PROBABILITIES, ranks=True, at_threshold="f1"),
+    _loss("log_loss", "log loss", _log_losses, PROBABILITIES, at_threshold="accuracy"),
+    _loss("brier", "Brier score", _brier_losses, PROBABILITIES, at_threshold="accuracy"),
     Metric("rmse", "RMSE", lambda rows: influence.root_mean(rows.errors**2), NUMBERS,
            higher_is_better=False, high=math.inf, losses=lambda rows: rows.errors**2,
-           of_share=math.sqrt),
-    _loss("mae", "mean absolute error", lambda rows: np.abs(rows.errors), NUMBERS),
+           of_share=math.sqrt, alike=True),
+    _loss("mae", "mean absolute error", lambda rows: np.abs(rows.errors), NUMBERS,
+          quantile=0.5),
     Metric("r2", "R²", lambda rows: influence.explained(rows.truth, rows.errors), NUMBERS,
-           low=-math.inf),
+           low=-math.inf, alike=True, scale="log of 1 - x", fewest=FEWEST_R2),
     pinball(0.1),
     pinball(0.9),
-    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES),
+    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES,
+           alike=True),
 )  # fmt: skip
 METRICS = plugins.Registry(
     "metric", {metric.name: metric for metric in BEST_FIRST}, "core.evaluation.added_metrics"
@@ -627,7 +655,7 @@ def parse(spec: str) -> Metric:
 
 
 def _one_class(metric: Metric) -> bool:
-    return metric.binary or metric.name in AREAS
+    return metric.binary or metric.ranks
 
 
 def _costs(text: str) -> dict[str, dict[str, float]]:

@@ -9,13 +9,6 @@ from diptych.core.evaluation.metrics import METRICS, Metric
 from diptych.core.evaluation.scored import ScoredRows
 
 CANDIDATES, MOST_ROWS = 200, 50_000
-# metrics of probabilities do not depend on a threshold: what is best at one instead
-AT_A_THRESHOLD = {
-    "average_precision": "f1",
-    "roc_auc": "balanced_accuracy",
-    "log_loss": "accuracy",
-    "brier": "accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ def choose(rows: ScoredRows, metric: Metric, seed: int = 0) -> Threshold:
     rows : ScoredRows
         Of two classes, with probabilities; rows the model was not fitted on.
     metric : Metric
-        One of probabilities is replaced as `AT_A_THRESHOLD` says.
+        One of probabilities does not depend on a threshold: its `at_threshold` decides.
     seed : int
         Of the sample.
 
@@ -56,8 +49,7 @@ def choose(rows: ScoredRows, metric: Metric, seed: int = 0) -> Threshold:
     MetricError
         If the metric does not suit the rows.
     """
-    if metric.name in AT_A_THRESHOLD:
-        metric = METRICS[AT_A_THRESHOLD[metric.name]]
+    metric = METRICS.get(metric.at_threshold, metric)
     if len(rows) > MOST_ROWS:
         rows = rows.take(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
     metric.check(rows)

@@ -1,5 +1,6 @@
 """The estimators behind the model families, each saved as plain arrays or XGBoost UBJSON."""
 
+import copy
 import math
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from diptych.mlops.models.columns import coded
 
 # a TF-IDF column is zero nearly everywhere: more bins cost time and change nothing
 SPARSE_BINS = 8
+STAGES = 10  # of boosting, after each of which it may stop
 # below it, threads spend longer waiting for each other than working
 FEW_ROWS = 50_000
 
@@ -148,6 +150,19 @@ class Boosted:
         data = self._data(matrix, codes, settings.get("nthread"))
         self.model = xgboost.train({**settings, **self.parameters, **goal}, data, self.rounds)
 
+    def stages(self) -> list[int]:
+        """Return the numbers of rounds after which boosting may stop, the last one included."""
+        rounds = self.model.num_boosted_rounds()
+        return sorted({max(rounds * step // STAGES, 1) for step in range(1, STAGES + 1)})
+
+    def after(self, rounds: int) -> "Boosted":
+        """Return the fitted trees of the first rounds."""
+        if rounds >= self.model.num_boosted_rounds():
+            return self
+        earlier = copy.copy(self)
+        earlier.rounds, earlier.model = rounds, self.model[:rounds]
+        return earlier
+
     def goal(self, classes: int) -> dict:
         """Return what is minimised."""
         if classes == 2:
@@ -211,6 +226,7 @@ class BoostedLinear(Boosted):
     """XGBoost's linear booster: an elastic-net linear model fitted by coordinate descent."""
 
     booster = "gblinear"
+    stages = None  # its coefficients are not kept by round
 
     def __init__(self, rounds: int = 30, seed: int = 0, **parameters):
         super().__init__(rounds, seed, updater="coord_descent", **parameters)
@@ -284,7 +300,7 @@ class BoostedNumbers(Boosted):
     Parameters
     ----------
     objective : str
-        What is boosted, such as ``"reg:squarederror"``; `objective_of` a metric.
+        What is boosted, such as ``"reg:squarederror"``; see `diptych.mlops.fitting.objective_of`.
     """
 
     def predict_proba(self, matrix) -> np.ndarray:
@@ -297,22 +313,6 @@ class BoostedNumbers(Boosted):
 
 
 SQUARED = "reg:squarederror"
-
-
-def objective_of(metric: str) -> dict:
-    """Return the hyperparameters by which XGBoost minimises a metric of numbers.
-
-    Parameters
-    ----------
-    metric : str
-        ``rmse``, ``r2``, ``mae`` or ``pinball_`` with its quantile.
-    """
-    if metric == "mae":
-        return {"objective": "reg:absoluteerror"}
-    if metric.startswith("pinball_"):
-        quantile = float(metric.removeprefix("pinball_"))
-        return {"objective": "reg:quantileerror", "quantile_alpha": quantile}
-    return {}
 
 
 class Convolutional:

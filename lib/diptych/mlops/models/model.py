@@ -21,6 +21,7 @@ from diptych.core.data.embeddings import EmbeddingsError
 from diptych.core.data.times import iso
 from diptych.core.evaluation import calibrators
 from diptych.core.evaluation.calibrators import Calibrator
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.mlops.models import estimators, extractive, families
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.embeddings import FAMILY, EmbeddingFeatures
@@ -86,6 +87,12 @@ class Model:
         The class that is answered from `threshold` on.
     threshold : float or None
         Least probability of that class; None answers the most probable class.
+    folds : int
+        Of the cross-validation by which it was selected, after which it was fitted to the train
+        and validation rows; 0 where the validation set was held out.
+    held_out : ScoredRows or None
+        What it, or the models of the folds, answered to the rows by which it was selected; not
+        saved.
     interval : dict or None
         Of a regression: ``level`` and ``half``, the half width of the interval around each number
         in which the true one lies with that probability, see `diptych.core.evaluation.conformal`.
@@ -106,6 +113,8 @@ class Model:
     threshold: float | None = None
     calibrator: Calibrator | None = None
     interval: dict | None = None
+    folds: int = 0
+    held_out: ScoredRows | None = field(default=None, repr=False)
 
     @property
     def regression(self) -> bool:
@@ -203,12 +212,16 @@ class Model:
 
     def predict_encoded(self, matrix) -> tuple[np.ndarray, np.ndarray]:
         """Return what `predict_with_basis` does, of rows that are encoded already."""
-        probabilities = self._calibrated(self.estimator.predict_proba(matrix))
-        if not self.prior or not isinstance(self.encoder, TextFeatures):
-            return probabilities, np.ones(len(probabilities), dtype=bool)
-        has_basis = self.encoder.has_basis(matrix)
-        probabilities[~has_basis] = self.prior
-        return probabilities, has_basis
+        raw = self.estimator.predict_proba(matrix)
+        has_basis = basis_of(self.encoder, matrix, len(raw))
+        return self.finished(raw, has_basis), has_basis
+
+    def finished(self, raw: np.ndarray, has_basis: np.ndarray) -> np.ndarray:
+        """Return what the estimator gave, calibrated, and `prior` where rows have no basis."""
+        probabilities = self._calibrated(raw)
+        if self.prior:
+            probabilities = np.where(has_basis[:, None], probabilities, self.prior)
+        return probabilities
 
     def _calibrated(self, raw: np.ndarray) -> np.ndarray:
         if self.calibrator is None:
@@ -283,16 +296,27 @@ class Model:
 
         Of a regression set the interval that holds `LEVEL` of them (split conformal).
         """
+        self.calibrate_on(self.estimator.predict_proba(self.encoder.transform(rows)), labels)
+
+    def calibrate_on(self, raw: np.ndarray, labels) -> None:
+        """Do the same by what the estimator, or those of a cross-validation, gave for rows.
+
+        Parameters
+        ----------
+        raw : ndarray, shape (n, classes)
+            Before calibration; of a regression the number, shape (n, 1).
+        labels : sequence, length n
+        """
         from scipy.optimize import minimize_scalar
 
         if self.regression:
-            self.interval = _interval(self.predict(rows) - np.asarray(labels, dtype=float))
+            self.interval = _interval(raw[:, 0] - np.asarray(labels, dtype=float))
             return
         known = np.isin(np.asarray(labels, dtype=object), self.classes)
         if not known.any():
             return
         codes = encode(np.asarray(labels, dtype=object)[known], self.classes)
-        raw = self.estimator.predict_proba(self.encoder.transform(rows))[known]
+        raw = raw[known]
 
         def loss(log_temperature: float) -> float:
             scaled = rescale(raw, np.exp(log_temperature))
@@ -332,6 +356,8 @@ class Model:
             card["calibration"] = self.calibrator.to_dict()
         if self.interval is not None:
             card["interval"] = self.interval
+        if self.folds:
+            card["folds"] = self.folds
         if self.threshold is not None:
             card |= {"positive": self.positive, "threshold": self.threshold}
         card["card"] = hashing.of_json(card)  # of all that stands above
@@ -410,6 +436,13 @@ def prior_of(encoder: Encoder, codes: np.ndarray, classes: int) -> list[float]:
     if not classes:
         return [float(codes.mean())]
     return (np.bincount(codes, minlength=classes) / len(codes)).tolist()
+
+
+def basis_of(encoder: Encoder, matrix, rows: int) -> np.ndarray:
+    """Return which encoded rows hold a word that is known, bool of shape (rows,)."""
+    if isinstance(encoder, TextFeatures):
+        return encoder.has_basis(matrix)
+    return np.ones(rows, dtype=bool)
 
 
 def families_of(kind: str, regression: bool) -> tuple[str, ...]:
@@ -546,6 +579,7 @@ def _load(folder: Path) -> Model:
         threshold=card.get("threshold"),
         calibrator=Calibrator(**card["calibration"]) if "calibration" in card else None,
         interval=card.get("interval"),
+        folds=card.get("folds", 0),
         encoder=encoder,
         estimator=estimator,
     )
