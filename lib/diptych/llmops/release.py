@@ -38,6 +38,7 @@ def measure(
     scoring: str | Scoring,
     options: CallOptions = CallOptions(),
     behaviour: pd.DataFrame | None = None,
+    groups: pd.DataFrame | None = None,
 ) -> Candidate:
     """Measure what the gate asks of a prompt with its model and parameters.
 
@@ -53,6 +54,8 @@ def measure(
     behaviour : DataFrame, optional
         From `diptych.llmops.evaluation.checklist.summary`; the gate checks its failure rates.
         Without it only the rows are asked, which is all that the gate needs of a champion.
+    groups : DataFrame, optional
+        Of the rows, by their id, see `slices.groups`: the gate asks for the gap between them.
     """
     scoring = Scoring.of(scoring)
     results = evaluate.evaluate([variant], rows, scoring.grader, options)
@@ -70,6 +73,7 @@ def measure(
         results,
         rows,
         scoring,
+        groups,
         calibration_error=calibration_error(results),
         latency_p95_ms=latency_p95(variant, rows, options),
         size_mb=size_mb(variant),
@@ -91,7 +95,12 @@ def unmeasured(name: str, reason: str, n: int, scoring: str | Scoring) -> Candid
 
 
 def candidate(
-    name: str, results: pd.DataFrame, rows: pd.DataFrame, scoring: str | Scoring, **figures
+    name: str,
+    results: pd.DataFrame,
+    rows: pd.DataFrame,
+    scoring: str | Scoring,
+    groups: pd.DataFrame | None = None,
+    **figures,
 ) -> Candidate:
     """Return the answers of one variant to some rows as the gate takes them.
 
@@ -101,6 +110,8 @@ def candidate(
         As `evaluate.evaluate` returns it, of this variant alone.
     rows : DataFrame
         What was asked, with ``id`` and ``slice``.
+    groups : DataFrame, optional
+        Of the rows, by their id.
     **figures
         Further figures of `Candidate`.
     """
@@ -108,7 +119,8 @@ def candidate(
     ids = pd.Series(sorted(results["id"].unique()))
     (scored,) = evaluate.scored_rows(results, scoring).values()
     slices = ids.map(rows.set_index("id")["slice"])
-    return Candidate.of_rows(name, scoring.metric, scored, slices, **figures)
+    groups = None if groups is None else groups.reindex(ids)
+    return Candidate.of_rows(name, scoring.metric, scored, slices, groups, **figures)
 
 
 def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
@@ -209,8 +221,21 @@ def _server(variant: Variant) -> Server:
     return process.start(**variant.target.server)
 
 
-def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: dict) -> str:
-    """Write the prompt card, after the model card (Mitchell et al. 2019), as Markdown."""
+def card(
+    variant: Variant,
+    decision: Decision,
+    behaviour: pd.DataFrame,
+    facts: dict,
+    groups: pd.DataFrame | None = None,
+) -> str:
+    """Write the prompt card, after the model card (Mitchell et al. 2019), as Markdown.
+
+    Parameters
+    ----------
+    facts : dict of str to str or Figure
+    groups : DataFrame, optional
+        As `Candidate.by_group` returns it.
+    """
     prompt, target = variant.prompt, variant.target
     price = Price(target.provider.prices, target.model_name).facts()
     costs = "nothing, it runs here" if price["provider"] == "free" else (
@@ -235,6 +260,7 @@ def card(variant: Variant, decision: Decision, behaviour: pd.DataFrame, facts: d
         "\n".join(f"- {line}" for line in lines),
         _markdown(decision.checks[["rule", "measured", "limit", "status"]]),
         _markdown(behaviour.round(3)),
+        *([] if groups is None or groups.empty else [_markdown(groups)]),
         quoted,
     ]) + "\n"  # fmt: skip
 

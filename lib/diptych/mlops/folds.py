@@ -44,7 +44,8 @@ class Folds:
         rows = data[data["split"].isin(["train", "valid"])]
         valid = rows.loc[rows["split"] == "valid", "label"]
         few = _few(valid, task)
-        if not few or len(rows) > MOST or graders.get(task.grader).needs_reference:
+        lone = rows.loc[rows["split"] == "train", "label"].nunique() < 2  # refused as ever
+        if not few or lone or len(rows) > MOST or graders.get(task.grader).needs_reference:
             return None
         labels = rows["label"].to_numpy(float if task.regression else object)
         rarest = COUNT if task.regression else int(rows["label"].value_counts().min())

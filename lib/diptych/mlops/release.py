@@ -10,10 +10,8 @@ import pandas as pd
 from diptych.base.workspace import write_atomic
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import baseline as constant
-from diptych.core.evaluation import fairness
 from diptych.core.evaluation.gate import Candidate, Decision
 from diptych.core.evaluation.graders import Scoring
-from diptych.core.evaluation.metrics import Figure
 from diptych.core.monitoring.drift import Profile
 from diptych.mlops import build, monitor
 from diptych.mlops.models import model as models
@@ -45,14 +43,12 @@ def measure(
         Of the rows, by their id, see `slices.groups`: the gate asks for the gap between them.
     """
     scores = build.evaluate(model, rows, scoring)
-    metric, groups = scores.scoring.metric, pd.DataFrame() if groups is None else groups
-    by = groups.reindex(rows["id"]) if len(groups) else groups
     return Candidate.of_rows(
         name,
-        metric,
+        scores.scoring.metric,
         scores.rows,
         slice_of=rows["slice"],
-        gaps={column: fairness.largest_gap(scores.rows, by[column], metric) for column in by},
+        groups=None if groups is None else groups.reindex(rows["id"]),
         calibration_error=scores.calibration_error,
         latency_p95_ms=latency_p95(model, rows),
         size_mb=models.size_mb(folder),
@@ -126,31 +122,6 @@ def _answers(model: Model) -> str:
     return f"**predicts** a number; {level:.0%} of true ones lie within {half:.4g} of it"
 
 
-def by_group(measured: Candidate, groups: pd.DataFrame) -> pd.DataFrame:
-    """Return the metric by slice and by each column of groups, for the card.
-
-    Parameters
-    ----------
-    groups : DataFrame, shape (n, columns)
-        Of the rows that were measured, in order.
-
-    Returns
-    -------
-    DataFrame
-        ``group``, the metric with its interval, ``n``; no rows where there are no groups.
-    """
-    columns = {name: groups[name].to_numpy() for name in groups}
-    if measured.slice_of is not None:
-        columns = {"slice": measured.slice_of} | columns
-    title, lines = measured.metric.title, []
-    for column, names in columns.items():
-        for line in fairness.by_group(measured.rows, names, measured.metric).to_dict("records"):
-            shown = Figure(line["value"], line["low"], line["high"], line["n"])
-            value = line["reason"] if line["reason"] else str(shown)
-            lines.append({"group": f"{column} {line['name']}", title: value, "n": line["n"]})
-    return pd.DataFrame(lines, columns=["group", title, "n"])
-
-
 def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | None = None) -> str:
     """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) as Markdown.
 
@@ -159,7 +130,7 @@ def card(model: Model, decision: Decision, facts: dict, groups: pd.DataFrame | N
     facts : dict of str to str or Figure
         What else is known of it, such as the metric with its interval; None is left out.
     groups : DataFrame, optional
-        As `by_group` returns it.
+        As `Candidate.by_group` returns it.
     """
     decides = "the most probable class" if model.threshold is None else (
         f"{model.positive} from the probability {model.threshold:.3f} on"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from diptych.core.evaluation import fairness
 from diptych.core.evaluation.fairness import Gap
 from diptych.core.evaluation.metrics import METRICS, NUMBERS, Figure, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
@@ -73,11 +74,17 @@ class Candidate:
         metric: Metric,
         rows: ScoredRows,
         slice_of: Sequence | None = None,
+        groups: pd.DataFrame | None = None,
         **figures,
     ) -> "Candidate":
-        """Build a candidate whose score and slices are the metric of its rows.
+        """Build a candidate whose score, slices and gaps are the metric of its rows.
 
         Where all rows are of one slice, it is no slice: the score is the same.
+
+        Parameters
+        ----------
+        groups : DataFrame, shape (n, columns), optional
+            The groups of each row by each column, in order.
         """
         slices = {}
         if slice_of is not None:
@@ -87,11 +94,37 @@ class Candidate:
             slice_of = slice_of if len(parts) > 1 else None
             for part in parts if slice_of is not None else ():
                 slices[part] = _score(metric, rows.take(slice_of == part))
+        groups = pd.DataFrame() if groups is None else groups
+        gaps = {name: fairness.largest_gap(rows, groups[name], metric) for name in groups}
         score = metric.estimate(rows)
         return cls(
             name=name, score=score, metric=metric, rows=rows, slices=slices, slice_of=slice_of,
-            **figures,
+            gaps=gaps, **figures,
         )  # fmt: skip
+
+    def by_group(self, groups: pd.DataFrame) -> pd.DataFrame:
+        """Return the metric by slice and by each column of groups, for a card.
+
+        Parameters
+        ----------
+        groups : DataFrame, shape (n, columns)
+            Of the rows that were measured, in order.
+
+        Returns
+        -------
+        DataFrame
+            ``group``, the metric with its interval, ``n``; no rows where there are no groups.
+        """
+        columns = {name: groups[name].to_numpy() for name in groups}
+        if self.slice_of is not None:
+            columns = {"slice": self.slice_of} | columns
+        title, lines = self.metric.title, []
+        for column, names in columns.items() if self.rows is not None else ():
+            for line in fairness.by_group(self.rows, names, self.metric).to_dict("records"):
+                shown = Figure(line["value"], line["low"], line["high"], line["n"])
+                value = line["reason"] if line["reason"] else str(shown)
+                lines.append({"group": f"{column} {line['name']}", title: value, "n": line["n"]})
+        return pd.DataFrame(lines, columns=["group", title, "n"])
 
     @classmethod
     def from_rows(

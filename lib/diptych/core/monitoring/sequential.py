@@ -49,6 +49,17 @@ def decision_level(look: int) -> float:
     return max(0.95, level(look, 2 * ALPHA))
 
 
+def described(look: int) -> str:
+    """Say which look at the same labels a decision is, and what that does to its intervals."""
+    at = decision_level(look)
+    if look == 1:
+        return "The first look at these labels: intervals of differences have 95 %."
+    return (
+        f"Look {look} at these labels: intervals of differences have {100 * at:.2f} %, not 95 %, "
+        "so that trying one candidate after another lets no worse one through."
+    )
+
+
 def in_units(margin: float, metric: Metric, value: float) -> float:
     """Return a margin in the metric's units: a share of the figure where it has no upper end."""
     return margin if math.isfinite(metric.high) else margin * abs(value)
