@@ -138,9 +138,7 @@ def test_the_card_has_the_threshold_and_the_metric_by_group(champion, test_rows)
     group = np.where(np.arange(len(test_rows)) % 2, "odd", "even")
     groups = pd.DataFrame({"parity": group}, index=pd.Index(test_rows["id"], name="id"))
     measured = release.measure("new", model, folder, test_rows, "label", groups)
-    card = release.card(
-        model, decide(measured, None, LOOSE), {}, measured.by_group(groups)
-    )
+    card = release.card(model, decide(measured, None, LOOSE), {}, measured.by_group(groups))
     assert "malignant from the probability 0.250 on" in card
     odd = measured.rows.take(group == "odd")
     share = accuracy_score(odd.truth, odd.predicted)

@@ -96,7 +96,8 @@ def test_a_setting_that_fails_is_a_line_and_the_others_go_on(table, monkeypatch)
     task, data = table
     monkeypatch.setitem(build.TABLES, "xgboost", {"max_depth": [-3, 2], "rounds": [5]})
     model, tried = build.tune(data, task, "xgboost", 2, 0)
-    assert model.parameters == {"max_depth": 2, "rounds": 5}
+    assert model.parameters["max_depth"] == 2
+    assert model.parameters["rounds"] <= 5  # boosting may stop early
     assert tried["validation"].notna().tolist() == [False, True]
     assert "max_depth" in tried["reason"][0]
 

@@ -50,6 +50,12 @@ class HeldOut:
         shares = model.finished(self.raw, self.has_basis)
         return scored_rows(model, self.inputs, shares, self.rows, task.scoring)
 
+    @property
+    def varies(self) -> bool:
+        """Whether a model tells rows apart; the constants of several folds may differ."""
+        folds = np.zeros(len(self.raw)) if self.fold is None else self.fold
+        return any(np.ptp(self.raw[folds == one], axis=0).any() for one in np.unique(folds))
+
     def score(self, model: Model, task: Task) -> float:
         """Return what settings are selected by: the task's metric.
 
@@ -58,7 +64,8 @@ class HeldOut:
         agree on the scale of their probabilities.
         """
         scored, metric = self.scored(model, task), task.metric
-        if thresholded(scored, metric) and metric.needs == LABELS and len(scored) <= STAGED:
+        served = self.varies and thresholded(scored, metric) and metric.needs == LABELS
+        if served and len(scored) <= STAGED:
             scored = thresholds.applied(scored, thresholds.choose(scored, metric).value)
         if self.fold is None or not metric.ranks:
             return metric.figure(scored)
@@ -72,9 +79,15 @@ class HeldOut:
         The threshold is that from which probability on the positive class is answered; where
         accuracy decides, and metrics that ask for honest probabilities, it is a half.
         """
+        plain = self.scored(model, task)
         model.calibrate_on(self.raw, self.rows["label"])
         scored = self.scored(model, task)
-        if thresholded(scored, task.metric):
+        if model.calibrator is not None and task.metric.needs == LABELS:
+            figures = [task.metric.figure(rows) for rows in (plain, scored)]
+            if task.metric.sign * (figures[1] - figures[0]) < 0 and task.metric.best_at_half:
+                model.calibrator = None  # a temperature changes no answer, and this would cost some
+                scored = self.scored(model, task)
+        if self.varies and thresholded(scored, task.metric):
             model.positive = scored.positive
             model.threshold = thresholds.choose(scored, task.metric, seed).value
             scored = self.scored(model, task)
@@ -164,7 +177,7 @@ def numbers_of(model: Model, rows: pd.DataFrame, predicted, scoring: Scoring) ->
         raise MetricError(
             f"metric: {scoring.metric.spec!r} does not suit numbers; take rmse, mae or r2"
         )
-    return ScoredRows.ofnumbers_of(rows["label"].to_numpy(float), predicted)
+    return ScoredRows.of_numbers(rows["label"].to_numpy(float), predicted)
 
 
 def scored_as(scoring: Scoring, rows, predicted, probabilities, classes, grade) -> ScoredRows:
