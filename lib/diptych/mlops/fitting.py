@@ -14,9 +14,11 @@ from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import LABELS, NUMBERS, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.mlops.folds import Folds
+from diptych.mlops.models import families as added_families
 from diptych.mlops.models import fits
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
+from diptych.mlops.own_models import fit_own, task_rows
 
 SAMPLE = 50_000  # train rows on which settings are compared; the best is fitted on all
 STAGED = 20_000  # held-out rows up to which the rounds of boosting are chosen on them
@@ -77,8 +79,13 @@ class HeldOut:
         """Calibrate the model, and set its threshold.
 
         The threshold is that from which probability on the positive class is answered; where
-        accuracy decides, and metrics that ask for honest probabilities, it is a half.
+        accuracy decides, and metrics that ask for honest probabilities, it is a half. A model of
+        your own without probabilities has neither.
         """
+        own = model.is_own and not (model.regression or model.estimator.has_probabilities)
+        if own:
+            model.held_out = self.scored(model, task)
+            return
         plain = self.scored(model, task)
         model.calibrate_on(self.raw, self.rows["label"])
         scored = self.scored(model, task)
@@ -227,13 +234,9 @@ class Fitting:
     def of(cls, data, task: Task, family: str, seed: int, dask: str, encoded) -> "Fitting":
         """Encode the rows; raises as `tune` does."""
         check_family(family, task.grader)
-        train, valid = part(data, "train"), part(data, "valid")
+        train = part(data, "train")
         classes = models.classes_of(train["label"])
-        valid = models.with_known_labels(valid, classes)
-        if valid.empty:
-            raise models.ModelError(
-                "split: the validation set is empty, so nothing can be tuned; more rows are needed"
-            )
+        valid = validation_rows(data, classes)
         codes = models.encode(train["label"], classes)
         inputs = task_rows(valid, task)
         where = {"dask": dask} if dask and family == "xgboost" else {}
@@ -363,9 +366,37 @@ class Folded:
         return self
 
 
+class AddedFitting:
+    """As `Fitting` and `Folded`, of a plugin's family: its estimators read rows by themselves."""
+
+    def __init__(self, data: pd.DataFrame, task: Task, family: str, seed: int, folds: Folds | None):
+        self.task, self.family, self.seed, self.folds = task, family, seed, folds
+        self.train = part(data, "train") if folds is None else folds.rows
+        self.valid = validation_rows(data, models.classes_of(self.train["label"]))
+
+    def fit(self, setting: dict) -> tuple[Model, HeldOut, float]:
+        """Return the model of a setting, its answers to held-out rows, and the score."""
+
+        def fitted(rows: pd.DataFrame) -> Model:
+            estimator = added_families.FAMILIES[self.family].new(setting, self.seed)
+            return fit_own(self.family, estimator, rows, self.task)
+
+        model = fitted(self.train)
+        model.parameters = setting
+        if self.folds is None:
+            answers = answers_of(model, self.valid)
+        else:
+            answers, model.folds = answers_in_folds(self.folds, fitted), self.folds.count
+        return model, answers, answers.score(model, self.task)
+
+    def sampled(self) -> "AddedFitting":
+        """Return itself: its estimators say themselves how many rows are too many."""
+        return self
+
+
 def fitting_of(
     data: pd.DataFrame, task: Task, family: str, seed: int, dask: str, encoded: dict | None
-) -> Fitting | Folded:
+) -> Fitting | Folded | AddedFitting:
     """Return how settings of a family are fitted and scored: in folds where rows are few."""
     check_family(family, task.grader)
     encoded = {} if encoded is None else encoded
@@ -373,6 +404,8 @@ def fitting_of(
         encoded["folds"] = None if dask else Folds.of(data, task, seed)
         if encoded["folds"] is not None:
             print(encoded["folds"].reason)
+    if family in added_families.FAMILIES:
+        return AddedFitting(data, task, family, seed, encoded["folds"])
     if encoded["folds"] is None:
         return Fitting.of(data, task, family, seed, dask, encoded)
     return Folded.of(encoded["folds"], task, family, seed, encoded)
@@ -401,11 +434,22 @@ def _encoded(family: str, task: Task, train: pd.DataFrame, inputs, known: dict |
     return known[key]
 
 
+def validation_rows(data: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """Return the rows of the validation set whose class a model can know.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
+    rows = models.with_known_labels(part(data, "valid"), classes)
+    if rows.empty:
+        raise models.ModelError(
+            "split: the validation set is empty, so nothing can be tuned; more rows are needed"
+        )
+    return rows
+
+
 def part(data: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return the rows of one split."""
     return data[data["split"] == split]
-
-
-def task_rows(rows: pd.DataFrame, task: Task):
-    """Take what a model of this task reads from canonical rows."""
-    return models.rows_of(rows, task.kind, task.features, typed=bool(task.columns))

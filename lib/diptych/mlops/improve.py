@@ -42,9 +42,8 @@ def retrain(
     if champion.folds:
         return build.refit(champion, pd.concat([rows, valid]), task, seed)
     challenger = build.refit(champion, rows, task, seed)
-    if not challenger.is_own or challenger.estimator.has_probabilities:
-        valid = with_known_labels(valid, challenger.classes)
-        answers_of(challenger, valid).settle(challenger, task, seed)
+    valid = with_known_labels(valid, challenger.classes)
+    answers_of(challenger, valid).settle(challenger, task, seed)
     return challenger
 
 

@@ -91,9 +91,7 @@ class Leaderboard:
             except ModelError as error:
                 alone = f"the others are compared in folds, and {error}"
         score = answers.score(mine, self.task)
-        mine.held_out = answers.scored(mine, self.task)
-        if mine.regression or mine.estimator.has_probabilities:
-            answers.settle(mine, self.task, self.seed)
+        answers.settle(mine, self.task, self.seed)
         self.models[name] = mine
         self._refusals[name] = mine.estimator.refusal() or alone
         line = {"family": name, "trial": OWN, "setting": type(model).__name__, "validation": score}

@@ -21,14 +21,6 @@ NEEDS = (LABELS, PROBABILITIES, NUMBERS)
 GROUPS = 1000  # at most so many parts of the rows are left out in turn
 
 
-class PerRow(Metric):
-    """A metric that is the mean of one value from 0 to 1 a row, so that every row counts alike."""
-
-    @property
-    def _rows_alike(self) -> bool:
-        return True
-
-
 def read_added(name: str, entry: object) -> Metric:
     """Return the metric that a package's entry point gives: one, or its function.
 
@@ -72,7 +64,7 @@ def of_function(
         return influence.mean(values(rows))
 
     if (low, high) == (0.0, 1.0):
-        return PerRow(name, title or name, mean, **about)
+        return Metric(name, title or name, mean, alike=True, **about)
     return Metric(name, title or name, mean, losses=values, **about)
 
 

@@ -125,6 +125,8 @@ class Metric:
     quantile: float | None = None
 
     def __post_init__(self):
+        if self.needs in (NUMBERS, GRADES) or self.losses is not None:
+            object.__setattr__(self, "alike", True)
         if not self.spec:
             parts = (self.name, self.positive) if self.positive else (self.name,)
             object.__setattr__(self, "spec", ":".join(parts))
@@ -571,7 +573,7 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
 def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, **fields) -> Metric:
     """Return a metric that is the mean of row-wise losses."""
     return Metric(
-        name, title, lambda rows: influence.mean(losses(rows)), needs, alike=True,
+        name, title, lambda rows: influence.mean(losses(rows)), needs,
         higher_is_better=False, high=math.inf, losses=losses, **fields,
     )  # fmt: skip
 
@@ -599,15 +601,14 @@ BEST_FIRST = (
     _loss("brier", "Brier score", _brier_losses, PROBABILITIES, at_threshold="accuracy"),
     Metric("rmse", "RMSE", lambda rows: influence.root_mean(rows.errors**2), NUMBERS,
            higher_is_better=False, high=math.inf, losses=lambda rows: rows.errors**2,
-           of_share=math.sqrt, alike=True),
+           of_share=math.sqrt),
     _loss("mae", "mean absolute error", lambda rows: np.abs(rows.errors), NUMBERS,
           quantile=0.5),
     Metric("r2", "R²", lambda rows: influence.explained(rows.truth, rows.errors), NUMBERS,
-           low=-math.inf, alike=True, scale="log of 1 - x", fewest=FEWEST_R2),
+           low=-math.inf, scale="log of 1 - x", fewest=FEWEST_R2),
     pinball(0.1),
     pinball(0.9),
-    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES,
-           alike=True),
+    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES),
 )  # fmt: skip
 METRICS = plugins.Registry(
     "metric", {metric.name: metric for metric in BEST_FIRST}, "core.evaluation.added_metrics"
