@@ -13,6 +13,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation.metrics import Figure
 from diptych.core.plots import plots
 from diptych.mlops import build
+from diptych.mlops.fitting import answers_of
 from diptych.mlops.models import model as models
 from diptych.mlops.models.estimators import ModelError
 from diptych.mlops.models.model import Model
@@ -84,7 +85,7 @@ class FittedModel:
     scores : Scores
         On the test set, row by row.
     validation : float
-        The task's metric on the validation set.
+        The task's metric on the validation set, or where that is small on rows held out in folds.
     """
 
     name: str
@@ -192,11 +193,8 @@ def fit(estimator: Any, task: Task | str, *, name: str = "", seed: int = 0) -> F
     else:
         name = name or type(estimator).__name__
         model = fit_own(name, estimator, build.part(data, "train"), subject)
-    valid = models.with_known_labels(build.part(data, "valid"), model.classes)
-    inputs = model.rows_of(valid)
-    if not isinstance(estimator, str) and (model.regression or model.estimator.has_probabilities):
-        model.calibrate(inputs, valid["label"])
-    shares = model.predict_proba(inputs)
-    validation = build.validation_score(model, inputs, shares, valid, subject)
+        valid = models.with_known_labels(build.part(data, "valid"), model.classes)
+        answers_of(model, valid).settle(model, subject, seed)
+    validation = subject.metric.figure(build.held_out(model, data, subject))
     scores = build.evaluate(model, build.part(data, "test"), subject.scoring)
     return FittedModel(name or model.family, subject, model, scores, validation)
