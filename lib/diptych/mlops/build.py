@@ -91,7 +91,6 @@ NUMBER_TABLES = {
 
 SLOW = ("xgboost_linear", FAMILY)  # compared only when asked for; but see `_embeds`
 EMBEDDED = 5_000  # train rows that are embedded unasked: about 10 s on two cores
-SAMPLE = 50_000  # train rows on which settings are compared; the best is fitted on all
 
 
 @dataclass
@@ -299,8 +298,8 @@ def tune(
     fitted on the Dask cluster at the address `dask`, if one is given. `encoded` keeps the encoded
     rows of one table and seed for other families that read the same.
 
-    Of more than twice `SAMPLE` train rows, several settings are compared on so many of them,
-    which is printed; the best is then fitted on all rows.
+    Of more than twice `fitting.SAMPLE` train rows, several settings are compared on so many of
+    them, which is printed; the best is then fitted on all rows.
 
     Returns
     -------
