@@ -140,8 +140,8 @@ def parrots(text: str, system: str) -> bool:
 
     What a right answer must hold may stand there, as a shop's policy does: repeating it is none.
     """
-    words, given = (re.findall(r"\w+", normal(x)) for x in (text, system))
-    known = set(zip(*(given[i:] for i in range(RUN)), strict=False))
+    words, prompted = (re.findall(r"\w+", normal(x)) for x in (text, system))
+    known = set(zip(*(prompted[i:] for i in range(RUN)), strict=False))
     runs = list(zip(*(words[i:] for i in range(RUN)), strict=False))
     return bool(runs) and sum(run in known for run in runs) > len(runs) / 2
 
