@@ -141,7 +141,7 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
     axes.set_xscale("symlog", linthresh=1)
     known = table.dropna(subset=["labels"])
     for panel, points in known.groupby("panel", sort=False):
-        number = contract.PANELS.index(panel)  # a panel has its colour on every page
+        number = int(panel == LLMOPS)  # a panel has its colour on every page
         color, marker = SERIES[number], MARKERS[number]
         ends = points["value"] - points["low"], points["high"] - points["value"]
         places = (
