@@ -131,4 +131,4 @@ def test_a_wrong_key_stops_with_one_sentence(fakes, monkeypatch, model):
     if model.startswith("ollama"):
         pytest.skip("it needs no key")
     with pytest.raises(NotebookFailed, match="give a key that it takes"):
-        run("llmops/2_build", models=[model], prompts=["vague"], **FEW)
+        run("llmops/2_build", models=[model], prompts=["careful"], **FEW)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from diptych.core.data import perturb, splits
+from diptych.core.data import images, perturb, splits
 from diptych.core.data.schema import FRAME, REFERENCE, is_number, right_answer
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
@@ -31,6 +31,8 @@ __all__ = [
     "inventory", "labels_of", "leaks", "numbers_of", "parse", "pool", "raise_if_leaked",
     "read_prompt", "sample", "shown", "tokens", "write",
 ]  # fmt: skip
+
+IMAGE = "image"  # the column with a row's picture
 
 
 def labels_of(data: pd.DataFrame) -> list[str]:
@@ -92,13 +94,16 @@ def numbers_of(task: Task, data: pd.DataFrame | None) -> Numbers:
     return Numbers(task.target, float(low), float(train.mean()), float(high))
 
 
-def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+def as_text(data: pd.DataFrame, features: Sequence[str] | Task) -> pd.DataFrame:
     """Return rows with their features as one text, for a model that reads nothing else.
 
     Rows of a text task stay as they are. For others ``text`` reads ``width 1.5, plan yearly``; a
-    missing value is left out.
+    missing value is left out. Given the task, rows that are pictures have ``image``, too, for a
+    prompt that shows it to a model that sees.
     """
-    if list(features) == ["text"]:
+    task = features if isinstance(features, Task) else None
+    features = list(task.features if task else features)
+    if features == ["text"]:
         return data
     names = [name.replace("_", " ") for name in features]
     written = [_written(data[name]) for name in features]
@@ -106,7 +111,10 @@ def as_text(data: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
         ", ".join(f"{n} {v}" for n, v in zip(names, row, strict=True) if v)
         for row in zip(*written, strict=True)
     ]
-    return data.drop(columns=list(features)).assign(text=texts)
+    shown = data.drop(columns=features).assign(text=texts)
+    if task is not None and task.kind == "image":
+        shown[IMAGE] = images.of_pixels(data[features], task.bounds)
+    return shown
 
 
 def _written(values: pd.Series) -> list[str]:
@@ -228,7 +236,7 @@ class Questions:
     @classmethod
     def of(cls, stored: pd.DataFrame, task: Task, extent: Extent, seed: int) -> "Questions":
         """Draw them; they depend on the ids of the rows and the seed alone."""
-        data = as_text(stored, task.features)
+        data = as_text(stored, task)
         perturbed = perturb.rows(stored, task, extent.perturbed_rows, seed)
         test = sample(data, "test", extent.rows, seed)
         most = sample(data, "test", max(extent.rows, extent.power_rows), seed)
@@ -236,7 +244,7 @@ class Questions:
             validation=sample(data, "valid", extent.validation_rows, seed),
             test=test,
             further=most[~most["id"].isin(test["id"])].reset_index(drop=True),
-            perturbed=as_text(perturbed, task.features),
+            perturbed=as_text(perturbed, task),
             hand_written=sample(data, "handwritten", extent.hand_written_rows, seed),
             extent=extent,
         )

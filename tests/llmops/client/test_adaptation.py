@@ -12,7 +12,7 @@ from diptych.llmops.client import adaptation
 from diptych.llmops.client.adaptation import read_refusal
 from diptych.llmops.client.ask import ask, ask_many
 from diptych.llmops.client.budget import Budget
-from diptych.llmops.client.providers import provider
+from diptych.llmops.client.providers import EndpointError, provider
 from diptych.llmops.client.target import Target
 
 LABEL = {"temperature": 0.0, "max_tokens": 16, "logprobs": True}
@@ -392,3 +392,13 @@ def test_the_official_client_reads_the_fake_as_the_provider():
             kinds = [event.type for event in events]
             assert events.get_final_response().output_text == "positive"
         assert kinds[-1] == "response.completed"
+
+
+def test_a_wrong_key_ends_a_run_whatever_its_status(at, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "wrong")
+    for make, entry in ((providers.Gemini, ""), (providers.Anthropic, "  like: anthropic\n")):
+        with providers.serving(make()) as fake:
+            way = at(fake, "m", entry, give_up=True, concurrency=1)
+            with pytest.raises(EndpointError, match="give a key that it takes"):
+                ask_many(PROMPTS, *way)
+            assert len(fake.seen) == 1

@@ -161,6 +161,12 @@ def test_tools_schemas_and_images_are_held_back_too():
     picture = {"type": "image_url", "image_url": {"url": "https://models.example/a.png"}}
     seen = {"messages": [{"role": "user", "content": [picture]}], **PLAIN}
     assert most_tokens(seen)[0] > 4784
+    inside = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'A' * 10**6}"}}
+    seen = {"messages": [{"role": "user", "content": [inside]}], **PLAIN}
+    assert 4784 < most_tokens(seen)[0] < 10_000, "it is read as a picture, not as a text"
+    text = {"type": "text", "text": "data:image/png;base64," + "A" * 10**6}
+    seen = {"messages": [{"role": "user", "content": [text]}], **PLAIN}
+    assert most_tokens(seen)[0] > 10**6
 
 
 RUN = """

@@ -1,6 +1,7 @@
 """Prompt files: what is read is what was written, and what is wrong is named."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from diptych.base import workspace
 from diptych.core.data import tasks
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts import prompt as prompts
-from diptych.llmops.prompts.prompt import Prompt, PromptError, parse
+from diptych.llmops.prompts.prompt import Prompt, PromptError, parse, to_text
 
 GOOD = """---
 task: reviews
@@ -256,3 +257,36 @@ def test_prompts_for_instruction_models_are_taken_by_name_only():
     generic = prompts.read_prompt("of_mine", "instruct/label_only", ["a", "b", "c"])
     assert "a, b or c" in generic.user
     assert generic.labels == ("a", "b", "c")
+
+
+SEE = """---
+task: any
+inputs: [image, text]
+images: [image]
+output: {type: string}
+---
+## system
+Look.
+
+## user
+Is {image} one of {labels}? {text}
+"""
+
+
+def test_a_picture_is_a_part_of_the_message(tmp_path):
+    prompt = parse(SEE, tmp_path / "see.md")
+    url = "data:image/png;base64,AAAA"
+    row = {"image": url, "text": "{image} in braces"}
+    system, question = replace(prompt, user=prompt.user.replace("{labels}", "a, b")).messages(row)
+    assert system == {"role": "system", "content": "Look."}
+    assert question["content"] == [
+        {"type": "text", "text": "Is "},
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "text", "text": " one of a, b? {image} in braces"},
+    ]
+    assert parse(to_text(prompt), tmp_path / "see.md").version == prompt.version
+    assert parse(SEE.replace("images: [image]\n", ""), "x.md").version != prompt.version
+    with pytest.raises(PromptError, match=r"images: .*is no picture"):
+        prompt.messages(row | {"image": "no picture"})
+    with pytest.raises(PromptError, match=r"images: \['photo'\]; give those of the inputs"):
+        parse(SEE.replace("images: [image]", "images: [photo]"), "x.md")

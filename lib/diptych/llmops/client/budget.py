@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ READ = ("messages", "tools", "functions", "response_format", "tool_choice")
 LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 # tokens of an image, by its pixels and not by its bytes: OpenAI's pages on vision (2026) count
 # 1,445 at most, 48,169 of the small models that count each tile as more; Anthropic's 4,784
+PICTURE = re.compile(r'(?<="url": ")data:image/[^"]*')
 IMAGE, IMAGE_OF_SMALL, SMALL = 5_000, 48_169, "gpt-4o-mini"
 
 
@@ -24,10 +26,16 @@ class BudgetError(Plain, RuntimeError):
 
 
 def prompt_bytes(body: Mapping) -> int:
-    """Return the bytes of what a model reads of a request: messages, tools and schemas."""
+    """Return the bytes of what a model reads of a request: messages, tools and schemas.
+
+    Pictures that stand in it are left out: they are not read as text.
+    """
     prompt = [body[name] for name in READ if body.get(name)]
     prompt = prompt[0] if len(prompt) == 1 else prompt
-    return len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "replace"))
+    text = json.dumps(prompt, ensure_ascii=False)
+    if "data:image/" in text:
+        text = PICTURE.sub("", text)
+    return len(text.encode("utf-8", "replace"))
 
 
 def most_tokens(body: Mapping) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import yaml
 
 from diptych.base import plugins, workspace
 from diptych.base.errors import Plain
+from diptych.core.data import images
 from diptych.core.data.generators.support import AGENT, CUSTOMER
 from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
@@ -28,7 +29,7 @@ NUMBER = "number"  # the same where the label is a number
 GENERIC = (ANY, NUMBER)
 INSTRUCT = "instruct"  # below it: prompts for instruction models, which read more than the box does
 REQUEST = ("max_tokens", "reasoning_effort", "thinking", "extra")  # what goes with its requests
-FIELDS = ("task", "inputs", "output", "graded", "turns", "parent", "note", *REQUEST)
+FIELDS = ("task", "inputs", "images", "output", "graded", "turns", "parent", "note", *REQUEST)
 TURNS = ("all", "last")  # of a dialogue, sent to the model as a chat
 SECTIONS = ("system", "user", "example")
 ANSWER = "answer"  # what an example's mapping calls it
@@ -74,6 +75,8 @@ class Prompt:
     request : dict
         Fields of its requests: ``max_tokens`` of an answer, ``reasoning_effort``, ``thinking``
         (tokens, or the provider's own form), and all that stands under ``extra``.
+    images : tuple of str
+        The inputs that are pictures, for models that see: a URL, or the path of a file.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Prompt:
     note: str = ""
     path: Path | None = field(default=None, compare=False, repr=False)
     request: dict = field(default_factory=dict, hash=False)
+    images: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Check the slots now, before any row is asked.
@@ -109,6 +113,7 @@ class Prompt:
         content = [self.system, self.user, self.examples, self.output, self.inputs]
         content += [self.turns] if self.turns else []
         content += [self.request] if self.request else []
+        content += [self.images] if self.images else []
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -152,6 +157,8 @@ class Prompt:
 
     def _question(self, row: Mapping) -> list[dict]:
         """Return the filled user text as one message, or the turns of a dialogue as theirs."""
+        if self.images:
+            return [{"role": "user", "content": self._parts(row)}]
         text = self._fill(row)
         if not self.turns:
             return [{"role": "user", "content": text}]
@@ -173,12 +180,40 @@ class Prompt:
         named = [k for k, v in self.output["properties"].items() if "enum" in v]
         return json.dumps(dict.fromkeys(named, label), ensure_ascii=False)
 
+    def _parts(self, row: Mapping) -> list[dict]:
+        """Return the filled user text as parts of a content: texts, and pictures between them."""
+        self._check(row)
+        parts = []
+        # the name of a slot stands at every second place
+        for i, piece in enumerate(SLOT.split(self.user)):
+            if i % 2 and piece in self.images:
+                url = {"url": self._picture(row[piece])}
+                parts.append({"type": "image_url", "image_url": url})
+                continue
+            text = (
+                piece if not i % 2 else str(row[piece]) if piece in self.inputs else f"{{{piece}}}"
+            )
+            if parts and parts[-1]["type"] == "text":
+                parts[-1]["text"] += text
+            elif text:
+                parts.append({"type": "text", "text": text})
+        return [part for part in parts if part["type"] != "text" or part["text"].strip()]
+
+    def _picture(self, value: object) -> str:
+        try:
+            return value if images.is_picture(value) else images.of_file(str(value))
+        except ValueError as error:
+            raise self._wrong(f"images: {error}") from error
+
     def _fill(self, row: Mapping) -> str:
+        self._check(row)
+        # in one pass, so that a text with braces in it stays as it is
+        return SLOT.sub(lambda m: str(row[m[1]]) if m[1] in self.inputs else m[0], self.user)
+
+    def _check(self, row: Mapping) -> None:
         if missing := [name for name in self.inputs if name not in row]:
             has = ", ".join(map(str, row)) or "nothing"
             raise PromptError(f"{self.name}: a row lacks {', '.join(missing)}; it has {has}")
-        # in one pass, so that a text with braces in it stays as it is
-        return SLOT.sub(lambda m: str(row[m[1]]) if m[1] in self.inputs else m[0], self.user)
 
 
 def _enum(schema: Mapping) -> list[str]:
@@ -365,11 +400,17 @@ def parse(text: str, path: str | Path = "prompt.md") -> Prompt:
         raise wrong(f"graded: {graded!r} is no grader; there are {', '.join(GRADERS)}")
     if turns not in ("", *TURNS):
         raise wrong(f"turns: {turns!r}; there are {', '.join(TURNS)}, or leave it out")
+    seen = front.get("images") or []
+    if not isinstance(seen, list) or not set(seen) <= set(inputs):
+        raise wrong(f"images: {seen!r}; give those of the inputs that are pictures, as [image]")
+    if seen and turns:
+        raise wrong("turns: a prompt with images is one message; leave turns out")
     system, user, examples = _sections(body, inputs, wrong)
     _check_slots(system, user, inputs, front["task"], wrong)
     return Prompt(
         path.stem, front["task"], tuple(inputs), system, user, examples, output, graded, turns,
         str(front.get("parent") or ""), str(front.get("note") or ""), path, _request(front, wrong),
+        tuple(seen),
     )  # fmt: skip
 
 
@@ -499,7 +540,8 @@ def write(prompt: Prompt, path: str | Path | None = None) -> Path:
 
 def to_text(prompt: Prompt) -> str:
     """Return the text of a prompt's file."""
-    front = {"task": prompt.task, "inputs": list(prompt.inputs), "output": prompt.output,
+    front = {"task": prompt.task, "inputs": list(prompt.inputs), "images": list(prompt.images),
+             "output": prompt.output,
              "graded": prompt.graded, "turns": prompt.turns, "parent": prompt.parent,
              "note": prompt.note, **_named(prompt.request)}  # fmt: skip
     parts = ["---", _yaml({k: v for k, v in front.items() if v or v == 0}), "---"]

@@ -16,6 +16,7 @@ OVERLOADED = (503, 529)  # it has not begun
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError)
 # errors of one request and not of all: they end no run
 OF_A_ROW = ("context_length", "context_window", "content_filter", "content_policy", "too long")
+WRONG_KEY = re.compile(r"api.?key (is )?(not valid|invalid|not found)", re.IGNORECASE)
 REMEDIES = {
     400: "change what the request asks for, or take another model",
     402: "pay at the provider, or take another endpoint",
@@ -57,6 +58,8 @@ def is_free(error: Exception) -> bool:
 def remedy(error: Exception) -> str:
     """Return what to do about a failure that every call will meet, "" where the next may not."""
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return "give a key that it takes"
+    if isinstance(error, openai.BadRequestError) and WRONG_KEY.search(_words(error)):  # Gemini
         return "give a key that it takes"
     if isinstance(error, openai.NotFoundError):
         return "give a model that it has, and its whole base URL"
