@@ -270,6 +270,15 @@ def test_errors_that_will_not_pass_end_a_run_with_one_sentence(
         assert {answer.outcome for answer in ask_many(PROMPTS, *endless)} == {"failed"}
 
 
+def test_errors_are_counted_through_several_calls_where_they_share_a_list(one, options):
+    one.troubles = ["broken"] * 30
+    way = {"give_up": True, "concurrency": 1, "max_retries": 0, "alike": []}
+    assert all(x.error for x in ask_many(PROMPTS[:3], *at(one, options, **way)))
+    with pytest.raises(EndpointError, match="5 calls in a row failed alike"):
+        ask_many(PROMPTS[3:6], *at(one, options, **way))
+    assert len(one.seen) == 5
+
+
 def test_an_answer_in_between_begins_the_count_anew(one, options):
     one.troubles = ["broken"] * 4 + [None] + ["broken"] * 4
     way = at(one, options, give_up=True, concurrency=1, max_retries=0)

@@ -170,7 +170,7 @@ class _Work:
     def __init__(self, prepared: PreparedRequests, options: CallOptions):
         self.prepared, self.options = prepared, options
         self.end: Exception | None = None  # why no more is asked
-        self.alike: list[str] = []  # failures in a row that are alike
+        self.alike: list[str] = [] if options.alike is None else options.alike
         self.interrupted: list[dict] = []  # rows of calls that may have been paid
         self.wire = prepared.provider.wire
         self.limits = rate_limits.of(prepared.provider.base_url, prepared.target.model_name)
@@ -254,7 +254,7 @@ class _Work:
             latency_ms = (time.perf_counter() - began) * 1000
             answer = Answer(None, error, latency_ms=latency_ms, retries=trail.retries)
         else:
-            self.alike = []
+            self.alike.clear()
         self.answers[name] = answer
         return as_row(name, wanted, answer, self.prepared.model_of(body))
 
@@ -266,7 +266,9 @@ class _Work:
         if remedy := self.wire.remedy(problem):
             self.stop(EndpointError(f"{who}: {error}; {remedy}"))
         elif remedy := self.wire.recurring(problem):
-            self.alike = [*self.alike, kind] if kind in self.alike else [kind]
+            if kind not in self.alike:
+                self.alike.clear()
+            self.alike.append(kind)
             if len(self.alike) == self.options.patience:
                 self.stop(EndpointError(
                     f"{who}: {len(self.alike)} calls in a row failed alike, the last with {error} "

@@ -1,7 +1,7 @@
 """How requests are asked: how many at once, within which budget, recorded as whose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,9 @@ class CallOptions:
         With `give_up`, the run ends after so many failures in a row that are alike and will not
         pass (a field that the model does not take, an exhausted quota, a server out of order);
         0 never ends it.
+    alike : list, optional
+        The failures in a row that are alike, so that they count through several calls of
+        `ask_many`; by default through one.
     ask_again : sequence of str
         Answers in the ledger with one of these outcomes are not taken, and the call is made anew;
         see `diptych.llmops.client.formats.outcomes`: a refusal, for example, or an empty answer.
@@ -81,6 +84,7 @@ class CallOptions:
     deadline_s: float | None = None
     give_up: bool = False
     patience: int = 5
+    alike: list | None = field(default=None, repr=False, compare=False)
     ask_again: Sequence[str] = ()
     replayed: "ReplayedLatency | None" = None
 

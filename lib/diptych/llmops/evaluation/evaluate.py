@@ -112,7 +112,7 @@ def evaluate(
         opened(options.calls) as calls,
         bars.within(options.progress, len(variants) * len(rows) * repeats, "call") as bar,
     ):
-        options = replace(options, calls=calls, progress=bar, give_up=True)
+        options = replace(options, calls=calls, progress=bar, give_up=True, alike=[])
         for number, variant in enumerate(variants):
             try:
                 answers = list(_answers(variant, rows, grader, options, pool, repeats))
