@@ -191,7 +191,7 @@ def forecast(
     models : sequence of str
         See `Target.parse`.
     max_usd : float, optional
-        The limit that evaluation will keep.
+        The limit that evaluation will keep; by default that of the options' budget.
     options : CallOptions
         Its ledger decides what is cached.
 
@@ -213,6 +213,8 @@ def forecast(
         lines.append({"model": model} | pd.DataFrame(parts).sum(skipna=False).to_dict())
     counts = dict.fromkeys(("calls", "cached", "tokens in", "tokens out"), "int64")
     frame = pd.DataFrame(lines).astype(counts)
+    if max_usd is None and options.budget:
+        max_usd = options.budget.max_usd
     if max_usd is not None:
         frame["fits"] = [
             "unknown" if pd.isna(usd) else "yes" if usd <= max_usd else "no" for usd in frame["usd"]
