@@ -86,8 +86,8 @@ class Guard:
             there = ", ".join(sorted(self._names))
             return f"Host: {_short(hosts[0])} is not served; ask for {there}, or serve with a token"
         origins = [value.lower() for name, value in headers if name == b"origin"]
-        own = {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}
-        if any(origin not in own for origin in origins):
+        allowed = {f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts}
+        if any(origin not in allowed for origin in origins):
             return f"Origin: a page of {_short(origins[0])} may not use this server"
         return ""
 
