@@ -37,6 +37,7 @@ from diptych.llmops.server import process, sizing
 
 CHUNK = 20  # questions between two looks at the server's CPU time
 EVERY = 200  # questions between two writings of the recording's files
+PATIENCE_S = 900.0  # for one answer: nobody waits for it
 REMOTE = 8  # calls under way at once, of a hosted model
 SEED = 0
 
@@ -347,7 +348,7 @@ def record(
         total = sum(len(requests) for _, requests in todo)
         options = CallOptions(
             run=json.dumps(session.machine(), sort_keys=True), calls=calls, stream=True,
-            budget=Budget(max_usd, strict=True), give_up=True,
+            budget=Budget(max_usd, strict=True), give_up=True, timeout_s=PATIENCE_S,
             concurrency=1 if session.target.is_local else REMOTE,
         )  # fmt: skip
         try:
