@@ -15,15 +15,19 @@ import nbformat
 import diptych
 
 LIB = Path(diptych.__file__).parents[1]
-# what is imported by then keeps this system's modules: only ours meet what is missing
+# what is imported by then keeps this system's modules: only ours meet what is missing (socket files
+# stay, because asyncio of this system has no other pipe)
 WITHOUT = """
 import asyncio, multiprocessing.util, os, pkgutil, signal, socket, subprocess, sys, tempfile, types
-import IPython, jupyter_client, nbclient, papermill, psutil, tornado.ioloop, zmq, ssl, filelock
+import IPython, ipykernel.kernelapp, jupyter_client, nbclient, papermill, psutil, ssl
+import filelock, tornado.ioloop, zmq
 originals = {}
 for module in (os, signal, socket):
     originals[module] = types.ModuleType(module.__name__)
     vars(originals[module]).update(vars(module))
 for loaded in list(sys.modules.values()):
+    if getattr(loaded, "__name__", "").startswith(("diptych", "__main__")):
+        continue
     for name in ("os", "signal", "socket", "_socket"):
         if (module := getattr(loaded, name, None)) in originals:
             setattr(loaded, name, originals[module])
@@ -35,7 +39,7 @@ for module, names in {
         "nice chown fchmod pread pwrite posix_fadvise statvfs uname",
     signal: "SIGKILL SIGCHLD SIGALRM SIGHUP SIGUSR1 SIGUSR2 SIGQUIT alarm setitimer "
         "pthread_sigmask pthread_kill sigwait",
-    socket: "AF_UNIX SO_PEERCRED SCM_RIGHTS send_fds recv_fds",
+    socket: "SO_PEERCRED SCM_RIGHTS send_fds recv_fds",
 }.items():
     for name in names.split():
         if hasattr(module, name):
