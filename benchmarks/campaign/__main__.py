@@ -24,7 +24,7 @@ from figures import HEAD, Figure
 
 PARTS = ("redactor", "pages", "requests", "secrets", "kills")
 WHOLE = {"pages": 2_000, "requests": 20_000, "secrets": 5, "kills": 300, "seconds": 30}
-SHORT = {"pages": 100, "requests": 150, "secrets": 1, "kills": 0, "seconds": 2}
+SHORT = {"pages": 100, "requests": 150, "secrets": 1, "kills": 0, "seconds": 0}
 
 
 def figures_of(part: str, sizes: dict, home: Path, seed: int) -> list[Figure]:
