@@ -262,3 +262,10 @@ def test_no_tests_of_behaviour_are_no_families():
     none = checklist.summary(checklist.run(Variant(PLAIN), []))
     assert release.failing(none) == []
     assert set(release.limits(none, 0.1, 1.0, 0.3)) == {release.UNREADABLE, release.COST}
+
+
+def test_the_card_of_a_prompt_with_pictures_names_them():
+    prompt = Prompt("see", "films", ("image",), "", "{image} Good?", images=("image",),
+                    examples=(({"image": "data:image/png;base64,AAAA"}, "yes"),))  # fmt: skip
+    shown = prompt.without_pictures.messages({"image": "{image}"})
+    assert [m["content"] for m in shown] == ["(a picture) Good?", "yes", "{image} Good?"]

@@ -40,7 +40,7 @@ class PromptRegistry(registry.Registry):
         # register_prompt and link_prompt_version_to_run use MLflow's default store, not this one
         created = self.client.create_prompt_version(
             self.name,
-            prompt.messages({name: f"{{{{{name}}}}}" for name in prompt.inputs}),
+            prompt.without_pictures.messages({name: f"{{{{{name}}}}}" for name in prompt.inputs}),
             description=prompt.note or None,
             tags={
                 SOURCE: source,

@@ -252,7 +252,9 @@ def card(
         f"**Gate** {decision.reason}",
         "**Not for** texts unlike those it was tested on: watch the reports of stage 5.",
     ]
-    messages = "\n\n".join(f"{m['role']}:\n{m['content']}" for m in prompt.messages(_slots(prompt)))
+    messages = "\n\n".join(
+        f"{m['role']}:\n{m['content']}" for m in prompt.without_pictures.messages(_slots(prompt))
+    )
     quoted = "\n".join(
         f"    {line}" for line in messages.splitlines()
     )  # indented, it cannot end early

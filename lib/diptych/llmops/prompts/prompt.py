@@ -141,6 +141,13 @@ class Prompt:
         """The labels that the output schema allows, () for free text."""
         return tuple(_enum(self.output))
 
+    @property
+    def without_pictures(self) -> "Prompt":
+        """It with its pictures named instead of shown, for a reader of texts."""
+        named = dict.fromkeys(self.images, "(a picture)")
+        examples = tuple(({**inputs, **named}, answer) for inputs, answer in self.examples)
+        return replace(self, images=(), examples=examples)
+
     def messages(self, row: Mapping, shots: Sequence[tuple[Mapping, str]] = ()) -> list[dict]:
         """Return the messages for a row: system, examples and shots with their answers, the row.
 
