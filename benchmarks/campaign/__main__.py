@@ -56,10 +56,12 @@ def scaled(share: float) -> dict:
 
 def report(figures: list[Figure], seed: int, seconds: float) -> str:
     """Return the page."""
+    command = " ".join(["python benchmarks/campaign", *sys.argv[1:]])
     return "\n\n".join([
         "# What the attacks came to",
-        f"Written by `{' '.join(['python benchmarks/campaign', *sys.argv[1:]])}` (the whole is "
-        f"`make campaign`) on {date.today()} with seed {seed} in {seconds / 60:.0f} minutes, Python {platform.python_version()}. The head of each module in "
+        f"Written by `{command}` (the whole is `make campaign`) on {date.today()} with seed "
+        f"{seed} in {seconds / 60:.0f} minutes, Python {platform.python_version()}. The head of "
+        "each module in "
         "`benchmarks/campaign/` says what is done; SECURITY.md says what is promised.",
         "\n".join([HEAD, *(figure.line() for figure in figures)]),
         "Not tried here: what SECURITY.md names as not promised.",
