@@ -13,6 +13,7 @@ class BuildPy(build_py):
     """Copies the project into the package; an editable installation has it in the repository."""
 
     def run(self):
+        """Copy what the wheel holds beside the modules."""
         super().run()
         if self.editable_mode:
             return
