@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diptych.core import contract
 from diptych.core.contract import RecordError
 from diptych.core.evaluation.stats import wilson
 from diptych.core.store.records import Record, Recorder, load
@@ -37,6 +38,7 @@ def foreign(run):
 def complete(run):
     run.note(parameters={"concurrency": 16}, name="reviews", version=3, endpoint="r")
     run.save("stream", STREAM)
+    run.save("load_curve", pd.DataFrame(columns=list(contract.LOAD_CURVE.columns)))
     return run.conclude(**SERVED)
 
 
@@ -70,7 +72,7 @@ def test_nan_is_recorded_as_not_measured_and_refused_for_a_count(run):
         (lambda run: run.record("failed", 0.5), "failed: 0.5 is float; it is declared as int"),
         (lambda run: run.record("p50_ms", wilson(1, 2)), "declared without an interval"),
         (lambda run: run.record("p50_ms", 1.0, unit="s"), "its unit is declared as 'ms', not 's'"),
-        (lambda run: run.conclude(**SERVED), "name, version, endpoint, stream: mlops/4_serve"),
+        (lambda run: run.conclude(**SERVED), "name, version, endpoint, stream, load_curve: mlops/4_serve"),
     ],
 )  # fmt: skip
 def test_what_is_not_declared_is_not_recorded(run, record, message):
