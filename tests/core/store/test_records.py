@@ -72,7 +72,7 @@ def test_nan_is_recorded_as_not_measured_and_refused_for_a_count(run):
         (lambda run: run.record("failed", 0.5), "failed: 0.5 is float; it is declared as int"),
         (lambda run: run.record("p50_ms", wilson(1, 2)), "declared without an interval"),
         (lambda run: run.record("p50_ms", 1.0, unit="s"), "its unit is declared as 'ms', not 's'"),
-        (lambda run: run.conclude(**SERVED), "name, version, endpoint, stream, load_curve: mlops/4_serve"),
+        (lambda run: run.conclude(**SERVED), "endpoint, stream, load_curve: mlops/4_serve"),
     ],
 )  # fmt: skip
 def test_what_is_not_declared_is_not_recorded(run, record, message):
