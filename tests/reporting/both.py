@@ -26,6 +26,8 @@ class World:
 
     Attributes
     ----------
+    task : str
+        One that the model in the box has not seen, unless named.
     models : tuple of str
         The models that LLMOps called, at `usd` a call.
     wrong : (int, int)
@@ -44,6 +46,7 @@ class World:
         Of its intervals.
     """
 
+    task: str = "films"
     models: tuple = ("local",)
     usd: float = 0.0
     wrong: tuple = (15, 100)
@@ -67,7 +70,14 @@ def runs(root: Path, *, without: tuple = (), **world):
         Of `World`.
     """
     both = [*_mlops(root, World(**world)), *_llmops(root, World(**world))]
+    both = [_of_task(run, World(**world).task) for run in both]
     return [run for run in both if run.notebook not in without]
+
+
+def _of_task(run: Run, task: str) -> Run:
+    run = replace(run, result=run.result | {"task": run.result["task"] | {"task": task}})
+    (run.folder / "result.json").write_text(json.dumps(run.result))
+    return run
 
 
 def _mlops(root: Path, world: World) -> list[Run]:

@@ -1,6 +1,7 @@
 """The contrast: verdicts follow from runs and assumptions, and the words from the verdicts."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -231,8 +232,23 @@ def test_a_missing_stage_takes_only_what_it_measured(found):
 def test_an_inconclusive_comparison_says_how_many_rows_would_decide(tmp_path):
     quality = concluded(runs(tmp_path, wrong=(50, 58)))["quality"]
     assert quality.winner == "inconclusive"
-    needed = stats.required_n(0.9, 0.88, discordance=108 / ROWS)
-    assert f"about {needed:,} rows would decide" in quality.why
+    gap = quality.measured.difference
+    enough = int(re.search(r"about ([\d,]+) rows would decide", quality.why)[1].replace(",", ""))
+    assert enough > ROWS
+    narrower = (gap.high - gap.low) / 2 * (ROWS / enough) ** 0.5
+    assert gap.value + narrower == pytest.approx(0.02, abs=0.002)  # the nearer edge
+
+
+def test_labels_of_a_model_that_has_seen_the_task_are_not_counted(tmp_path):
+    """The model in the box was pretrained on labelled text of the generators of some tasks."""
+    made = contrast.contrast(SCENARIO, runs(tmp_path, task="reviews"), ASSUMPTIONS)
+    labels_line = next(v for v in made.verdicts if v.dimension.key == "labels")
+    assert labels_line.winner == "inconclusive"
+    assert "pretrained on labelled text" in labels_line.why
+    assert made.ways.set_index("way")["labels"].isna().to_dict()[NAME]
+    assert "pretrained" in made.ways.attrs["note"]
+    bought = runs(tmp_path / "api", task="reviews", models=API)
+    assert not evidence.sides(bought)[1].is_contaminated
 
 
 def test_no_run_at_all():
@@ -331,7 +347,7 @@ def test_every_price_has_a_source_or_is_not_known():
 
 def test_runs_are_gathered_by_scenario_task_and_time(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
-    made = runs(tmp_path / "runs")
+    made = runs(tmp_path / "runs", task="reviews")
     ((scenario, own),) = contrast.gather(["sentiment"])
     assert scenario.name == "sentiment"
     assert {run.id for run in own} == {run.id for run in made if run.notebook in scenario.notebooks}

@@ -15,7 +15,7 @@ from diptych.core import contract
 from diptych.core.contract import BUILD, RELEASE, SERVE
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.stats import Estimate
-from diptych.reporting.contrast.evidence import LEFT, Figure, Panel, metric_of
+from diptych.reporting.contrast.evidence import CONTAMINATED, LEFT, Figure, Panel, metric_of
 from diptych.reporting.contrast.labels import bought
 from diptych.reporting.contrast.measures import Assumptions, Measured, right_share
 
@@ -130,6 +130,7 @@ def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     metric, refused = metric_of(left, right)
     if refused:
         return Measured(refused=refused)
+    undecided = CONTAMINATED if right.is_contaminated else ""
     points, sign = bought(left, right), metric.sign if metric else 1
     ends = ["low", "high"][::sign]
     figures = []
@@ -148,7 +149,7 @@ def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
         note += ", the fewest tried" if reached["value"] == tried["labels"].min() else ""
         sure, hopeful = reached[ends[0]], reached[ends[1]]
         figures.append(Figure(reached["value"], (first["run"],), hopeful, sure, note=note))
-    return Measured(*figures, ratio=_ratio_of_labels(*figures))
+    return Measured(*figures, ratio=_ratio_of_labels(*figures), undecided=undecided)
 
 
 def _fewest(tried) -> float:

@@ -286,6 +286,7 @@ def _facts(one: Contrast, goal: float) -> dict:
         "frontier": ways.html(one.ways, title),
         "ways": json.loads(one.ways.to_json(orient="records")),
         "left out": one.ways.attrs["left out"],
+        "note": one.ways.attrs["note"],
         "forecast": json.loads(one.forecast.to_json(orient="records")),
         "crossings": [
             breakeven.crossing_words(row.option, row.requests)

@@ -21,6 +21,12 @@ from diptych.execution.runs import Run
 from diptych.reporting.format import number
 
 LEFT, RIGHT = contract.PANELS
+# its pretraining had labelled text of their generators (MODEL_CARD.md), so it needs labels too
+SEEN_BY_THE_BOX = ("reviews", "summaries", "support")
+CONTAMINATED = (
+    "the model in the box was pretrained on labelled text of this task's generator, "
+    "so how many labels it needs is not known"
+)
 LINES = ["truth", "predicted", "score", "grader", "confidence", "probabilities"]
 # Where 2_build keeps its graded rows: the column that names a model or prompt, the fact that
 # names the selected one, and the tables.
@@ -282,6 +288,15 @@ class Panel:
             return None
         answers = results[(results["variant"] == name) & (results["error"] == "")]
         return answers if len(answers) else None
+
+    @property
+    def is_contaminated(self) -> bool:
+        """Whether the model in the box answered a task that its pretraining has seen."""
+        run = self.run(BUILD)
+        if self.name == LEFT or run is None:
+            return False
+        task = (run.result.get("task") or {}).get("task")
+        return task in SEEN_BY_THE_BOX and "local" in (self.parameter(BUILD, "models") or [])
 
     @property
     def is_local(self) -> bool:

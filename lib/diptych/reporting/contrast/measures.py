@@ -56,8 +56,6 @@ class Measured:
         Of amounts: how many times LLMOps' goes into that of MLOps, where it has an interval.
     p : float or None
         Of McNemar's exact test, where rows are right or wrong.
-    needed : int or None
-        Rows that would show a difference of the margin.
     margin : float or None
         What a tie is in the metric's units, where that is not the assumption itself.
     refused : str
@@ -71,7 +69,6 @@ class Measured:
     difference: Estimate | None = None
     ratio: Estimate | None = None
     p: float | None = None
-    needed: int | None = None
     margin: float | None = None
     refused: str = ""
     undecided: str = ""
@@ -146,9 +143,8 @@ def _paired(panels: tuple, same: pd.Index, metric: Metric, assumptions: Assumpti
         return Measured(*figures, undecided=better.note)
     ends = sorted(metric.sign * end for end in (better.low, better.high))
     gap = Estimate(metric.sign * better.value, *ends, better.n)
-    p, needed = metric.p_value(a, b), metric.rows_needed(a, b, margin)
-    p = None if math.isnan(p) else p
-    return Measured(*figures, gap, p=p, needed=needed, margin=margin)
+    p = metric.p_value(a, b)
+    return Measured(*figures, gap, p=None if math.isnan(p) else p, margin=margin)
 
 
 def _why_no_figure(metric: Metric, rows: ScoredRows) -> str:

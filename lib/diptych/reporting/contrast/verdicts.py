@@ -119,12 +119,25 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     difference += "" if measured.p is None else f", p {_probability(measured.p)},"
     outcome = stats.verdict(gap, margin)
     if outcome == "unclear":
-        more = f"; about {measured.needed:,} rows would decide" if measured.needed else ""
+        rows = _rows_to_decide(gap, margin)
+        more = f"; about {rows:,} rows would decide if it stays so" if rows else ""
         return INCONCLUSIVE, f"{difference} reaches across the margin of {margin:g}{more}"
     if outcome == "tie":
         return TIE, f"{difference} is inside the margin of {margin:g}"
     wins = (outcome == "better") == (dimension.better == HIGHER)
     return MLOPS if wins else LLMOPS, difference.rstrip(",")
+
+
+def _rows_to_decide(gap: Estimate, margin: float) -> int:
+    """Return the rows with which the interval leaves the nearer edge of the margin, 0 if unknown.
+
+    Its width falls with the root of the rows; a difference at the edge itself is never decided.
+    """
+    distance, half = abs(abs(gap.value) - margin), (gap.high - gap.low) / 2
+    if not gap.n or distance < margin / 20:
+        return 0
+    exact = gap.n * (half / distance) ** 2
+    return int(round(exact, 1 - math.floor(math.log10(exact)))) if exact > gap.n else 0
 
 
 def _probability(p: float) -> str:

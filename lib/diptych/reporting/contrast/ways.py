@@ -12,7 +12,15 @@ from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring.sequential import in_units
 from diptych.core.plots.html import figure_html, show
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
-from diptych.reporting.contrast.evidence import GRADED, LEFT, Panel, is_perturbed, metric_of, scored
+from diptych.reporting.contrast.evidence import (
+    CONTAMINATED,
+    GRADED,
+    LEFT,
+    Panel,
+    is_perturbed,
+    metric_of,
+    scored,
+)
 from diptych.reporting.contrast.measures import Assumptions
 
 COLUMNS = [
@@ -32,7 +40,8 @@ def ways(left: Panel, right: Panel, assumptions: Assumptions) -> pd.DataFrame:
         best`` (*best*, *tie*, *worse* or *inconclusive*, by the paired interval and the margin),
         ``on the frontier`` (nothing is better with no more labels) and ``run``. The attribute
         ``metric`` holds the `Metric`, ``left out`` the ways that failed calls leave without a
-        figure. Without lines where no run recorded a metric, or the panels differ in it.
+        figure; ``note`` says why labels are not known. Without lines where no run recorded a
+        metric, or the panels differ in it.
     """
     metric, _ = metric_of(left, right)
     graded, failed = {}, []
@@ -50,7 +59,8 @@ def ways(left: Panel, right: Panel, assumptions: Assumptions) -> pd.DataFrame:
         table = pd.DataFrame(lines, columns=COLUMNS)
         table = table.sort_values("value", ascending=not metric.higher_is_better, kind="stable")
         table = _judged(table.reset_index(drop=True), graded, same, metric, assumptions)
-    table.attrs |= {"metric": metric, "left out": failed}
+    note = CONTAMINATED if right.is_contaminated else ""
+    table.attrs |= {"metric": metric, "left out": failed, "note": note}
     return table
 
 
@@ -93,6 +103,8 @@ def _line(panel_name: str, name: str, rows, same, metric, panels) -> dict:
 
 def _labels(panel: Panel, name: str) -> float:
     """Return the labels that a way has seen, NaN where that is not recorded."""
+    if panel.is_contaminated:
+        return math.nan
     if panel.name == LLMOPS:
         return float((panel.fact(BUILD, contract.EXAMPLES_SHOWN) or {}).get(name, math.nan))
     rows = panel.value(DATA, contract.TRAIN_ROWS)
