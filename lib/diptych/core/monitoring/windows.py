@@ -223,14 +223,17 @@ class Quality:
     def findings(self, falls: pd.DataFrame, margin: float) -> str:
         """Return in words what `falls` found, and in which windows there is no figure."""
         rang, title = falls[falls["alarm"]], self.metric.title
-        lines = [f"No fall of {title} by more than {margin:g} is shown in {len(self.live.names)} "
+        # of a metric without an upper end the margin is a share, see `sequential.in_units`
+        bounded = np.isfinite(self.metric.high)
+        most = f"{margin:g}" if bounded else f"{margin:.2g} of the figure on the test set"
+        lines = [f"No fall of {title} by more than {most} is shown in {len(self.live.names)} "
                  "windows with labels."]  # fmt: skip
         if len(rang):
             first = rang.iloc[0]
             where = first.window if first.since == first.window else f"{first.since} to "
             where += "" if first.since == first.window else first.window
             lines = [f"{title} fell: {abs(first.change):.3f} worse than on the test set over "
-                     f"{first.n} rows of {where}, by more than {margin:g}."]  # fmt: skip
+                     f"{first.n} rows of {where}, by more than {most}."]  # fmt: skip
         gaps = self.table().query("value.isna()")
         lines += [f"{row.window}: {row.reason}." for row in gaps.itertuples()]
         return "\n".join(lines)
