@@ -26,6 +26,7 @@ from diptych.execution.refresh import in_order
 
 TESTS = Path(__file__).parent / "tests"
 WORKSPACE = pytest.StashKey[str]()
+PRETRAINING = "notebooks/llmops/0_pretrain"  # a minute of two cores; no other notebook needs it
 
 
 # a busy machine is no failure
@@ -128,7 +129,7 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Put what takes longest first: the notebooks, in the order of the lifecycle.
 
     The pipeline comes when their kernels have taught the zygote what to import, and the short tests
@@ -144,8 +145,10 @@ def pytest_collection_modifyitems(items):
         return len(order) + turns.get(part, 2)
 
     items.sort(key=place)
+    for item in items:
+        if item.nodeid.startswith(PRETRAINING):
+            item.add_marker("long")
     if not os.environ.get("DIPTYCH_LONG"):
-        skip = pytest.mark.skip(reason="runs in make test-long")
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(skip)
+        long = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in set(long)]
+        config.hook.pytest_deselected(items=long)

@@ -104,6 +104,7 @@ def test_bare_papermill_runs_a_notebook_and_it_makes_the_runs_it_lacks(tmp_path)
     assert made.task["task"] == "tumours"
 
 
+@pytest.mark.long
 def test_summaries_go_through_both_panels_over_the_same_rows():
     few = {"task": "summaries", "rows": 16, "validation_rows": 4, "shots": [0], "repeats": 1}
     run_notebook("mlops/1_data", (), {"task": "summaries"}, progress=False)
