@@ -31,7 +31,7 @@ def test_completion_lists_what_a_module_is_for(tmp_path):
     names = json.loads(done.stdout.splitlines()[-1])
     assert {"tune_all", "evaluate", "SPACE"} <= set(names["build"])
     assert {"interval_plot", "show", "table"} <= set(names["plots"])
-    assert {"compare", "runs", "core"} <= set(names["dt"])
+    assert {"compare", "runs", "drift"} <= set(names["dt"])
     assert {"tasks", "splits"} <= set(names["data"])  # the modules of a package
     foreign = {
         "dataclass",

@@ -139,7 +139,7 @@ def test_the_file_itself_is_answered_as_the_model_answers_in_training(table, tun
             ]
             plain = post(server.url, ours, "application/json")
             wrong = {**records[0], "Age (years)": "old"}
-            refused = post(server.url, json.dumps({"inputs": [wrong]}).encode(), "")
+            refused = post(server.url, json.dumps({"inputs": [wrong]}).encode(), "application/json")
         for answer in answers:
             assert np.array_equal(answer["probabilities"], expected)
             assert answer["ignored_columns"] == ["Customer no", "left?"]
@@ -293,9 +293,10 @@ def test_a_header_of_texts_is_never_a_row(tmp_path):
     with Endpoint(folder, ledger=tmp_path / "ledger.db") as server:
         answer = post(server.url, body, "text/csv")
         records = [{"message": "the lamp was lovely", "stars": 5}]
-        by_name = post(server.url, json.dumps({"dataframe_records": records}).encode(), "")
+        sent = json.dumps({"dataframe_records": records}).encode()
+        by_name = post(server.url, sent, "application/json")
         other = post(server.url, body.replace(b"message", b"review"), "text/csv")
-        empty = post(server.url, json.dumps({"inputs": ["", "fine"]}).encode(), "")
+        empty = post(server.url, json.dumps({"inputs": ["", "fine"]}).encode(), "application/json")
     assert answer["predictions"] == ["pos", "neg"]
     assert by_name["predictions"] == ["pos"]
     assert by_name["ignored_columns"] == ["stars"]

@@ -74,6 +74,12 @@ def without_run() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "DIPTYCH_RUN"}
 
 
+def set_defaults(variables: Mapping[str, str]) -> None:
+    """Set what a library reads when it is loaded, unless the user set another value."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
 def limit_threads(count: int) -> None:
     """Let libraries use `count` threads in this worker's kernels, unless the user set another."""
     for name in THREAD_COUNTS:

@@ -169,7 +169,7 @@ def test_a_local_server_that_cannot_start_is_a_failure_on_record(pair, calls, tm
     local = Link(Target(parameters=PLAIN, server={"model": broken}))
     reply = chained([local, link(pair[1])], calls).ask("a good film", caller="ann")
     assert reply.step == 1
-    assert "did not start" in reply.errors[0][1]
+    assert "broken.gguf is not a GGUF model" in reply.errors[0][1]
     row = calls.table(endpoint="local").iloc[0]
     assert (row["status"], row["step"], row["caller"]) == ("failed", 0, "ann")
 

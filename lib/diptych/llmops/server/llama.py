@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diptych.base import environment as machine
-from diptych.base import groups, workspace
+from diptych.base import groups, process_environment, workspace
 from diptych.base.serving import ServeError, listen, read_token
 from diptych.llmops.server import native, store
 from diptych.llmops.server.gate import open_gate
@@ -188,7 +188,7 @@ def serve(
 def _engine(served: Served, place: Path):
     """Return llama.cpp's server, which listens on a socket file."""
     native.activate()  # this and the next before the import, which reads them
-    os.environ.update(served.sizing().environment() | dict(os.environ))
+    process_environment.set_defaults(served.sizing().environment())
     import xllamacpp
 
     try:

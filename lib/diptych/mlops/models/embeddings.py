@@ -11,27 +11,27 @@ import numpy as np
 
 from diptych.base.workspace import write_atomic
 from diptych.core.data import embeddings
-from diptych.core.monitoring.text_drift import vocabulary
 from diptych.mlops.models.estimators import ModelError
 
 FAMILY = "embeddings"
 
 
 class EmbeddingFeatures:
-    """The vectors of `diptych.core.data.embeddings`; nothing of them is fitted.
-
-    Attributes
-    ----------
-    words : set of str
-        Words of the training texts, by which monitoring knows new ones.
-    """
+    """The vectors of `diptych.core.data.embeddings`; nothing of them is fitted."""
 
     def __init__(self):
-        self.words: set[str] = set()
+        self._words: set[str] = set()
+
+    @property
+    def words(self) -> set[str]:
+        """Words of the training texts, by which monitoring knows new ones."""
+        return self._words
 
     def fit_transform(self, texts: list[str]) -> np.ndarray:
         """Return the vectors, shape (n, WIDTH), and note the words; shows a progress bar."""
-        self.words = vocabulary(texts)
+        from diptych.core.monitoring.text_drift import vocabulary  # with pandas: not in a server
+
+        self._words = vocabulary(texts)
         return embeddings.encode(texts, progress=True)
 
     def transform(self, texts: list[str]) -> np.ndarray:
@@ -70,5 +70,5 @@ class EmbeddingFeatures:
                 f"{embeddings.digest()[:12]}…)"
             )
         features = cls()
-        features.words = set(content["words"])
+        features._words = set(content["words"])
         return features

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +22,15 @@ from diptych.core.data.embeddings import EmbeddingsError
 from diptych.core.data.times import iso
 from diptych.core.evaluation import calibrators
 from diptych.core.evaluation.calibrators import Calibrator
-from diptych.core.evaluation.scored import ScoredRows
 from diptych.mlops.models import estimators, extractive, families
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.embeddings import FAMILY, EmbeddingFeatures
 from diptych.mlops.models.estimators import Estimator, ModelError
 from diptych.mlops.models.features import Encoder, TableFeatures, TextFeatures
 from diptych.mlops.models.own import OwnEstimator, OwnFeatures
+
+if TYPE_CHECKING:  # with pandas: not in a server
+    from diptych.core.evaluation.scored import ScoredRows
 
 FAMILIES = {
     "text": ("baseline", "xgboost", "xgboost_linear", "logistic", "embeddings"),
@@ -114,7 +117,7 @@ class Model:
     calibrator: Calibrator | None = None
     interval: dict | None = None
     folds: int = 0
-    held_out: ScoredRows | None = field(default=None, repr=False)
+    held_out: "ScoredRows | None" = field(default=None, repr=False)
 
     @property
     def regression(self) -> bool:
