@@ -111,7 +111,7 @@ def own_zygote(tmp_path, monkeypatch):
     yield folder
     client.stop()
     until(lambda: not zygotes(folder))
-    assert not list(folder.glob("*.sock"))
+    until(lambda: not list(folder.glob("*.sock")))  # it is removed as the last of them ends
 
 
 def pids(folder):
