@@ -282,7 +282,7 @@ def _facts(one: Contrast, goal: float) -> dict:
         "sentence": one.sentence,
         "answers": [answer.facts() for answer in one.answers],
         "stated": one.stated.to_dict("records"),
-        "forest": forest.html(one.verdicts, title),
+        "forest": forest.html([v for answer in one.answers for v in answer.evidence], title),
         "frontier": ways.html(one.ways, title),
         "ways": json.loads(one.ways.to_json(orient="records")),
         "left out": one.ways.attrs["left out"],
