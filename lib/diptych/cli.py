@@ -161,6 +161,19 @@ LINK_FOR = click.option(
     help="Also link a run that read what cannot be looked at again (the clock, a network), while "
     "it is younger than this: 12h, 1d.",
 )  # fmt: skip
+SITE = click.option(
+    "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Write the report here (default: site/).",
+)  # fmt: skip
+LABEL_COLUMN = click.option(
+    "--label-column", default="label", metavar="NAME", help="The column to predict."
+)
+TIME_COLUMN = click.option(
+    "--time-column", default="", metavar="NAME", help="The time of each row."
+)
+GROUP_COLUMN = click.option(
+    "--group-column", default="", metavar="NAME", help="Its rows stay in one split."
+)
 OPEN = click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 
 
@@ -604,9 +617,9 @@ def list_(notebook, as_json):
     help="A table of your own: its task and a scenario are written, too.",
 )  # fmt: skip
 @click.option("--text-column", default="text", metavar="NAME", help="The column with the text.")
-@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
-@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
-@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@LABEL_COLUMN
+@TIME_COLUMN
+@GROUP_COLUMN
 @click.option("--read-options", default="", metavar="OPTIONS", help="As `inspect` takes them.")
 def init(folder, rows, **columns):
     """Write a project into FOLDER: notebooks, params, plugins, Makefile, tests, CI.
@@ -666,9 +679,9 @@ def plugins(as_json):
 @cli.command()
 @click.argument("file")
 @click.option("--text-column", default="text", metavar="NAME", help="The column with the text.")
-@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
-@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
-@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@LABEL_COLUMN
+@TIME_COLUMN
+@GROUP_COLUMN
 @click.option(
     "--read-options", default="", metavar="OPTIONS",
     help="What to read otherwise than guessed, such as 'separator=; decimal=,'.",
@@ -700,10 +713,7 @@ def inspect(file, as_json, **options):
 @cli.command()
 @click.argument("scenario", nargs=-1)
 @VALUES
-@click.option(
-    "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Write the report here (default: site/).",
-)  # fmt: skip
+@SITE
 @ENGINE
 @TRACEBACK
 @FORCE
@@ -727,19 +737,16 @@ def report(scenario, overrides, site, engine, open_page, **options):
 @cli.command()
 @click.argument("table")
 @click.option("--text-column", default="", metavar="NAME", help="The text to read.")
-@click.option("--label-column", default="label", metavar="NAME", help="The column to predict.")
-@click.option("--time-column", default="", metavar="NAME", help="The time of each row.")
-@click.option("--group-column", default="", metavar="NAME", help="Its rows stay in one split.")
+@LABEL_COLUMN
+@TIME_COLUMN
+@GROUP_COLUMN
 @click.option("--read-options", default="", metavar="OPTIONS", help="See `diptych inspect`.")
 @click.option(
     "--model", "models", multiple=True, metavar="ENDPOINT",
     help="Language model, such as openai/gpt-5; again for more (default: local).",
 )  # fmt: skip
 @VALUES
-@click.option(
-    "--site", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Write the report here (default: site/).",
-)  # fmt: skip
+@SITE
 @ENGINE
 @TRACEBACK
 @FORCE

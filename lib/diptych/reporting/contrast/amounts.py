@@ -20,7 +20,6 @@ from diptych.reporting.contrast.labels import bought
 from diptych.reporting.contrast.measures import Assumptions, Measured, right_share
 
 ALONE, TOGETHER = 1, 8  # requests under way at once: without a queue, and with one
-LATENCIES = {50: "p50_ms", 95: "p95_ms"}
 
 
 def compared(left: Figure | None, right: Figure | None) -> Measured:
@@ -43,11 +42,6 @@ def common_level(left: Panel, right: Panel, wanted: int) -> int:
     """
     shared = left.load_curve.index.intersection(right.load_curve.index)
     return int(min(shared, key=lambda level: abs(level - wanted))) if len(shared) else wanted
-
-
-def latency(percent: int, level: int) -> Callable:
-    """Return a measure of this percentile of the latency with so many requests under way."""
-    return under_load(LATENCIES[percent], level)
 
 
 def under_load(name: str, wanted: int) -> Callable:
