@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -304,6 +305,28 @@ def get(
         f"task: {task!r} is no task. {hint}Take one of {', '.join(BUILT_IN)}, or the path or URL "
         f"of a CSV, Parquet or Delta table{plugins.failures()}."
     )
+
+
+def of_run(run: Any) -> Task:
+    """Return the task of a run in progress, as its parameters say, on the rows it builds on.
+
+    Parameters
+    ----------
+    run : Recorder
+        See `diptych.core.store.records.start`. One that builds on ``1_data`` takes its version of
+        the rows and its metric.
+
+    Raises
+    ------
+    DataError
+        As `get` does.
+    """
+    parameters = run.fact("parameters")
+    names = ("task", "text_column", "label_column", "time_column", "group_column", "read_options")
+    options = {name: parameters[name] for name in (*names, "seed", "metric") if name in parameters}
+    if run.upstream:
+        options |= {"data_version": run.data_version(), "metric": run.metric()}
+    return get(**options)
 
 
 def target_of(metric: str) -> str:

@@ -36,7 +36,7 @@ def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") ->
     ValueError
         If `alt` is empty.
     """
-    _display(figure_html(fig, alt, table, caption), alt)
+    display_html(figure_html(fig, alt, table, caption), alt)
 
 
 def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:
@@ -69,7 +69,7 @@ def table(frame: pd.DataFrame, caption: str = "", rows: int = 60) -> None:
     html = table_html(frame, caption, rows, hidden=LIVE if live else 0)
     if live and len(frame) > 1:
         html += f'<script class="of-table">{_script()}</script>'
-    _display(html, frame.head(rows).to_string())
+    display_html(html, frame.head(rows).to_string())
 
 
 @cache
@@ -110,7 +110,8 @@ def table_html(frame: pd.DataFrame, caption: str = "", rows: int = 60, hidden: i
     )
 
 
-def _display(html: str, text: str) -> None:
+def display_html(html: str, text: str) -> None:
+    """Display HTML in a notebook; print its text elsewhere."""
     from IPython import get_ipython
     from IPython.display import display
 

@@ -1,0 +1,1 @@
+"""What the outputs of the MLOps notebooks show, in sentences computed from their values."""

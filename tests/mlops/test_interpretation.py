@@ -1,0 +1,1 @@
+"""Sentences about outputs are true of other rows, of no rows, and of every kind of task."""
