@@ -956,40 +956,62 @@ def _models(call, *arguments):
 @click.option("--most", type=click.IntRange(1), metavar="N", help="Ask N questions at most.")
 @click.option("--max-usd", type=click.FloatRange(0), help="No call is made that could exceed it.")
 @click.option(
+    "--labels", multiple=True, type=click.IntRange(1), metavar="N",
+    help="After fine-tuning (LoRA) on N labels, as NAME-lora-N; may be given again.",
+)  # fmt: skip
+@click.option(
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Keep recordings in this folder (default: a clone's package, else the workspace).",
 )  # fmt: skip
 @click.option(
     "--check", is_flag=True, help="Ask nothing; say what is missing, and what figures it has."
 )
-def model_record(models, shots, most, max_usd, to, check):
+def model_record(models, shots, most, max_usd, labels, to, check):
     """Ask MODELs what the contrast compares, and keep the answers to be replayed.
 
     A MODEL is a name of `diptych model list`, NAME=FILE.gguf, or endpoint/model of a hosted one.
-    SCENARIOs are sentiment, chatbot, summaries and structured; all by default. The most valuable
-    questions come first. A recording that was cut or killed continues where it was, and after a
-    prompt has changed only its questions are asked. Then "recorded/NAME" answers in notebooks and
-    reports.
+    SCENARIOs are sentiment, chatbot, summaries, structured and cards (questions about product
+    cards); all by default. The most valuable questions come first. A recording that was cut or
+    killed continues where it was, and after a prompt has changed only its questions are asked. Then
+    "recorded/NAME" answers in notebooks and reports.
     """
     from diptych.llmops import record
 
-    scenarios = [name for name in models if name in record.SCOPES] or list(record.SCOPES)
+    known = record.scenarios()
+    names = [name for name in models if name in known] or known
     try:
-        for name in models:
-            if name in record.SCOPES:
+        for model in models:
+            if model in known:
                 continue
-            session = record.Session.of(name, to)
-            if not check:
-                count = record.record(session, scenarios, max_usd=max_usd, shots=shots, most=most)
-                click.echo(f"{session.name}: {count:,} questions asked")
-            click.echo(record.status(session, scenarios))
-            for scenario in scenarios if to is None else []:
-                table = record.measured(session.name, scenario)
-                if len(table):
-                    shown = table.to_string(index=False, float_format="{:.3f}".format)
-                    click.echo(f"\n{scenario}, what is whole:\n{shown}")
+            for session in _sessions(model, labels, to):
+                if not check:
+                    count = record.record(session, names, max_usd=max_usd, shots=shots, most=most)
+                    click.echo(f"{session.name}: {count:,} questions asked")
+                _show_recorded(session, names, to is None)
     except (RuntimeError, ValueError) as error:  # what calls raise, each with its remedy
         raise click.ClickException(str(error)) from None
+
+
+def _sessions(model, labels, to):
+    """Return the sessions of a model: its own, or one for each number of labels."""
+    from diptych.llmops import record, record_tuned
+
+    if not labels:
+        return [record.Session.of(model, to)]
+    return (record_tuned.session(model, count, to) for count in labels)
+
+
+def _show_recorded(session, scenarios, figures):
+    """Print what is recorded, and what it shows."""
+    from diptych.llmops import record, recorded
+
+    scenarios = ["sentiment"] if session.adapter else scenarios
+    click.echo(record.status(session, scenarios))
+    for scenario in scenarios if figures else []:
+        table = recorded.measured(session.name, scenario)
+        if len(table):
+            shown = table.to_string(index=False, float_format="{:.3f}".format)
+            click.echo(f"\n{scenario}, what is whole:\n{shown}")
 
 
 @cli.group()

@@ -15,7 +15,8 @@ from llmops import fakes
 
 from diptych.cli import cli
 from diptych.core.store.calls import Calls
-from diptych.llmops import record
+from diptych.llmops import record, record_plan
+from diptych.llmops import recorded as replay
 from diptych.llmops.client import endpoint, load_test, recordings
 from diptych.llmops.client.ask import ask, ask_many
 from diptych.llmops.client.batch import BatchError, ask_batch
@@ -192,7 +193,7 @@ def test_after_a_prompt_has_changed_only_its_questions_are_asked(recorded, monke
     session, _ = recorded
     assert record.record(session, ["small"], progress=False) == 0
     before = recordings.load("box")
-    original = record.stage.choose
+    original = record_plan.stage.choose
 
     def edited(task, names, labels):  # as if the file had been edited
         return [
@@ -200,13 +201,13 @@ def test_after_a_prompt_has_changed_only_its_questions_are_asked(recorded, monke
             for prompt in original(task, names, labels)
         ]
 
-    monkeypatch.setattr(record.stage, "choose", edited)
+    monkeypatch.setattr(record_plan.stage, "choose", edited)
     assert "another version of the prompt" in record.status(session, ["small"])
     assert record.record(session, ["small"], progress=False) == 2 * 6
     after = recordings.load("box")
     assert len(after.answers) == len(before.answers) == QUESTIONS
     assert len(after.answers.keys() & before.answers.keys()) == QUESTIONS - 2 * 6
-    monkeypatch.setattr(record.stage, "choose", original)
+    monkeypatch.setattr(record_plan.stage, "choose", original)
     assert record.record(session, ["small"], progress=False) == 0  # the ledger has them still
     assert recordings.load("box").answers.keys() == before.answers.keys()
 
@@ -224,7 +225,7 @@ def test_the_command_says_what_there_is(recorded, gguf, monkeypatch):
 
 
 def test_figures_are_those_of_the_answers(recorded):
-    table = record.measured("box", "small").set_index(["prompt", "shots", "split"])
+    table = replay.measured("box", "small").set_index(["prompt", "shots", "split"])
     part = next(x for x in recorded[1] if x.variant.shots == 2)
     truth, known = part.rows["label"], recordings.load("box").answers
     answers = [known[name]["a"] for name in part.requests()]
@@ -244,9 +245,9 @@ def test_a_cut_answer_is_asked_again_under_another_limit(recorded, monkeypatch):
     assert "length" in ended
     before = sum(row["end"] == "length" for row in recordings.load("cut").answers.values())
     monkeypatch.setattr(variant, "MAX_TOKENS", 64)
-    assert record.measured("cut", "small").empty
+    assert replay.measured("cut", "small").empty
     assert record.record(cut, ["small"], progress=False) == before
-    assert len(record.measured("cut", "small")) == 4
+    assert len(replay.measured("cut", "small")) == 4
 
 
 def test_another_file_of_the_same_name_is_refused(recorded, gguf, tmp_path):

@@ -5,12 +5,15 @@ import platform
 
 import pytest
 
-from diptych.llmops import record
+from diptych.core.data import tasks
+from diptych.llmops import record_plan, recorded
 from diptych.llmops.client import recordings
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.prompt import read_prompt
 
 MOST_BYTES = 20_000_000  # of all that is shipped
 NAMES = sorted(path.parent.name for path in recordings.shipped().glob(f"*/{recordings.FACTS}"))
+MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m")
 
 
 def test_all_together_are_small():
@@ -38,13 +41,69 @@ def test_a_shipped_recording_is_whole(name, home):
 @pytest.mark.parametrize("name", NAMES)
 def test_its_prompts_are_those_of_this_repository(name, home):
     for scenario, lines in recordings.load(name).facts["parts"].items():
-        scope = record.SCOPES[scenario]
-        labels = record.tasks.get(scope.task).labels or ["a"]
-        now = {}
-        for prompt in scope.prompts:
-            text = read_prompt(scope.task, prompt, sorted(labels))
-            now[text.name] = text.version
+        now = {record_plan.CARDS: record_plan.TEXT, record_plan.JUDGED: record_plan.TEXT}
+        if scope := record_plan.SCOPES.get(scenario):
+            labels = tasks.get(scope.task).labels or ["a"]
+            for prompt in scope.prompts:
+                text = read_prompt(scope.task, prompt, sorted(labels))
+                now[text.name] = text.version
         for line in lines:
             assert line["version"] == now[line["prompt"]], (
                 f"{line['prompt']} has changed: run `diptych model record {name} {scenario}`"
             )
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory):
+    """What each recording shows in each scenario."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("home")))
+        for variable in ("OPENAI_API_KEY", "HF_TOKEN"):
+            patch.delenv(variable, raising=False)
+        patch.setenv("DIPTYCH_MODELS", str(tmp_path_factory.mktemp("models")))  # no model is here
+        return {
+            (name, scenario): recorded.replayed(name, scenario)
+            for name in NAMES
+            for scenario in recordings.load(name).facts["parts"]
+            if scenario in record_plan.SCOPES
+        }
+
+
+def test_what_reports_show_replays_without_a_miss(replayed):
+    for (name, scenario), results in replayed.items():
+        assert not results.attrs["left out"]
+        assert (results["error"] == "").all(), (name, scenario)
+        assert results["cached"].sum() == 0  # nothing but the recording answered
+        assert set(evaluate.COLUMNS) < set(results)
+    for name in MODELS:
+        test = replayed[name, "sentiment"].query("split == 'test' and shots == 0")
+        assert test["id"].nunique() == len(test) == 150
+
+
+def test_models_answered_the_same_rows(replayed):
+    for scenario in ("sentiment", "chatbot", "summaries"):
+        rows = [
+            set(replayed[name, scenario].query("split == 'test' and shots == 0")["id"])
+            for name in MODELS
+            if (name, scenario) in replayed
+        ]
+        rows = sorted(filter(None, rows), key=len)
+        assert rows
+        assert all(rows[0] <= ids for ids in rows)
+
+
+def test_a_recording_of_another_prompt_or_of_other_rows_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    (name,) = MODELS[2:]
+    folder = tmp_path / "recordings" / name
+    folder.mkdir(parents=True)
+    shipped = recordings.shipped() / name
+    facts = json.loads((shipped / recordings.FACTS).read_text())
+    for line in facts["parts"]["summaries"]:
+        line["data"] = "another"
+    (folder / recordings.FACTS).write_text(json.dumps(facts))  # and none of its answers
+    results = recorded.replayed(name, "summaries")
+    assert results.empty
+    (sentence,) = results.attrs["left out"]
+    assert "of other rows: record again" in sentence
+    assert f"`diptych model record {name} summaries`" in sentence

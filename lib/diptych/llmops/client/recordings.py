@@ -21,7 +21,7 @@ from diptych.execution.notebooks import nearest
 from diptych.llmops.client.budget import LIMITS
 from diptych.llmops.client.providers import RECORDED, EndpointError, Provider
 
-FACTS, ANSWERS = "facts.json", ".jsonl.xz"
+FACTS, ANSWERS, LOAD = "facts.json", ".jsonl.xz", "load.json"
 # not of the question: an answer that ended by itself is the same under any limit that it keeps
 ASIDE = ("model", "logprobs", "top_logprobs", "stream", "stream_options", *LIMITS)
 DIGITS = 20  # hex digits of a question's hash: 80 bits
@@ -92,6 +92,11 @@ class Recording:
         parts = [part for scenario in self.facts["parts"].values() for part in scenario]
         names = dict.fromkeys(f"{part['prompt']} {part['version']}" for part in parts)
         return ", ".join(names) or "none"
+
+    def load(self, prompt_version: str) -> list[dict]:
+        """Return the calls under load of a version of a prompt, as `load_test.drive` has them."""
+        calls = read_load(self.folder / LOAD)
+        return [call for call in calls if call["version"] == prompt_version]
 
     def when(self) -> str:
         """Return when and on what it was recorded, in one line."""
@@ -286,6 +291,18 @@ def write_rows(file: Path, rows: Iterable[Mapping]) -> None:
     text = "\n".join([*lines, ""] if lines else [])
     packed = lzma.compress(text.encode("utf-8"), preset=9 | lzma.PRESET_EXTREME)
     workspace.write_atomic(file, packed)
+
+
+def read_load(file: Path) -> list[dict]:
+    """Return the calls that a model answered under load, with the version of their prompt."""
+    return json.loads(file.read_text("utf-8")) if file.is_file() else []
+
+
+def write_load(file: Path, calls: Iterable[Mapping]) -> None:
+    """Write calls under load, a line for each; what is not known is null."""
+    known = [{name: None if x != x else x for name, x in call.items()} for call in calls]
+    lines = ",\n".join(json.dumps(call, separators=(",", ":")) for call in known)
+    workspace.write_atomic(file, f"[\n{lines}\n]\n".encode())
 
 
 def provider_of(name: str) -> Provider:

@@ -22,6 +22,7 @@ from diptych.llmops.prompts.prompt import SLOT, Prompt
 SAME, RIGHT = "same in both orders", "right where decided"
 PREFERRED = "preferred to the reference"
 MOST = 20  # pairs that are judged
+TOKENS = 32  # of a reply, at most
 CHANCE = 0.5  # what a coin reaches in either
 QUESTION = """Two answers were given to the same question. Which one is better?
 
@@ -69,7 +70,7 @@ class Judge:
         differing = [i for i, (_, x, y) in enumerate(pairs) if x != y]
         prompts = [self._filled(*pairs[i]) for i in differing]
         prompts += [self._filled(q, y, x) for q, x, y in (pairs[i] for i in differing)]
-        common = {"temperature": 0.0, "max_tokens": 32}
+        common = {"temperature": 0.0, "max_tokens": TOKENS}
         target = replace(self.target, parameters=common | self.target.parameters)
         version = self.options.prompt_version or "judge"
         answers = ask_many(prompts, target, replace(self.options, prompt_version=version))
@@ -85,6 +86,13 @@ class Judge:
             both = (x + y for x, y in zip(_cost(one), _cost(two), strict=True))
             judged.loc[i] = [first, second, verdict, 2, *both]
         return judged
+
+    def asked(self, compared: pd.DataFrame) -> list[str]:
+        """Return what is asked to compare `pairs`, in both orders."""
+        some = compared[compared["a"] != compared["b"]]
+        texts = [some[name].tolist() for name in ("question", "a", "b")]
+        ahead = [self._filled(q, a, b) for q, a, b in zip(*texts, strict=True)]
+        return ahead + [self._filled(q, b, a) for q, a, b in zip(*texts, strict=True)]
 
     def _filled(self, question: str, a: str, b: str) -> str:
         texts = {"question": question, "a": a, "b": b}

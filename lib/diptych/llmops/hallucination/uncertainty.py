@@ -154,28 +154,8 @@ def collect(
     """
     if samples < 2:
         raise ValueError(f"samples: {samples}; their entropy needs at least two")
-    messages = [row.message for row in questions]
-    cold = {"temperature": 0.0, "max_tokens": TOKENS, "logprobs": True}
-    first = ask_many(messages, _with(target, cold), options)
-    answered = [i for i, answer in enumerate(first) if answer.text is not None]
-    if not answered:
-        reason = next((answer.error for answer in first), "there are no rows")
-        raise ValueError(f"questions: none was answered ({reason})")
-    rows, replies = [questions[i] for i in answered], [first[i].text for i in answered]
-    lines = [
-        (row.card, row.question, text, bool(meaning(text)), invents(row, text))
-        for row, text in zip(rows, replies, strict=True)
-    ]
-    answers = pd.DataFrame(lines, columns=["card", "question", "answer", "claims", "invented"])
-    began = time.perf_counter()
-    answers["support"] = [
-        detector.score(row.card, reply, row.question)
-        for row, reply in zip(rows, replies, strict=True)
-    ]
-    spent = (time.perf_counter() - began) * 1000
-    costs = [("support", 0.0, 0.0, 0.0, spent / len(rows))]
-    answers["surprisal"] = [surprisal(first[i]) for i in answered]
-    costs.append(("surprisal", 0.0, 0.0, 0.0, 0.0))
+    rows, answers, costs = answered(questions, detector, target, options)
+    replies = answers["answer"].tolist()
     warm = {"temperature": temperature, "max_tokens": TOKENS}
     messages = [row.message for row in rows]
     repeats = [
@@ -191,6 +171,51 @@ def collect(
     answers = answers.join(judged[["first", "second"]])
     costs.append(("judge", *judged[["calls", "tokens", "usd", "ms"]].mean()))
     return answers, pd.DataFrame(costs, columns=["method", "calls", "tokens", "usd", "ms"])
+
+
+def answered(
+    questions: Sequence[Row],
+    detector: Detector,
+    target: Target = Target(),
+    options: CallOptions = CallOptions(),
+) -> tuple[list[Row], pd.DataFrame, list[tuple]]:
+    """Ask each question once, and score the answers by what needs no further call.
+
+    Returns
+    -------
+    rows : list of Row
+        Those answered.
+    answers, costs
+        As `collect` has them, by ``support`` and ``surprisal`` alone.
+
+    Raises
+    ------
+    ValueError
+        If no question was answered.
+    """
+    messages = [row.message for row in questions]
+    cold = {"temperature": 0.0, "max_tokens": TOKENS, "logprobs": True}
+    first = ask_many(messages, _with(target, cold), options)
+    known = [i for i, answer in enumerate(first) if answer.text is not None]
+    if not known:
+        reason = next((answer.error for answer in first), "there are no rows")
+        raise ValueError(f"questions: none was answered ({reason})")
+    rows, replies = [questions[i] for i in known], [first[i].text for i in known]
+    lines = [
+        (row.card, row.question, text, bool(meaning(text)), invents(row, text))
+        for row, text in zip(rows, replies, strict=True)
+    ]
+    answers = pd.DataFrame(lines, columns=["card", "question", "answer", "claims", "invented"])
+    began = time.perf_counter()
+    answers["support"] = [
+        detector.score(row.card, reply, row.question)
+        for row, reply in zip(rows, replies, strict=True)
+    ]
+    spent = (time.perf_counter() - began) * 1000
+    costs = [("support", 0.0, 0.0, 0.0, spent / len(rows))]
+    answers["surprisal"] = [surprisal(first[i]) for i in known]
+    costs.append(("surprisal", 0.0, 0.0, 0.0, 0.0))
+    return rows, answers, costs
 
 
 def _with(target: Target, parameters: dict) -> Target:
