@@ -154,7 +154,7 @@ def _figures(results: pd.DataFrame) -> dict:
 
 
 def stability(name: str, scenario: str) -> pd.DataFrame:
-    """Return how often a recorded model's labels changed when it was asked again.
+    """Return how often a recorded model's labels changed when questions were repeated.
 
     Returns
     -------
@@ -162,15 +162,15 @@ def stability(name: str, scenario: str) -> pd.DataFrame:
         As `diptych.llmops.evaluation.evaluate.repeated` has it, by temperature; empty where the
         repeats are not whole.
     """
-    asked = [
+    repeats = [
         part
         for part in plan.parts(scenario, Target(RECORDED, name))
         if part.split.startswith(plan.REPEATED)
     ]
-    results = [graded(part) for part in asked]
+    results = [graded(part) for part in repeats]
     if not results or any(one is None for one in results):
         return pd.DataFrame()
-    numbered = [one.assign(repeat=part.repeat) for part, one in zip(asked, results, strict=True)]
+    numbered = [one.assign(repeat=part.repeat) for part, one in zip(repeats, results, strict=True)]
     return evaluate.repeated(pd.concat(numbered, ignore_index=True))
 
 
@@ -204,8 +204,8 @@ def judged(name: str, scenario: str) -> str:
     if answers is None or not _whole(plan.judged(scenario, target, answers)):
         return "The judge was not recorded."
     with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
-        asked = judge.Judge(target=target, options=CallOptions(calls=calls, run="measured"))
-        return judge.verdict(judge.compare(asked, plan.pairs(scenario, answers)))
+        judging = judge.Judge(target=target, options=CallOptions(calls=calls, run="measured"))
+        return judge.verdict(judge.compare(judging, plan.pairs(scenario, answers)))
 
 
 def load(name: str, scenario: str) -> pd.DataFrame:
