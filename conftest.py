@@ -71,6 +71,9 @@ def pytest_configure(config):
         os.environ.setdefault("DIPTYCH_MODELS", str(Path(config.stash[WORKSPACE]) / "models"))
     # threads of one process wait for each other by spinning: with a test beside it, all stand still
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # as XGBoost sets them in a worker that imports it: all workers' kernels share one zygote
+    os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "True")
+    os.environ.setdefault("KMP_INIT_AT_FORK", "FALSE")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt processes
     if not hasattr(config, "workerinput"):  # xdist's workers inherit it

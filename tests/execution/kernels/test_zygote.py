@@ -108,8 +108,14 @@ def test_it_is_found_again_after_a_library_read_every_variable(run_there, python
     (libraries / "nosy.py").write_text("import os\nevery = dict(os.environ)")
     look = "import sys; print('nosy' in sys.modules)", "import nosy", PARENT
     until(lambda: run_there(*look)[0] == "True\n")
-    # of make, and of a kernel that runs a notebook itself
-    others = ({}, {"MAKELEVEL": "1", "MAKEFLAGS": "w"}, {"PAGER": "cat", "FORCE_COLOR": "1"})
+    # of make, of a kernel that runs a notebook itself, of a run, of another terminal
+    others = (
+        {},
+        {"MAKELEVEL": "1", "MAKEFLAGS": "w"},
+        {"PAGER": "cat", "FORCE_COLOR": "1", "PYDEVD_USE_FRAME_EVAL": "NO"},
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"DIPTYCH_ENGINE": "diptych", "DIPTYCH_LEDGER": "", "TMUX_PANE": "%3"},
+    )
     until(lambda: len({run_there(*look, **own)[-1] for own in others}) == 1)
 
 

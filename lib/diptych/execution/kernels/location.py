@@ -28,12 +28,18 @@ NAMES = ("LANG", "LANGUAGE", "TZ", "MPLBACKEND")
 # They differ from caller to caller, and a kernel reads or sets them when it starts, or only other
 # programs do.
 PRIVATE = {
-    "CLICOLOR", "CLICOLOR_FORCE", "DIPTYCH_HOME", "DIPTYCH_KERNELS", "DIPTYCH_RUN", "FORCE_COLOR",
-    "GIT_PAGER", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID", "JPY_SESSION_NAME", "JUPYTER_RUNTIME_DIR",
-    "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "OLDPWD", "PAGER", "PWD",
-    "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "SHLVL", "TERM",
-    "XDG_RUNTIME_DIR", "_",
+    "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "FORCE_COLOR", "GIT_PAGER", "GPG_TTY",
+    "ITERM_SESSION_ID", "JPY_INTERRUPT_EVENT", "JPY_PARENT_PID", "JPY_SESSION_NAME",
+    "JUPYTER_RUNTIME_DIR", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "OLDPWD",
+    "PAGER", "PWD", "PYDEVD_USE_FRAME_EVAL", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_TESTRUNUID",
+    "PYTEST_XDIST_WORKER", "SHLVL", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "STY", "TERM",
+    "TERM_SESSION_ID", "TMUX", "TMUX_PANE", "WINDOWID", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
+    "_", "_MLFLOW_TELEMETRY_SESSION_ID",
 }  # fmt: skip
+# Ours are read in the kernel, which imports this package itself; but this one by the zygote.
+OURS, IDLE = "DIPTYCH_", "DIPTYCH_KERNEL_IDLE"
+# ipykernel sets them where they are missing: a run started in a kernel finds the same zygote
+DEFAULTS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 LONGEST = 100  # characters of a socket's path; the system refuses a few more
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")
 HERE = Path(__file__).parent
@@ -120,10 +126,11 @@ def learn_locked(interpreter: Sequence[str], **new: Sequence[str]) -> Learnt:
 def socket(interpreter: Sequence[str], environment: Mapping[str, str], learnt: Learnt) -> Path:
     """Return where the zygote listens that fits an interpreter and a caller's environment."""
     names = {*learnt.variables, *NAMES, *(n for n in environment if n.startswith(PREFIXES))}
+    names = {n for n in names - PRIVATE if n == IDLE or not n.startswith(OURS)}
     content = [
         list(interpreter),
         [_stamp(path) for path in _installed(environment)],
-        sorted((name, environment.get(name)) for name in names - PRIVATE),
+        sorted((name, environment.get(name) or DEFAULTS.get(name)) for name in names),
         _process(),
     ]
     return folder() / f"{_digest(content)}.sock"

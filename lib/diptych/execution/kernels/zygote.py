@@ -27,7 +27,6 @@ from diptych.execution.kernels.successor import Successor
 
 IDLE = "600"  # seconds; DIPTYCH_KERNEL_IDLE sets another time
 PATIENCE = 5.0  # seconds, for a request to arrive whole
-MATPLOTLIB = "module://matplotlib_inline.backend_inline"  # as ipykernel sets it for a kernel
 
 
 class Zygote:
@@ -48,7 +47,7 @@ class Zygote:
         self.interpreter, self.environment = interpreter, environment
         self.listener, self.path = listener, Path(path)
         self.inode = self.path.stat().st_ino
-        self.idle = float(environment.get("DIPTYCH_KERNEL_IDLE", IDLE))
+        self.idle = float(environment.get(location.IDLE, IDLE))
         self.imports = Imports(interpreter)
         self.kernels: dict[int, socket.socket] = {}
         self.selector = selectors.DefaultSelector()
@@ -68,7 +67,8 @@ class Zygote:
         """
         self.listener.setblocking(False)  # a successor may be the one who accepts
         self.imports.recover(self._trying)
-        os.environ.setdefault("MPLBACKEND", MATPLOTLIB)
+        for name, value in location.DEFAULTS.items():
+            os.environ[name] = os.environ.get(name) or value
         sys.modules[recorder.NAME] = recorder  # so that no kernel compiles it again
         self.imports.shell, self.is_plain = shell.make_shell()
         self._move()
