@@ -52,6 +52,7 @@ class NotebooksTogether(LoadFileScheduling):
                 "tests/llmops/test_registry.py",
                 "tests/core/store/test_mlflow_runs.py",
                 "tests/mlops/test_registry.py",
+                "tests/mlops/serving/test_mlflow_clients.py",
                 "tests/old_workspace/",
             )
         ):

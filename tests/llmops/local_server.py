@@ -15,7 +15,7 @@ def at(model, **server):
 
 
 def answer(client, **options):
-    options = {"model": "any", "max_tokens": 6, "temperature": 0} | options
+    options = {"model": "diptych", "max_tokens": 6, "temperature": 0} | options
     return client.chat.completions.create(messages=HELLO, **options).choices[0].message.content
 
 

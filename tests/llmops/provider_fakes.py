@@ -200,24 +200,40 @@ class OpenAI(Provider):
         cut = answer["status"] == "incomplete"
         end = "response.incomplete" if cut else "response.completed"
         text = "" if cut else answer["output"][1].get("content", [{"text": ""}])[0]["text"]
-        pieces = [{"type": "response.created", "response": answer | {"status": "in_progress"}}]
-        if text:
-            where = {"item_id": "msg_1", "output_index": 1, "content_index": 0}
-            pieces += [
-                {"type": "response.output_text.delta", "delta": half, "logprobs": []} | where
-                for half in (text[:3], text[3:])
-            ]
+        begun = answer | {"status": "in_progress", "output": [], "usage": None}
+        pieces = [{"type": f"response.{kind}", "response": begun}
+                  for kind in ("created", "in_progress")]  # fmt: skip
+        for at, item in enumerate(answer["output"]):
+            empty = item | ({"content": []} if "content" in item else {})
+            pieces.append({"type": "response.output_item.added", "output_index": at, "item": empty})
+            where = {"item_id": item["id"], "output_index": at, "content_index": 0}
+            pieces += self.text_events(where, text) if text and "content" in item else []
+            pieces.append({"type": "response.output_item.done", "output_index": at, "item": item})
         pieces.append({"type": end, "response": answer})
         return [piece | {"sequence_number": i} for i, piece in enumerate(pieces)]
+
+    def text_events(self, where: dict, text: str) -> list[dict]:
+        """Return the events of a message's text."""
+        part = {"type": "output_text", "text": "", "annotations": []}
+        delta = {"type": "response.output_text.delta", "logprobs": []} | where
+        return [
+            {"type": "response.content_part.added", "part": part} | where,
+            *(delta | {"delta": half} for half in (text[:3], text[3:])),
+            {"type": "response.output_text.done", "text": text, "logprobs": []} | where,
+            {"type": "response.content_part.done", "part": part | {"text": text}} | where,
+        ]
 
 
 @dataclass
 class Anthropic(Provider):
     """Messages, of a model that takes no sampling fields, or of an earlier one.
 
-    platform.claude.com/docs/en/api/messages, /docs/en/build-with-claude/streaming and
-    /docs/en/about-claude/models/migration-guide (2026-11-29).
+    platform.claude.com/docs/en/api/messages, /docs/en/build-with-claude/streaming,
+    /docs/en/about-claude/models/migration-guide, /docs/en/api/versioning (in the later version no
+    model takes sampling fields) and /docs/en/manage-claude/authentication (2026-11-29).
     """
+
+    versions = ("2023-06-01", "2026-10-21")
 
     name: str = "anthropic"
     samples: bool = False
@@ -236,10 +252,11 @@ class Anthropic(Provider):
         return web.json_response(body, status=status)
 
     def refusal(self, request, body) -> web.Response | None:
-        if request.headers.get("x-api-key") != KEY or "Authorization" in request.headers:
+        keys = [request.headers.get("x-api-key"), self.key_of(request) or None]
+        if set(keys) != {KEY, None}:  # by one of them
             return self.error(401, "invalid x-api-key")
-        if not request.headers.get("anthropic-version"):
-            return self.error(400, "anthropic-version: header is required")
+        if (version := request.headers.get("anthropic-version")) not in self.versions:
+            return self.error(400, "anthropic-version: is not a valid version")
         if "max_tokens" not in body:
             return self.error(400, "max_tokens: Field required")
         for name in body.keys() - self.fields:
@@ -247,13 +264,13 @@ class Anthropic(Provider):
         if any(m["role"] not in ("user", "assistant") for m in body["messages"]):
             text = "messages: Unexpected role. The Messages API accepts a top-level `system` "
             return self.error(400, text + 'parameter, not "system" as an input message role.')
-        if not self.samples:
+        if not self.samples or version == self.versions[1]:
             for name in ("temperature", "top_p", "top_k"):
                 if name in body:
                     return self.error(400, f"`{name}` is deprecated for this model.")
-            if (body.get("thinking") or {}).get("type") == "enabled":
-                text = '"thinking.type.enabled" is not supported for this model. '
-                return self.error(400, text + 'Use "thinking.type.adaptive".')
+        if not self.samples and (body.get("thinking") or {}).get("type") == "enabled":
+            text = '"thinking.type.enabled" is not supported for this model. '
+            return self.error(400, text + 'Use "thinking.type.adaptive".')
         return None
 
     def whole(self, body: dict) -> dict:

@@ -47,7 +47,7 @@ def test_a_model_is_served_within_its_memory_on_all_cores(workspace, name):
     server = process.start(name, wait_s=600)
     client = endpoint.client(f"local/{name}")
     client.chat.completions.create(
-        model="any", max_tokens=2, messages=[{"role": "user", "content": "Say yes."}]
+        model="diptych", max_tokens=2, messages=[{"role": "user", "content": "Say yes."}]
     )
     used = psutil.Process(server.pid).memory_info().rss / 2**30
     assert used < store.entry(name).memory_gib
@@ -61,7 +61,7 @@ def test_an_instruction_model_answers_plain_questions(workspace):
     for opinion, label in OPINIONS.items():
         messages = [{"role": "user", "content": QUESTION.format(opinion)}]
         reply = client.chat.completions.create(
-            model="any", messages=messages, temperature=0, max_tokens=8
+            model="diptych", messages=messages, temperature=0, max_tokens=8
         )
         right += label in reply.choices[0].message.content.lower()
     assert right >= len(OPINIONS) - 1

@@ -35,7 +35,7 @@ def test_an_ordinary_client_answers_the_same_twice(shared, gguf):
 
 def test_streams_and_logprobs(shared, gguf):
     client = endpoint.client(at(gguf))
-    options = {"model": "any", "messages": HELLO, "max_tokens": 5, "temperature": 0}
+    options = {"model": "diptych", "messages": HELLO, "max_tokens": 5, "temperature": 0}
     chunks = list(client.chat.completions.create(stream=True, **options))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == answer(client, max_tokens=5)
@@ -48,7 +48,7 @@ def test_the_asynchronous_client_answers_as_the_other(shared, gguf):
         async with endpoint.async_client(at(gguf)) as client:
             made = [
                 client.chat.completions.create(
-                    model="any", messages=HELLO, max_tokens=6, temperature=0
+                    model="diptych", messages=HELLO, max_tokens=6, temperature=0
                 )
                 for _ in range(4)
             ]
@@ -86,7 +86,7 @@ def test_killed_in_mid_stream_one_clear_error_and_the_next_call_works(gguf, home
     whole, message = answer(client), ""
     for _ in range(TRIES):
         server = find_slowed(gguf)
-        stream = client.chat.completions.create(model="any", messages=HELLO, **LONG)
+        stream = client.chat.completions.create(model="diptych", messages=HELLO, **LONG)
         next(stream)
         os.kill(server.pid, signal.SIGKILL)
         try:
@@ -103,7 +103,7 @@ def test_killed_in_mid_stream_one_clear_error_and_the_next_call_works(gguf, home
 def test_killed_in_mid_stream_of_the_asynchronous_client(gguf, home):
     async def broken(client) -> str:
         server = find_slowed(gguf)
-        stream = await client.chat.completions.create(model="any", messages=HELLO, **LONG)
+        stream = await client.chat.completions.create(model="diptych", messages=HELLO, **LONG)
         pieces = aiter(stream)
         await anext(pieces)
         os.kill(server.pid, signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_killed_in_mid_stream_of_the_asynchronous_client(gguf, home):
             for _ in range(TRIES):
                 message = await broken(client)
                 again = await client.chat.completions.create(
-                    model="any", messages=HELLO, max_tokens=3, temperature=0
+                    model="diptych", messages=HELLO, max_tokens=3, temperature=0
                 )
                 assert 1 <= again.usage.completion_tokens <= 3
                 if message:
@@ -154,11 +154,11 @@ def adapter(path, gguf, seed):
 def test_adapters_are_chosen_by_name(gguf, home, tmp_path):
     files = {name: adapter(tmp_path / f"{name}.gguf", gguf, i) for i, name in enumerate("ab")}
     client = endpoint.client(at(gguf, adapters=files))
-    said = {name: answer(client, model=name, max_tokens=12) for name in ("plain", "a", "b")}
+    said = {name: answer(client, model=name, max_tokens=12) for name in ("diptych", "a", "b")}
     assert len(set(said.values())) == 3
-    assert answer(client, model="plain", max_tokens=12) == said["plain"]
+    assert answer(client, model="diptych", max_tokens=12) == said["diptych"]
     # who asks for no adapter gets none
-    assert answer(endpoint.client(at(gguf)), model="plain", max_tokens=12) == said["plain"]
+    assert answer(endpoint.client(at(gguf)), model="diptych", max_tokens=12) == said["diptych"]
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic"])

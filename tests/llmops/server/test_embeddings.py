@@ -7,6 +7,7 @@ import pytest
 
 from diptych.core.data import embeddings as encoders
 from diptych.llmops.server import embeddings
+from diptych.llmops.server.refusals import RefusedError
 
 TEXTS = ["The soup was lovely.", "naïve 日本 🙂"]
 
@@ -28,7 +29,7 @@ def test_a_client_gets_the_vectors_that_a_model_is_fitted_on(shared, kind):
 
 def test_without_the_encoder_the_server_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_MODELS", str(tmp_path))
-    with pytest.raises(embeddings.RequestError, match="`diptych model get minilm-l6-v2`"):
+    with pytest.raises(RefusedError, match="`diptych model get minilm-l6-v2`"):
         embeddings.answer({"input": "hello"})
 
 
@@ -47,6 +48,6 @@ def test_without_the_encoder_the_server_says_how_to_get_it(tmp_path, monkeypatch
     ],
 )
 def test_a_wrong_request_is_refused_with_the_field(request_body, status, message):
-    with pytest.raises(embeddings.RequestError, match=message) as raised:
+    with pytest.raises(RefusedError, match=message) as raised:
         embeddings.answer(request_body)
     assert raised.value.status == status

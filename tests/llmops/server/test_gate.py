@@ -57,7 +57,7 @@ def test_it_passes_on_what_the_api_has(shared):
 def test_what_would_change_or_show_it_to_others_is_closed(shared, method, path):
     status, text = ask(shared, method, path, [{"id": 0, "scale": 1.0}])
     assert status in (404, 405)
-    assert "is not served" in json.loads(text)["error"]
+    assert "is not served" in json.loads(text)["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """How requests find the local server: where it is now, started anew if it is gone.
 
-They go to its socket file, which lies in a folder of this user's alone: whoever gets the port of a
-server that was killed gets no request.
+They go to its socket files, which lie in a folder of this user's alone: whoever gets the port of a
+server that was killed gets no request. A plain chat goes to llama.cpp itself, all else to the
+gate beside it (`diptych.llmops.server.gate`).
 
 Both do the same, one for the synchronous client and one for the asynchronous. They are given to an
 ordinary `openai` client as its ``http_client``, which so works on after the server was killed or
@@ -11,6 +12,7 @@ has ended idle.
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx2
 from openai import APIConnectionError
@@ -18,6 +20,8 @@ from openai import APIConnectionError
 from diptych.base.environment import process_start
 from diptych.llmops.client.formats.connection import UNREACHED
 from diptych.llmops.client.limits import LimitedClient, SyncClient
+from diptych.llmops.server import abilities
+from diptych.llmops.server.gate import inner
 from diptych.llmops.server.llama import Server
 
 try:  # openai's transport on aiohttp, which is faster and which it does not give a public name
@@ -26,39 +30,36 @@ except ImportError:
     AioTransport = httpx2.AsyncHTTPTransport
 # no proxy, and no certificates, which take longer to read than a call
 TO_ONESELF = {"trust_env": False, "verify": False}
+DIRECT = ("/chat/completions", "/completions")
 ENDED = "the local model's server ended in the middle of an answer; ask again, it is started anew"
 
 
-def _adapted(request: httpx2.Request, server: Server) -> httpx2.Request:
-    """Return the request with the adapter that it asks for."""
-    content = request.content
-    if not (server.adapters and content):
-        return request
-    content = _with_adapter(content, server.adapters)
-    headers = [(k, v) for k, v in request.headers.raw if k.lower() != b"content-length"]
-    return httpx2.Request(
-        request.method, request.url, headers=headers, content=content,
-        extensions=request.extensions,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Way:
+    """A request as it goes to the server, and to which of its socket files."""
+
+    request: httpx2.Request
+    is_direct: bool  # to llama.cpp; else to the gate, which does or refuses what that would not
 
 
-def _with_adapter(content: bytes, adapters: list[str]) -> bytes:
-    """Turn an adapter's name given as the model into llama.cpp's choice of adapter.
-
-    From an adapter to none llama.cpp keeps what it has read of an equal prompt, so a request
-    without one is read anew.
-    """
+def _way(request: httpx2.Request, server: Server) -> _Way:
+    """Return the way of a request; a plain chat goes directly, by the adapter that it names."""
+    content, names = request.content, server.names()
     try:
-        body = json.loads(content)
+        body = json.loads(content) if content else {}
     except ValueError:
-        return content
-    if not isinstance(body, dict) or "lora" in body:
-        return content
-    if body.get("model") in adapters:
-        body["lora"] = [{"id": adapters.index(body["model"]), "scale": 1.0}]
-    else:
-        body["cache_prompt"] = False
-    return json.dumps(body).encode()
+        return _Way(request, False)
+    is_plain = isinstance(body, dict) and abilities.is_plain(body) and names.has(body.get("model"))
+    if not (is_plain and request.url.path.endswith(DIRECT)):
+        return _Way(request, False)
+    chosen = names.choose(body)
+    if chosen == body:
+        return _Way(request, True)
+    headers = [(k, v) for k, v in request.headers.raw if k.lower() != b"content-length"]
+    return _Way(httpx2.Request(
+        request.method, request.url, headers=headers, content=json.dumps(chosen).encode(),
+        extensions=request.extensions,
+    ), True)  # fmt: skip
 
 
 class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
@@ -90,39 +91,50 @@ class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 class _ToSocket(httpx2.BaseTransport):
-    """The way to the server's socket file, which is another after each start."""
+    """The way to the server's socket files, which are others after each start."""
 
     def __init__(self, server: Server):
-        self.server, self._inner = server, httpx2.HTTPTransport(uds=server.socket)
+        self.server = server
+        self._direct, self._gate = (httpx2.HTTPTransport(uds=file) for file in _files(server))
 
     def aim(self, server: Server) -> None:
-        self._inner.close()
+        self.close()
         self.__init__(server)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_alive(self.server)
-        return self._inner.handle_request(request)
+        way = _way(request, self.server)
+        return (self._direct if way.is_direct else self._gate).handle_request(way.request)
 
     def close(self) -> None:
-        self._inner.close()
+        self._direct.close()
+        self._gate.close()
 
 
 class _AsyncToSocket(httpx2.AsyncBaseTransport):
     """As `_ToSocket`, for an event loop."""
 
     def __init__(self, server: Server):
-        self.server, self._inner = server, AioTransport(uds=server.socket)
+        self.server = server
+        self._direct, self._gate = (AioTransport(uds=file) for file in _files(server))
 
     async def aim(self, server: Server) -> None:
-        await self._inner.aclose()
+        await self.aclose()
         self.__init__(server)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         _check_alive(self.server)
-        return await self._inner.handle_async_request(request)
+        way = _way(request, self.server)
+        transport = self._direct if way.is_direct else self._gate
+        return await transport.handle_async_request(way.request)
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self._direct.aclose()
+        await self._gate.aclose()
+
+
+def _files(server: Server) -> tuple[str, str]:
+    return server.socket, str(inner(server.socket))
 
 
 def _check_alive(server: Server) -> None:
@@ -140,7 +152,6 @@ class LocalClient(SyncClient):
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options) -> httpx2.Response:
         """Send a request, once more where nobody answered."""
-        request = _adapted(request, self._way.server)
         try:
             response = super().send(request, stream=True, **options)
         except UNREACHED:
@@ -164,7 +175,6 @@ class AsyncLocalClient(LimitedClient):
         self, request: httpx2.Request, *, stream: bool = False, **options
     ) -> httpx2.Response:
         """Send a request, once more where nobody answered."""
-        request = _adapted(request, self._way.server)
         try:
             response = await super().send(request, stream=True, **options)
         except UNREACHED:

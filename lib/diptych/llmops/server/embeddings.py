@@ -8,34 +8,18 @@ import asyncio
 import base64
 import json
 
-from diptych.base import guard
 from diptych.core.data import embeddings
+from diptych.llmops.server.refusals import RefusedError, send_json
 
 PATHS = ("/embeddings", "/v1/embeddings")
 MOST = 2048  # texts of a request, as the OpenAI API takes them
 FORMATS = ("float", "base64")
 
 
-class RequestError(ValueError):
-    """A request that cannot be answered, with the status that says so."""
-
-    def __init__(self, status: int, reason: str):
-        super().__init__(reason)
-        self.status = status
-
-
 async def respond(body: bytes, send) -> None:
-    """Answer a request of an ASGI server, whose body is a JSON object."""
-    try:
-        # in a thread, so that answers of the language model go on
-        content = await asyncio.to_thread(answer, json.loads(body))
-    except RequestError as error:
-        await guard.refuse(send, error.status, str(error))
-        return
-    text = json.dumps(content).encode()
-    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(text))]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": text})
+    """Answer a request of an ASGI server, whose body is a JSON object; see `answer`."""
+    # in a thread, so that answers of the language model go on
+    await send_json(send, await asyncio.to_thread(answer, json.loads(body)))
 
 
 def answer(request: dict) -> dict:
@@ -49,21 +33,21 @@ def answer(request: dict) -> dict:
 
     Raises
     ------
-    RequestError
+    RefusedError
         If a field is wrong, or there is no encoder on this machine.
     """
     texts, kind = _texts(request.get("input")), request.get("encoding_format", FORMATS[0])
     if kind not in FORMATS:
-        raise RequestError(400, f"encoding_format: {kind!r} is none of {', '.join(FORMATS)}")
+        raise RefusedError(400, f"encoding_format: {kind!r} is none of {', '.join(FORMATS)}")
     if request.get("model") not in (None, "", embeddings.MODEL):
         name = str(request["model"])[:60]
-        raise RequestError(404, f"model: {name!r} makes no embeddings; take {embeddings.MODEL}")
+        raise RefusedError(404, f"model: {name!r} makes no embeddings; take {embeddings.MODEL}")
     if request.get("dimensions") not in (None, embeddings.WIDTH):
-        raise RequestError(400, f"dimensions: the vectors have {embeddings.WIDTH}; leave it out")
+        raise RefusedError(400, f"dimensions: the vectors have {embeddings.WIDTH}; leave it out")
     try:
         encoder = embeddings.encoder()
     except embeddings.EmbeddingsError as error:
-        raise RequestError(404, str(error)) from error
+        raise RefusedError(404, str(error)) from error
     vectors, tokens = encoder.encode(texts), sum(len(encoder.tokens(text)) for text in texts)
     data = [
         {"object": "embedding", "index": i, "embedding": _written(vector, kind)}
@@ -76,15 +60,15 @@ def answer(request: dict) -> dict:
 def _texts(given) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(x, str) for x in texts):
-        raise RequestError(400, "input: send a text or a list of texts; tokens are not taken")
+        raise RefusedError(400, "input: send a text or a list of texts; tokens are not taken")
     if len(texts) > MOST:
-        raise RequestError(413, f"input: {len(texts):,} texts; send up to {MOST:,} at once")
+        raise RefusedError(413, f"input: {len(texts):,} texts; send up to {MOST:,} at once")
     try:
         "".join(texts).encode()
     except UnicodeEncodeError as error:
-        raise RequestError(400, "input: holds half a character (a lone surrogate)") from error
+        raise RefusedError(400, "input: holds half a character (a lone surrogate)") from error
     if not all(texts):
-        raise RequestError(400, "input: holds an empty text; leave it out")
+        raise RefusedError(400, "input: holds an empty text; leave it out")
     return texts
 
 

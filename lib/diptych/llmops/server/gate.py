@@ -3,7 +3,11 @@
 llama.cpp itself listens on a socket file in a folder of its user's alone; `diptych` asks there.
 Everyone else asks this gate, an HTTP server beside it: it refuses foreign hosts and origins
 (`diptych.base.guard`), asks for the token, has limits for heads, bodies and fields, and passes on
-only what `POST` and `READ` name, so that nobody loads an adapter, a model or a state by it.
+only what `POST` and `READ` name, so that nobody loads an adapter, a model or a state by it. What
+llama.cpp would pass over in silence is refused or done here: unknown models, tools, pictures
+(`model_names`, `abilities`), and the Responses API (`responses`).
+
+`diptych` asks a second socket file of the gate for all that is no plain chat.
 """
 
 import asyncio
@@ -11,15 +15,20 @@ import contextlib
 import json
 import socket
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 
 from diptych.base import guard
-from diptych.llmops.server import embeddings
+from diptych.llmops.server import abilities, embeddings, responses
+from diptych.llmops.server.model_names import ModelNames
+from diptych.llmops.server.refusals import RefusedError, refuse, send_json
 
 READ = {"/", "/index.html", "/health", "/v1/health"}  # also without the token
-READ_WITH_TOKEN = {"/models", "/v1/models", "/props", "/metrics"}
+MODELS = ("/models", "/v1/models")  # and of each what is known of it, after a slash
+READ_WITH_TOKEN = {*MODELS, "/props", "/metrics"}
 POST = {
     "/completion", "/completions", "/v1/completions", "/chat/completions", "/v1/chat/completions",
-    "/responses", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/infill",
+    *responses.PATHS, "/v1/messages", "/v1/messages/count_tokens", "/infill",
     *embeddings.PATHS, "/rerank", "/v1/rerank", "/tokenize", "/detokenize", "/apply-template",
 }  # fmt: skip
 TEXTS = ("messages", "prompt", "input", "content", "system", "documents", "tokens", "query")
@@ -28,16 +37,10 @@ FIELD_BYTES = 32 * 2**10  # of any other field: a schema of more takes llama.cpp
 FIELD_ITEMS = 256  # in a list or mapping there: llama.cpp looks at each for each token
 BODY_S = 20.0
 START_S = 30.0
+CHAT = "/v1/chat/completions"
+JSON = {"Content-Type": "application/json"}
 PASSED_ON = (b"content-type", b"accept")
 ANSWERED = ("content-type", "cache-control", "retry-after")
-
-
-class RefusedError(Exception):
-    """A request that is not passed on, with the status of its answer."""
-
-    def __init__(self, status: int, reason: str):
-        super().__init__(reason)
-        self.status = status
 
 
 class Gate:
@@ -47,12 +50,15 @@ class Gate:
     ----------
     path : str
         llama.cpp's socket file.
+    names : ModelNames
+        What requests may call its model.
     token : str
         What requests need in ``Authorization: Bearer``; "" for nothing.
     """
 
-    def __init__(self, path: str, token: str = ""):
-        self._path, self._token, self._session = path, token, None
+    def __init__(self, path: str, names: ModelNames, token: str = ""):
+        self._path, self._names, self._token = path, names, token
+        self._session, self._facts = None, None
 
     async def __call__(self, scope, receive, send) -> None:
         """Answer a request, or pass it on."""
@@ -63,24 +69,71 @@ class Gate:
             self._check_token(scope)
             body = await _read(scope, receive)
             if scope["method"] == "POST":
-                check_body(scope, body)
+                await self._post(scope, receive, send, body)
+            elif scope["path"].startswith(MODELS):
+                await send_json(send, await self._models(scope["path"]))
+            else:
+                await self._pass_on(receive, self._forward(scope, body, send))
         except RefusedError as error:
-            await guard.refuse(send, error.status, str(error))
+            await refuse(send, scope["path"], error)
         except ConnectionError:
             pass
-        else:
-            if scope["path"] in embeddings.PATHS:
-                await embeddings.respond(body, send)
-                return
-            await self._pass_on(scope, receive, send, body)
 
-    async def _pass_on(self, scope, receive, send, body: bytes) -> None:
-        """Pass a request on until it is answered or its client has left."""
-        forward = asyncio.ensure_future(self._forward(scope, body, send))
+    async def _post(self, scope, receive, send, body: bytes) -> None:
+        """Answer a request that has a body."""
+        content, path = check_body(scope, body), scope["path"]
+        if path in embeddings.PATHS:
+            await embeddings.respond(body, send)
+            return
+        self._names.check(content.get("model"))
+        request = responses.chat(content) if path in responses.PATHS else content
+        if not abilities.is_plain(request):
+            request = abilities.adapted(request, await self._props())
+        request = self._names.choose(request)
+        if path in responses.PATHS:
+            await self._pass_on(receive, self._respond(content, request, send))
+        else:
+            body = body if request == content else json.dumps(request).encode()
+            await self._pass_on(receive, self._forward(scope, body, send))
+
+    async def _respond(self, content: Mapping, request: Mapping, send) -> None:
+        """Answer a request of the Responses API by a chat."""
+        async with self._ask("POST", CHAT, json.dumps(request).encode(), JSON) as answer:
+            if answer.status != 200:
+                await _answer(answer, send)
+            elif content.get("stream"):
+                await _stream(answer, responses.Answer(content), send)
+            else:
+                await send_json(send, responses.whole(content, await answer.json()))
+
+    async def _props(self) -> Mapping:
+        """Return what llama.cpp says of its model."""
+        if self._facts is None:
+            async with self._ask("GET", "/props", b"", {}) as answer:
+                self._facts = await answer.json()
+        return self._facts
+
+    async def _models(self, path: str) -> dict:
+        """Return the served models, adapters too, or the one that the path names."""
+        async with self._ask("GET", "/v1/models", b"", {}) as answer:
+            listed = await answer.json()
+        first = listed["data"][0]
+        others = [name for name in self._names.known if name != first["id"]]
+        listed["data"] += [{**first, "id": name, "aliases": [name]} for name in others]
+        name = path.partition("models")[2].removeprefix("/")
+        if not name:
+            return listed
+        self._names.check(name)
+        return next((model for model in listed["data"] if model["id"] == name), first)
+
+    async def _pass_on(self, receive, answering) -> None:
+        """Answer a request unless its client leaves before."""
+        forward = asyncio.ensure_future(answering)
         gone = asyncio.ensure_future(_gone(receive))
         await asyncio.wait({forward, gone}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (forward, gone):  # llama.cpp stops when nobody listens any more
+        for task in (gone, forward):  # llama.cpp stops when nobody listens any more
             task.cancel()
+        for task in (gone, forward):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
@@ -90,11 +143,25 @@ class Gate:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if not guard.holds_token(headers, self._token, "authorization", "x-api-key"):
-            raise RefusedError(401, "Authorization: send 'Bearer' and the server's token")
+        if "x-api-key" in headers:  # of clients of Anthropic's API
+            headers.setdefault("authorization", f"Bearer {headers['x-api-key']}")
+        if not guard.holds_token(headers, self._token, "authorization"):
+            reason = "Authorization: send 'Bearer' and the server's token"
+            raise RefusedError(401, reason, code="invalid_api_key")
 
     async def _forward(self, scope, body: bytes, send) -> None:
         """Pass a request on, and its answer back as it comes."""
+        headers = {
+            name.decode(): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in PASSED_ON
+        }
+        async with self._ask(scope["method"], scope["raw_path"].decode(), body, headers) as answer:
+            await _answer(answer, send)
+
+    @contextlib.asynccontextmanager
+    async def _ask(self, method: str, path: str, body: bytes, headers: Mapping):
+        """Ask llama.cpp; RefusedError where it has ended before it answers."""
         import aiohttp
 
         if self._session is None:
@@ -103,19 +170,17 @@ class Gate:
                 timeout=aiohttp.ClientTimeout(total=None),
                 auto_decompress=False,
             )
-        url = "http://llama" + scope["raw_path"].decode("ascii")
-        headers = {
-            name.decode(): value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in PASSED_ON
-        }
         try:
-            async with self._session.request(
-                scope["method"], url, data=body or None, headers=headers
-            ) as answer:
-                await _answer(answer, send)
-        except aiohttp.ClientError:
-            await guard.refuse(send, 503, "the model's server has ended; ask again")
+            answer = await self._session.request(
+                method, f"http://llama{path}", data=body or None, headers=headers
+            )
+        except aiohttp.ClientError as error:
+            raise RefusedError(503, "the model's server has ended; ask again") from error
+        try:
+            async with answer:
+                yield answer
+        except aiohttp.ClientError as error:  # in the middle: the connection is closed
+            raise ConnectionError from error
 
 
 async def _answer(answer, send) -> None:
@@ -130,6 +195,33 @@ async def _answer(answer, send) -> None:
     async for chunk in answer.content.iter_any():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _stream(answer, written: responses.Answer, send) -> None:
+    """Write a streamed chat as the events of a response."""
+    head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await _piece(send, responses.lines(written.begin()))
+    try:
+        async for line in answer.content:
+            data = line.removeprefix(b"data:").strip()
+            if not line.startswith(b"data:") or data == b"[DONE]":
+                continue
+            piece = json.loads(data)
+            if error := piece.get("error"):
+                await _piece(send, responses.lines(written.fail(str(error.get("message", error)))))
+                break
+            await _piece(send, responses.lines(written.take(piece)))
+        else:
+            await _piece(send, responses.lines(written.end()))
+    except (OSError, ValueError) as error:
+        await _piece(send, responses.lines(written.fail(f"the model's server broke off: {error}")))
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _piece(send, body: bytes) -> None:
+    if body:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
 async def _gone(receive) -> None:
@@ -169,14 +261,15 @@ def check_route(scope) -> None:
     """Refuse what is not served: above all what would change the server for others."""
     method, path = scope["method"], scope["path"]
     there = POST if method == "POST" else READ | READ_WITH_TOKEN
+    one = method != "POST" and path.startswith(tuple(f"{place}/" for place in MODELS))
     if method not in ("GET", "HEAD", "POST"):
         raise RefusedError(405, f"{method}: is not served; there are GET and POST")
-    if path not in there:
+    if path not in there and not one:
         raise RefusedError(404, f"{method} {path[:80]}: is not served; the API begins with /v1")
 
 
-def check_body(scope, body: bytes) -> None:
-    """Refuse a request that is no JSON object, or that would stall or swell the server."""
+def check_body(scope, body: bytes) -> dict:
+    """Return a request's JSON; refuse what is no object, or would stall or swell the server."""
     kinds = [value for name, value in scope["headers"] if name == b"content-type"]
     if not kinds or kinds[0].split(b";")[0].strip().lower() != b"application/json":
         raise RefusedError(415, "Content-Type: send application/json")
@@ -189,6 +282,7 @@ def check_body(scope, body: bytes) -> None:
     for name, value in content.items():
         if isinstance(value, list | dict | str) and name not in TEXTS:
             _check_field(name, value)
+    return content
 
 
 def _check_field(name: str, value) -> None:
@@ -200,8 +294,11 @@ def _check_field(name: str, value) -> None:
         raise RefusedError(413, f"{name[:60]}: has {len(value):,} items; send up to {FIELD_ITEMS}")
 
 
-def open_gate(listener: socket.socket, path: str, token: str = "") -> str:
-    """Serve the gate on a listening socket, in a thread; return its address once it answers."""
+def open_gate(listener: socket.socket, path: str, names: ModelNames, token: str = "") -> str:
+    """Serve the gate on a listening socket, in a thread; return its address once it answers.
+
+    It listens on `inner` of the path, too, for this machine's own user.
+    """
     import uvicorn
 
     from diptych.base.guarded_http import GuardedProtocol
@@ -209,10 +306,18 @@ def open_gate(listener: socket.socket, path: str, token: str = "") -> str:
     host, port = listener.getsockname()[:2]
     # made anew so that asyncio sees that it is TCP, and lets no small answer wait for 40 ms
     listener = socket.socket(fileno=listener.detach())
-    app = guard.Guard(Gate(path, token), guard.host_names(host, token))
+    private = socket.socket(socket.AF_UNIX)
+    private.bind(str(inner(path)))
+    private.listen(128)
+    app = guard.Guard(Gate(path, names, token), guard.host_names(host, token))
     config = uvicorn.Config(
         app, http=GuardedProtocol, ws="none", lifespan="off", log_level="error", access_log=False
     )
     server = uvicorn.Server(config)
-    threading.Thread(target=server.run, args=([listener],), daemon=True).start()
+    threading.Thread(target=server.run, args=([listener, private],), daemon=True).start()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def inner(path: str) -> Path:
+    """Return the gate's socket file beside llama.cpp's."""
+    return Path(path).with_name("gate.sock")

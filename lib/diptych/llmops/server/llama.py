@@ -33,6 +33,7 @@ from diptych.base.serving import ServeError, listen, read_token
 from diptych.llmops.server import native, store
 from diptych.llmops.server.gate import open_gate
 from diptych.llmops.server.gguf import context_length
+from diptych.llmops.server.model_names import ModelNames
 from diptych.llmops.server.sizing import Sizing, fit
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
@@ -66,6 +67,10 @@ class Served:
         """Return what it is served with."""
         return fit(self.model, self.slots, self.context)
 
+    def names(self) -> ModelNames:
+        """Return what requests may call it and its adapters."""
+        return ModelNames(self.model, tuple(self.adapters))
+
     def key(self) -> str:
         """Return a name of these files as they are now and these settings."""
         files = [self.model, *self.adapters.values()]
@@ -96,6 +101,10 @@ class Server:
     model: str
     digest: str
     adapters: list[str]
+
+    def names(self) -> ModelNames:
+        """Return what requests may call its model and its adapters."""
+        return ModelNames(Path(self.model), tuple(self.adapters))
 
 
 def unavailable() -> str:
@@ -171,8 +180,9 @@ def serve(
         stopped = _signals()
         facts = Server(
             os.getpid(), machine.process_start(os.getpid()),
-            open_gate(listener, str(private / "llama.sock"), token), str(private / "llama.sock"),
-            str(served.model), store.digest(served.model), list(served.adapters),
+            open_gate(listener, str(private / "llama.sock"), served.names(), token),
+            str(private / "llama.sock"), str(served.model), store.digest(served.model),
+            list(served.adapters),
         )  # fmt: skip
         if file:
             workspace.write_atomic(file, json.dumps(asdict(facts)))

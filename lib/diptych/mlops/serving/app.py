@@ -1,7 +1,7 @@
 """Stage 4, serve: the model's endpoint, which records every prediction before it answers.
 
 It speaks the container contract of SageMaker (``/ping``, ``/invocations``, port 8080, SIGTERM)
-and MLflow's input forms.
+and MLflow's input forms and paths.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from diptych.base.serving import ServeError, listen
 from diptych.core.store.predictions import Predictions
 from diptych.mlops.models import model as models
 from diptych.mlops.models.model import Model
+from diptych.mlops.serving import mlflow_routes
 from diptych.mlops.serving.batcher import Batcher
 from diptych.mlops.serving.inputs import InputError, Reader
 from diptych.mlops.serving.typed_inputs import TypedReader
@@ -92,15 +93,14 @@ def create_app(
     in_flight = 0
 
     def check_token(request: Request) -> None:
-        if not guard.holds_token(request.headers, token, *TOKEN_HEADERS):
+        if token and not guard.holds_token(request.headers, token, *TOKEN_HEADERS):
             message = "Authorization: send 'Bearer' and the endpoint's token"
             raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
     async def invocations(request: Request) -> Response:
         nonlocal in_flight
         began = time.perf_counter()
-        if token:
-            check_token(request)
+        check_token(request)
         if in_flight >= limits.in_flight:
             message = f"{in_flight} requests are under way; try again shortly"
             raise HTTPException(503, message, {"Retry-After": "1"})
@@ -117,8 +117,7 @@ def create_app(
         return JSONResponse({"status": "ok"})
 
     async def metadata(request: Request) -> Response:
-        if token:
-            check_token(request)
+        check_token(request)
         facts = {"model": name, "family": model.family, "kind": model.kind, "endpoint": endpoint}
         return JSONResponse(facts | {"features": model.features} | _answers(model))
 
@@ -131,6 +130,7 @@ def create_app(
         Route("/invocations", invocations, methods=["POST"]),
         Route("/ping", ping),
         Route("/metadata", metadata),
+        *mlflow_routes.routes(name, invocations, check_token),
     ]
     handlers = {HTTPException: _refused, InputError: _wrong_input, Exception: _failed}
     return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
@@ -170,8 +170,8 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 def _refused(request: Request, error: HTTPException) -> Response:
     message = error.detail
-    if error.status_code in (404, 405):
-        there = "POST /invocations, GET /ping and GET /metadata"
+    if message in ("Not Found", "Method Not Allowed"):  # Starlette's own
+        there = f"POST /invocations, GET /ping, GET /metadata; {mlflow_routes.THERE}"
         message = f"{request.method} {request.url.path}: is not served; there are {there}"
     return _error(message, error.status_code, error.headers)
 

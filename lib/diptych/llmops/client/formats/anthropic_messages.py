@@ -1,7 +1,9 @@
 """Anthropic's Messages: requests and answers of Chat Completions, in its form on the wire.
 
 Written by https://platform.claude.com/docs/en/api/messages and, for streams,
-https://platform.claude.com/docs/en/build-with-claude/streaming (2026-11-29).
+https://platform.claude.com/docs/en/build-with-claude/streaming (2026-11-29). By
+https://platform.claude.com/docs/en/api/migration-2026-10-21 the later version refuses sampling
+fields even where a model takes them, so the earlier one is asked, which stays as it is.
 """
 
 import json
