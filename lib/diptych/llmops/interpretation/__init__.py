@@ -1,0 +1,1 @@
+"""What the outputs of a stage show, and what to do about it: sentences computed from the run."""
