@@ -477,6 +477,7 @@ CONTRACTS = (
             VARIANT,
             Fact("prompt", "folder of the selected prompt in the run"),
             Fact("version", "version of the selected prompt, a hash of its content"),
+            Fact("own_prompts", "prompts written in the notebook: text and version by name", dict),
             EXAMPLES_SHOWN,
         ),
         (RESULTS, PERTURBED_RESULTS, HAND_WRITTEN_RESULTS),

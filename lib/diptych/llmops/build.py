@@ -7,8 +7,10 @@ import pandas as pd
 
 from diptych.core.data import perturb
 from diptych.core.data.schema import is_number
+from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L, Scoring
+from diptych.core.evaluation.leaderboard import estimates
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import outcome, scorers
@@ -19,6 +21,7 @@ from diptych.llmops.evaluation.evaluate import (
     leaderboard,
     scored_rows,
 )
+from diptych.llmops.leaderboard import Leaderboard
 from diptych.llmops.prompts.variant import Variant
 
 MLOPS = " (MLOps)"  # after the name of a model of that panel
@@ -197,3 +200,88 @@ def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str
             results["variant"].array
         )
     }
+
+
+def facts(champion: Variant, finalists: Sequence[Variant], board: Leaderboard) -> dict:
+    """Return what a run notes of its selection: the prompt, its version, prompts of your own."""
+    return {
+        "metric": board.task.metric.spec,
+        "name": champion.name,
+        "version": champion.prompt.version,
+        "examples_shown": {v.name: v.shots + len(v.prompt.examples) for v in finalists},
+        "own_prompts": board.own,
+    }
+
+
+def figures(
+    board: Leaderboard,
+    results: pd.DataFrame,
+    rows: pd.DataFrame,
+    by_hand: pd.DataFrame,
+    lost: pd.DataFrame,
+) -> dict[str, stats.Estimate]:
+    """Return the figures that a run records, by their names in `diptych.core.contract`.
+
+    Parameters
+    ----------
+    results, rows : DataFrame
+        Answers to the test rows, and these rows.
+    by_hand : DataFrame
+        The leaderboard of the hand-written rows.
+    lost : DataFrame
+        As `accuracy_drop` returns it.
+    """
+    task = board.task
+    kind = "error rise under " if task.regression else "accuracy drop under "
+    ranked = leaderboard(results, board.margin, board.seed, scoring=task.scoring)
+    return {
+        **estimates(accuracies(results, board.margin, board.seed), "accuracy of "),
+        **estimates(ranked, "score of "),
+        **estimates(by_hand, "hand-written, "),
+        **faithful(results, rows, task.grader),
+        **estimates(lost, kind),
+    }
+
+
+def title_of_drop(task: Task) -> str:
+    """Return what an axis calls the result of `accuracy_drop`."""
+    return "rise of the mean error" if task.regression else "accuracy lost"
+
+
+def rivals(
+    text: str,
+    board: Leaderboard,
+    tried: pd.DataFrame,
+    rows: pd.DataFrame,
+    options: CallOptions = CallOptions(),
+) -> bool | str:
+    """Say whether a prompt is as good on some rows as the best that was tried on them.
+
+    Parameters
+    ----------
+    text : str
+        As `Leaderboard.add` takes it; the leaderboard stays as it is.
+    tried : DataFrame
+        What `evaluate` returned for these rows.
+
+    Returns
+    -------
+    bool or str
+        True, or what its figure is beside the best one, and rows that it gets wrong.
+    """
+    apart = Leaderboard([], board.task, board.labels, board.margin, board.seed)
+    apart.numbers = board.numbers
+    apart.add("attempt", text)
+    scoring, metric = board.task.scoring, board.task.metric
+    known = {name: metric.figure(x) for name, x in scored_rows(tried, scoring).items()}
+    best = max(known.values(), key=lambda value: metric.sign * value)
+    asked = evaluate([Variant(apart.prompts[0])], rows, scoring.grader, options)
+    (scored,) = scored_rows(asked, scoring).values()
+    figure = metric.figure(scored)
+    if metric.sign * (figure - best) >= 0:
+        return True
+    wrong = asked.loc[~asked["correct"], "id"].head(3).tolist()
+    return (
+        f"Its {metric.title} is {figure:.3f}, and the best has {best:.3f}. Read the rows "
+        f"{', '.join(wrong)}: what does the prompt leave open?"
+    )

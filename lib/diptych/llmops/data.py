@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from diptych.core.data import images, perturb, splits
 from diptych.core.data.schema import FRAME, REFERENCE, is_number, right_answer
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
+from diptych.core.store.records import Recorder
 from diptych.llmops.client.budget import prompt_bytes
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.constraint import FREE
@@ -248,6 +249,13 @@ class Questions:
             hand_written=sample(data, "handwritten", extent.hand_written_rows, seed),
             extent=extent,
         )
+
+    @classmethod
+    def of_run(cls, run: Recorder, stored: pd.DataFrame, task: Task) -> "Questions":
+        """Draw as many as the parameters of a run in progress say, which are `Extent`'s."""
+        given = run.fact("parameters")
+        extent = Extent(**{each.name: given[each.name] for each in fields(Extent)})
+        return cls.of(stored, task, extent, given["seed"])
 
     def steps(
         self,

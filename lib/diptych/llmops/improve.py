@@ -8,15 +8,18 @@ The search for a prompt is in `diptych.llmops.evaluation.search`, tuning in
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
 from diptych.base import notebook_progress as bars
+from diptych.core.data.tasks import Task
 from diptych.core.evaluation import fairness
-from diptych.core.evaluation.gate import BETTER, Candidate, Limits
+from diptych.core.evaluation.gate import BETTER, Candidate, Decision, Limits
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import MetricError
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring import sequential
 from diptych.core.monitoring.windows import (
     LOSS,
     LiveRows,
@@ -27,20 +30,23 @@ from diptych.core.monitoring.windows import (
     outcome,
     split_windows,
 )
-from diptych.core.store.records import Record
+from diptych.core.store.records import Record, Recorder
 from diptych.llmops import data, release
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import evaluate, scorers
 from diptych.llmops.evaluation.outcome import refuse_failed, unmeasured
 from diptych.llmops.evaluation.search import Search, optimise
-from diptych.llmops.prompts import candidates
+from diptych.llmops.finetuning import Tuned
+from diptych.llmops.prompts import bundle, candidates
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
+from diptych.llmops.registry import PromptRegistry, Version, decided_on
 
 __all__ = [
     "LOSS", "LOST", "TUNED", "Lessons", "LiveRows", "WindowSplit", "alarm", "bare", "best",
     "by_window", "evaluate_each", "gains", "in_windows", "lasted", "lessons", "limits", "lost",
-    "measure", "new_ground", "optimise", "outcome", "proposals", "some", "split_windows", "tuned",
+    "measure", "new_ground", "optimise", "others", "outcome", "plan", "promote", "proposals",
+    "register", "rivals", "save", "some", "split_windows", "tuned", "ways_of",
 ]  # fmt: skip
 
 SHOWN = 40  # at most so many labelled rows are examples to choose from
@@ -92,6 +98,17 @@ def alarm(monitored: Record) -> str | None:
     """Return the window of the first alarm of ``llmops/5_monitor``: on quality, or on inputs."""
     names = ("quality_alarm", "accuracy_alarm", "drift_alarm")
     return first_alarm(*(monitored.fact(name) for name in names))
+
+
+def plan(run: Recorder, windows: pd.Series, learn: int, decide: int) -> WindowSplit:
+    """Return which windows are learnt and which decide, after the alarm of the monitor's run."""
+    return split_windows(sorted(windows.unique()), alarm(run.parent()), learn, decide)
+
+
+def others(task: Task, rows: pd.DataFrame, champion: Variant) -> list[Prompt]:
+    """Return the prompts of a task's files but for the champion's."""
+    files = data.choose(task, [], data.labels_of(rows), rows)
+    return [prompt for prompt in files if prompt.name != champion.prompt.name]
 
 
 def some(rows: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
@@ -153,6 +170,24 @@ def lasted(search: Search, prompts: Sequence[Prompt]) -> Prompt:
     rounds = search.rounds[search.rounds["name"].isin(named)]
     order = rounds.sort_values(["round", "value"], ascending=False, kind="stable")
     return named[order["name"].iloc[0]]
+
+
+def ways_of(
+    champion: Variant, by_hand: Sequence[Prompt], search: Search, best: Prompt, tuned: Tuned | None
+) -> dict[str, Variant]:
+    """Return all that is compared, by name: the champion first, the tuned model last.
+
+    Parameters
+    ----------
+    by_hand : sequence of Prompt
+        The hand-written ones, of which the one that stayed in the search longest takes part.
+    best : Prompt
+        The search's.
+    """
+    prompts = {"hand-written prompt": lasted(search, by_hand)} if by_hand else {}
+    prompts["optimised prompt"] = best
+    ways = {name: replace(champion, prompt=prompt) for name, prompt in prompts.items()}
+    return {"champion": champion, **ways, **({TUNED: tuned.variant} if tuned else {})}
 
 
 def evaluate_each(
@@ -280,10 +315,12 @@ def limits(
     max_lost: float,
     margin: float = 0.05,
     question: str = BETTER,
+    look: int = 1,
 ) -> Limits:
     """Return the gate's limits for a challenger; a calibration error of 0 sets none.
 
-    Latency and size were checked at the release.
+    Latency and size were checked at the release. Each further look at the same labels widens the
+    intervals, see `diptych.core.monitoring.sequential`.
     """
     return Limits(
         floor=floor,
@@ -292,6 +329,7 @@ def limits(
         max_size_mb=None,
         margin=margin,
         question=question,
+        level=sequential.decision_level(look),
         extra={LOST: max_lost},
     )
 
@@ -321,6 +359,72 @@ def measure(
     error = release.calibration_error(lines)
     figures = {"calibration_error": error, "extra": extra, "digest": digest}
     return release.candidate(name, lines, rows, scoring, **figures)
+
+
+def rivals(
+    ways: Mapping[str, Variant],
+    name: str,
+    later: pd.DataFrame,
+    before: pd.DataFrame,
+    rows: pd.DataFrame,
+    scoring: str | Scoring,
+) -> tuple[Candidate, Candidate]:
+    """Measure a challenger and the champion for the gate.
+
+    Parameters
+    ----------
+    name : str
+        The challenger's, a key of `ways`.
+    later, before : DataFrame
+        What `evaluate_each` returned for the `rows` that decide, and for old ones.
+    """
+    digests = {way: bundle.digest(ways[way]) for way in (name, "champion")}
+    loss = {LOST: lost(before, name, scoring)}
+    return (
+        measure(later, name, rows, scoring, digests[name], **loss),
+        measure(later, "champion", rows, scoring, digests["champion"]),
+    )
+
+
+def save(variant: Variant, folder: Path) -> Path:
+    """Save a challenger: its prompt, its settings and the files that its server takes."""
+    return bundle.save(variant, folder)
+
+
+def register(
+    registry: PromptRegistry,
+    variant: Variant,
+    folder: Path,
+    decided: Sequence[str],
+    measured: Candidate,
+    run: str,
+) -> Version:
+    """Register a saved challenger with its settings and its score; return its version.
+
+    Parameters
+    ----------
+    decided : sequence of str
+        The windows whose labels decided.
+    """
+    settings = bundle.settings(variant) | decided_on(decided, folder)
+    return registry.register(folder, settings, {"score": measured.score.value}, run)
+
+
+def promote(registry: PromptRegistry, version: Version, decision: Decision) -> Version | None:
+    """Promote a version that passed, and rehearse the way back where there was a champion.
+
+    Returns
+    -------
+    Version or None
+        What was in service before.
+    """
+    in_service = registry.champion()
+    if decision.promoted:
+        registry.promote(version, why=decision.reason, gate=decision.statuses)
+    if decision.promoted and in_service:
+        registry.rollback("rehearsal")
+        registry.promote(version, why="end of the rehearsal", gate=decision.statuses)
+    return in_service
 
 
 def by_window(

@@ -1,6 +1,6 @@
 """The prompts of one task side by side: those of files, prompts and metrics of your own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +56,22 @@ class Leaderboard:
         self.train = None if data is None else data.loc[data["split"] == "train", "label"]
         self._files = {prompt.name for prompt in chosen}
         self._metrics: dict[str, Callable] = {}
+        self._texts: dict[str, str] = {}
+
+    def with_own(self, texts: Mapping[str, str]) -> "Leaderboard":
+        """Let prompts of your own take part, by name, see `add`; return the leaderboard."""
+        for name, text in texts.items():
+            self.add(name, text)
+        return self
+
+    @property
+    def own(self) -> dict[str, dict]:
+        """Prompts that were added: ``text`` and ``version``, a digest of what the model reads."""
+        return {
+            prompt.name: {"text": self._texts[prompt.name], "version": prompt.version}
+            for prompt in self.prompts
+            if prompt.name in self._texts
+        }
 
     def add(self, name: str, prompt: str | Prompt, system: str = "") -> None:
         """Let a prompt of your own take part, under a name; one added before is replaced.
@@ -83,6 +99,7 @@ class Leaderboard:
         )  # fmt: skip
         scorers.check_prompt(mine, self.task.grader, self.task.regression)
         self.prompts = [one for one in self.prompts if one.name != name] + [mine]
+        self._texts[name] = prompt if isinstance(prompt, str) else mine.user
 
     def _made(self, name: str, text: str, system: str) -> Prompt:
         labelled, numbers = self.task.grader == LABEL, self.numbers

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 from diptych.core.store import registry
 from diptych.core.store.registry import ROLLBACK, RegistryError, Version, decided_on
 from diptych.llmops.prompts import bundle
+from diptych.llmops.prompts.variant import Variant
 
 __all__ = ["ROLLBACK", "PromptRegistry", "RegistryError", "Version", "decided_on"]
 
@@ -31,6 +32,16 @@ class PromptRegistry(registry.Registry):
 
     def __init__(self, name: str):
         super().__init__(f"{name}.prompt")
+
+    def load(self, number: int) -> Variant:
+        """Return the prompt of a version, with the model and parameters it runs with.
+
+        Raises
+        ------
+        RegistryError, VariantError
+            If there is no such version, or its files are gone.
+        """
+        return bundle.load(self.version(number).folder)
 
     def _create(self, source: str, mlflow_run: str, new: bool) -> int:
         variant = bundle.load(Path(unquote(urlparse(source).path)))

@@ -96,9 +96,13 @@ class CallOptions:
             raise ValueError(f"ask_again: {unknown[0]!r} is no outcome; there are {names}")
 
     @classmethod
-    def of(cls, run: "Recorder", **fields) -> "CallOptions":
-        """Return the options of a notebook's run: calls bear its id, and it has their latency."""
-        return cls(run=run.id, replayed=run.replayed, **fields)
+    def of(cls, run: "Recorder", max_usd: float | None = None, **fields) -> "CallOptions":
+        """Return the options of a notebook's run: calls bear its id, and it has their latency.
+
+        The budget is that of `Budget.of`, unless another is given.
+        """
+        budget = fields.pop("budget", None) or Budget.of(max_usd)
+        return cls(run=run.id, replayed=run.replayed, budget=budget, **fields)
 
     def required_run(self) -> str:
         """Return the run, where something is named by it; ValueError if none is given."""

@@ -418,6 +418,12 @@ def costs(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["name", *COSTS])
 
 
+def latencies(results: pd.DataFrame, most: int = 4) -> dict[str, np.ndarray]:
+    """Return the latencies in milliseconds of answered calls, by variant, of the first few."""
+    answered = results[results["error"] == ""].groupby("variant", sort=False)["latency_ms"]
+    return {name: latency.to_numpy() for name, latency in list(answered)[:most]}
+
+
 def repeated(results: pd.DataFrame) -> pd.DataFrame:
     """Return how much the repeats of each variant differ.
 

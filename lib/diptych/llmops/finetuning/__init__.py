@@ -1,6 +1,19 @@
 """Fine-tuning: LoRA or a soft prompt for the local model, or a job at a remote endpoint."""
 
+from diptych.llmops.finetuning.fitting import Schedule, answer_logits, each_batch
 from diptych.llmops.finetuning.jobs import Remote
-from diptych.llmops.finetuning.methods import METHODS, Tuned, check, choose, tune
+from diptych.llmops.finetuning.methods import (
+    METHODS,
+    Prepared,
+    Tuned,
+    check,
+    choose,
+    prepare,
+    tune,
+    with_adapter,
+)
 
-__all__ = ["METHODS", "Remote", "Tuned", "check", "choose", "tune"]
+__all__ = [
+    "METHODS", "Prepared", "Remote", "Schedule", "Tuned", "answer_logits", "check",
+    "choose", "each_batch", "prepare", "tune", "with_adapter",
+]  # fmt: skip

@@ -8,7 +8,7 @@ the prefix are the same in every example.
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,15 @@ class Schedule:
     batch: int
     rate: float
 
+    def steps(self, examples: int) -> int:
+        """Return the number of steps."""
+        return max(1, round(self.epochs * examples / self.batch))
+
+    def factor(self, examples: int) -> Callable[[int], float]:
+        """Return the share of the highest rate by step, as torch's `LambdaLR` takes it."""
+        steps = self.steps(examples)
+        return lambda step: self.at(step, steps) / self.rate
+
     def at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step."""
         rise = min(1.0, (step + 1) / max(1, steps // 10))
@@ -47,7 +56,7 @@ class Schedule:
 def batches(examples: Sequence[Example], schedule: Schedule, seed: int):
     """Yield batches of examples of about equal length, in random order, for all epochs."""
     rng = np.random.default_rng(seed)
-    steps = max(1, round(schedule.epochs * len(examples) / schedule.batch))
+    steps = schedule.steps(len(examples))
     while steps:
         # the noise lets examples of one length meet others in the next epoch
         lengths = [len(e.ids) + rng.uniform(0, 4) for e in examples]
@@ -98,32 +107,52 @@ def fit(
     import torch
 
     chosen = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=0.0, fused=True)
-    planned, losses = list(batches(examples, schedule, seed)), []
-    with threads(), bars.bar(len(planned), "step", progress) as bar:
-        for step, batch in enumerate(planned):
-            loss = answer_loss(model, batch, soft() if soft else None)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            for group in chosen.param_groups:
-                group["lr"] = schedule.at(step, len(planned))
-            chosen.step()
-            chosen.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
-            bars.note(bar, f"loss {losses[-1]:.3f}, least {min(losses):.3f}")
-            bar.update()
+    losses, planned = [], schedule.steps(len(examples))
+    for step, batch in enumerate(each_batch(examples, schedule, seed, progress)):
+        loss = answer_loss(model, batch, soft() if soft else None)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for group in chosen.param_groups:
+            group["lr"] = schedule.at(step, planned)
+        chosen.step()
+        chosen.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
     return losses
 
 
+def each_batch(
+    examples: Sequence[Example], schedule: Schedule, seed: int, progress: bool = False
+) -> Iterator[list[Example]]:
+    """Yield the batches of all epochs, with a bar; a core is left to others meanwhile."""
+    planned = list(batches(examples, schedule, seed))
+    with threads(), bars.bar(len(planned), "step", progress) as bar:
+        for batch in planned:
+            yield batch
+            bar.update()
+
+
 def answer_loss(model, batch: Sequence[Example], soft=None):
-    """Return the mean loss of the tokens of the answers.
+    """Return the mean loss of the tokens of the answers; takes what `answer_logits` takes."""
+    from torch.nn.functional import cross_entropy
+
+    logits, tokens = answer_logits(model, batch, soft)
+    return cross_entropy(logits, tokens)
+
+
+def answer_logits(model, batch: Sequence[Example], soft=None) -> tuple:
+    """Return what a model says at the places of the answers' tokens, and these tokens.
 
     Parameters
     ----------
     soft : tensor of shape (length, width), optional
         Vectors before every example.
+
+    Returns
+    -------
+    logits : tensor of shape (tokens, vocabulary)
+    tokens : tensor of shape (tokens,)
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
     start, embed = shared(batch), model.get_input_embeddings()
     width = max(len(example.ids) for example in batch) - start
@@ -150,7 +179,7 @@ def answer_loss(model, batch: Sequence[Example], soft=None):
         rows=len(batch),
     ).last_hidden_state[0]
     logits = model.lm_head(states[start + rows * width + places])
-    return cross_entropy(logits.float(), ids[rows, places + 1])
+    return logits.float(), ids[rows, places + 1]
 
 
 def shared(batch: Sequence[Example]) -> int:

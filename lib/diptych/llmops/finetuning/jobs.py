@@ -95,6 +95,11 @@ class Remote:
     poll_s: float = POLL_S
     wait_s: float = WAIT_S
 
+    @classmethod
+    def of(cls, text: str, budget: Budget | None, usd_per_million: float) -> "Remote":
+        """Return the model that a text names, as `Target.parse` takes it."""
+        return cls(Target.parse(text), budget=budget, usd_per_million=usd_per_million)
+
 
 def tune(
     examples: Sequence[Mapping],

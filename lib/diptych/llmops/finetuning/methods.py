@@ -5,7 +5,6 @@ the tuned model, which is evaluated, released and served like any other.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +53,7 @@ class Tuned:
         return f"{summary}; {len(self.losses):,} steps, loss from {first:.2f} to {last:.2f}"
 
 
-def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
+def choose(method: str, variant: Variant, remote: Target | str = jobs.REMOTE) -> str:
     """Return how a variant's model is tuned: as asked, or for ``"auto"`` as it can be.
 
     That is LoRA where this machine serves the model and can tune it, and ``"none"`` elsewhere: a
@@ -65,6 +64,7 @@ def choose(method: str, variant: Variant, remote: Target = jobs.REMOTE) -> str:
     ValueError, EndpointError
         See `check`.
     """
+    remote = Target.parse(remote) if isinstance(remote, str) else remote
     if method == "auto":
         if variant.target.is_local:
             return _local(variant)
@@ -147,9 +147,9 @@ def tune(
     check(method, variant, remote.target)
     if rows.empty:
         raise ValueError("rows: there are none to train on; label some first")
-    began, records = time.monotonic(), rows.to_dict("records")
     if method == "api":
-        conversations = jobs.conversations(variant.prompt, records)
+        began = time.monotonic()
+        conversations = jobs.conversations(variant.prompt, rows.to_dict("records"))
         done = jobs.tune(
             conversations, remote, epochs=int(epochs or 3), seed=seed, progress=progress
         )
@@ -157,27 +157,77 @@ def tune(
         tuned = replace(variant, target=there)
         facts = {"job": done.job, "trained_tokens": done.tokens}
         return Tuned(tuned, done.losses, len(rows), 0, time.monotonic() - began, facts)
-    file = process.model_file(variant.target.server.get("model"))
+    prepared = prepare(variant, rows)
+    make = {"lora": _lora, "soft_prompt": _soft_prompt}[method]
+    return make(prepared, folder, seed, epochs, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A local model and the rows that it is tuned on, as its tokens.
+
+    Attributes
+    ----------
+    variant : Variant
+    base : Base
+        The frozen weights; `weights.adapted` adds an adapter of peft to them.
+    encoded : list of Example
+    left_out : int
+        Rows too long for the model.
+    began : float
+        Of `time.monotonic`.
+    """
+
+    variant: Variant
+    base: weights.Base
+    encoded: list[examples.Example]
+    left_out: int
+    began: float
+
+    def served_by(self, losses: list[float], files: dict, model: str = "") -> Tuned:
+        """Return the tuned model; `files` are what its server takes, as `Target.server` has it."""
+        target = self.variant.target
+        server = {k: v for k, v in target.server.items() if k != "adapters"} | files
+        variant = replace(self.variant, target=replace(target, model=model, server=server))
+        seconds = time.monotonic() - self.began
+        return Tuned(variant, losses, len(self.encoded), self.left_out, seconds, {})
+
+
+def prepare(variant: Variant, rows: pd.DataFrame) -> Prepared:
+    """Load the weights of a variant's local model, and encode the rows with its prompt.
+
+    Raises
+    ------
+    TuningError
+        If the model cannot be tuned here.
+    """
+    began, file = time.monotonic(), process.model_file(variant.target.server.get("model"))
+    weights.ignore_old_name()
     base = weights.load(file)
     longest = min(LONGEST, base.model.config.max_position_embeddings)
     end = base.model.config.eos_token_id
+    records = rows.to_dict("records")
     encoded, left_out = examples.encode(variant.prompt, records, file, end, longest)
-    make = {"lora": _lora, "soft_prompt": _soft_prompt}[method]
-    server, model, losses = make(base, encoded, folder, seed, epochs, progress)
-    server = {k: v for k, v in variant.target.server.items() if k != "adapters"} | server
-    tuned = replace(variant, target=replace(variant.target, model=model, server=server))
-    return Tuned(tuned, losses, len(encoded), left_out, time.monotonic() - began, {})
+    return Prepared(variant, base, encoded, left_out, began)
 
 
-def _lora(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+def with_adapter(prepared: Prepared, tuned, losses: list[float], folder: Path) -> Tuned:
+    """Write the adapter of a `PeftModel` as a file, and let llama.cpp serve it beside its model."""
+    adapter = lora.to_gguf(tuned.eval(), folder / "adapter.gguf")
+    files = {"model": str(prepared.base.path), "adapters": {"lora": str(adapter)}}
+    return prepared.served_by(losses, files, "lora")
+
+
+def _lora(prepared: Prepared, folder: Path, seed: int, epochs, progress: bool) -> Tuned:
     schedule = replace(lora.SCHEDULE, epochs=epochs or lora.SCHEDULE.epochs)
-    tuned, losses = lora.tune(base, encoded, seed, schedule, progress=progress)
-    adapter = lora.to_gguf(tuned, folder / "adapter.gguf")
-    return {"model": str(base.path), "adapters": {"lora": str(adapter)}}, "lora", losses
+    tuned, losses = lora.tune(prepared.base, prepared.encoded, seed, schedule, progress=progress)
+    return with_adapter(prepared, tuned, losses, folder)
 
 
-def _soft_prompt(base, encoded: Sequence, folder: Path, seed: int, epochs, progress: bool) -> tuple:
+def _soft_prompt(prepared: Prepared, folder: Path, seed: int, epochs, progress: bool) -> Tuned:
     schedule = replace(soft_prompt.SCHEDULE, epochs=epochs or soft_prompt.SCHEDULE.epochs)
-    vectors, losses = soft_prompt.tune(base, encoded, seed, schedule, progress=progress)
-    file = soft_prompt.to_gguf(base, vectors, folder / "soft_prompt.gguf")
-    return {"model": str(file)}, "", losses
+    vectors, losses = soft_prompt.tune(
+        prepared.base, prepared.encoded, seed, schedule, progress=progress
+    )
+    file = soft_prompt.to_gguf(prepared.base, vectors, folder / "soft_prompt.gguf")
+    return prepared.served_by(losses, {"model": str(file)})

@@ -99,9 +99,14 @@ def adapted(base: Base, how):
     """
     from peft import get_peft_model
 
-    with warnings.catch_warnings():  # peft asks transformers by an old name
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+    with warnings.catch_warnings():
+        ignore_old_name()
         return get_peft_model(base.model, how)
+
+
+def ignore_old_name() -> None:
+    """Do not warn that peft asks transformers by an old name: no reader can change that."""
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
 
 
 def config(reader, names: set[str]):

@@ -1,17 +1,26 @@
 """What the outputs of ``llmops/2_build`` show."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from diptych.core.data.perturb import MARK
+from diptych.core.data.schema import is_number
+from diptych.core.evaluation import thresholds
 from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
 from diptych.llmops.evaluation import judge as judging
 from diptych.llmops.interpretation.words import count, figure, is_known, listed
+from diptych.llmops.leaderboard import Leaderboard
+from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import Variant
 
 MLOPS = " (MLOps)"
 UNSURE = 0.9  # a token below this probability may turn with the next wording
 FEW = 30  # rows below which the figure of a slice is not to be acted on
-BARELY, MUCH = 0.02, 0.1  # a fall that can be borne, and one that cannot
+MUCH = 0.1  # a fall, or a gap, that calls for action
+ALPHA = 0.05
 
 
 def of_call(text: str | None, tokens: pd.DataFrame, read: float | None, label: object) -> list[str]:
@@ -45,40 +54,61 @@ def of_call(text: str | None, tokens: pd.DataFrame, read: float | None, label: o
     return [*lines, f"What to do: {advice}."]
 
 
-def of_trials(trials: pd.DataFrame, rows: int, metric: Metric) -> list[str]:
-    """Say how far apart the variants are on the validation set, beside what one row weighs."""
-    known = trials.dropna(subset="validation")
-    if known.empty or not rows:
-        return ["No variant has a figure: calls of all of them failed. Look at the errors first."]
-    best = known["validation"].max() if metric.sign > 0 else known["validation"].min()
-    short = known.loc[known["selected"] & (known["validation"] == best), "name"]
-    first = short.iloc[0] if len(short) else known["name"].iloc[0]
-    near = known[(known["validation"] - best).abs() <= 1 / rows + 1e-9]
-    far = known.loc[(known["validation"] - best).abs().idxmax()]
+def of_rows(valid: pd.DataFrame, test: pd.DataFrame, prompts: Sequence[Prompt]) -> list[str]:
+    """Say which rows select, which measure, and what one of them weighs."""
+    names = listed((prompt.name for prompt in prompts), 6)
     return [
-        f"The best {metric.title} on {count(rows, 'validation row')} is {best:.3f}, by {first}; "
-        f"{far['name']} is farthest from it, with {far['validation']:.3f}.",
-        f"One row weighs {1 / rows:.3f}: {len(near)} of {count(len(known), 'variant')} lie no "
-        "farther apart than that.",
-        "What to do: take the shortest of those, and raise validation_rows before you believe "
-        "in an order among them."
-        if len(near) > 1
-        else "What to do: read what sets the best wording apart, then try more like it.",
+        f"{count(len(valid), 'validation row')} select among {count(len(prompts), 'prompt')} "
+        f"({names}), {count(len(test), 'test row')} measure what was selected.",
+        f"One row weighs {1 / max(len(valid), 1):.3f} in the first set and "
+        f"{1 / max(len(test), 1):.3f} in the second: a difference of less is none.",
     ]
 
 
-def of_leaderboard(ranked: pd.DataFrame, metric: Metric) -> list[str]:
+def of_trials(board: Leaderboard, tried: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+    """Say what is selected, and how far apart the variants are beside what one row weighs.
+
+    Parameters
+    ----------
+    tried, trials : DataFrame
+        What `evaluate` returned, and the table of `diptych.llmops.build.pick`.
+    """
+    known, metric = trials.dropna(subset="validation"), board.task.metric
+    if known.empty:
+        return ["No variant has a figure: calls of all of them failed. Look at the errors first."]
+    rows = tried["id"].nunique()
+    order = known.sort_values(["validation", "tokens in"], ascending=[metric.sign < 0, True])
+    first, far = order.iloc[0], order.iloc[-1]
+    near = known[(known["validation"] - first["validation"]).abs() <= 1 / rows + 1e-9]
+    advice = "take the shortest of those, and raise validation_rows before you believe in an order"
+    return [
+        board.evidence(tried, first["name"]),
+        f"{far['name']} is farthest from it, with {far['validation']:.3f} against "
+        f"{first['validation']:.3f}.",
+        f"One row of {rows} weighs {1 / rows:.3f}: {len(near)} of {count(len(known), 'variant')} "
+        "lie no farther from the best than that.",
+        f"What to do: {advice}."
+        if len(near) > 1
+        else "What to do: see what sets the best wording apart, and try more like it.",
+    ]
+
+
+def of_leaderboard(ranked: pd.DataFrame, metric: Metric, equal: float) -> list[str]:
     """Say who leads on the test rows, who is shown to be worse, and how many rows would tell.
 
     Parameters
     ----------
     ranked : DataFrame
         As `diptych.core.evaluation.leaderboard.rank` returns it.
+    equal : float
+        The p-value that all are equally good, NaN for fewer than three.
     """
     if ranked.empty or ranked["value"].isna().all():
         return [f"The {metric.title} is not defined for these rows; take more, or another metric."]
     best, others = ranked.iloc[0], ranked.iloc[1:]
     lines = [f"{best['name']} has the best {metric.title}: {figure(best)}."]
+    if is_known(equal):
+        lines.append(f"That all are equally good has p = {equal:.2g} (Cochran, or Friedman).")
     if others.empty:
         return [*lines, "There is nothing to compare it with: add a prompt, or run mlops/2_build."]
     worse = others[others["verdict"] == "worse"]
@@ -95,6 +125,28 @@ def of_leaderboard(ranked: pd.DataFrame, metric: Metric) -> list[str]:
     return [*lines, "What to do: keep the best, and drop what is worse."]
 
 
+def of_pair(both: pd.DataFrame, p_value: float, first: str, second: str) -> list[str]:
+    """Say what the rows tell that only one of two models gets right.
+
+    Parameters
+    ----------
+    both : DataFrame
+        How often the first is right (lines) and the second (columns); False, then True.
+    """
+    ahead, behind = int(both.loc[True, False]), int(both.loc[False, True])
+    rows = int(both.to_numpy().sum())
+    if first == second or not rows:
+        return ["There is one model only, so there is nothing to compare."]
+    lines = [
+        f"Only {ahead + behind} of {count(rows, 'row')} tell the two apart: {first} alone is right "
+        f"on {ahead}, {second} alone on {behind}; p = {p_value:.2g}."
+    ]
+    if p_value < ALPHA:
+        return [*lines, "What to do: read those rows; they show what the worse one lacks."]
+    return [*lines, "That is no evidence for either. What to do: let cost and latency decide, or "
+                    "ask about more rows; more models do not help."]  # fmt: skip
+
+
 def of_costs(costs: pd.DataFrame) -> list[str]:
     """Say what an answer takes: latency, tokens, dollars, and answers that cannot be read."""
     asked = costs.dropna(subset=["p50 ms"])
@@ -106,13 +158,8 @@ def of_costs(costs: pd.DataFrame) -> list[str]:
         f"{fast['tokens in']:.0f} tokens; {slow['name']} takes {slow['p50 ms']:.0f} ms for "
         f"{slow['tokens in']:.0f} tokens in and {slow['tokens out']:.0f} out."
     ]
-    unread = asked[asked["unreadable"] > 0]
-    lines.append(
-        f"Unreadable are {count(unread['unreadable'].sum(), 'answer')}, of {listed(unread['name'])}"
-        ": a program would have to guess. Name the labels in the prompt, or constrain the decoding."
-        if len(unread)
-        else "Every answer could be read, so no figure above is a matter of formatting."
-    )
+    if not asked["unreadable"].any():
+        lines.append("Every answer could be read, so no figure is a matter of formatting.")
     paid = asked[asked["usd per correct"].fillna(0) > 0]
     if len(paid):
         least = paid.loc[paid["usd per correct"].idxmin()]
@@ -121,7 +168,9 @@ def of_costs(costs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def of_errors(answers: pd.DataFrame, confident: pd.DataFrame, slices: pd.DataFrame) -> list[str]:
+def of_errors(
+    answers: pd.DataFrame, confident: pd.DataFrame, slices: pd.DataFrame, scored: ScoredRows
+) -> list[str]:
     """Say how often the selected prompt is wrong, how sure it was then, and where it is weak.
 
     Parameters
@@ -129,14 +178,18 @@ def of_errors(answers: pd.DataFrame, confident: pd.DataFrame, slices: pd.DataFra
     answers, confident : DataFrame
         Lines of one variant, all of them and those whose confidence is known.
     slices : DataFrame
-        ``slice``, ``n`` and the variant's mean score as ``value``.
+        As `diptych.llmops.evaluation.evaluate.by_slice` returns it, with a column for the variant.
+    scored : ScoredRows
+        The same answers.
     """
-    wrong = answers[~answers["correct"]]
-    lines = [f"{len(wrong)} of {count(len(answers), 'answer')} are wrong."]
+    numbers = is_number(answers["expected"])
+    lines = [] if numbers else [
+        f"{(~answers['correct']).sum()} of {count(len(answers), 'answer')} are wrong."
+    ]  # fmt: skip
     sure = confident.groupby("correct")["confidence"].mean() if len(confident) else {}
     if False in sure and True in sure:
         lines.append(
-            f"Its mean confidence is {sure[False]:.2f} where it is wrong and {sure[True]:.2f} where "
+            f"Its confidence is {sure[False]:.2f} where it is wrong and {sure[True]:.2f} where "
             "it is right: "
             + (
                 "answers below a threshold can go to a person."
@@ -144,15 +197,18 @@ def of_errors(answers: pd.DataFrame, confident: pd.DataFrame, slices: pd.DataFra
                 else "it does not know when it errs, so a threshold helps little."
             )
         )
-    known = slices.dropna(subset="value")
+    known = slices.set_index("slice")[[answers["variant"].iloc[0], "n"]].dropna()
+    known.columns = ["value", "n"]
     if len(known) > 1:
-        weak = known.loc[known["value"].idxmin()]
-        few = f"; with {weak['n']:.0f} rows that is inconclusive, so label more of them"
+        name = known["value"].idxmax() if numbers else known["value"].idxmin()
+        value, n = known.loc[name]
+        figure_of = "a mean error of" if numbers else "a mean score of"
+        few = "; so few rows are inconclusive: label more of them before you act"
         lines.append(
-            f"Its lowest slice is {weak['slice']}, with {weak['value']:.3f} of "
-            f"{weak['n']:.0f} rows{few if weak['n'] < FEW else '; read those errors first'}."
+            f"Its weakest slice is {name}, with {figure_of} {value:.3f} on {count(n, 'row')}"
+            f"{few if n < FEW else ': read those errors first'}."
         )
-    return lines
+    return [*lines, thresholds.described(scored)]
 
 
 def of_judge(trusted: pd.DataFrame) -> list[str]:
@@ -194,44 +250,53 @@ def of_repeats(steady: pd.DataFrame) -> list[str]:
     ]
 
 
-def of_perturbed(lost: pd.DataFrame, before: pd.DataFrame, numbers: bool = False) -> list[str]:
+def of_perturbed(lost: pd.DataFrame, results: pd.DataFrame, numbers: bool = False) -> list[str]:
     """Say which model falls most under which perturbation, and to what.
 
     Parameters
     ----------
     lost : DataFrame
         As `diptych.llmops.build.accuracy_drop` returns it.
-    before : DataFrame
-        ``name`` and ``value`` on the test rows as they are.
+    results : DataFrame
+        The answers to the perturbed rows.
     numbers : bool
         Whether the label is a number; then it is the error that rises.
     """
     if lost.empty:
         return ["No row could be perturbed in a way that keeps its label certain."]
-    lines, thing = [], "the mean error rises by" if numbers else "the accuracy falls by"
+    way = results["id"].str.split(MARK, n=1).str[1]
+    left = results["correct"].groupby([way, results["variant"]]).mean()
     parts = lost["name"].str.split(", ", n=1, expand=True)
+    lines = []
     for way, group in lost.assign(way=parts[0], model=parts[1]).groupby("way", sort=False):
         worst = group.loc[group["value"].idxmax()]
-        asked = group[~group["model"].str.endswith(MLOPS)]
-        prompt = f"; for {asked['model'].iloc[0]} by {figure(asked.iloc[0])}" if len(asked) else ""
-        if len(asked) and asked.index[0] == worst.name:
-            prompt = ""
-        lines.append(
-            f"Under {way}, {thing} {figure(worst)} for {worst['model']}"
-            f"{_left(worst, before, numbers)}{prompt}."
-        )
-    hard = lost["value"].max() > MUCH and not numbers
-    return [*lines, "What to do: put such rows into the training or the test set before users "
-                    "send them." if hard else "What to do: nothing urgent; watch for such rows in "
-                    "5_monitor."]  # fmt: skip
+        if numbers:
+            lines.append(f"Under {way} the mean error of {worst['model']} rises most: by "
+                         f"{figure(worst)}.")  # fmt: skip
+            continue
+        share = left.get((way, worst["model"]), math.nan)
+        lines.append(f"Under {way} {worst['model']} loses most: {figure(worst)}, and is right on "
+                     f"{share:.2f} of those rows.")  # fmt: skip
+        lines += [f"{x['model']} loses {figure(x)}."
+                  for x in group[~group["model"].str.endswith(MLOPS)].to_dict("records")
+                  if x["model"] != worst["model"]]  # fmt: skip
+    if lost["value"].max() > MUCH and not numbers:
+        return [*lines, "What to do: put such rows into the training set, or keep them from the "
+                        "model, before users send them."]  # fmt: skip
+    return [*lines, "What to do: nothing urgent; watch for such rows in 5_monitor."]
 
 
-def _left(worst: pd.Series, before: pd.DataFrame, numbers: bool) -> str:
-    """Return what about is left of the test rows' figure."""
-    known = before.loc[before["name"] == worst["model"], "value"].dropna()
-    if numbers or known.empty or worst["value"] < BARELY:
-        return ""
-    return f", which had {known.iloc[0]:.2f} on all test rows"
+def of_selection(champion: Variant, results: pd.DataFrame, own: Mapping) -> list[str]:
+    """Say what was selected, on how many rows it is measured, and where your prompts ended."""
+    asked = results[results["variant"] == champion.name]
+    mine = f" Of your own prompts ({listed(own)}) "
+    which = "this is one." if champion.prompt.name in own else "none was selected."
+    return [
+        f"Selected is {champion.name}, version {champion.prompt.version}, with "
+        f"{count(champion.shots + len(champion.prompt.examples), 'example')}; "
+        f"{count(len(asked), 'test row')} measure it.{mine + which if own else ''}",
+        "What to do: 3_release puts it before the gate; nothing serves it before.",
+    ]
 
 
 def of_hand_written(hand: pd.DataFrame, test: pd.DataFrame, metric: Metric) -> list[str]:
@@ -248,9 +313,10 @@ def of_hand_written(hand: pd.DataFrame, test: pd.DataFrame, metric: Metric) -> l
         return ["This task has no hand-written rows: the test rows above are all the evidence. "
                 "Write fifty yourself before you trust it."]  # fmt: skip
     moved = both.assign(fall=metric.sign * (both["value test"] - both["value"]))
-    lines = [f"On hand-written text {x['name']} goes from {x['value test']:.2f} to {x['value']:.2f}."
+    lines = [f"On hand-written text {x['name']} goes from {x['value test']:.2f} to "
+             f"{x['value']:.2f}."
              for x in moved.nlargest(2, "fall").to_dict("records")]  # fmt: skip
     if moved["fall"].max() > MUCH and metric.sign > 0:
-        return [*lines, "The test rows come from the same generator as the training set, so they "
-                        "flatter. What to do: decide by rows like your users', not by these."]  # fmt: skip
+        return [*lines, "The test rows come from the same source as the training set, and "
+                        "flatter. What to do: decide by rows like your users'."]  # fmt: skip
     return [*lines, "The test rows tell the truth about hand-written ones. What to do: release."]
