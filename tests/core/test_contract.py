@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import inspect
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +58,12 @@ def faithful():
     return llmops_build.faithful(answers, rows, "rouge_l")
 
 
+def figures():
+    """The prefixes that the function puts before names, and what else it returns."""
+    words = re.findall(r'"([a-z -]+,? )"', inspect.getsource(llmops_build.figures))
+    return {f"{word}*" for word in words} | set(faithful())
+
+
 def metrics():
     models, tried = {"logistic": fitted("table", "logistic")}, pd.DataFrame()
     leaderboard = Leaderboard(models, tried, sample("tumours"), tasks.get("tumours"))
@@ -73,7 +81,8 @@ def names_of_functions(tmp_path_factory):
     """What the functions return whose results notebooks record as they are."""
     saved = mlops_build.save(fitted("table", "logistic"), tmp_path_factory.mktemp("model"))
     made = {"outcome": outcome(), "before_and_since": before_and_since(), "save": saved,
-            "faithful": faithful(), "counts": counts(), "metrics": metrics()}  # fmt: skip
+            "faithful": faithful(), "counts": counts(), "metrics": metrics(),
+            "figures": figures()}  # fmt: skip
     return {name: set(result) for name, result in made.items()}
 
 

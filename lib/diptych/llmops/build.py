@@ -202,17 +202,6 @@ def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str
     }
 
 
-def facts(champion: Variant, finalists: Sequence[Variant], board: Leaderboard) -> dict:
-    """Return what a run notes of its selection: the prompt, its version, prompts of your own."""
-    return {
-        "metric": board.task.metric.spec,
-        "name": champion.name,
-        "version": champion.prompt.version,
-        "examples_shown": {v.name: v.shots + len(v.prompt.examples) for v in finalists},
-        "own_prompts": board.own,
-    }
-
-
 def figures(
     board: Leaderboard,
     results: pd.DataFrame,
@@ -275,12 +264,12 @@ def rivals(
     scoring, metric = board.task.scoring, board.task.metric
     known = {name: metric.figure(x) for name, x in scored_rows(tried, scoring).items()}
     best = max(known.values(), key=lambda value: metric.sign * value)
-    asked = evaluate([Variant(apart.prompts[0])], rows, scoring.grader, options)
-    (scored,) = scored_rows(asked, scoring).values()
+    answers = evaluate([Variant(apart.prompts[0])], rows, scoring.grader, options)
+    (scored,) = scored_rows(answers, scoring).values()
     figure = metric.figure(scored)
     if metric.sign * (figure - best) >= 0:
         return True
-    wrong = asked.loc[~asked["correct"], "id"].head(3).tolist()
+    wrong = answers.loc[~answers["correct"], "id"].head(3).tolist()
     return (
         f"Its {metric.title} is {figure:.3f}, and the best has {best:.3f}. Read the rows "
         f"{', '.join(wrong)}: what does the prompt leave open?"

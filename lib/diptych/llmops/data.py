@@ -253,9 +253,9 @@ class Questions:
     @classmethod
     def of_run(cls, run: Recorder, stored: pd.DataFrame, task: Task) -> "Questions":
         """Draw as many as the parameters of a run in progress say, which are `Extent`'s."""
-        given = run.fact("parameters")
-        extent = Extent(**{each.name: given[each.name] for each in fields(Extent)})
-        return cls.of(stored, task, extent, given["seed"])
+        parameters = run.fact("parameters")
+        extent = Extent(**{each.name: parameters[each.name] for each in fields(Extent)})
+        return cls.of(stored, task, extent, parameters["seed"])
 
     def steps(
         self,

@@ -65,7 +65,7 @@ class Leaderboard:
         return self
 
     @property
-    def own(self) -> dict[str, dict]:
+    def written_here(self) -> dict[str, dict]:
         """Prompts that were added: ``text`` and ``version``, a digest of what the model reads."""
         return {
             prompt.name: {"text": self._texts[prompt.name], "version": prompt.version}

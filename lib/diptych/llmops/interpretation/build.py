@@ -149,18 +149,18 @@ def of_pair(both: pd.DataFrame, p_value: float, first: str, second: str) -> list
 
 def of_costs(costs: pd.DataFrame) -> list[str]:
     """Say what an answer takes: latency, tokens, dollars, and answers that cannot be read."""
-    asked = costs.dropna(subset=["p50 ms"])
-    if asked.empty:
+    answered = costs.dropna(subset=["p50 ms"])
+    if answered.empty:
         return ["No call was answered, so there is neither a latency nor a cost."]
-    fast, slow = (asked.loc[getattr(asked["p50 ms"], f"idx{x}")()] for x in ("min", "max"))
+    fast, slow = (answered.loc[getattr(answered["p50 ms"], f"idx{x}")()] for x in ("min", "max"))
     lines = [
         f"{fast['name']} answers fastest, in {fast['p50 ms']:.0f} ms at p50 after "
         f"{fast['tokens in']:.0f} tokens; {slow['name']} takes {slow['p50 ms']:.0f} ms for "
         f"{slow['tokens in']:.0f} tokens in and {slow['tokens out']:.0f} out."
     ]
-    if not asked["unreadable"].any():
+    if not answered["unreadable"].any():
         lines.append("Every answer could be read, so no figure is a matter of formatting.")
-    paid = asked[asked["usd per correct"].fillna(0) > 0]
+    paid = answered[answered["usd per correct"].fillna(0) > 0]
     if len(paid):
         least = paid.loc[paid["usd per correct"].idxmin()]
         lines.append(f"A correct answer is cheapest from {least['name']}: "
@@ -286,15 +286,15 @@ def of_perturbed(lost: pd.DataFrame, results: pd.DataFrame, numbers: bool = Fals
     return [*lines, "What to do: nothing urgent; watch for such rows in 5_monitor."]
 
 
-def of_selection(champion: Variant, results: pd.DataFrame, own: Mapping) -> list[str]:
+def of_selection(champion: Variant, results: pd.DataFrame, written_here: Mapping) -> list[str]:
     """Say what was selected, on how many rows it is measured, and where your prompts ended."""
-    asked = results[results["variant"] == champion.name]
-    mine = f" Of your own prompts ({listed(own)}) "
-    which = "this is one." if champion.prompt.name in own else "none was selected."
+    measured = results[results["variant"] == champion.name]
+    mine = f" Of your own prompts ({listed(written_here)}) "
+    which = "this is one." if champion.prompt.name in written_here else "none was selected."
     return [
         f"Selected is {champion.name}, version {champion.prompt.version}, with "
         f"{count(champion.shots + len(champion.prompt.examples), 'example')}; "
-        f"{count(len(asked), 'test row')} measure it.{mine + which if own else ''}",
+        f"{count(len(measured), 'test row')} measure it.{mine + which if written_here else ''}",
         "What to do: 3_release puts it before the gate; nothing serves it before.",
     ]
 

@@ -112,7 +112,7 @@ def of_gate(decision: Decision, look: int) -> list[str]:
         )
         lines.append(
             f"{count(len(opened), 'rule')} {'is' if len(opened) == 1 else 'are'} inconclusive, "
-            f"{slices} of them slices with too few rows: they passed nothing{needed}."
+            f"{slices} of them slices: they passed for want of rows, not by merit{needed}."
         )
     return [*lines, f"This is look {look} at these labels, and the intervals are as wide as that "
                     "asks: whoever looks often enough finds something."]  # fmt: skip
