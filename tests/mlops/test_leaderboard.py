@@ -281,6 +281,18 @@ def test_a_metric_that_gives_no_number_is_refused(metric, message):
         board.table()
 
 
+def test_a_metric_is_computed_once_and_anew_when_it_changes():
+    board, calls = leaderboard(), []
+    board.add_metric("m", lambda y, p: calls.append(1) or 0.5)
+    board.table()
+    often = len(calls)
+    board.metrics()
+    board._repr_html_()
+    assert len(calls) == often > 0
+    board.add_metric("m", lambda y, p: 0.25)
+    assert {x.value for x in board.metrics().values()} == {0.25}
+
+
 def test_the_model_of_a_run_comes_back_in_one_call(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
     folder = tmp_path / "runs" / "20260101-000000-mlops-2_build-0"

@@ -61,6 +61,7 @@ class Leaderboard:
             name: model.estimator.refusal() for name, model in tuned.items() if model.is_own
         }
         self._metrics: dict[str, Callable] = {}
+        self._own: dict[tuple[str, str], tuple[Callable, Model, stats.Estimate]] = {}
 
     def add(self, name: str, model) -> None:
         """Let a fitted model of your own take part, under a name; one added before is replaced.
@@ -230,7 +231,16 @@ class Leaderboard:
         }
 
     def _measured(self, metric: str, name: str) -> stats.Estimate:
+        """Return a metric of one's own of a model, computed once."""
         function, model = self._metrics[metric], self.models[name]
+        measured = self._own.get((metric, name))
+        if measured is None or measured[0] is not function or measured[1] is not model:
+            measured = function, model, self._bootstrapped(metric, function, name)
+            self._own[metric, name] = measured
+        return measured[2]
+
+    def _bootstrapped(self, metric: str, function: Callable, name: str) -> stats.Estimate:
+        model = self.models[name]
         test, predicted = self._rows["test"], self.scores[name].predicted
         dtype = float if model.regression else object
         arrays = [test["label"].to_numpy(dtype), np.asarray(predicted, dtype=dtype)]
