@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 ROOT := $(shell dirname "$(strip $(MAKEFILE_LIST))")
 IN_ROOT := cd "$(ROOT)" &&
 PY := .venv/bin/python
+# what checks the code and the lock but is no part of it, in an environment of its own
+CHECKS := build/checks/bin
 PYTHON ?= python3
 # modules are compiled once, not by every process that imports them
 export PYTHONDONTWRITEBYTECODE :=
@@ -23,7 +25,10 @@ SENTENCES ?= ../shared/data/uci_sentiment_labelled_sentences.csv
 PRETRAIN = $(PY) -m diptych.llmops.pretrain --preset $(PRESET) \
   $$(test -e "$(SENTENCES)" && echo --sentences "$(SENTENCES)")
 
-.PHONY: help setup calibration campaign report model model-eval test test-long test-models local-native lint format lab notebooks bench compat lock clean test-lab
+PLATFORMS := linux macos windows
+VERSIONS := 3.11.7 3.12 3.13 3.14
+
+.PHONY: help setup checks calibration campaign report model model-eval test test-long test-models local-native lint types format coverage picture lab notebooks bench compat lock lock-check audit clean test-lab
 
 help:  ## list the targets
 	@$(IN_ROOT) grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -76,6 +81,20 @@ local-native: setup  ## build llama.cpp for this processor (needs cmake and a C+
 lint: setup  ## check style, and format of code and notebooks
 	@$(IN_ROOT) $(PY) -m ruff check . && $(PY) -m ruff format --check .
 
+checks:
+	@$(IN_ROOT) if ! cmp -s .ci/checks.txt build/checks/installed; then \
+	  "$(PYTHON)" -m venv --clear build/checks && $(CHECKS)/python -m pip install --quiet -r .ci/checks.txt \
+	    && cp .ci/checks.txt build/checks/installed; \
+	fi
+
+types: setup checks  ## check the types of the public face and of core, and that Python 3.11 has all that is used
+	@$(IN_ROOT) $(CHECKS)/mypy --python-executable $(PY) && $(CHECKS)/vermin -q --violations -t=3.11- --no-tips \
+	    --exclude int.is_integer --exclude str.decode lib
+
+coverage: setup  ## run the tests of core and the face, with a floor for the lines that they reach
+	@$(IN_ROOT) $(PY) -m coverage erase && $(PY) -m coverage run -m pytest -q tests/core tests/face tests/test_face.py \
+	  && $(PY) -m coverage combine -q && $(PY) -m coverage report
+
 format: setup  ## fix what can be fixed
 	@$(IN_ROOT) $(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
@@ -91,8 +110,22 @@ bench: setup  ## measure drift, serving, client, evaluation, kernels and tables 
 compat: setup  ## run papermill's own tests and Jupyter's kernel tests on warm kernels
 	@$(IN_ROOT) $(PY) benchmarks/compat.py
 
-lock: setup  ## pin what is installed now
-	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+cpu$$//' > requirements.lock
+lock: setup checks  ## pin what is installed now, and the core for every system with hashes
+	@$(IN_ROOT) $(PY) -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' \
+	    | sed -E 's/\+cpu$$//; s/^xgboost-cpu==(.*)/xgboost==\1\n&/' > requirements.lock \
+	  && $(CHECKS)/uv pip compile -q pyproject.toml -c requirements.lock --universal --python-version 3.11.7 \
+	    --generate-hashes --no-annotate --no-header -o requirements-hashed.txt
+
+lock-check: checks  ## whether each pin has a wheel for Linux, macOS, Windows and Python 3.11 to 3.14
+	@$(IN_ROOT) failed=0; for platform in $(PLATFORMS); do for version in $(VERSIONS); do \
+	  if MACOSX_DEPLOYMENT_TARGET=14.0 $(CHECKS)/uv pip compile -q pyproject.toml --all-extras -c requirements.lock --only-binary :all: \
+	    --python-platform $$platform --python-version $$version > /dev/null; \
+	  then echo "ok $$platform $$version"; else echo "no wheels: $$platform $$version"; failed=1; fi; \
+	done; done; exit $$failed
+
+audit: setup checks  ## known weaknesses of the pins (asks PyPI), and build/sbom.json with all that is installed
+	@$(IN_ROOT) $(CHECKS)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    -o build/sbom.json .venv && $(CHECKS)/pip-audit --no-deps --disable-pip -r requirements.lock
 
 clean:  ## remove runs, data tables, models and pages (.venv stays)
 	@$(IN_ROOT) home="$${DIPTYCH_HOME:-.diptych}"; \

@@ -30,7 +30,8 @@ def requirements() -> list[Requirement]:
     groups = project["optional-dependencies"]
     lists = (project["dependencies"], *(groups[name] for name in INSTALLED))
     texts = sorted({text for texts in lists for text in texts if not text.startswith("diptych[")})
-    return [Requirement(text) for text in texts]
+    named = [Requirement(text) for text in texts]
+    return [r for r in named if r.marker is None or r.marker.evaluate()]  # those of this system
 
 
 def normal(name: str) -> str:
@@ -101,6 +102,20 @@ def test_what_is_imported_is_declared():
     assert not missing
     assert not early
     assert set(groups.PARTS) | {"all", "dev"} == set(extras)
+
+
+def test_the_hashed_lock_of_the_core_has_the_pins_of_the_lock():
+    """Where a package is for other systems alone, only the hashed lock has it."""
+    lines = re.findall(
+        r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements-hashed.txt").read_text(), re.MULTILINE
+    )
+    hashed, locked = {normal(name): version for name, version in lines}, pins()
+    assert {name: hashed[name] for name in hashed.keys() & locked} == {
+        name: locked[name] for name in hashed.keys() & locked
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {normal(Requirement(text).name) for text in project["dependencies"]}
+    assert core <= hashed.keys()
 
 
 def test_no_gigabytes_of_cuda_in_the_lock():

@@ -14,14 +14,16 @@ PACKAGES = {
     "ipywidgets": "lab",
     "itables": "lab",
     "jupyterlab": "lab",
+    "onnxruntime": "local",
     "peft": "torch",
     "psycopg": "postgres",
+    "tokenizers": "local",
     "torch": "torch",
     "transformers": "torch",
     "xllamacpp": "local",
 }
 PARTS = {
-    "local": "the local language model",
+    "local": "language models and embeddings on this machine",
     "torch": "the CNN, fine-tuning and pretraining",
     "lab": "JupyterLab and its widgets",
     "dask": "sweeps and training on a Dask cluster",

@@ -344,6 +344,15 @@ def test_an_unchanged_notebook_is_linked(place):
     assert "east" not in json.dumps(facts), "values of variables may be secret"
 
 
+def test_what_a_kernel_sets_for_itself_makes_no_other_run(place):
+    """A stage that makes a missing one looks, and notes, within its own kernel."""
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    os.environ |= {"PYDEVD_USE_FRAME_EVAL": "NO", "KMP_INIT_AT_FORK": "FALSE"}
+    assert look_up().run == place[0]
+    os.environ["MPLBACKEND"] = "pdf"
+    assert look_up().run is None
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 def test_whatever_changes_is_named(place, kind):
     run, folder = place

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.base import environment, hashing, workspace
+from diptych.base import environment, groups, hashing, workspace
 from diptych.base import notebook_progress as bars
 from diptych.base.errors import Plain
 
@@ -50,11 +50,7 @@ def unavailable() -> str:
     """Return why texts cannot be embedded on this machine and the remedy; "" if they can."""
     if any(not (folder() / name).is_file() for name in FILES):
         return f"{MODEL} is not on this machine; get it with `diptych model get {MODEL}` (23 MB)"
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        return "onnxruntime is not installed; install it with `pip install onnxruntime`"
-    return ""
+    return groups.missing("onnxruntime") or groups.missing("tokenizers")
 
 
 class Encoder:

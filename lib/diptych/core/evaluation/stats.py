@@ -1,8 +1,8 @@
 """Intervals, paired tests, sample sizes and calibration, the same for MLOps and LLMOps.
 
 Every score carries an interval, two models are compared on the same rows, rows that share a
-source are resampled together (Miller, arXiv 2411.00640). scipy and statsmodels do the work; here
-is one form of answer, `Estimate`, and refusal of input that would give a silent NaN. For the
+source are resampled together (Miller, arXiv 2411.00640). scipy does the work; here is one form of
+answer, `Estimate`, and refusal of input that would give a silent NaN. For the
 Brier score and log loss use scikit-learn's `brier_score_loss` and `log_loss`.
 """
 
@@ -44,15 +44,18 @@ def wilson(correct: int, n: int, level: float = 0.95) -> Estimate:
     are correct (Wilson 1927; recommended by Brown, Cai and DasGupta 2001). ValueError if `n` is
     0, `correct` outside 0..n or `level`, the coverage, outside (0, 1).
     """
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.special import ndtri
 
     _check_share("level", level)
     if n < 1:
         raise ValueError(f"n is {n}: a share needs at least one row.")
     if not 0 <= correct <= n:
         raise ValueError(f"correct is {correct}: it must lie between 0 and n = {n}.")
-    low, high = proportion_confint(correct, n, alpha=1 - level, method="wilson")
-    return Estimate(correct / n, float(low), float(high), int(n))
+    share, z = correct / n, float(ndtri(0.5 + level / 2))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = max(0.0, middle - half) if correct else 0.0
+    return Estimate(share, low, min(1.0, middle + half) if correct < n else 1.0, int(n))
 
 
 def accuracy(y: Sequence, p: Sequence, level: float = 0.95) -> Estimate:
@@ -231,20 +234,20 @@ def mcnemar(correct_a: Sequence, correct_b: Sequence) -> float:
 
     Both arrays have shape (n,) and hold 0 or 1 for the same rows.
     """
-    from statsmodels.stats.contingency_tables import mcnemar as test
+    from scipy.stats import binomtest
 
     a, b = (_binary(x) for x in _paired(correct_a, correct_b))
-    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
-    return float(test(table, exact=True).pvalue)
+    won, lost = int((a & ~b).sum()), int((~a & b).sum())
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def cochran(correct_matrix: Sequence) -> float:
-    """p-value of Cochran's Q test that three or more models are right equally often.
+    """p-value of Cochran's Q test (1950) that three or more models are right equally often.
 
     `correct_matrix` has shape (n, models) and holds 0 or 1; if all rows agree the value is 1.
     Follow a small value with `mcnemar` on each pair, corrected by `holm`.
     """
-    from statsmodels.stats.contingency_tables import cochrans_q
+    from scipy.stats import chi2
 
     matrix = np.asarray(correct_matrix)
     if matrix.ndim != 2 or matrix.shape[1] < 3 or matrix.shape[0] < 2:
@@ -255,17 +258,22 @@ def cochran(correct_matrix: Sequence) -> float:
     matrix = _binary(_numbers("correct_matrix", matrix.ravel()).reshape(matrix.shape))
     if (matrix == matrix[:, :1]).all():
         return 1.0
-    return float(cochrans_q(matrix.astype(int)).pvalue)
+    models, by_model, by_row = matrix.shape[1], matrix.sum(0), matrix.sum(1)
+    spread = models * (models - 1) * ((by_model - by_model.mean()) ** 2).sum()
+    q = spread / (by_row * (models - by_row)).sum()
+    return float(chi2.sf(q, models - 1))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return the p-values, shape (k,), corrected for k tests (Holm 1979), in the given order."""
-    from statsmodels.stats.multitest import multipletests
-
     p_values = np.asarray(p_values, float)
     if p_values.size == 0 or not ((p_values >= 0) & (p_values <= 1)).all():
         raise ValueError(f"p_values are {p_values.tolist()}: give one or more between 0 and 1.")
-    return multipletests(p_values, method="holm")[1]
+    order = np.argsort(p_values, kind="stable")
+    left = np.arange(len(p_values), 0, -1)  # tests not yet rejected at each step
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(np.maximum.accumulate(left * p_values[order]), 1)
+    return corrected
 
 
 def required_n(

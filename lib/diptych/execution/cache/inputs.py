@@ -28,11 +28,14 @@ NOTES = "inputs.jsonl"
 SETTINGS = {*location.PRIVATE, *process_environment.THREAD_COUNTS, "COLUMNS", "LINES", "PATH",
             # set where MLflow is imported
             "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "DO_NOT_TRACK",
-
+            # set where scikit-learn is imported, and by a kernel: a run may start within another
+            "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYDEVD_USE_FRAME_EVAL",
             "TERM_PROGRAM"}  # fmt: skip
 # Read by the interpreter itself, before anyone can watch.
 ALWAYS_READ = ("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MONETARY", "LC_NUMERIC",
                "LC_TIME", "TZ", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONSTARTUP")  # fmt: skip
+# the usual values that a kernel sets: for a run that starts within another they are as unset
+SET_BY_KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 ZONE = Path("/etc/localtime")  # the time zone of this machine, where TZ names none
 LEFT_BEHIND = {"__pycache__", ".diptych", ".ipynb_checkpoints", ".git", ".DS_Store", ".cache",
                ".pytest_cache", ".ruff_cache", ".mypy_cache"}  # fmt: skip
@@ -319,7 +322,8 @@ def _look_variable(use: dict):
     if name == "*":
         others = {k: v for k, v in os.environ.items() if k not in SETTINGS}
         return hashing.of_json({k: v for k, v in others.items() if not k.startswith(OWN_PREFIXES)})
-    return None if name not in os.environ else hashing.of_json(os.environ[name])
+    value = os.environ.get(name)
+    return None if value in (None, SET_BY_KERNELS.get(name)) else hashing.of_json(value)
 
 
 def _look_packages(use: dict) -> dict:
