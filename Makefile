@@ -101,8 +101,11 @@ format: setup  ## fix what can be fixed
 lab: setup  ## open the notebooks in JupyterLab (ARGS="--port 9000")
 	@$(IN_ROOT) exec $(PY) -m diptych lab $(ARGS)
 
-notebooks: setup  ## run every notebook in order, without cached runs, and store the outputs
-	@$(IN_ROOT) $(PY) -m diptych notebooks
+notebooks: setup  ## run every notebook in order, without cached runs, store the outputs, draw the picture of the README
+	@$(IN_ROOT) $(PY) -m diptych notebooks && $(PY) benchmarks/picture.py
+
+picture: setup  ## draw the picture of the README from the stored outputs
+	@$(IN_ROOT) $(PY) benchmarks/picture.py
 
 bench: setup  ## measure drift, serving, client, evaluation, kernels and tables beside other tools
 	@$(IN_ROOT) for name in drift serving client evaluation kernels tables; do $(PY) benchmarks/$$name.py || exit 1; done
