@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -39,11 +40,11 @@ def test_a_command_takes_these_words_and_a_notebook_these_parameters(line, tmp_p
     monkeypatch.chdir(tmp_path)
     words = [word for word in shlex.split(line, comments=True)[1:] if word != "$OWN"]
     notebook = next((word for word in words if re.fullmatch(r"(ml|llm)ops/\w+", word)), None)
-    given = [word.partition("=")[0] for flag, word in zip(words, words[1:], strict=False)
-             if flag in ("-p", "--grid")]  # fmt: skip
+    options = ("-p", "--grid")
+    named = [word.partition("=")[0] for flag, word in pairwise(words) if flag in options]
     if notebook:
         declared = {parameter.name for parameter in read_parameters(find_notebook(notebook))}
-        assert set(given) <= declared
+        assert set(named) <= declared
     command, context = cli, click.Context(cli)
     while isinstance(command, click.Group):
         command = command.get_command(context, words.pop(0))
