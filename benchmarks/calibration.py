@@ -18,6 +18,7 @@ import argparse
 import platform
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,6 @@ def gate_rates(job: tuple) -> tuple:
     """Return how often a challenger this much better is promoted, and the rows asked for."""
     question, n, better, simulations = job
     rng = np.random.default_rng([n, int(1000 * (better + 1)), len(question)])
-    limits = gate.Limits(**OPEN, margin=MARGIN, question=question)
     promoted, needed = 0, []
     for _ in range(simulations):
         shared = rng.normal(size=n) * np.sqrt(0.6)
@@ -108,13 +108,27 @@ def gate_rates(job: tuple) -> tuple:
             shared + rng.normal(size=n) * np.sqrt(0.4) < norm.ppf(share)
             for share in (0.85, 0.85 + better)
         )
-        decision = gate.decide(
-            gate.Candidate.from_rows("new", new), gate.Candidate.from_rows("old", old), limits
-        )
-        promoted += decision.promoted
-        asked = decision.checks["rows_needed"].dropna()
-        needed.extend(asked.tolist())
+        passes, asked = decided(question, n, int((new & ~old).sum()), int((old & ~new).sum()))
+        promoted += passes
+        needed.extend(asked)
     return question, n, better, promoted / simulations, int(np.median(needed)) if needed else None
+
+
+@lru_cache(maxsize=None)
+def decided(question: str, n: int, won: int, lost: int) -> tuple[bool, tuple]:
+    """Return whether the gate promotes, and the rows asked for.
+
+    Without a floor it depends on no more than the rows on which only one of both is right, so each
+    pair of numbers is decided once.
+    """
+    limits = gate.Limits(**OPEN, margin=MARGIN, question=question)
+    new, old = np.ones(n), np.ones(n)
+    old[:won] = 0
+    new[won : won + lost] = 0
+    decision = gate.decide(
+        gate.Candidate.from_rows("new", new), gate.Candidate.from_rows("old", old), limits
+    )
+    return decision.promoted, tuple(decision.checks["rows_needed"].dropna())
 
 
 def calibration_coverage(job: tuple) -> tuple:
@@ -128,12 +142,12 @@ def calibration_coverage(job: tuple) -> tuple:
 
     stated, true = draw(LARGE)
     error = float(np.sqrt(np.mean((stated - true) ** 2)))
-    found = []
+    estimates = []
     for _ in range(simulations):
         stated, true = draw(n)
-        found.append(calibration.error(stated, rng.random(n) < true))
-    held = np.mean([e.low - 1e-9 <= error <= e.high for e in found])
-    return n, stretch, error, held, float(np.mean([e.value for e in found]))
+        estimates.append(calibration.error(stated, rng.random(n) < true))
+    held = np.mean([e.low - 1e-9 <= error <= e.high for e in estimates])
+    return n, stretch, error, held, float(np.mean([e.value for e in estimates]))
 
 
 def coverage_table(lines: list[tuple], at: int, shares: tuple) -> list[str]:

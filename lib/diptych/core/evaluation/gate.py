@@ -253,7 +253,8 @@ def decide(
     table = pd.DataFrame([*deciding, *slices], columns=COLUMNS)
     table["rows_needed"] = table["rows_needed"].astype(float)
     blocking = table[table["status"].isin([FAIL, NOT_MEASURED])]
-    open_rules = table.head(len(deciding)).query("status == @INCONCLUSIVE")
+    first = table.head(len(deciding))
+    open_rules = first[first["status"] == INCONCLUSIVE]
     return _conclude(candidate.name, table, blocking, open_rules)
 
 

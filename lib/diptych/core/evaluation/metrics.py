@@ -232,17 +232,19 @@ class Metric:
         MetricError
             As `check` does, and if the rows differ.
         """
+        value, error = self._gap(new, old)
+        if not math.isfinite(value):
+            return Figure(value, value, value, len(new), self._why_undefined(new))
+        half = _quantile(level, self._rows_behind(new)) * error
+        return Figure(value, value - half, value + half, len(new), self._too_few(new))
+
+    def _gap(self, new: ScoredRows, old: ScoredRows) -> tuple[float, float]:
+        """Return how much better `new` is, and the standard error of that."""
         same_rows(new, old)
         self.check(new)
         self.check(old)
         (a, moved_a), (b, moved_b) = self.influences(new), self.influences(old)
-        value = self.sign * (a - b)
-        if not math.isfinite(value):
-            return Figure(value, value, value, len(new), self._why_undefined(new))
-        half = _quantile(level, self._rows_behind(new)) * self.standard_error(
-            moved_a - moved_b, new
-        )
-        return Figure(value, value - half, value + half, len(new), self._too_few(new))
+        return self.sign * (a - b), self.standard_error(moved_a - moved_b, new)
 
     def p_value(self, new: ScoredRows, old: ScoredRows) -> float:
         """Return the p-value that both are equally good; NaN where it cannot be had.
@@ -253,14 +255,12 @@ class Metric:
 
         if self.right_or_wrong:
             return mcnemar(_right(new), _right(old))
-        gap = self.improvement(new, old)
-        if not gap.reliable:
+        value, error = self._gap(new, old)
+        if self._too_few(new) or not math.isfinite(value + error):
             return math.nan
-        moved = self.influences(new)[1] - self.influences(old)[1]
-        error = self.standard_error(moved, new)
         if error == 0:
             return 1.0
-        return float(2 * t.sf(abs(gap.value) / error, max(self._rows_behind(new) - 1, 1)))
+        return float(2 * t.sf(abs(value) / error, max(self._rows_behind(new) - 1, 1)))
 
     def rows_needed(self, new: ScoredRows, old: ScoredRows, margin: float) -> int | None:
         """Return on how many rows a difference of `margin` would show; None if on none.
@@ -276,9 +276,7 @@ class Metric:
 
     def spread(self, new: ScoredRows, old: ScoredRows) -> float:
         """Return the standard deviation of one row's part in `improvement`, for sample sizes."""
-        same_rows(new, old)
-        moved = self.influences(new)[1] - self.influences(old)[1]
-        return float(self.standard_error(moved, new) * math.sqrt(len(new)))
+        return self._gap(new, old)[1] * math.sqrt(len(new))
 
     @property
     def best_at_half(self) -> bool:
@@ -376,7 +374,8 @@ def same_rows(new: ScoredRows, old: ScoredRows) -> None:
     MetricError
         If the number of rows or a true value differs.
     """
-    if len(new) != len(old) or not np.array_equal(new.truth, old.truth):
+    same = new.truth is old.truth or np.array_equal(new.truth, old.truth)
+    if len(new) != len(old) or not same:
         raise MetricError(
             f"rows: one side has {len(new)} and the other {len(old)}, or their true values "
             "differ; score both on the same rows in one order"
@@ -385,8 +384,7 @@ def same_rows(new: ScoredRows, old: ScoredRows) -> None:
 
 def class_counts(rows: ScoredRows) -> np.ndarray:
     """Return how many rows each class has, shape (len(classes),)."""
-    counts = np.bincount(_codes(rows.truth, rows.classes), minlength=len(rows.classes))
-    return counts[: len(rows.classes)]
+    return np.bincount(rows.true_codes, minlength=len(rows.classes))[: len(rows.classes)]
 
 
 def _present(rows: ScoredRows) -> list[str]:
@@ -394,18 +392,10 @@ def _present(rows: ScoredRows) -> list[str]:
     return [name for name, n in zip(rows.classes, class_counts(rows), strict=True) if n]
 
 
-def _codes(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Return class indices, shape (n,); the number of classes where it is none of them."""
-    import pandas as pd
-
-    codes = pd.Index(list(classes)).get_indexer(labels)
-    return np.where(codes < 0, len(classes), codes)
-
-
 def _quantile(level: float, rows: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.5 + level / 2, max(rows - 1, 1)))
+    return float(stdtrit(max(rows - 1, 1), 0.5 + level / 2))
 
 
 def _hall(values: np.ndarray, level: float, least: float) -> tuple[float, float]:
@@ -414,7 +404,8 @@ def _hall(values: np.ndarray, level: float, least: float) -> tuple[float, float]
     if spread == 0:
         return value, value
     error, reach = spread / math.sqrt(n), _quantile(level, n)
-    skew = float((((values - value) / spread) ** 3).mean()) / math.sqrt(n)
+    apart = (values - value) / spread
+    skew = float((apart * apart * apart).mean()) / math.sqrt(n)  # ten times as fast as ** 3
     if abs(skew) < 1e-9:  # as of two rows
         return max(value - reach * error, least), value + reach * error
 
@@ -434,45 +425,51 @@ def _inside(value: float, low: float, high: float) -> float:
 
 
 def _right(rows: ScoredRows) -> np.ndarray:
-    return (rows.truth == rows.predicted).astype(float)
+    return rows.right.astype(float)
+
+
+def _both(rows: ScoredRows, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether the true and whether the predicted label is a class, bool of shape (n,)."""
+    code = rows.code(name)
+    return rows.true_codes == code, rows.predicted_codes == code
 
 
 def _recall_of(rows: ScoredRows, name: str) -> Influences:
-    true = rows.truth == name
-    return influence.ratio((true & (rows.predicted == name)).astype(float), true.astype(float))
+    true, predicted = _both(rows, name)
+    return influence.ratio((true & predicted).astype(float), true.astype(float))
 
 
 def _f1_of(rows: ScoredRows, name: str) -> Influences:
-    true, predicted = rows.truth == name, rows.predicted == name
+    true, predicted = _both(rows, name)
     return influence.ratio(2.0 * (true & predicted), true.astype(float) + predicted)
 
 
 def _precision(rows: ScoredRows) -> Influences:
-    hit = rows.is_positive & rows.says_positive
-    return influence.ratio(hit.astype(float), rows.says_positive.astype(float))
+    true, predicted = _both(rows, rows.positive)
+    return influence.ratio((true & predicted).astype(float), predicted.astype(float))
 
 
 def _accuracy_counts(rows: ScoredRows) -> list:
-    return [(int(_right(rows).sum()), len(rows))]
+    return [(int(rows.right.sum()), len(rows))]
 
 
 def _recall_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
     pairs = []
     for name in names or [rows.positive]:
-        true = rows.truth == name
-        pairs.append((int((true & (rows.predicted == name)).sum()), int(true.sum())))
+        true, predicted = _both(rows, name)
+        pairs.append((int((true & predicted).sum()), int(true.sum())))
     return pairs
 
 
 def _precision_counts(rows: ScoredRows) -> list:
-    predicted = rows.says_positive
-    return [(int((rows.is_positive & predicted).sum()), int(predicted.sum()))]
+    true, predicted = _both(rows, rows.positive)
+    return [(int((true & predicted).sum()), int(predicted.sum()))]
 
 
 def _jaccard_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
     pairs = []
     for name in names or [rows.positive]:
-        true, predicted = rows.truth == name, rows.predicted == name
+        true, predicted = _both(rows, name)
         pairs.append((int((true & predicted).sum()), int((true | predicted).sum())))
     return pairs
 
@@ -484,8 +481,8 @@ def _f1_of_jaccard(share: float) -> float:
 
 def _scored(rows: ScoredRows) -> list[str]:
     """Return the classes that macro averages go over: those of the truth or of a prediction."""
-    predicted = np.bincount(_codes(rows.predicted, rows.classes), minlength=len(rows.classes))
-    true = np.bincount(_codes(rows.truth, rows.classes), minlength=len(rows.classes))
+    predicted = np.bincount(rows.predicted_codes, minlength=len(rows.classes))
+    true = np.bincount(rows.true_codes, minlength=len(rows.classes))
     return [name for i, name in enumerate(rows.classes) if true[i] + predicted[i]]
 
 
@@ -500,8 +497,8 @@ def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
         if rows.positive:
             return area(rows.is_positive, rows.score)
         parts = [
-            area(rows.truth == name, rows.probabilities[:, i])
-            for i, name in enumerate(rows.classes)
+            area(rows.true_codes == i, rows.probabilities[:, i])
+            for i in range(len(rows.classes))
         ]
         return influence.average(parts)
 
@@ -510,9 +507,8 @@ def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
 
 def _of_truth(rows: ScoredRows) -> np.ndarray:
     """Probability of the true class; 0 where the model does not know that class."""
-    codes = _codes(rows.truth, rows.classes)
     shares = np.append(rows.probabilities, np.zeros((len(rows), 1)), axis=1)
-    return shares[np.arange(len(rows)), codes]
+    return shares[np.arange(len(rows)), rows.true_codes]
 
 
 def _log_losses(rows: ScoredRows) -> np.ndarray:
@@ -562,9 +558,17 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
                     f"cost: none is given for predicting {predicted!r} where {true!r} is true"
                 ) from None
 
-        known: dict = {}
-        pairs = zip(rows.truth, rows.predicted, strict=True)
-        return np.array([known[x] if x in known else known.setdefault(x, of(*x)) for x in pairs])
+        names = rows.classes
+        _, first, place = np.unique(
+            rows.true_codes * (len(names) + 1) + rows.predicted_codes, return_index=True,
+            return_inverse=True,
+        )  # fmt: skip
+        each = np.array([of(rows.truth[at], rows.predicted[at]) for at in first])[place]
+        # labels that are no class share a code, not a cost
+        none = (rows.true_codes == len(names)) | (rows.predicted_codes == len(names))
+        for at in np.flatnonzero(none):
+            each[at] = of(rows.truth[at], rows.predicted[at])
+        return each
 
     title = f"cost per row{f' in {currency}' if currency else ''}"
     return _loss("cost", title, costs, low=-math.inf)
@@ -591,7 +595,7 @@ BEST_FIRST = (
     Metric("recall", "recall", lambda rows: _recall_of(rows, rows.positive), binary=True,
            counts=_recall_counts),
     Metric("mcc", "Matthews correlation", lambda rows: influence.matthews(
-        _codes(rows.truth, rows.classes), _codes(rows.predicted, rows.classes), len(rows.classes)),
+        rows.true_codes, rows.predicted_codes, len(rows.classes)),
         low=-1.0, scale="z"),
     Metric("roc_auc", "ROC-AUC", _area(influence.roc_auc), PROBABILITIES, ranks=True,
            at_threshold="balanced_accuracy"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -119,15 +120,43 @@ class ScoredRows:
             grades=grades,
         )  # fmt: skip
 
+    def answering(self, codes: np.ndarray) -> "ScoredRows":
+        """Return the same rows with other predicted labels, given as `predicted_codes` are."""
+        names = np.array([*self.classes, None], object)
+        rows = replace(self, predicted=names[codes])
+        vars(rows).update(true_codes=self.true_codes, predicted_codes=codes)
+        return rows
+
+    @cached_property
+    def true_codes(self) -> np.ndarray:
+        """Place of the true label in `classes`, int of shape (n,); len(classes) if in none."""
+        return _codes(self.truth, self.classes)
+
+    @cached_property
+    def predicted_codes(self) -> np.ndarray:
+        """Place of the predicted label in `classes`, int of shape (n,); len(classes) if in none."""
+        return _codes(self.predicted, self.classes)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Whether the predicted label is the true one, bool of shape (n,)."""
+        if (self.true_codes < len(self.classes)).all():
+            return self.true_codes == self.predicted_codes
+        return np.asarray(self.truth == self.predicted, bool)
+
+    def code(self, name: str) -> int:
+        """Return the place of a class in `classes`, -1 of none."""
+        return self.classes.index(name) if name in self.classes else -1
+
     @property
     def is_positive(self) -> np.ndarray:
         """Whether the true label is the positive one, bool of shape (n,)."""
-        return self.truth == self.positive
+        return self.true_codes == self.code(self.positive)
 
     @property
     def says_positive(self) -> np.ndarray:
         """Whether the predicted label is the positive one, bool of shape (n,)."""
-        return self.predicted == self.positive
+        return self.predicted_codes == self.code(self.positive)
 
     @property
     def score(self) -> np.ndarray:
@@ -138,6 +167,12 @@ class ScoredRows:
     def errors(self) -> np.ndarray:
         """Predicted minus true number, shape (n,)."""
         return self.predicted - self.truth
+
+
+def _codes(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    places = {name: place for place, name in enumerate(classes)}
+    none = len(classes)
+    return np.fromiter((places.get(label, none) for label in labels), int, len(labels))
 
 
 def _same_length(truth: np.ndarray, predicted: np.ndarray) -> None:

@@ -386,16 +386,21 @@ def reliability(
     DataFrame
         Columns confidence (mean), accuracy, n, and low and high of the accuracy (Wilson).
     """
+    from statsmodels.stats.proportion import proportion_confint
+
+    _check_share("level", level)
     confidence, correct = _paired(confidence, correct, ("confidence", "correct"))
     correct = _binary(correct)
     if bins < 1:
         raise ValueError(f"bins is {bins}: give at least 1.")
     rank = np.searchsorted(np.sort(confidence), confidence, side="left")
-    rows = []
-    for _, chosen in pd.Series(confidence).groupby(rank * bins // len(rank)):
-        share = wilson(int(correct[chosen.index].sum()), len(chosen), level)
-        rows.append((chosen.mean(), share.value, share.n, share.low, share.high))
-    return pd.DataFrame(rows, columns=["confidence", "accuracy", "n", "low", "high"])
+    _, place = np.unique(rank * bins // len(rank), return_inverse=True)
+    n = np.bincount(place)
+    right = np.bincount(place, weights=correct)
+    low, high = proportion_confint(right, n, alpha=1 - level, method="wilson")
+    mean = np.bincount(place, weights=confidence) / n
+    columns = {"confidence": mean, "accuracy": right / n, "n": n, "low": low, "high": high}
+    return pd.DataFrame(columns)
 
 
 def calibration_error(confidence: Sequence[float], correct: Sequence, bins: int = 10) -> float:

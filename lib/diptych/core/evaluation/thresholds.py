@@ -1,6 +1,6 @@
 """From which probability on the answer is the positive class: chosen on the validation set."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -66,9 +66,8 @@ def choose(rows: ScoredRows, metric: Metric, seed: int = 0) -> Threshold:
 
 def applied(rows: ScoredRows, threshold: float) -> ScoredRows:
     """Return the rows with the labels predicted at a threshold of the positive class."""
-    negative = next(name for name in rows.classes if name != rows.positive)
-    predicted = np.where(rows.score >= threshold, rows.positive, negative).astype(object)
-    return replace(rows, predicted=predicted)
+    yes = rows.code(rows.positive)
+    return rows.answering(np.where(rows.score >= threshold, yes, 1 - yes))
 
 
 def _between(score: np.ndarray) -> np.ndarray:
