@@ -11,6 +11,9 @@ share part of their noise.
 
 Gate: two models with correlated errors; how often the challenger is promoted.
 
+Alarms: streams of 12 windows whose metric stays, falls by what does not matter, or slides by more;
+how often an alarm rings, by the looks at windows and by the CUSUM over the rows in order.
+
 The results go into benchmarks/CALIBRATION.md.
 """
 
@@ -18,7 +21,7 @@ import argparse
 import platform
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from scipy.stats import norm
 from diptych.core.evaluation import calibration, gate
 from diptych.core.evaluation.metrics import METRICS
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.monitoring import sequential
 
 SIZES, SHARES = (50, 200, 1_000), (0.5, 0.2, 0.02)
 GATE_SIZES, MARGIN = (20, 50, 200, 1_000), 0.05
@@ -35,6 +39,7 @@ GAIN = 1.5
 LABELLED = [m.name for m in METRICS.values() if m.needs in ("labels", "probabilities")]
 COUNTED = [m.name for m in METRICS.values() if m.needs == "numbers"]
 LARGE = 2_000_000
+WINDOWS, FALL_MARGIN = 12, 0.02
 OPEN = {"floor": None, "max_calibration_error": None, "max_latency_ms": None, "max_size_mb": None}
 
 
@@ -56,7 +61,7 @@ def scored(yes, probability, share: float) -> ScoredRows:
     return ScoredRows(truth, said, shares, ("no", "yes"), "yes")
 
 
-def numbers(n: int, rng, noise: float = 1.0, truth=None) -> ScoredRows:
+def numbers(n: int, rng, noise: float | np.ndarray = 1.0, truth=None) -> ScoredRows:
     """Draw skewed true numbers and predictions with normal errors."""
     truth = rng.gamma(2, 3, n) if truth is None else truth
     return ScoredRows.of_numbers(truth, truth + noise * rng.normal(size=n))
@@ -114,7 +119,7 @@ def gate_rates(job: tuple) -> tuple:
     return question, n, better, promoted / simulations, int(np.median(needed)) if needed else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def decided(question: str, n: int, won: int, lost: int) -> tuple[bool, tuple]:
     """Return whether the gate promotes, and the rows asked for.
 
@@ -148,6 +153,67 @@ def calibration_coverage(job: tuple) -> tuple:
         estimates.append(calibration.error(stated, rng.random(n) < true))
     held = np.mean([e.low - 1e-9 <= error <= e.high for e in estimates])
     return n, stretch, error, held, float(np.mean([e.value for e in estimates]))
+
+
+def alarm_rates(job: tuple) -> tuple:
+    """Return how often looks and CUSUM ring where a metric slides by so much, and how late."""
+    name, reference, size, fall, streams = job
+    rng = np.random.default_rng([reference, size, int(1000 * fall)])
+    n, start = WINDOWS * size, WINDOWS * size // 3
+    names = np.repeat([f"{window:02d}" for window in range(WINDOWS)], size)
+    slid = fall * np.clip((np.arange(n) - start) / start, 0, 1)
+    looks = in_order = either = 0
+    windows = []
+    for _ in range(streams):
+        before, live = (
+            _answered(len(shares), name, shares, rng) for shares in (np.zeros(reference), slid)
+        )
+        table = sequential.falls(live, names, before, METRICS[name], FALL_MARGIN)
+        rang = table[table["alarm"]]
+        of_rows = rang["by"] == sequential.ROWS_IN_ORDER
+        looks, in_order = looks + bool((~of_rows).any()), in_order + bool(of_rows.any())
+        either += bool(len(rang))
+        windows += [int(rang["window"].iloc[0]) - WINDOWS // 3] if len(rang) else []
+    late = float(np.median(windows)) if windows else np.nan
+    return (*job[:4], looks / streams, in_order / streams, either / streams, late)
+
+
+def _answered(n: int, name: str, slid: np.ndarray, rng) -> ScoredRows:
+    """Return rows of a model that is right on 0.95 less what it slid, or a ranking that weakens."""
+    if METRICS[name].needs == "numbers":
+        return numbers(n, rng, 1 + slid)
+    if name == "accuracy":
+        right = rng.random(n) < 0.95 - slid
+        return ScoredRows.of_labels(["no"] * n, np.where(right, "no", "yes"), None, ("no", "yes"))
+    yes, noise = rng.random(n) < 0.2, rng.normal(size=n)
+    probability = expit(2 * GAIN * (1 - slid) * (yes - 0.5) + noise)
+    return scored(yes, probability, 0.5)
+
+
+def alarm_table(streams: int, pool) -> list[str]:
+    """Return how often an alarm rings, and how many windows after the slide began."""
+    jobs = [
+        (name, reference, size, fall, streams)
+        for name, falls in (("accuracy", (0.0, FALL_MARGIN, 0.04, 0.07, 0.1)),
+                            ("f1", (0.0, 0.2, 0.4)), ("average_precision", (0.0, 0.2, 0.4)),
+                            ("rmse", (0.0, 0.1, 0.3)))
+        for reference, size in ((300, 60), (1_000, 200))
+        for fall in falls
+    ]  # fmt: skip
+    table = [
+        "| metric | test rows | 12 windows of | slides by | looks | CUSUM | any | windows late |",
+        "|---" * 8 + "|",
+    ]
+    for name, reference, size, fall, *shares, late in pool.map(alarm_rates, jobs):
+        cells = [f"{share:.3f}" for share in shares]
+        what = fall if name == "accuracy" else f"{fall:g} of its signal"
+        what = f"{1 + fall:g} times the error" if name == "rmse" else what
+        after = "-" if np.isnan(late) or not fall else f"{late:g}"
+        table.append(
+            f"| {METRICS[name].title} | {reference} | {size} | {what} | {' | '.join(cells)} | "
+            f"{after} |"
+        )
+    return table
 
 
 def coverage_table(lines: list[tuple], at: int, shares: tuple) -> list[str]:
@@ -200,6 +266,7 @@ def report(simulations: int) -> str:
         promoted = gate_table(simulations, pool)
         jobs = [(n, s, simulations) for s in (1.0, 2.0, 0.5) for n in (50, 100, *SIZES[1:])]
         errors = list(pool.map(calibration_coverage, jobs))
+        alarms = alarms_section(max(simulations // 10, 20), pool)
     parts = [
         "# Do the intervals hold, and does the gate decide right?",
         f"Written by `make calibration` on {date.today()}, {simulations:,} simulations a cell, "
@@ -223,16 +290,34 @@ def report(simulations: int) -> str:
             f"| {n} | x {s:g} | {true:.3f} | {mean:.3f} | {held:.3f} |"
             for n, s, true, held, mean in errors
         ),
+        alarms,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def alarms_section(streams: int, pool) -> str:
+    """Return the part of the page about alarms."""
+    return "\n\n".join([
+        "## Alarms on a fall of the metric",
+        f"{streams:,} streams a line. From the fifth of 12 windows on the metric slides, for "
+        f"four windows; a loss of {FALL_MARGIN} (of RMSE, of its figure) would not matter. Where "
+        "nothing falls by more, at most 0.05 may ring. The looks are at each window and at the "
+        "newest half of all; the CUSUM is over the rows in order.",
+        "\n".join(alarm_table(streams, pool)),
+    ])  # fmt: skip
 
 
 def main() -> None:
     """Write the page, or print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2_000)
+    parser.add_argument("--alarms", action="store_true", help="print the part about alarms alone")
     parser.add_argument("--print", action="store_true", help="print it, do not store it")
     options = parser.parse_args()
+    if options.alarms:
+        with ProcessPoolExecutor() as pool:
+            print(alarms_section(max(options.simulations // 10, 20), pool))
+        return
     page = report(options.simulations)
     if options.print:
         print(page)

@@ -358,7 +358,7 @@ WINDOW_SCORES = Table(
 FALLS = Table(
     "falls",
     "whether the metric has fallen, at each look at the labels",
-    ("window", "since", "value", "change", "highest", "alarm", "reason"),
+    ("window", "since", "value", "change", "highest", "alarm", "reason", "by"),
 )
 FORECAST = Table(
     "forecast",

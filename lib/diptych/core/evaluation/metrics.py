@@ -497,8 +497,7 @@ def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
         if rows.positive:
             return area(rows.is_positive, rows.score)
         parts = [
-            area(rows.true_codes == i, rows.probabilities[:, i])
-            for i in range(len(rows.classes))
+            area(rows.true_codes == i, rows.probabilities[:, i]) for i in range(len(rows.classes))
         ]
         return influence.average(parts)
 

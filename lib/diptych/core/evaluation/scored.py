@@ -127,6 +127,28 @@ class ScoredRows:
         vars(rows).update(true_codes=self.true_codes, predicted_codes=codes)
         return rows
 
+    def followed_by(self, other: "ScoredRows") -> "ScoredRows":
+        """Return these rows and then others of the same kind; a class of either is one of both.
+
+        Raises
+        ------
+        ValueError
+            If only one of them has probabilities or grades.
+        """
+        for name in ("probabilities", "grades"):
+            if (getattr(self, name) is None) != (getattr(other, name) is None):
+                raise ValueError(f"{name}: only one of both has them.")
+        classes = tuple(dict.fromkeys((*self.classes, *other.classes)))
+        shares = grades = None
+        if self.probabilities is not None:
+            shares = np.concatenate([_spread(rows, classes) for rows in (self, other)])
+        if self.grades is not None:
+            grades = np.concatenate([self.grades, other.grades])
+        return replace(
+            self, truth=np.concatenate([self.truth, other.truth]), classes=classes, grades=grades,
+            predicted=np.concatenate([self.predicted, other.predicted]), probabilities=shares,
+        )  # fmt: skip
+
     @cached_property
     def true_codes(self) -> np.ndarray:
         """Place of the true label in `classes`, int of shape (n,); len(classes) if in none."""
@@ -173,6 +195,13 @@ def _codes(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     places = {name: place for place, name in enumerate(classes)}
     none = len(classes)
     return np.fromiter((places.get(label, none) for label in labels), int, len(labels))
+
+
+def _spread(rows: ScoredRows, classes: Sequence[str]) -> np.ndarray:
+    """Return the probabilities in the order of more classes, 0 of those that are not its own."""
+    shares = np.zeros((len(rows), len(classes)))
+    shares[:, [classes.index(name) for name in rows.classes]] = rows.probabilities
+    return shares
 
 
 def _same_length(truth: np.ndarray, predicted: np.ndarray) -> None:

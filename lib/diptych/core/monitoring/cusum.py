@@ -1,9 +1,14 @@
-"""Has a share fallen? A sequential test over rights and wrongs, in the order the labels come.
+"""Has a share, or any metric, fallen? Sequential tests over rows, in the order the labels come.
 
 The test is Page's CUSUM (Biometrika 41, 1954, 100-115) for single rights and wrongs (Reynolds and
 Stoumbos 1999, J. Quality Technology 31, 87-108): the sum of the log likelihood ratios of "fell by
 `drop`" against "as before", never below zero. It has no window to choose, so a large fall is seen
 after few rows and a small one after more.
+
+`of_metric` sums what each row takes from a metric (its influence) in place of a log likelihood
+ratio, and has its limit from permutations of the rows: where nothing fell, their order says
+nothing, whatever the metric and however skewed (Pitman 1937; Good 2005, "Permutation, Parametric
+and Bootstrap Tests of Hypotheses").
 """
 
 import math
@@ -15,8 +20,12 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.scored import ScoredRows
 
 DRAWS = 2_000  # streams behind a limit; its false-alarm rate is then known to about half a point
+ORDERS, NUMBERS_AT_ONCE = 1_000, 2_000_000  # permutations behind the limit of a metric; of a batch
+MANY = 50_000  # rows, of which a fifth of the permutations is drawn
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,64 @@ class Detector:
         row = int(over[0])
         zero = np.flatnonzero(sums[: row + 1] == 0)
         return Alarm(row, int(zero[-1]) + 1 if len(zero) else 0)
+
+
+def of_metric(
+    metric: Metric,
+    reference: ScoredRows,
+    live: ScoredRows,
+    margin: float,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> Alarm | None:
+    """Return at which row it is shown that a metric fell by more than a margin, or None.
+
+    The sum is of what rows take from the metric beyond twice the margin, so it is steepest for
+    falls of some margins. The chance of an alarm where the metric fell by no more than the margin
+    is at most `alpha` over all rows; the error of the reference counts, too.
+
+    Parameters
+    ----------
+    reference, live : ScoredRows
+        The rows behind the figure at release, and those in service in order of time.
+    margin : float
+        In the metric's units.
+
+    Raises
+    ------
+    MetricError
+        If the metric does not suit the rows.
+    ValueError
+        If the metric is not defined on all rows together.
+    """
+    rows = reference.followed_by(live)
+    metric.check(rows)
+    value, moved = metric.influences(rows)
+    if not math.isfinite(value):
+        raise ValueError(f"{metric.title} is not defined on these rows.")
+    gained, n = metric.sign * moved, len(reference)
+    gained[n:] += margin
+    path = _sums(gained[None], n, margin)[0]
+    rng, tops = np.random.default_rng(seed), []
+    orders = ORDERS if len(gained) <= MANY else ORDERS // 5
+    for batch in np.array_split(np.arange(orders), -(-orders * len(gained) // NUMBERS_AT_ONCE)):
+        drawn = rng.permuted(np.tile(gained, (len(batch), 1)), axis=1)
+        tops.extend(_sums(drawn, n, margin).max(axis=1))
+    # a lower share varies more than the one before, and the highest sum grows with the variance
+    wider = max(1.0, gained[n:].var() / max(gained.var(), 1e-300))
+    limit = wider * np.sort(tops)[-math.floor((orders + 1) * alpha)]
+    over = np.flatnonzero(path > limit)
+    if not len(over):
+        return None
+    zero = np.flatnonzero(path[: over[0] + 1] == 0)
+    return Alarm(int(over[0]), int(zero[-1]) + 1 if len(zero) else 0)
+
+
+def _sums(gained: np.ndarray, n: int, least: float) -> np.ndarray:
+    """Return the CUSUM over the columns after the first `n`, of what is lost against those."""
+    lost = gained[:, :n].mean(axis=1, keepdims=True) - gained[:, n:] - least
+    walk = np.cumsum(lost, axis=1)
+    return walk - np.minimum(np.minimum.accumulate(walk, axis=1), 0)
 
 
 def detector(

@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.evaluation.fairness import figure
-from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.metrics import Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import unpaired_difference
+from diptych.core.monitoring import cusum
 
 ALPHA = 0.05
-COLUMNS = ["window", "since", "value", "low", "high", "n", "change", "highest", "alarm", "reason"]
+OF_LOOKS = 0.01  # of it for the looks at windows, which need less of it; the CUSUM has the rest
+ROWS_IN_ORDER = "rows in order"
+COLUMNS = ["window", "since", "value", "low", "high", "n", "change", "highest", "alarm", "reason",
+           "by"]  # fmt: skip
 
 
 def level(look: int, alpha: float = ALPHA) -> float:
@@ -71,10 +75,11 @@ def falls(
     """Say at each window whether a metric has fallen below its reference by more than a margin.
 
     Two figures are looked at when the labels of a window are in: that of the window alone, and
-    that of the newest half of all windows together, which shows a smaller fall and is defined
-    where one window alone holds hardly a row of a class. The chance of any false alarm over all
-    looks is at most `ALPHA`: both tests are one-sided, and each has the two-sided interval of
-    `level`. The error of the reference counts, too.
+    that of the newest half of all windows together, which is defined where one window alone holds
+    hardly a row of a class. A CUSUM over all rows in order, see `cusum.of_metric`, shows the small
+    and slow falls that no window shows. The chance of any false alarm is at most `ALPHA`: the
+    looks, which are one-sided and have the intervals of `level`, spend `OF_LOOKS` of it, and the
+    CUSUM the rest. The error of the reference counts, too.
 
     Parameters
     ----------
@@ -91,16 +96,40 @@ def falls(
     -------
     DataFrame
         ``window``, ``since`` (the first window that counts), ``value``, ``low``, ``high``, ``n``,
-        ``change`` (negative is worse), ``highest`` (the upper end of its interval), ``alarm`` and
-        ``reason`` (why this look decides nothing, else "").
+        ``change`` (negative is worse), ``highest`` (the upper end of its interval), ``alarm``,
+        ``reason`` (why this look decides nothing, else "") and ``by`` (what looked: "window",
+        "newest half" or "rows in order"). The line of the last is there if it rang.
     """
     windows = np.asarray(windows, object)
     names, lines = sorted(set(windows.tolist())), []
     for look, window in enumerate(names, 1):
-        for since in dict.fromkeys((window, names[look // 2])):
+        at = level(look, OF_LOOKS)
+        for since, by in {names[look // 2]: "newest half", window: "window"}.items():
             recent = rows.take((windows >= since) & (windows <= window))
-            lines.append((window, since, *_look(recent, reference, metric, margin, level(look))))
-    return pd.DataFrame(lines, columns=COLUMNS)
+            lines.append((window, since, *_look(recent, reference, metric, margin, at), by))
+    lines += _in_order(rows, windows, reference, metric, margin)
+    table = pd.DataFrame(lines, columns=COLUMNS)
+    return table.sort_values("window", kind="stable", ignore_index=True)
+
+
+def _in_order(rows: ScoredRows, windows, reference, metric: Metric, margin) -> list[tuple]:
+    """Return the line of the CUSUM if it rang, with the figure since the fall began."""
+    if not len(rows):
+        return []
+    order = np.argsort(windows.astype(str), kind="stable")
+    rows, windows = rows.take(order), windows[order]
+    then = figure(metric, reference)
+    least = in_units(margin, metric, then.value)
+    try:
+        alarm = cusum.of_metric(metric, reference, rows, least, ALPHA - OF_LOOKS)
+    except (MetricError, ValueError):  # the looks say why
+        return []
+    if alarm is None:
+        return []
+    now = figure(metric, rows.take(slice(alarm.began, alarm.row + 1)))
+    change = metric.sign * (now.value - then.value)
+    ends = (now.value, now.low, now.high, now.n, change, math.nan, True, "", ROWS_IN_ORDER)
+    return [(windows[alarm.row], windows[alarm.began], *ends)]
 
 
 def _look(rows: ScoredRows, reference: ScoredRows, metric: Metric, margin, at: float) -> tuple:

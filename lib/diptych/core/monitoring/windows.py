@@ -233,7 +233,8 @@ class Quality:
             where = first.window if first.since == first.window else f"{first.since} to "
             where += "" if first.since == first.window else first.window
             lines = [f"{title} fell: {abs(first.change):.3f} worse than on the test set over "
-                     f"{first.n} rows of {where}, by more than {most}."]  # fmt: skip
+                     f"{first.n} rows of {where}, by more than {most}, as the {first.by} "
+                     "showed."]  # fmt: skip
         gaps = self.table().query("value.isna()")
         lines += [f"{row.window}: {row.reason}." for row in gaps.itertuples()]
         return "\n".join(lines)
