@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,15 @@ def metrics():
     return leaderboard.metrics()
 
 
+def recorded_of_models():
+    """Return the names, or prefixes with a star, in the source of `Leaderboard.recorded`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(Leaderboard.recorded)))
+    texts = [x.value for x in ast.walk(tree) if isinstance(x, ast.Constant)][1:]
+    prefixes = {f"{text}*" for text in texts if str(text).endswith(" ")}
+    (result,) = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    return prefixes | {key.value for key in result.keys if key is not None} | set(metrics())
+
+
 def counts():
     scenario = Scenario("sentiment", "", "", [], [])
     return contrast.contrast(scenario, [], contrast.Assumptions()).counts()
@@ -82,7 +92,7 @@ def names_of_functions(tmp_path_factory):
     saved = mlops_build.save(fitted("table", "logistic"), tmp_path_factory.mktemp("model"))
     made = {"outcome": outcome(), "before_and_since": before_and_since(), "save": saved,
             "faithful": faithful(), "counts": counts(), "metrics": metrics(),
-            "figures": figures()}  # fmt: skip
+            "figures": figures(), "recorded": recorded_of_models()}  # fmt: skip
     return {name: set(result) for name, result in made.items()}
 
 

@@ -1,6 +1,7 @@
 """Stage 2, build: tune model families on the same rows, and measure the one that is chosen."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -33,8 +34,10 @@ from diptych.mlops.fitting import (
 )
 from diptych.mlops.models import families as added_families
 from diptych.mlops.models import model as models
+from diptych.mlops.models import networks, pipelines
 from diptych.mlops.models.embeddings import FAMILY
 from diptych.mlops.models.model import Model
+from diptych.mlops.models.pipelines import Candidate
 from diptych.mlops.models.search import Range, Search, Space
 from diptych.mlops.own_models import own_model, task_rows
 
@@ -89,6 +92,7 @@ NUMBER_TABLES = {
     },
 }
 
+SPELLED = ("logistic", "ridge", "xgboost")  # pipelines in the notebook
 SLOW = ("xgboost_linear", FAMILY)  # compared only when asked for; but see `_embeds`
 EMBEDDED = 5_000  # train rows that are embedded unasked: about 10 s on two cores
 
@@ -138,8 +142,13 @@ class Scores:
         return None if self.correct is None else calibration.error(self.confidence, self.correct)
 
 
-def families(choice: str, task: Task) -> list[str]:
+def families(
+    choice: str, task: Task, candidates: Mapping[str, Candidate] | None = None
+) -> list[str]:
     """Return the families to compare: all quick ones that suit, or the simplest and `choice`.
+
+    Where a notebook spells out pipelines, its `candidates` take the place of the families that
+    they could be (`SPELLED`); those that are no family come last.
 
     Raises
     ------
@@ -156,9 +165,34 @@ def families(choice: str, task: Task) -> list[str]:
         names = [name for name in suitable if name not in SLOW]
     else:
         names = list(dict.fromkeys((suitable[0], choice)))
+    if candidates is not None:
+        others = [name for name in candidates if name not in suitable and name not in SPELLED]
+        left_out = set(SPELLED) - set(candidates) if choice == "auto" else set()
+        names = [name for name in names if name not in left_out] + others
     for name in names:
         check_family(name, task.grader)
     return names
+
+
+def candidates(
+    models_of: Mapping[str, object], spaces: Mapping[str, Mapping], task: Task
+) -> dict[str, Candidate]:
+    """Return the pipelines of a notebook as `tune_all` takes them, see `pipelines.candidates`.
+
+    Classifiers take part where the label is a class, regressors where it is a number.
+
+    Parameters
+    ----------
+    models_of : mapping of str to estimator
+        Unfitted, by name.
+    spaces : mapping of str to mapping
+        What is searched of each, by name.
+    """
+    read = pipelines.candidates(models_of, spaces, task.kind, task.regression)
+    network = models_of.get("cnn")
+    if "cnn" in read and networks.is_default(network, len(task.features), len(task.labels)):
+        read["cnn"] = replace(read["cnn"], settings=None)  # the family's own are searched, too
+    return read
 
 
 def space(family: str, typed: bool = False, regression: bool = False) -> Space:
@@ -180,11 +214,14 @@ def tune_all(
     seed: int,
     dask: str = "",
     progress: bool = False,
+    candidates: Mapping[str, Candidate] | None = None,
 ) -> tuple[dict[str, Model], pd.DataFrame]:
     """Tune every family of `families`; one that cannot be fitted does not end the others.
 
     An interrupt ends the search: what was fitted so far is returned. A second one, one before
     anything was fitted, or one of a run that the runner started, stops as usual.
+
+    `candidates` are pipelines that a notebook spells out, see `pipelines.candidates`.
 
     Returns
     -------
@@ -200,10 +237,11 @@ def tune_all(
         If the family named by `choice`, or every family, cannot be fitted; or as `families` does.
     """
     tuned, tried, failed, encoded, stopped = {}, [], [], {}, False
-    names = families(choice, task)
+    names = families(choice, task, candidates)
     if _embeds(choice, task, data):
         names.append(FAMILY)
-    planned = {name: _search(name, task, trials, seed).trials for name in names}
+    spelled = candidates or {}
+    planned = {name: _search(name, task, trials, seed, spelled.get(name)).trials for name in names}
     with bars.bar(sum(planned.values()), "trial", progress) as bar:
         for name in names:
             nothing = {"family": name, "trial": f"0 of {planned[name]}", "setting": "none"}
@@ -212,7 +250,7 @@ def tune_all(
                 continue
             try:
                 tuned[name], scores, stopped = _tune(
-                    data, task, name, trials, seed, dask, encoded, bar
+                    data, task, name, trials, seed, dask, encoded, bar, spelled.get(name)
                 )
             except KeyboardInterrupt:
                 if not tuned or not _may_go_on():
@@ -321,10 +359,11 @@ def tune(
     return model, table
 
 
-def _tune(data, task, family, trials, seed, dask, encoded, bar):
+def _tune(data, task, family, trials, seed, dask, encoded, bar, candidate=None):
     """Return what `tune` does, and whether it was interrupted."""
-    fitting = fitting_of(data, task, family, seed, dask, encoded)
-    search = _search(family, task, trials, seed)
+    new = candidate.new if candidate is not None and not candidate.family else None
+    fitting = fitting_of(data, task, family, seed, dask, encoded, new)
+    search = _search(family, task, trials, seed, candidate)
     results, stopped = _Results(family), False
     compared = fitting.sampled() if search.trials > 1 else fitting
     try:
@@ -392,11 +431,18 @@ class _Results:
         return table
 
 
-def _search(family: str, task: Task, trials: int, seed: int) -> Search:
+def _search(
+    family: str, task: Task, trials: int, seed: int, candidate: Candidate | None = None
+) -> Search:
+    if candidate is not None and not candidate.family:
+        return Search(candidate.settings, trials, seed)
     weighted = family in WEIGHTED and not task.regression
     weights = WEIGHTS if weighted and not task.metric.best_at_half else {}
-    tried = space(family, bool(task.columns), task.regression)
-    return Search({**tried, **weights}, trials, seed)
+    if candidate is None or candidate.settings is None:
+        tried = space(family, bool(task.columns), task.regression)
+    else:
+        tried = candidate.settings
+    return Search({**tried, **{k: v for k, v in weights.items() if k not in tried}}, trials, seed)
 
 
 def evaluate(model: Model, rows: pd.DataFrame, scoring: str | Scoring) -> Scores:
@@ -625,7 +671,7 @@ def refit(model: Model, train: pd.DataFrame, task: Task, seed: int) -> Model:
     if model.is_own:
         rows = model.encoder.transform(task_rows(train, task))
         estimator = model.estimator.refit(rows, train["label"])
-        return own_model(model.family, estimator.model, train, task)
+        return own_model(model.family, estimator.model, train, task, estimator.codes)
     refitted = models.fit(
         task_rows(train, task),
         train["label"],

@@ -367,21 +367,31 @@ class Folded:
 
 
 class AddedFitting:
-    """As `Fitting` and `Folded`, of a plugin's family: its estimators read rows by themselves."""
+    """As `Fitting` and `Folded`, of a plugin's family: its estimators read rows by themselves.
 
-    def __init__(self, data: pd.DataFrame, task: Task, family: str, seed: int, folds: Folds | None):
-        self.task, self.family, self.seed, self.folds = task, family, seed, folds
+    Or of a pipeline that a notebook spells out.
+
+    Parameters
+    ----------
+    new : callable
+        Returns an unfitted estimator with a setting and a seed.
+    """
+
+    def __init__(
+        self, data: pd.DataFrame, task: Task, family: str, seed: int, folds: Folds | None,
+        new: Callable,
+    ):  # fmt: skip
+        self.task, self.family, self.seed, self.folds, self.new = task, family, seed, folds, new
         self.train = part(data, "train") if folds is None else folds.rows
         self.valid = validation_rows(data, models.classes_of(self.train["label"]))
 
     def fit(self, setting: dict) -> tuple[Model, HeldOut, float]:
         """Return the model of a setting, its answers to held-out rows, and the score."""
 
-        def fitted(rows: pd.DataFrame) -> Model:
-            estimator = added_families.FAMILIES[self.family].new(setting, self.seed)
-            return fit_own(self.family, estimator, rows, self.task)
+        def fitted(rows: pd.DataFrame, valid: pd.DataFrame | None = None) -> Model:
+            return fit_own(self.family, self.new(setting, self.seed), rows, self.task, valid)
 
-        model = fitted(self.train)
+        model = fitted(self.train, self.valid if self.folds is None else None)
         model.parameters = setting
         if self.folds is None:
             answers = answers_of(model, self.valid)
@@ -395,17 +405,23 @@ class AddedFitting:
 
 
 def fitting_of(
-    data: pd.DataFrame, task: Task, family: str, seed: int, dask: str, encoded: dict | None
-) -> Fitting | Folded | AddedFitting:
-    """Return how settings of a family are fitted and scored: in folds where rows are few."""
+    data: pd.DataFrame, task: Task, family: str, seed: int, dask: str, encoded: dict | None,
+    new: Callable | None = None,
+) -> Fitting | Folded | AddedFitting:  # fmt: skip
+    """Return how settings of a family are fitted and scored: in folds where rows are few.
+
+    `new` is that of `AddedFitting`, of a pipeline that no family fits.
+    """
     check_family(family, task.grader)
     encoded = {} if encoded is None else encoded
     if "folds" not in encoded:
         encoded["folds"] = None if dask else Folds.of(data, task, seed)
         if encoded["folds"] is not None:
             print(encoded["folds"].reason)
-    if family in added_families.FAMILIES:
-        return AddedFitting(data, task, family, seed, encoded["folds"])
+    if new is None and family in added_families.FAMILIES:
+        new = added_families.FAMILIES[family].new
+    if new is not None:
+        return AddedFitting(data, task, family, seed, encoded["folds"], new)
     if encoded["folds"] is None:
         return Fitting.of(data, task, family, seed, dask, encoded)
     return Folded.of(encoded["folds"], task, family, seed, encoded)

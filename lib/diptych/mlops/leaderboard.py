@@ -9,6 +9,7 @@ import pandas as pd
 from diptych.core.data import perturb
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import baseline, own_metrics, stats
+from diptych.core.evaluation import leaderboard as board
 from diptych.core.plots import html
 from diptych.mlops import build
 from diptych.mlops.build import Scores
@@ -228,6 +229,31 @@ class Leaderboard:
             f"{prefix}{metric} of {name}": self._measured(metric, name)
             for metric in self._metrics
             for name in self.models
+        }
+
+    def recorded(self, honest: pd.DataFrame, lost: pd.DataFrame) -> dict:
+        """Return what stage 2 records: every model's figures, and how far to trust the best.
+
+        Parameters
+        ----------
+        honest : DataFrame
+            Scores on hand-written rows, as `build.by_model` returns them.
+        lost : DataFrame
+            As `perturb.accuracy_drop` returns it.
+        """
+        model, score = self.models[self.best], self.scores[self.best]
+        change = "error rise under " if self.task.regression else "accuracy drop under "
+        again = build.evaluate(model, self._rows["test"], self.task.scoring).predicted
+        return {
+            **board.estimates(build.accuracies(self.scores), "accuracy of "),
+            **board.estimates(self.table(), "score of "),
+            **board.estimates(honest, "hand-written, "),
+            **board.estimates(lost, change),
+            **board.estimates(build.coverage(self.models, self.scores), "interval coverage of "),
+            "validation": self.validation,
+            "calibration_error": score.calibration_error,
+            **self.metrics(),
+            "answer_instability": stats.wilson(int((again != score.predicted).sum()), len(again)),
         }
 
     def _measured(self, metric: str, name: str) -> stats.Estimate:

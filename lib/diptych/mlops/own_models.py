@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diptych.core.data.tasks import Task
@@ -16,7 +17,7 @@ def task_rows(rows: pd.DataFrame, task: Task):
     return models.rows_of(rows, task.kind, task.features, typed=bool(task.columns))
 
 
-def own_model(name: str, fitted, train: pd.DataFrame, task: Task) -> Model:
+def own_model(name: str, fitted, train: pd.DataFrame, task: Task, codes: bool = False) -> Model:
     """Return a fitted model of your own as the families' models are.
 
     Parameters
@@ -25,6 +26,8 @@ def own_model(name: str, fitted, train: pd.DataFrame, task: Task) -> Model:
         See `diptych.mlops.leaderboard.Leaderboard.add`.
     train : DataFrame
         The training rows: their classes are the task's, and monitoring compares with them.
+    codes : bool
+        Whether it was fitted to the places of the sorted classes, see `own.needs_codes`.
 
     Raises
     ------
@@ -39,13 +42,15 @@ def own_model(name: str, fitted, train: pd.DataFrame, task: Task) -> Model:
         sample = task_rows(first, task)
         sample = sample if task.kind == "text" else sample.tolist()
     encoder = own.features(task.kind, task.features, task.columns, rows, sample)
-    estimator = own.OwnEstimator(name, fitted, classes)
+    estimator = own.OwnEstimator(name, fitted, classes, codes)
     model = Model(name, task.kind, task.features, classes, {}, encoder, estimator)
     model.replies, model.text_column = task.replies, task.text_column
     return model
 
 
-def fit_own(name: str, estimator: Any, train: pd.DataFrame, task: Task) -> Model:
+def fit_own(
+    name: str, estimator: Any, train: pd.DataFrame, task: Task, valid: pd.DataFrame | None = None
+) -> Model:
     """Return a fitted copy of an unfitted estimator as the families' models are.
 
     Parameters
@@ -55,6 +60,9 @@ def fit_own(name: str, estimator: Any, train: pd.DataFrame, task: Task) -> Model
     estimator : object
         With scikit-learn's interface. Texts are a list, other rows a DataFrame of the columns.
     train : DataFrame
+    valid : DataFrame, optional
+        Rows on which boosting stops early, if its ``early_stopping_rounds`` are set; without them
+        it does not stop early.
 
     Raises
     ------
@@ -70,16 +78,22 @@ def fit_own(name: str, estimator: Any, train: pd.DataFrame, task: Task) -> Model
             f"{name}: a {type(estimator).__name__} cannot be copied; give it scikit-learn's "
             "get_params and fit, as by deriving it from sklearn.base.BaseEstimator"
         ) from error
-    models.classes_of(train["label"])  # refuses a single class
+    classes = models.classes_of(train["label"])  # refuses a single class
     rows = task_rows(train, task)
     features = own.features(task.kind, task.features, task.columns, rows, [])
-    label = train["label"].to_numpy(float if task.regression else object)
+    codes = bool(classes) and own.needs_codes(copy)
+
+    def read(frame: pd.DataFrame) -> tuple:
+        label = models.encode(frame["label"], classes) if codes else frame["label"]
+        kind = float if task.regression else int if codes else object
+        return features.transform(task_rows(frame, task)), np.asarray(label, dtype=kind)
+
     try:
-        copy.fit(features.transform(rows), label)
+        own.fit(copy, *read(train), None if valid is None else read(valid))
     except Exception as error:  # whatever it raises
         what = "a list of texts" if task.kind == "text" else "a DataFrame of the task's columns"
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         raise ModelError(
             f"{name}: fit failed on {what}: {type(error).__name__}: {reason}"
         ) from error
-    return own_model(name, copy, train, task)
+    return own_model(name, copy, train, task, codes)

@@ -1,6 +1,7 @@
 """The estimators behind the model families, each saved as plain arrays or XGBoost UBJSON."""
 
 import copy
+import json
 import math
 from contextlib import contextmanager
 from pathlib import Path
@@ -331,6 +332,8 @@ class Convolutional:
     learning_rate : float
     epochs : int
         At most; fitting ends after `PATIENCE` epochs without a gain.
+    layers : str
+        Another network in place of the one above, see `diptych.mlops.models.networks`.
     """
 
     BATCH, PATIENCE, HELD_OUT = 64, 10, 0.1
@@ -341,10 +344,11 @@ class Convolutional:
         dropout: float = 0.3,
         learning_rate: float = 0.002,
         epochs: int = 60,
+        layers: str = "",
         seed: int = 0,
     ):
         self.width, self.dropout, self.learning_rate = width, dropout, learning_rate
-        self.epochs, self.seed = epochs, seed
+        self.epochs, self.layers, self.seed = epochs, layers, seed
 
     def fit(self, matrix, codes: np.ndarray, classes: int) -> None:
         """Fit by Adam on mini-batches.
@@ -362,8 +366,29 @@ class Convolutional:
             order = torch.randperm(len(codes))
             few = max(1, int(len(codes) * self.HELD_OUT))
             images, labels = self._images(matrix), torch.from_numpy(codes)
-            self.network = self._build()
+            self.network = self._checked()
             self._train(images, labels, order[few:], order[:few])
+
+    def _checked(self):
+        """Return the network, of which one image must give a number for each class."""
+        import torch
+
+        network = self._build()
+        if not self.layers:
+            return network
+        try:
+            shape = tuple(network.eval()(torch.zeros(1, 1, self.side, self.side)).shape)
+        except RuntimeError as error:
+            raise ModelError(
+                f"cnn: the network cannot read an image of {self.side} by {self.side} pixels: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        if shape != (1, self.classes):
+            raise ModelError(
+                f"cnn: the network gives an output of shape {shape} for one image; let its last "
+                f"layer give {self.classes} numbers, one a class"
+            )
+        return network
 
     def _train(self, images, labels, learn, held_out) -> None:
         """Train on the rows `learn` and keep the weights that do best on `held_out`."""
@@ -402,6 +427,7 @@ class Convolutional:
         """Write the weights as plain arrays."""
         weights = {name: value.numpy() for name, value in self.network.state_dict().items()}
         shape = np.array([self.side, self.width, self.classes])
+        weights |= {"layers": np.array(self.layers)} if self.layers else {}
         np.savez_compressed(folder / "weights.npz", shape=shape, **weights)
 
     @classmethod
@@ -410,14 +436,23 @@ class Convolutional:
         import torch
 
         weights = _arrays(folder)
-        estimator = cls()
+        estimator = cls(layers=str(weights.pop("layers", "")))
         estimator.side, estimator.width, estimator.classes = weights.pop("shape").tolist()
         estimator.network = estimator._build().eval()
         estimator.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
         return estimator
 
+    def shaped(self, pixels: int, classes: int):
+        """Return the network, not fitted, for images of so many pixels."""
+        self.side, self.classes = _side(pixels), classes
+        return self._build()
+
     def _build(self):
         from torch import nn
+
+        if self.layers:
+            parts = [getattr(nn, kind)(**values) for kind, values in json.loads(self.layers)]
+            return nn.Sequential(*parts)
 
         def convolution(before: int, after: int) -> list:
             return [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]

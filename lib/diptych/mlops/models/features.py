@@ -145,6 +145,12 @@ class TextFeatures:
         return np.bincount(known, minlength=matrix.shape[0]) > 0
 
     @property
+    def names(self) -> list[str]:
+        """What each column of the matrix holds: a word, a pair of words, or letters."""
+        words, *letters = (sorted(part, key=part.get) for part in self._columns)
+        return words + [f"letters {term!r}" for part in letters for term in part]
+
+    @property
     def words(self) -> set[str]:
         """Single words the model knows."""
         return {term for term in self._columns[0] if " " not in term}

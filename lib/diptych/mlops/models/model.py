@@ -351,6 +351,8 @@ class Model:
             card["typed"] = True
         if self.is_own:
             card["own"] = {"sample": self.encoder.sample}
+            if self.estimator.codes:
+                card["own"]["codes"] = True
         if self.text_column != "text":
             card["text_column"] = self.text_column
         if self.prior:
@@ -595,7 +597,8 @@ def _parts(card: dict, folder: Path) -> tuple[Encoder, Estimator]:
     if "own" in card:
         base, names, sample = _encoder_class(card), card["features"], card["own"]["sample"]
         encoder = OwnFeatures.load(folder, base, names, sample)
-        return encoder, OwnEstimator.load(folder, card["family"], card["classes"])
+        codes = card["own"].get("codes", False)
+        return encoder, OwnEstimator.load(folder, card["family"], card["classes"], codes)
     estimator = estimator_of(card["family"], card.get("classes") == [])
     return _encoder_class(card).load(folder), estimator.load(folder)
 

@@ -111,10 +111,12 @@ class OwnEstimator:
         counts as sure of every answer.
     classes : list of str
         The task's; none where it predicts a number.
+    codes : bool
+        Whether it answers with the place of a class among them, see `needs_codes`.
     """
 
-    def __init__(self, name: str, model, classes: list[str]):
-        self.name, self.model, self.classes = name, model, list(classes)
+    def __init__(self, name: str, model, classes: list[str], codes: bool = False):
+        self.name, self.model, self.classes, self.codes = name, model, list(classes), codes
         sure = hasattr(model, "predict_proba") and hasattr(model, "classes_")
         self.has_probabilities = bool(classes) and sure
         if not self.has_probabilities and not hasattr(model, "predict"):
@@ -137,7 +139,7 @@ class OwnEstimator:
         if not self.has_probabilities:
             return self._one_hot(self._call("predict", rows), len(rows))
         shares = np.asarray(self._call("predict_proba", rows), dtype=float)
-        known = [str(label) for label in self.model.classes_]
+        known = self._labels(self.model.classes_)
         self._check_labels(known)
         if shares.shape != (len(rows), len(known)):
             raise ModelError(
@@ -150,6 +152,12 @@ class OwnEstimator:
         ordered = np.zeros((len(rows), len(self.classes)))
         ordered[:, [self.classes.index(label) for label in known]] = shares
         return ordered
+
+    def _labels(self, answers) -> list[str]:
+        """Return a model's labels as the task writes them."""
+        if not self.codes:
+            return [str(label) for label in answers]
+        return [self.classes[int(code)] for code in answers]
 
     def _call(self, method: str, rows):
         rows = self._read(rows)
@@ -199,7 +207,7 @@ class OwnEstimator:
                 f"{self.name}: predict gave {shape} for {rows} rows; give one label a row"
             )
         self._check_missing(np.array([x is None or x != x for x in labels]))
-        texts = [str(label) for label in labels]
+        texts = self._labels(labels)
         self._check_labels(texts)
         places = [self.classes.index(text) for text in texts]
         return np.eye(len(self.classes))[places]
@@ -234,9 +242,12 @@ class OwnEstimator:
                 f"{self.name}: a {type(self.model).__name__} cannot be fitted again; give it "
                 "scikit-learn's get_params and fit"
             ) from error
-        target = np.asarray(labels, dtype=object if self.classes else float)
-        model.fit(self._read(rows), target)
-        return OwnEstimator(self.name, model, sorted(set(labels)) if self.classes else [])
+        classes = sorted(set(labels)) if self.classes else []
+        target = np.asarray(labels, dtype=object if classes else float)
+        if self.codes:
+            target = np.searchsorted(classes, target.astype(str))
+        fit(model, self._read(rows), target)
+        return OwnEstimator(self.name, model, classes, self.codes)
 
     def save(self, folder: Path) -> None:
         """Write it without pickle.
@@ -255,6 +266,8 @@ class OwnEstimator:
         from skops import io
 
         where = "put the code into a plugin that names it as trusted, or do without it"
+        cell = "it is defined in a cell; move it into a module, such as plugins.py, and let a"
+        cell += " plugin that offers the model name it as trusted (see docs/plugins.md)"
         try:
             unknown = set(io.get_untrusted_types(data=self._dumped())) - _trusted()
         except Exception as error:  # whatever a part of it makes of being written
@@ -263,6 +276,8 @@ class OwnEstimator:
         if not unknown:
             return ""
         names = ", ".join(sorted(unknown))
+        if any(name.startswith("__main__.") for name in unknown):
+            where = cell
         return f"it cannot be saved without pickle, because it holds {names}; {where}"
 
     def _dumped(self) -> bytes:
@@ -271,7 +286,9 @@ class OwnEstimator:
         return io.dumps(self.model)
 
     @classmethod
-    def load(cls, folder: Path, name: str, classes: list[str]) -> "OwnEstimator":
+    def load(
+        cls, folder: Path, name: str, classes: list[str], codes: bool = False
+    ) -> "OwnEstimator":
         """Rebuild what `save` wrote; a type that is not trusted is refused."""
         from skops import io
 
@@ -279,7 +296,47 @@ class OwnEstimator:
         held = set(io.get_untrusted_types(file=path))
         if unknown := held - _trusted():
             raise ModelError(f"{FILE} holds {', '.join(sorted(unknown))}, which is not trusted")
-        return cls(name, io.load(path, trusted=sorted(held)), classes)
+        return cls(name, io.load(path, trusted=sorted(held)), classes, codes)
+
+
+def needs_codes(estimator) -> bool:
+    """Whether an estimator takes no labels, but their places 0, 1, ...: XGBoost's classifiers."""
+    from sklearn.base import is_classifier
+
+    last = last_step(estimator)
+    return type(last).__module__.startswith("xgboost.") and is_classifier(last)
+
+
+def last_step(estimator):
+    """Return the last step of a pipeline, or the estimator itself."""
+    steps = getattr(estimator, "steps", None)
+    return steps[-1][1] if steps else estimator
+
+
+def fit(estimator, rows, target: np.ndarray, held_out: tuple | None = None) -> None:
+    """Fit an estimator; one that stops early does so on held-out rows, and keeps their number.
+
+    Afterwards it no longer asks for held-out rows, so that a copy can be fitted to other rows.
+
+    Parameters
+    ----------
+    held_out : tuple of rows and target, optional
+        Without them it does not stop early.
+    """
+    last = last_step(estimator)
+    if getattr(last, "early_stopping_rounds", None) is None:
+        estimator.fit(rows, target)
+        return
+    if held_out is None:
+        last.set_params(early_stopping_rounds=None)
+        estimator.fit(rows, target)
+        return
+    others, aim = held_out
+    if last is not estimator:
+        before = estimator[:-1]
+        rows, others = before.fit_transform(rows, target), before.transform(others)
+    last.fit(rows, target, eval_set=[(others, aim)], verbose=False)
+    last.set_params(n_estimators=last.best_iteration + 1, early_stopping_rounds=None)
 
 
 def _trusted() -> set[str]:
