@@ -92,12 +92,13 @@ def lessons():
         ({"accuracy_alarm": "2025-05", "drift_alarm": "2025-04"}, "2025-04"),
         ({"quality_alarm": "2025-03", "drift_alarm": "2025-04"}, "2025-03"),
         ({"quality_alarm": "2025-06", "accuracy_alarm": "2025-05"}, "2025-05"),
+        ({"accuracy_alarm": "2025-05", "metric": "f1:yes"}, None),
         ({}, None),
     ],
 )
 def test_the_earliest_alarm_counts(tmp_path, facts, window):
     nothing = dict.fromkeys(("quality_alarm", "accuracy_alarm", "drift_alarm"))
-    facts = nothing | facts
+    facts = nothing | {"metric": "accuracy"} | facts
     assert improve.alarm(Record(tmp_path, "llmops/5_monitor", {}, facts=facts)) == window
 
 

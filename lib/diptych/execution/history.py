@@ -11,7 +11,7 @@ from diptych.execution.notebooks import nearest
 from diptych.execution.runs import FORMAT, STAMP, Run, find_runs
 
 # what tells runs apart comes first, whatever the notebook
-PREFERRED = ("validation", "accuracy")
+PREFERRED = ("validation", "score", "accuracy")
 SHARED = ("task", "upstream")  # parameters that have a column of their own, or name a run
 COLUMNS = ("run", "notebook", "task", "started", "status", "figure", "value", "low", "high",
            "before", "change")  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 
 from diptych.base import notebook_progress as bars
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import fairness
+from diptych.core.evaluation import fairness, metrics
 from diptych.core.evaluation.gate import BETTER, Candidate, Decision, Limits
 from diptych.core.evaluation.graders import Scoring
 from diptych.core.evaluation.metrics import MetricError
@@ -95,8 +95,13 @@ class Lessons:
 
 
 def alarm(monitored: Record) -> str | None:
-    """Return the window of the first alarm of ``llmops/5_monitor``: on quality, or on inputs."""
-    names = ("quality_alarm", "accuracy_alarm", "drift_alarm")
+    """Return the window of the first alarm of ``llmops/5_monitor``: on quality, or on inputs.
+
+    That of the share of right rows counts where the task's metric is that share.
+    """
+    names = ["quality_alarm", "drift_alarm"]
+    metric = metrics.parse(monitored.fact("metric"))
+    names += ["accuracy_alarm"] if metric.right_or_wrong or metric.needs == metrics.GRADES else []
     return first_alarm(*(monitored.fact(name) for name in names))
 
 

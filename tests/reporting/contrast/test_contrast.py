@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score
 
 from diptych.base.errors import ParameterError
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.metrics import parse
 from diptych.reporting.contrast import (
     amounts,
     breakeven,
@@ -127,6 +128,27 @@ def test_a_perturbed_row_is_compared_with_itself(found):
     assert lost.right.value == pytest.approx((50 - 10) / ROWS)
     assert lost.difference.value == pytest.approx((10 - 2) / ROWS)
     assert lost.difference.low < lost.difference.value < lost.difference.high
+
+
+def test_what_perturbed_rows_lose_is_of_the_metric_of_the_task(tmp_path):
+    for spec, name in (("f1:bad", "F1 drop"), ("brier", "Brier score rise")):
+        made = runs(tmp_path / spec[:2], wrong=(15, 30), metrics=(spec, spec))
+        lost = concluded(made)["perturbed-typos"]
+        assert lost.dimension.name == f"{name} under typos"
+        metric, (panel, other) = parse(spec), evidence.sides(made)
+        for figure, side in ((lost.measured.left, panel), (lost.measured.right, other)):
+            lines = side.lines
+            after = lines[lines.index.str.endswith("~typos")]
+            before = lines.loc[after.index.str.removesuffix("~typos")]
+            by_hand = [
+                metric.figure(evidence.scored(rows, lines, metric)) for rows in (before, after)
+            ]
+            assert figure.value == pytest.approx(metric.sign * (by_hand[0] - by_hand[1]))
+            if spec != "brier":
+                truth, said = (list(before[column]) for column in ("truth", "predicted"))
+                assert by_hand[0] == pytest.approx(f1_score(truth, said, pos_label="bad"))
+        gap = lost.measured.difference
+        assert gap.value == pytest.approx(lost.measured.left.value - lost.measured.right.value)
 
 
 def test_labels_needed_to_reach_the_goal(found):

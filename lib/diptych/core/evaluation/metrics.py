@@ -232,19 +232,52 @@ class Metric:
         MetricError
             As `check` does, and if the rows differ.
         """
-        value, error = self._gap(new, old)
-        if not math.isfinite(value):
-            return Figure(value, value, value, len(new), self._why_undefined(new))
-        half = _quantile(level, self._rows_behind(new)) * error
-        return Figure(value, value - half, value + half, len(new), self._too_few(new))
+        same_rows(new, old)
+        return self._of_moves(*self._moves(new, old), new, level)
 
     def _gap(self, new: ScoredRows, old: ScoredRows) -> tuple[float, float]:
         """Return how much better `new` is, and the standard error of that."""
         same_rows(new, old)
-        self.check(new)
-        self.check(old)
-        (a, moved_a), (b, moved_b) = self.influences(new), self.influences(old)
-        return self.sign * (a - b), self.standard_error(moved_a - moved_b, new)
+        value, moved = self._moves(new, old)
+        return value, self.standard_error(moved, new)
+
+    def drop(self, before: ScoredRows, after: ScoredRows, level: float = 0.95) -> Figure:
+        """Return how much worse the answers are after rows were changed, paired row by row.
+
+        Positive is worse. Unlike those of `improvement`, a row's true label may differ: a negated
+        text has another. Raises `MetricError` as `check` does, and if the numbers of rows differ.
+        """
+        return self._of_moves(*self._moves(before, after), before, level)
+
+    def apart(
+        self,
+        one: tuple[ScoredRows, ScoredRows],
+        other: tuple[ScoredRows, ScoredRows],
+        level: float = 0.95,
+    ) -> Figure:
+        """Return how much more `one` drops than `other`, on the same rows.
+
+        Each is a pair as `drop` takes it. Raises `MetricError` as `drop` does.
+        """
+        (a, moved_a), (b, moved_b) = self._moves(*one), self._moves(*other)
+        if len(moved_a) != len(moved_b):
+            raise MetricError(f"rows: one side has {len(moved_a)}, the other {len(moved_b)}")
+        return self._of_moves(a - b, moved_a - moved_b, one[0], level)
+
+    def _moves(self, better: ScoredRows, worse: ScoredRows) -> tuple[float, np.ndarray]:
+        """Return by how much the one figure is better, and what each row adds to that."""
+        if len(better) != len(worse):
+            raise MetricError(f"rows: one side has {len(better)}, the other {len(worse)}")
+        self.check(better)
+        self.check(worse)
+        (a, moved_a), (b, moved_b) = self.influences(better), self.influences(worse)
+        return self.sign * (a - b), self.sign * (moved_a - moved_b)
+
+    def _of_moves(self, value: float, moved: np.ndarray, rows: ScoredRows, level: float) -> Figure:
+        if not math.isfinite(value):
+            return Figure(value, value, value, len(rows), self._why_undefined(rows))
+        half = _quantile(level, self._rows_behind(rows)) * self.standard_error(moved, rows)
+        return Figure(value, value - half, value + half, len(rows), self._too_few(rows))
 
     def p_value(self, new: ScoredRows, old: ScoredRows) -> float:
         """Return the p-value that both are equally good; NaN where it cannot be had.

@@ -240,7 +240,7 @@ class Quality:
         return "\n".join(lines)
 
     def _estimable(self) -> list[tuple[str, pd.Series]]:
-        if self.metric.name != "accuracy":
+        if not self.metric.right_or_wrong:
             return []
         groups = self.confidence.groupby(level=0, sort=True)
         return [(name, group) for name, group in groups if len(group) > 1 and group.notna().all()]

@@ -46,13 +46,16 @@ def of(left: Panel, right: Panel) -> list[Dimension]:
     grades = [panel.grades for panel in (left, right) if panel.grades is not None]
     measured = {row.partition(MARK)[2] for grade in grades for row in grade.index}
     perturbations = [*COMMON, *sorted(measured - {*COMMON, ""})]
+    metric, _ = metric_of(left, right)
+    lost = "quality drop" if metric is None else (
+        f"{metric.title} {'drop' if metric.higher_is_better else 'rise'}"
+    )  # fmt: skip
     perturbed = [
-        Dimension(f"perturbed-{name}", STRESS, f"accuracy drop under {name}", "", LOWER, SHARE,
+        Dimension(f"perturbed-{name}", STRESS, f"{lost} under {name}", "", LOWER, SHARE,
                   f"rows come with {name}", measures.drop_under(name))
         for name in perturbations
     ]  # fmt: skip
     place = next(i for i, d in enumerate(ALWAYS) if d.group == STRESS)
-    metric, _ = metric_of(left, right)
     named = [by_metric(dimension, metric) for dimension in ALWAYS]
     return [*named[:place], *perturbed, *named[place:]]
 

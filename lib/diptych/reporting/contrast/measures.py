@@ -13,7 +13,7 @@ from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import fairness, stats
 from diptych.core.evaluation.calibration import error as calibration_error
 from diptych.core.evaluation.graders import LABEL, RIGHT
-from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.metrics import Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring.sequential import in_units
@@ -153,40 +153,53 @@ def _why_no_figure(metric: Metric, rows: ScoredRows) -> str:
 
 
 def drop_under(perturbation: str) -> Callable:
-    """Return a measure of the accuracy lost under a perturbation, each row against itself."""
+    """Return a measure of what the metric loses under a perturbation, each row against itself."""
 
     def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-        pairs = [_before_and_after(panel, perturbation) for panel in (left, right)]
-        if all(pair is not None for pair in pairs):
-            both = pairs[0].index.intersection(pairs[1].index)
-            pairs = [pair.loc[both] for pair in pairs]
-        figures = [
-            None
-            if pair is None or len(pair) < 2
-            else Figure.of(
-                stats.paired_difference(pair["before"], pair["after"], seed=assumptions.seed),
-                panel.run(BUILD).id,
-            )
-            for pair, panel in zip(pairs, (left, right), strict=True)
+        metric, refused = metric_of(left, right)
+        if refused or metric is None:
+            return Measured(refused=refused)
+        panels = left, right
+        rows = [_perturbed(panel, perturbation) for panel in panels]
+        if all(len(ids) for ids in rows):
+            rows = [rows[0].intersection(rows[1]).sort_values()] * 2
+        pairs = [
+            (panel.scored(ids, metric), panel.scored(ids + MARK + perturbation, metric))
+            if len(ids) > 1
+            else None
+            for panel, ids in zip(panels, rows, strict=True)
         ]
-        if None in figures:
-            return Measured(*figures)
-        # a drop lies in -1..1; halved and moved it is a grade, whose paired difference is doubled
-        half = [(1 + pair["before"] - pair["after"]) / 2 for pair in pairs]
-        gap = stats.paired_difference(*half, seed=assumptions.seed)
-        return Measured(*figures, Estimate(2 * gap.value, 2 * gap.low, 2 * gap.high, gap.n))
+        try:
+            return _drops(panels, pairs, metric, assumptions)
+        except MetricError as error:
+            return Measured(refused=str(error))
 
     return measure
 
 
-def _before_and_after(panel: Panel, perturbation: str) -> pd.DataFrame | None:
-    """Return each row's grade as it was and perturbed, by the id of the row as it was."""
-    if panel.grades is None:
-        return None
-    after = panel.grades[panel.grades.index.str.endswith(MARK + perturbation)]
-    after.index = after.index.str.removesuffix(MARK + perturbation)
-    pair = pd.DataFrame({"before": panel.grades.reindex(after.index), "after": after}).dropna()
-    return pair if len(pair) else None
+def _drops(panels: tuple, pairs: list, metric: Metric, assumptions: Assumptions) -> Measured:
+    """Compare what both panels lose; a pair is the rows as they were, and perturbed."""
+    lost = [None if pair is None else metric.drop(*pair) for pair in pairs]
+    figures = [
+        None
+        if drop is None or not math.isfinite(drop.value)
+        else Figure.of(drop, panel.run(BUILD).id)
+        for drop, panel in zip(lost, panels, strict=True)
+    ]
+    if None in figures:
+        return Measured(*figures, undecided=" ".join(dict.fromkeys(d.note for d in lost if d)))
+    apart = metric.apart(*pairs)
+    margin = in_units(assumptions.margin, metric, metric.figure(pairs[1][0]))
+    if apart.note:
+        return Measured(*figures, undecided=apart.note)
+    return Measured(*figures, Estimate(apart.value, apart.low, apart.high, apart.n), margin=margin)
+
+
+def _perturbed(panel: Panel, perturbation: str) -> pd.Index:
+    """Return the ids of rows that were answered as they were and perturbed."""
+    ids = pd.Index([] if panel.lines is None else panel.lines.index, dtype=object)
+    after = ids[ids.astype(str).str.endswith(MARK + perturbation)] if len(ids) else ids
+    return ids.intersection(after.str.removesuffix(MARK + perturbation)) if len(after) else after
 
 
 def drift(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
