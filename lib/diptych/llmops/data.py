@@ -211,7 +211,7 @@ class Extent:
     repeat_rows, repeats : int
         Test rows whose questions are repeated, and how often.
     power_rows : int
-        Test rows of the selected prompt in all, where its calls are free.
+        Test rows of the selected prompt in all, where its calls are free and quick.
     """
 
     validation_rows: int

@@ -60,7 +60,8 @@ class Session:
     folder : Path
         Where the recording is kept.
     adapter : mapping
-        Of a fine-tuned model: what its adapter was trained on, see `record_tuned`.
+        Of a fine-tuned model: ``base`` (the recording of the model before), ``labels`` that it saw,
+        and ``adapter`` (steps, seconds, size), see `record_tuned`.
     """
 
     name: str
@@ -122,7 +123,7 @@ class Session:
                 f"{self.name}: {workspace.shown(self.folder)} was recorded with another file "
                 f"({facts.get('file')}); record this one under another name, NAME=FILE"
             )
-        return facts
+        return facts | self._model()
 
     def _model(self) -> dict:
         if not self.target.is_local:
@@ -131,7 +132,7 @@ class Session:
         file = Path(self.target.server["model"])
         model = {"model": self.name, "file": file.name, "digest": hashing.of_file(file),
                  "bytes": file.stat().st_size}  # fmt: skip
-        return model | ({"adapter": dict(self.adapter)} if self.adapter else {})
+        return model | dict(self.adapter)
 
     def machine(self) -> dict:
         """Return what answers: the day, and the processor if it is this machine's."""

@@ -45,7 +45,8 @@ def session(
     facts = json.loads((place / FACTS).read_text("utf-8"))
     server = {**base.target.server, "adapters": {"lora": str(place / FILE)}}
     target = record.replace(base.target, model="lora", server=server)
-    return record.Session(name, target, base.folder.with_name(name), facts)
+    about = {"base": base.name, "labels": facts["labels"], "adapter": facts}
+    return record.Session(name, target, base.folder.with_name(name), about)
 
 
 def _tune(base: record.Session, labels: int, place: Path, progress: bool) -> None:

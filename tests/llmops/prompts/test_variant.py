@@ -1,6 +1,7 @@
 """What is asked, by which name, and what it would cost."""
 
 import math
+import os
 from dataclasses import replace
 
 import pandas as pd
@@ -119,7 +120,11 @@ def test_a_step_of_which_one_variant_is_asked_counts_the_dearest_and_repeats_cou
     assert both["step"].tolist() == ["perturbed", "long"]
 
 
-def test_what_is_asked_where_it_is_free_costs_nothing_elsewhere():
+def test_what_is_asked_where_it_is_free_costs_nothing_elsewhere(tmp_path):
     further = Step("further", grid([PROMPT]), ROWS, free=True)
     assert by_step([further], "openai/gpt-4o")[["calls", "usd"]].values.tolist() == [[0, 0]]
     assert by_step([further], "local")["calls"].tolist() == [len(ROWS)]
+    large = tmp_path / "large.gguf"
+    large.touch()
+    os.truncate(large, 60_000_000)  # a real model is free, too, but not quick
+    assert by_step([further], f"local/{large}")["calls"].tolist() == [0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diptych.llmops.client import recordings
 from diptych.llmops.client.providers import RECORDED, Provider, provider
+from diptych.llmops.server import process, sizing
 from diptych.llmops.server.process import SETTINGS
 
 
@@ -88,6 +89,19 @@ class Target:
     def is_local(self) -> bool:
         """Whether this machine serves the model."""
         return self.endpoint == "local"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether further questions cost nothing and take milliseconds, as of the model in the box.
+
+        Raises
+        ------
+        EndpointError
+            If a local model is not on this machine.
+        """
+        if not self.is_local:
+            return False
+        return sizing.is_small(process.model_file(self.server.get("model")))
 
     @property
     def is_recorded(self) -> bool:

@@ -165,7 +165,7 @@ class Step:
     one : bool
         Only one of the variants will be asked, and which is not known: the dearest counts.
     free : bool
-        It is asked on this machine only, where calls cost nothing.
+        It is asked where calls cost nothing and take milliseconds, see `Target.is_quick`.
     """
 
     name: str
@@ -238,7 +238,7 @@ def by_step(
 def _bill(step: Step, requests: list, model: str, options: CallOptions) -> dict:
     """Return the figures of one step on one model."""
     target, lines = Target.parse(model), []
-    for each in [[]] if step.free and not target.is_local else requests:
+    for each in [[]] if step.free and not target.is_quick else requests:
         estimates = [
             estimate(each, target, replace(options, repeat=repeat))
             for repeat in range(step.repeats)

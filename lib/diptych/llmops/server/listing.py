@@ -45,24 +45,25 @@ def speakers(models: Sequence[str]) -> str:
     """Return who the models of ``models=[...]`` are, for the head of a page on which they answer.
 
     Of the model in the box it is the first sentence of its card; of one of the catalogue who made
-    it, its size and its licence; of any other its name.
+    it, its size and its licence, recorded or asked now; of any other its name.
     """
     return " ".join(dict.fromkeys(map(_speaker, models)))
 
 
 def _speaker(model: str) -> str:
     endpoint, _, name = model.partition("?")[0].partition("/")
-    if endpoint != "local":
+    if endpoint not in ("local", "recorded"):
         return f"Answers come from {model}."
+    where = "on this machine" if endpoint == "local" else "recorded: nobody was asked now"
     if not name or name == "diptych":
         card = (files("diptych") / "assets" / "model" / "MODEL_CARD.md").read_text("utf-8")
         return card.split("\n\n")[1].strip()
     try:
         known = store.entry(name)
     except CatalogueError:
-        return f"Answers come from {name.rpartition('/')[2]}, on this machine."
+        return f"Answers come from {name.rpartition('/')[2]}, {where}."
     size = _shown(known.parameters) or "unknown"
     return (
         f"Answers come from {known.title or known.name} of {known.publisher or 'unknown origin'}, "
-        f"{size} parameters, licence {known.licence or 'unknown'}, on this machine."
+        f"{size} parameters, licence {known.licence or 'unknown'}, {where}."
     )

@@ -47,7 +47,7 @@ def fit(model: Path, slots: int = 0, context: int = 0) -> Sizing:
         If the file is no model.
     """
     values = gguf.header(model)
-    small = model.stat().st_size < SMALL
+    small = is_small(model)
     context = min(context or CONTEXT, int(values["context_length"]))
     threads = max(1, machine.cores() - 1) if small else machine.physical_cores()
     if not slots:
@@ -55,3 +55,8 @@ def fit(model: Path, slots: int = 0, context: int = 0) -> Sizing:
         room = (machine.memory_gib() or 8) * 2**30 / SHARE
         slots = max(1, min(slots, int(room / max(1, gguf.cache_bytes(values) * context))))
     return Sizing(threads, slots, context, small)
+
+
+def is_small(model: Path) -> bool:
+    """Say whether a model is as small as the one in the box, and answers as fast."""
+    return model.stat().st_size < SMALL
