@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -93,7 +93,7 @@ def replayed(name: str, scenario: str) -> pd.DataFrame:
     left_out: dict[tuple, str] = {}
     lines = recordings.load(name).facts["parts"].get(scenario, [])
     known = {plan.key(scenario, line): line for line in lines}
-    for part in plan.parts(scenario, Target(RECORDED, name)):
+    for part in _parts(name, scenario):
         if part.split.startswith(plan.REPEATED):  # these are among the test rows
             continue
         results = graded(part)
@@ -112,6 +112,12 @@ def replayed(name: str, scenario: str) -> pd.DataFrame:
         table = table[[*first, *(column for column in table if column not in first)]]
     table.attrs["left out"] = list(left_out.values())
     return table
+
+
+def _parts(name: str, scenario: str) -> Iterator[plan.Part]:
+    """Return what a recording has been asked in a scenario; of a fine-tuned model that is less."""
+    scope = plan.TUNED if "labels" in recordings.load(name).facts else None
+    return plan.parts(scenario, Target(RECORDED, name), scope)
 
 
 def _is_stale(part: plan.Part, line: Mapping | None) -> bool:
@@ -164,7 +170,7 @@ def stability(name: str, scenario: str) -> pd.DataFrame:
     """
     repeats = [
         part
-        for part in plan.parts(scenario, Target(RECORDED, name))
+        for part in _parts(name, scenario)
         if part.split.startswith(plan.REPEATED)
     ]
     results = [graded(part) for part in repeats]
@@ -213,6 +219,6 @@ def load(name: str, scenario: str) -> pd.DataFrame:
 
     It is empty where that was not measured, or the prompt has changed since.
     """
-    part = next(plan.parts(scenario, Target(RECORDED, name)))
+    part = next(_parts(name, scenario))
     calls = recordings.load(name).load(part.variant.prompt.version)
     return load_curve.of_rounds(pd.DataFrame(calls)) if calls else pd.DataFrame()
