@@ -1,5 +1,6 @@
 """The wheel also holds notebooks/ and params/, which the repository has at its root."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,15 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 PROJECT = ("notebooks", "params")
+# a release names the repository that it comes from, wherever that is
+REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
+HOST = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+PAGES = {
+    "Source": "",
+    "Documentation": "/tree/main/docs",
+    "Changelog": "/blob/main/CHANGELOG.md",
+    "Issues": "/issues",
+}
 
 
 class BuildPy(build_py):
@@ -23,4 +33,7 @@ class BuildPy(build_py):
             shutil.copytree(name, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
 
 
-setup(cmdclass={"build_py": BuildPy})
+setup(
+    cmdclass={"build_py": BuildPy},
+    project_urls={name: f"{HOST}/{REPOSITORY}{path}" for name, path in PAGES.items() if REPOSITORY},
+)
