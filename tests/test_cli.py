@@ -237,3 +237,14 @@ def test_an_unknown_kernel_is_refused_with_those_there_are(diptych, repository):
     assert code == 2
     assert err.startswith("--kernel conda-env-gone-py: no kernel 'conda-env-gone-py' is installed;")
     assert "python3" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "sweep", "report", "rerun", "contrast", "notebooks", "endpoint check", "model record"],
+)
+def test_every_command_that_can_spend_takes_a_limit(command):
+    group = cli.cli
+    for word in command.split():
+        group = group.commands[word]
+    assert "max_usd" in [parameter.name for parameter in group.params]

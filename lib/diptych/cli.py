@@ -775,9 +775,13 @@ def contrast(table, overrides, site, engine, open_page, models, force, **columns
 
 @cli.command()
 @click.argument("notebook", nargs=-1)
+@click.option(
+    "--max-usd", type=click.FloatRange(0), metavar="USD",
+    help="Make no call that could exceed this, in each notebook.",
+)  # fmt: skip
 @ENGINE
 @TRACEBACK
-def notebooks(notebook, engine):
+def notebooks(notebook, max_usd, engine):
     """Run NOTEBOOK (default: all) and store its outputs.
 
     They run in order, in a new workspace; if one fails, no file is changed.
@@ -786,7 +790,8 @@ def notebooks(notebook, engine):
     from diptych.execution.notebooks import find_notebook
     from diptych.execution.refresh import refresh
 
-    refresh([find_notebook(name) for name in notebook] or None, engine=named(engine))
+    chosen = [find_notebook(name) for name in notebook] or None
+    refresh(chosen, max_usd=max_usd, engine=named(engine))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})

@@ -40,6 +40,23 @@ def test_a_second_run_changes_no_byte(own):
     assert good.read_bytes() == first
 
 
+def test_a_limit_of_dollars_is_obeyed_and_leaves_no_trace(own):
+    good, _ = own
+    nb = nbformat.read(good, as_version=4)
+    (parameters,) = [cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", ())]
+    parameters.source += "\nmax_usd: float | None = None  # no call may exceed it [0..]"
+    nb.cells.append(nbformat.v4.new_code_cell("max_usd"))
+    nbformat.write(nb, good)
+    sources = [cell.source for cell in nb.cells]
+    for limit, shown in ((None, []), (0.25, ["0.25"])):
+        refresh([good], max_usd=limit, progress=False)
+        stored = nbformat.read(good, as_version=4)
+        assert [cell.source for cell in stored.cells] == sources
+        code = [cell for cell in stored.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+        assert [output.data["text/plain"] for output in code[-1].outputs] == shown
+
+
 def test_what_a_machine_says_of_itself_is_not_stored_of_exempt_cells(own):
     good, _ = own
     nb = nbformat.read(good, as_version=4)

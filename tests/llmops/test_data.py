@@ -8,9 +8,11 @@ from diptych.llmops import data
 from diptych.llmops.client.ask import ask
 from diptych.llmops.client.target import Target
 from diptych.llmops.data import PromptError
+from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.server import process
 
 LABELS = ("negative", "positive")
+PICTURE = "data:image/png;base64," + "A" * 4000
 
 
 @pytest.fixture(scope="module")
@@ -167,4 +169,7 @@ def test_the_inventory_lists_what_there_is(gguf, home, monkeypatch):
     assert found["tokens"].idxmax() == "few_shot"
     assert (found["by 4 bytes"] > 0).all()
     assert found["version"].is_unique
+    see = Prompt("see", "films", ("image",), "", "{image} Good?", images=("image",))
+    (seen,) = data.inventory([see], {"image": PICTURE})["tokens"]
+    assert 2 < seen < 30, "of its words: the local model sees no picture"
     process.stop(gguf)

@@ -4,16 +4,18 @@ Nothing is stored before every notebook has run, so the outputs in git always st
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from diptych.base import process_environment, workspace
 from diptych.base.lazy import import_nbformat
 from diptych.base.progress import Bar, say
+from diptych.execution.declaration import read_parameters
 from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import all_files, read_notebook, short_name
 
+INJECTED = "injected-parameters"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE = {
     "codemirror_mode": {"name": "ipython", "version": 3},
@@ -41,6 +43,7 @@ def in_order(folder: Path | None = None) -> list[Path]:
 def refresh(
     notebooks: Iterable[Path] | None = None,
     *,
+    max_usd: float | None = None,
     engine: Engine | None = None,
     progress: bool = True,
 ) -> list[Path]:
@@ -50,6 +53,8 @@ def refresh(
     ----------
     notebooks : iterable of Path, optional
         In the order to run; all of ``notebooks/`` if not given.
+    max_usd : float, optional
+        The parameter of this name of each notebook that has it; no output shows it.
     engine : Engine, optional
         That of `diptych.execution.engine.named` if not given.
 
@@ -66,7 +71,8 @@ def refresh(
             for number, path in enumerate(paths):
                 bar(number, len(paths), short_name(path))
                 output = Path(folder) / f"{number}.ipynb"
-                _execute(engine, path, output, Path(folder) / "home", progress)
+                parameters = {} if max_usd is None else _declared(path, {"max_usd": max_usd})
+                _execute(engine, path, output, Path(folder) / "home", parameters, progress)
                 done.append(output)
         for path, output in zip(paths, done, strict=True):
             store(output, path)
@@ -74,11 +80,21 @@ def refresh(
     return paths
 
 
-def _execute(engine: Engine, path: Path, output: Path, home: Path, progress: bool) -> None:
+def _declared(path: Path, parameters: Mapping[str, object]) -> dict:
+    """Return the parameters that a notebook has."""
+    names = {parameter.name for parameter in read_parameters(path)}
+    return {name: value for name, value in parameters.items() if name in names}
+
+
+def _execute(
+    engine: Engine, path: Path, output: Path, home: Path, parameters: dict, progress: bool
+) -> None:
     read_notebook(path)
     environment = process_environment.for_kernel(home, engine.name)
     with Bar(short_name(path), "cell", progress) as on_cell:
-        engine.execute(path, output, {}, environment=environment, cwd=path.parent, on_cell=on_cell)
+        engine.execute(
+            path, output, parameters, environment=environment, cwd=path.parent, on_cell=on_cell
+        )
 
 
 def store(executed: Path, notebook: Path) -> None:
@@ -92,6 +108,7 @@ def store(executed: Path, notebook: Path) -> None:
     version = nb.metadata.get("language_info", {}).get("version") or platform.python_version()
     language = {**LANGUAGE, "version": version}
     nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
+    _without_injected(nb)
     for number, cell in enumerate(nb.cells):
         cell.id = f"{notebook.stem}-{number:02d}"
         tags = cell.metadata.get("tags")
@@ -103,3 +120,17 @@ def store(executed: Path, notebook: Path) -> None:
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})
     workspace.write_atomic(notebook, nbformat.writes(nb, version=4).rstrip("\n") + "\n")
+
+
+def _without_injected(nb) -> None:
+    """Take out the cell of parameters that were given, and number the others as if without it."""
+    cells = [cell for cell in nb.cells if INJECTED not in cell.metadata.get("tags", ())]
+    if len(cells) == len(nb.cells):
+        return
+    nb.cells = cells
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.execution_count]
+    for number, cell in enumerate(code, 1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number

@@ -349,7 +349,8 @@ def inventory(
     -------
     DataFrame
         ``prompt``, ``version``, ``parent``, ``answers``, ``examples``, ``tokens`` (counted by the
-        local model's own vocabulary), ``by 4 bytes`` (as forecasts guess them) and ``note``.
+        local model's own vocabulary; of pictures it has none), ``by 4 bytes`` (as forecasts guess
+        them) and ``note``.
 
     Raises
     ------
@@ -366,12 +367,19 @@ def inventory(
                 "parent": prompt.parent,
                 "answers": _answers(prompt),
                 "examples": len(prompt.examples),
-                "tokens": tokens(messages),
+                "tokens": tokens(_in_words(prompt, row, examples)),
                 "by 4 bytes": prompt_bytes({"messages": messages}) // 4,
                 "note": prompt.note,
             }
         )  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _in_words(prompt: Prompt, row: Mapping, examples: Sequence[tuple[Mapping, str]]) -> list[dict]:
+    """Return the messages for one row with their pictures named: the local model sees none."""
+    named = dict.fromkeys(prompt.images, "(a picture)")
+    examples = [({**inputs, **named}, answer) for inputs, answer in examples]
+    return prompt.without_pictures.messages({**row, **named}, examples)
 
 
 def _answers(prompt: Prompt) -> str:

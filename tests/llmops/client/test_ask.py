@@ -523,7 +523,9 @@ def test_the_local_model_is_asked_and_costs_nothing(shared, gguf, calls):
 @pytest.mark.parametrize("by_url", [True, False])
 def test_a_stream_leaves_no_broken_connection_to_the_next(shared, gguf, calls, concurrency, by_url):
     url = f"{shared.url}/v1"
-    target = Target(url, "m", PLAIN) if by_url else Target("local", "", PLAIN, {"model": gguf})
+    target = (
+        Target(url, "diptych", PLAIN) if by_url else Target("local", "", PLAIN, {"model": gguf})
+    )
     options = CallOptions(calls=calls, concurrency=concurrency, stream=True)
     answers = ask_many(PROMPTS, target, options)
     assert [answer.error for answer in answers] == [""] * len(PROMPTS)

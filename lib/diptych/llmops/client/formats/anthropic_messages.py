@@ -224,7 +224,7 @@ class AnthropicMessages(Base):
         """Ask for a whole answer."""
         answer, retries = await posting.whole(client, PATH, request(body), NO_BEARER)
         if not isinstance(answer.get("content"), list):
-            raise ValueError(f"the endpoint's answer has no content: {str(answer)[:200]}")
+            raise ValueError(f"{tolerant.NO_PART} content: {str(answer)[:200]}")
         with tolerant.reading():
             return Reply(tolerant.checked(response_of(answer)), retries)
 

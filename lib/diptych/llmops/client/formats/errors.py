@@ -16,11 +16,15 @@ OVERLOADED = (503, 529)  # it has not begun
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError)
 # errors of one request and not of all: they end no run
 OF_A_ROW = ("context_length", "context_window", "content_filter", "content_policy", "too long")
+MODEL = "give a model that it has"
+NO_MODEL = re.compile(r"(invalid|unknown) model( name)? (passed|in|:)", re.IGNORECASE)
+ASKED = ("/chat/completions", "/responses", "/messages")  # what formats add to a base URL
+NO_API = "its base URL is hardly that of an API, which mostly ends in /v1"
 WRONG_KEY = re.compile(r"api.?key (is )?(not valid|invalid|not found)", re.IGNORECASE)
 REMEDIES = {
     400: "change what the request asks for, or take another model",
     402: "pay at the provider, or take another endpoint",
-    404: "give a model that it has, and its whole base URL",
+    404: MODEL,
     422: "change what the request asks for, or take another model",
     429: "raise the quota at the provider, or take another endpoint",
 }
@@ -61,24 +65,42 @@ def remedy(error: Exception) -> str:
         return "give a key that it takes"
     if isinstance(error, openai.BadRequestError) and WRONG_KEY.search(_words(error)):  # Gemini
         return "give a key that it takes"
+    if isinstance(error, openai.BadRequestError) and NO_MODEL.search(_words(error)):  # LiteLLM
+        return MODEL
     if isinstance(error, openai.NotFoundError):
-        return "give a model that it has, and its whole base URL"
+        return _remedy_of_404(error)
     if isinstance(error, openai.APIConnectionError) and is_unreached(error):
         return "start it, or give another endpoint"
     return ""
 
 
+def _remedy_of_404(error: openai.NotFoundError) -> str:
+    """Return what to do about a 404: it is of a model, or of an address that has no API."""
+    if re.search("model|deployment", f"{error.code} {_words(error)}", re.IGNORECASE):
+        return MODEL
+    base = str(error.response.request.url.copy_with(query=None))
+    base = next((base.removesuffix(path) for path in ASKED if base.endswith(path)), base)
+    for path in ASKED:
+        if base.endswith(path):
+            return f"leave {path} off its base URL"
+    if "/v1" not in base:
+        return f"its base URL mostly ends in /v1: {base}/v1"
+    return f"{MODEL}, and its whole base URL"
+
+
 def recurring(error: Exception) -> str:
     """Return what to do about a failure that other calls will meet if a few did, "" where none."""
+    if isinstance(error, json.JSONDecodeError):
+        return NO_API
     if not isinstance(error, openai.APIStatusError):
-        return ""
+        return NO_API if str(error).startswith(tolerant.NO_PART) else ""
     about = f"{error.code} {_words(error)}".lower()
     if any(name in about for name in OF_A_ROW):
         return ""
     status = error.status_code
     if status == 429 and "quota" not in about:
         return ""
-    if status in (400, 422) and error.param:
+    if status in (400, 422) and error.param not in (None, "", "None"):
         return f"change {error.param} in the prompt or the parameters, or take another model"
     return remedy(error) or REMEDIES.get(status, BROKEN if status >= 500 else "")
 
@@ -109,7 +131,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "the endpoint's answer is no UTF-8"
     if isinstance(error, json.JSONDecodeError):
-        return "the endpoint's answer is not JSON"
+        page = re.search(r"<title>(.{1,80}?)</title>", error.doc, re.IGNORECASE | re.DOTALL)
+        return f"the endpoint's answer is not JSON{f' but the page {page[1]!r}' if page else ''}"
     if isinstance(error, RecursionError):
         return "the endpoint's answer is not JSON that can be read: it is nested too deep"
     return str(error)

@@ -126,7 +126,7 @@ class Responses(Base):
         """Ask for a whole answer."""
         answer, retries = await posting.whole(client, PATH, request(body))
         if not isinstance(answer.get("output"), list):
-            raise ValueError(f"the endpoint's answer has no output: {str(answer)[:200]}")
+            raise ValueError(f"{tolerant.NO_PART} output: {str(answer)[:200]}")
         with tolerant.reading():
             return Reply(tolerant.checked(response_of(answer)), retries)
 

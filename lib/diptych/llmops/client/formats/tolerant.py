@@ -32,6 +32,7 @@ ENDS = {
     "tool_use": outcomes.TOOL_CALL,
 }
 WORDS = ("message", "detail", "msg", "error", "error_description", "reason", "title")
+NO_PART = "the endpoint's answer has no"  # choices, content, output
 
 
 def written(content: object) -> str:
@@ -216,7 +217,7 @@ def checked(response: object) -> dict:
     completion = read(response)
     raise_for(completion.error)
     if not completion.choices:
-        raise ValueError(f"the endpoint's answer has no choices: {_as_json(response)[:200]}")
+        raise ValueError(f"{NO_PART} choices: {_as_json(response)[:200]}")
     choice = completion.first
     raise_for((choice.model_extra or {}).get("error"))
     if choice.finish_reason == "error":
