@@ -16,9 +16,10 @@ from diptych.core.data.schema import is_number
 from diptych.core.store.calls import Calls
 from diptych.core.store.predictions import Predictions
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.fallback import Chain, Link, Reply
+from diptych.llmops.client.fallback import AllowanceError, Chain, Link, Reply
 from diptych.llmops.client.load_test import unused_repeat
 from diptych.llmops.client.request import opened, prepare
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate, outcome, scorers
 from diptych.llmops.prompts.variant import Variant
 
@@ -160,3 +161,25 @@ def log(
     joined = tied.drop(columns="step").merge(predictions, on="id", validate="one_to_one")
     joined = joined.merge(calls_made, on="request", how="left", validate="many_to_one")
     return joined.assign(outcome=outcome.of_log(joined))
+
+
+def links(target: Target, fallback: str, deadline_s: float) -> list[Link]:
+    """Return the chain of a champion: its endpoint, then `fallback` if it names one."""
+    after = [Link(Target.parse(fallback), deadline_s)] if fallback else []
+    return [Link(target, deadline_s), *after]
+
+
+def faults(link: Link) -> dict[str, list[Link]]:
+    """Return chains whose first link fails, by what is wrong with it; the second is `link`."""
+    down = Link(Target("http://127.0.0.1:9/v1", "nobody"), link.deadline_s)
+    slow = replace(link, deadline_s=0.001)
+    return {"The first is down": [down, link], "The first is too slow": [slow, link]}
+
+
+def refusal(chain: Chain, requests: Sequence, caller: str) -> str:
+    """Let a caller ask until its allowance is used up; return what it is told then."""
+    try:
+        chain.ask_many(requests, caller, unused_repeat(caller))
+    except AllowanceError as refused:
+        return str(refused)
+    return f"The allowance of {caller} was not used up by {len(requests)} requests."

@@ -103,8 +103,18 @@ class Registry:
         name_digest = hashlib.sha256(f"{self.KIND}/{name}".encode()).hexdigest()[:16]
         self._intent = workspace.home() / f"registry-{name_digest}.json"
         with self._lock:  # the first client makes the store's tables
-            self.client = _client(f"sqlite:///{workspace.mlflow_path()}")
+            self.client = _client(self.uri)
             self._reconcile()
+
+    @property
+    def uri(self) -> str:
+        """Where MLflow's own client and pages find the store."""
+        return f"sqlite:///{workspace.mlflow_path()}"
+
+    @property
+    def shown_uri(self) -> str:
+        """The same for a reader, below the folder it stands in where it does."""
+        return f"sqlite:///{workspace.shown(workspace.mlflow_path())}"
 
     def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
         """Log files as a new version with the alias challenger.

@@ -4,6 +4,7 @@ What a cell asks by hand costs nothing a second time, is replayed without a key,
 call that an evaluation makes.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 
@@ -74,6 +75,10 @@ class _Transport(httpx2.BaseTransport):
             return httpx2.Response(200, text=_as_stream(answer), request=request)
         return httpx2.Response(200, json=_complete(answer), request=request)
 
+    @functools.cached_property
+    def _there(self):
+        return endpoint.client(self.target)
+
     def _streamed(self, body: dict, request: httpx2.Request) -> httpx2.Response:
         """Pass a stream on as it comes; the budget counts what it can cost at most."""
         if self.options.budget is not None and self.options.budget.limited:
@@ -81,8 +86,7 @@ class _Transport(httpx2.BaseTransport):
             most = self.options.budget.cost(body, price)
             self.options.budget.take(most)
             self.options.budget.settle(most, *most)
-        there = endpoint.client(self.target)
-        chunks = there.chat.completions.create(
+        chunks = self._there.chat.completions.create(
             model=body.pop("model"), messages=body.pop("messages"), stream=True, extra_body=body
         )
         return httpx2.Response(200, stream=_Lines(chunks), request=request)

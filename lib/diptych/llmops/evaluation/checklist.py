@@ -25,6 +25,7 @@ SAME, OTHER = "the same", "another"  # what a test expects of its later answers
 MINIMUM, NEGATION, NAMES, TYPOS, INJECTION = FAMILIES = (
     "minimum functionality", "negation", "names", "typos", "injection",
 )  # fmt: skip
+WRITTEN = "written here"  # the family of tests that a notebook adds
 MOST_COMMON = 40  # so many adjectives of the lexicon are negated; rare ones may not turn
 PEOPLE = 3  # other names tried for each text
 ERRORS = 2  # letters mistyped in a text
@@ -38,7 +39,7 @@ class Case:
     Attributes
     ----------
     family : str
-        One of `FAMILIES`.
+        One of `FAMILIES`, or `WRITTEN`.
     texts : tuple of str
     expected : str
         A label, `SAME` (all answers equal the first) or `OTHER` (none does).
@@ -58,6 +59,47 @@ class Case:
         if self.expected == OTHER:
             return all(answer != first for answer in rest)
         return first == self.expected
+
+
+def case(texts: str | Sequence[str], expected: str, family: str = WRITTEN) -> Case:
+    """Return a test of your own.
+
+    Parameters
+    ----------
+    texts : str or sequence of str
+    expected : str
+        A label, which the first text must have; `SAME` or `OTHER` for all later ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or only one where answers are compared.
+    """
+    texts = (texts,) if isinstance(texts, str) else tuple(texts)
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"texts: {texts!r}; give one text or several, none of them empty")
+    if expected in (SAME, OTHER) and len(texts) < 2:
+        raise ValueError(f"texts: {expected!r} compares answers; give two texts at least")
+    return Case(family, texts, expected)
+
+
+def tells(test: Case, variant: Variant, options: CallOptions = CallOptions()) -> bool | str:
+    """Say whether a test tells a variant from a prompt that always gives one label.
+
+    Returns
+    -------
+    bool or str
+        True, or why not: the variant fails it, or every such prompt would pass.
+    """
+    if not isinstance(test, Case):
+        return "Make it by checklist.case(texts, expected)."
+    constant = [[label] * len(test.texts) for label in variant.prompt.labels]
+    (line,) = run(variant, [test], options).to_dict("records")
+    if not line["passed"]:
+        return f"The candidate answers {line['answer']!r} to {line['text']!r}, and fails it."
+    if constant and all(test.passed(answers) for answers in constant):
+        return "A prompt that always gives the same label passes it: expect another answer."
+    return True
 
 
 def cases(rows: pd.DataFrame, labels: Sequence[str], n: int = 40, seed: int = 0) -> list[Case]:
@@ -143,7 +185,7 @@ def summary(tests: pd.DataFrame) -> pd.DataFrame:
         ``name``, ``value``, ``low``, ``high``, ``n``.
     """
     lines = []
-    for family in FAMILIES:
+    for family in dict.fromkeys([*FAMILIES, *tests["family"]]):
         passed = tests.loc[tests["family"] == family, "passed"]
         if len(passed):
             share = stats.wilson(int(passed.sum()), len(passed))
