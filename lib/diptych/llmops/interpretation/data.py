@@ -28,8 +28,8 @@ def of_pool(pool: Sequence, valid: pd.DataFrame, test: pd.DataFrame) -> list[str
     shown = pd.Series([str(answer) for _, answer in pool], dtype=object).value_counts()
     each = ", ".join(f"{n} x {answer[:20]}" for answer, n in shown.head(4).items())
     return [
-        f"{count(len(pool), 'example')} may be shown ({each or 'none'}); {count(len(valid), 'row')} "
-        f"select and {count(len(test), 'row')} measure.",
+        f"{count(len(pool), 'example')} may be shown ({each or 'none'}); "
+        f"{count(len(valid), 'row')} select and {count(len(test), 'row')} measure.",
         "What to do: read them. A wrong label in an example is repeated in every question.",
     ]
 
@@ -41,10 +41,12 @@ def of_tokens(text: str, tokens: int, counted: int) -> list[str]:
              f"bytes each; forecasts assume {BYTES}."]  # fmt: skip
     if tokens != counted:
         lines.append(f"The helper counts {counted}: another list was counted than the one shown.")
-    dear = size / max(tokens, 1) < BYTES
-    return [*lines, "So this model reads more tokens than a forecast says. What to do: count "
-                    "before you promise a price." if dear
-            else "So a forecast is on the safe side here. What to do: count where it is close."]  # fmt: skip
+    if size / max(tokens, 1) < BYTES:
+        lines.append("So this model reads more tokens than a forecast says. What to do: count "
+                     "before you promise a price.")  # fmt: skip
+    else:
+        lines.append("So a forecast is on the safe side. What to do: count where it is close.")
+    return lines
 
 
 def of_inventory(inventory: pd.DataFrame) -> list[str]:
@@ -69,7 +71,7 @@ def of_leaks(leaked: int, rows: int) -> list[str]:
                 "What to do: take another seed, or leave rows out that repeat."]  # fmt: skip
     return [f"None of {count(rows, 'evaluation row')} repeats an example, word for word or nearly.",
             "What a model has seen in its own training is not known here: a public test set may "
-            "be in it. What to do: keep some rows of your own that were never published."]  # fmt: skip
+            "be in it. What to do: keep some rows of your own unpublished."]  # fmt: skip
 
 
 def of_bill(bill: pd.DataFrame, limit: float | None) -> list[str]:
