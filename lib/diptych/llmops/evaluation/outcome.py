@@ -130,10 +130,14 @@ def measured(results: pd.DataFrame) -> pd.DataFrame:
     return rest
 
 
-def refuse_failed(results: pd.DataFrame) -> None:
-    """Raise UnmeasuredError if any call failed: what is told of these rows would be wrong."""
+def refuse_failed(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the results, or raise UnmeasuredError if any call failed.
+
+    What is told of such rows would be wrong.
+    """
     if reasons := unmeasured(results):
         raise UnmeasuredError(explained(reasons))
+    return results
 
 
 def explained(reasons: Mapping[str, str]) -> str:
