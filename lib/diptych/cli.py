@@ -550,6 +550,12 @@ def archive(run, to, limit):
     help="Where to (default: the notebook's name, here).",
 )
 @click.option("--pdf", is_flag=True, help="Print it as PDF, by Chromium, Chrome or Edge.")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["html", "pdf", "py"]),
+    help="What to write: the page, or the cells as a script that jupytext pairs with the notebook.",
+)
 @click.option("--archive", is_flag=True, help="Write the zip of `diptych archive` instead.")
 @click.option("--no-input", is_flag=True, default=None, help="Leave out all code.")
 @click.option(
@@ -568,8 +574,8 @@ def archive(run, to, limit):
 )
 @OPEN
 @click.pass_context
-def export(context, run, output, pdf, open_page, **options):
-    """Write the page of RUN again, with other options, or as PDF.
+def export(context, run, output, pdf, form, open_page, **options):
+    """Write the page of RUN again, with other options, as PDF, or its cells as a script.
 
     RUN is a run's id or folder, a notebook's name for its latest run, or the path of any executed
     notebook. A notebook keeps options in its metadata (`diptych: {page: {...}}`), a parameter file
@@ -582,8 +588,11 @@ def export(context, run, output, pdf, open_page, **options):
     from diptych.execution.pages.pdf import PdfError
 
     chosen = {name: value for name, value in options.items() if value is not None}
+    if form == "py":
+        click.echo(exporting.as_script(run, output))
+        return
     try:
-        page = exporting.export(run, chosen, output, pdf)
+        page = exporting.export(run, chosen, output, pdf or form == "pdf")
     except PdfError as error:
         raise click.ClickException(str(error)) from error
     click.echo(page)

@@ -9,7 +9,7 @@ from diptych.base import workspace
 from diptych.base.errors import ParameterError
 from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
-from diptych.execution import runs
+from diptych.execution import percent, runs
 from diptych.execution.pages import look
 from diptych.execution.pages.look import Look
 
@@ -63,6 +63,24 @@ def write(notebook: Path, page: Path, manifest: Mapping, options: Look) -> None:
     workspace.write_atomic(page, html)
 
 
+def as_script(name: str, output: Path | None = None) -> Path:
+    """Write the cells of a run's notebook, or of any notebook, as a script without outputs.
+
+    Takes and returns what `export` does; the script is ``py:percent``, see `percent`.
+    """
+    notebook, manifest = _source(name)
+    nb = Redactor().tree(import_nbformat().read(notebook, as_version=4))
+    target = Path(output or f"{_stem(notebook, manifest)}.py").absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    workspace.write_atomic(target, percent.script(nb))
+    return target
+
+
+def _stem(notebook: Path, manifest: Mapping) -> str:
+    """Return the name of a notebook's file, also where it runs from its run's folder."""
+    return Path(manifest.get("path") or manifest.get("name") or notebook).stem
+
+
 def export(name: str, options: Mapping, output: Path | None = None, pdf: bool = False) -> Path:
     """Write the page of a run, or of any executed notebook, again.
 
@@ -95,8 +113,7 @@ def export(name: str, options: Mapping, output: Path | None = None, pdf: bool = 
     chosen = Look().with_options(manifest.get(SECTION) or {}, "manifest.json: page:")
     chosen = chosen if manifest.get(SECTION) else look_of(nb, place)
     chosen = chosen.with_options(options, "--")
-    stem = place.stem if manifest.get("path") else Path(manifest.get("name") or notebook).stem
-    target = Path(output or f"{stem}.{'pdf' if pdf else 'html'}").absolute()
+    target = Path(output or f"{_stem(notebook, manifest)}.{'pdf' if pdf else 'html'}").absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     if not pdf:
         write(notebook, target, manifest, chosen)
