@@ -158,7 +158,7 @@ def of_decision(
     return [
         f"Alarms: {rung or 'none'}. {way} flags {int(flags.sum())} of "
         f"{count(len(flags), 'answer')}, {right} of them rightly.",
-        "What to do: run 6_improve." if rung else "What to do: run this again after the next window.",
+        f"What to do: {'run 6_improve' if rung else 'run this again after the next window'}.",
     ]
 
 
