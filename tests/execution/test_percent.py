@@ -43,9 +43,10 @@ def test_our_notebooks_are_scripts_that_compile_and_hold_every_line(path):
 def test_jupytext_reads_back_the_same_cells():
     jupytext = pytest.importorskip("jupytext", reason="jupytext reads the script; not installed")
     back = jupytext.reads(percent.script(new_notebook(cells=CELLS)), fmt="py:percent")
-    assert [(x.cell_type, x.source) for x in back.cells] == [
-        (x.cell_type, x.source.rstrip("\n")) for x in CELLS
-    ]
+    # jupytext does not escape what looks like a cell's mark, and so does not undo it
+    sources = [cell.source.replace("\n# %%", "\n# # %%") for cell in CELLS]
+    assert [cell.source for cell in back.cells] == sources
+    assert [cell.cell_type for cell in back.cells] == [cell.cell_type for cell in CELLS]
     assert back.cells[1].metadata.tags == ["parameters"]
 
 
