@@ -107,8 +107,8 @@ notebooks: setup  ## run every notebook in order, without cached runs, store the
 picture: setup  ## draw the picture of the README from the stored outputs
 	@$(IN_ROOT) $(PY) benchmarks/picture.py
 
-bench: setup  ## measure drift, serving, client, evaluation, kernels and tables beside other tools
-	@$(IN_ROOT) for name in drift serving client evaluation kernels tables; do $(PY) benchmarks/$$name.py || exit 1; done
+bench: setup  ## measure drift, serving, client, evaluation, kernels, tables and metrics beside other tools
+	@$(IN_ROOT) for name in drift serving client evaluation kernels tables metrics; do $(PY) benchmarks/$$name.py || exit 1; done
 
 compat: setup  ## run papermill's own tests and Jupyter's kernel tests on warm kernels
 	@$(IN_ROOT) $(PY) benchmarks/compat.py

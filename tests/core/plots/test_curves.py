@@ -41,6 +41,8 @@ def test_the_confusion_matrix_counts_every_row_and_missing_answers():
     many = ScoredRows.of_labels([str(i % 60) for i in range(600)], ["1"] * 600)
     assert curves._crosstab(many).shape == (20, 20)
     assert curves._crosstab(many).to_numpy().sum() == 600
+    silent = ScoredRows(many.truth, np.full(len(many), None), None, many.classes)
+    assert curves._crosstab(silent)["no answer"].sum() == 600  # not among the others
 
 
 def test_each_plot_draws_and_speaks(rows, capsys):

@@ -100,12 +100,18 @@ def _values(
 def _jackknife(name: str, call: Callable[[ScoredRows], np.ndarray], rows: ScoredRows) -> Influences:
     """Return influences by leaving out rows in turn (Efron and Tibshirani 1993, chapter 11).
 
-    Of more than `GROUPS` rows, groups of them, drawn the same each time.
+    Of more than `GROUPS` rows, groups of them, drawn the same each time; of very many, from
+    parts, see `influence.of_parts`.
     """
     n, value = len(rows), _number(name, call(rows))
     moved = np.zeros(n)
     if not np.isfinite(value):
         return value, np.full(n, np.nan)
+    if n > influence.MANY:
+        moved = influence.of_parts(n, lambda part: _number(name, call(rows.take(part))))
+        if moved is not None:
+            return value, moved
+        moved = np.zeros(n)
     order = np.random.default_rng(n).permutation(n)
     for group in np.array_split(order, min(n, GROUPS)):
         others = np.ones(n, dtype=bool)

@@ -16,7 +16,9 @@ from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 
 POINTS = 400  # of a drawn curve
 MOST_DOTS = 3_000
+NO_ANSWER = "no answer"
 MOST_CLASSES = 20
+LONGEST, CHARACTERS = 28, 62  # of a class's name; of all names that fit beside each other
 
 
 def decision_plots(
@@ -101,8 +103,11 @@ def confusion_plot(rows: ScoredRows, *, alt: str = "", caption: str = "") -> Non
     for i, j in np.ndindex(table.shape):
         text = f"{table.iat[i, j]:,}" + (f" ({shares.iat[i, j]:.0%})" if len(table) <= 6 else "")
         axes.text(j + 0.5, i + 0.5, text, ha="center", va="center")
-    axes.set_xticks(np.arange(table.shape[1]) + 0.5, table.columns.astype(str))
-    axes.set_yticks(np.arange(len(table)) + 0.5, table.index.astype(str))
+    across, down = ([_cut(name) for name in names] for names in (table.columns, table.index))
+    beside = max(map(len, across)) * len(across) <= CHARACTERS - max(map(len, down))
+    upright = {} if beside else {"rotation": 90}
+    axes.set_xticks(np.arange(table.shape[1]) + 0.5, across, **upright)
+    axes.set_yticks(np.arange(len(table)) + 0.5, down)
     axes.set(xlabel="predicted", ylabel="true")
     axes.invert_yaxis()
     axes.grid(visible=False)
@@ -114,15 +119,21 @@ def confusion_plot(rows: ScoredRows, *, alt: str = "", caption: str = "") -> Non
     show(fig, described, table.reset_index(names="true"), caption)
 
 
+def _cut(name: object) -> str:
+    """Return the name of a class, shortened in the middle where it is long."""
+    text = str(name)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 9]}…{text[-8:]}"
+
+
 def _crosstab(rows: ScoredRows) -> pd.DataFrame:
-    truth, predicted = pd.Series(rows.truth), pd.Series(rows.predicted).fillna("no answer")
+    truth, predicted = pd.Series(rows.truth), pd.Series(rows.predicted).fillna(NO_ANSWER)
     counts = truth.value_counts()
     names = sorted(rows.classes, key=lambda name: -counts.get(name, 0))
     if len(names) > MOST_CLASSES:
         frequent = set(names[: MOST_CLASSES - 1])
         truth, predicted = (
             truth.where(truth.isin(frequent), "others"),
-            predicted.where(predicted.isin(frequent), "others"),
+            predicted.where(predicted.isin({*frequent, NO_ANSWER}), "others"),
         )
         names = [*names[: MOST_CLASSES - 1], "others"]
     table = pd.crosstab(truth, predicted)
@@ -177,6 +188,8 @@ def roc_and_precision_plot(
         recall.plot(at["recall"], at["precision"], **dot, label=f"threshold {threshold:.3f}")
     roc.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1.01), ylim=(0, 1.02))
     recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    for axes in (roc, recall):
+        axes.tick_params(pad=7)  # else the zeros of both axes touch
     if len(models) > 1 or threshold is not None:
         fig.legend(loc="outside upper left", ncols=len(models) + 1)
     data = pd.DataFrame(lines, columns=["model", "ROC-AUC", "average precision"])
@@ -221,7 +234,9 @@ def threshold_plot(chosen: Threshold, *, alt: str = "", caption: str = "") -> No
     """Show a metric, or a cost, against the threshold, with the chosen one marked."""
     fig, axes = figure(260)
     axes.plot(chosen.curve["threshold"], chosen.curve["value"], color=SERIES[0])
-    axes.axvline(chosen.value, color="black", linewidth=1, linestyle=(0, (4, 3)))
+    label = f"chosen: {chosen.value:.3f}"
+    axes.axvline(chosen.value, color="black", linewidth=1, linestyle=(0, (4, 3)), label=label)
+    fig.legend(loc="outside upper left")
     axes.set(xlabel="threshold of the probability", ylabel=chosen.metric.title)
     best = np.interp(chosen.value, chosen.curve["threshold"], chosen.curve["value"])
     described = alt or (
