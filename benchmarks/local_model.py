@@ -1,10 +1,11 @@
-"""Speed of a local model on this machine: the wheel's code, the native build's, and llama-bench.
+"""Speed of a local model: llama.cpp by itself (the wheel's code, a native build's) and as served.
 
     python benchmarks/local_model.py MODEL [--threads 2] [--bench PATH_OF_LLAMA_BENCH]
 
 MODEL is a name of `diptych model list` or a GGUF file. Tokens a second of reading 256 tokens and of
 decoding 64, best of `--repeats`, as llama.cpp reports them, and tokens a CPU second, which other
-work on the machine disturbs less. `make local-native` makes the native build.
+work on the machine disturbs less. "served" is the server that `diptych` starts, with its own
+choice of threads. `make local-native` makes the native build.
 """
 
 import argparse
@@ -13,15 +14,14 @@ import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 READ, DECODED = 256, 64
 
 
-def measure(model: str, threads: int, repeats: int) -> dict:
-    """Return the speeds of the code that this process loads."""
-    import psutil
-
+def bare(model: str, threads: int) -> tuple[str, Callable[[dict], dict], int]:
+    """Start llama.cpp's server in this process; return its name, how it is asked, and its pid."""
     from diptych.llmops.server import native, sizing
 
     built = native.activate()
@@ -33,28 +33,52 @@ def measure(model: str, threads: int, repeats: int) -> dict:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.hostnames, parameters.port, parameters.verbosity = ["127.0.0.1"], 0, 0
     server = xllamacpp.Server(parameters)
-    process, best = psutil.Process(), {}
+
+    def ask(body: dict) -> dict:
+        request = urllib.request.Request(
+            f"{server.listening_address}/completion", json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        return json.load(urllib.request.urlopen(request))["timings"]
+
+    return "native" if built else "wheel", ask, os.getpid()
+
+
+def served(model: str) -> tuple[str, Callable[[dict], dict], int]:
+    """Start the server as `diptych` does."""
+    from diptych.llmops.server import process
+
+    server = process.start(model, slots=1)
+
+    def ask(body: dict) -> dict:
+        _, answer = process.request(server, "POST", "/completion", json.dumps(body).encode(), 900.0)
+        return json.loads(answer)["timings"]
+
+    return "served", ask, server.pid
+
+
+def measure(code: str, ask: Callable[[dict], dict], pid: int, repeats: int) -> dict:
+    """Return the speeds of a server."""
+    import psutil
+
+    process, best = psutil.Process(pid), {}
     for i in range(repeats):
         for kind, read, decoded in (("read", READ, 1), ("decoded", 2, DECODED)):
             body = {"prompt": [1000 + 7 * j + i for j in range(read)], "n_predict": decoded,
                     "temperature": 0, "ignore_eos": True, "cache_prompt": False}  # fmt: skip
-            request = urllib.request.Request(
-                f"{server.listening_address}/completion", json.dumps(body).encode(),
-                {"Content-Type": "application/json"},
-            )  # fmt: skip
             before = process.cpu_times().user
-            timings = json.load(urllib.request.urlopen(request))["timings"]
+            timings = ask(body)
             used = process.cpu_times().user - before
             name = "prompt" if kind == "read" else "predicted"
             speeds = {f"{kind} a second": timings[f"{name}_per_second"],
                       f"{kind} a CPU second": max(read, decoded) / used}  # fmt: skip
             best |= {key: round(max(value, best.get(key, 0)), 1) for key, value in speeds.items()}
-    return {"code": "native" if built else "wheel", **best}
+    return {"code": code, **best}
 
 
-def run(model: str, threads: int, repeats: int, **environment: str) -> None:
+def run(model: str, threads: int, repeats: int, mark: str, **environment: str) -> None:
     command = [sys.executable, __file__, model, "--threads", str(threads), "--repeats",
-               str(repeats), "--here"]  # fmt: skip
+               str(repeats), mark]  # fmt: skip
     done = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.DEVNULL, check=True)  # fmt: skip
     print(done.stdout.strip().splitlines()[-1], flush=True)
@@ -67,17 +91,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bench", help="llama-bench, to compare with")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--served", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     from diptych.llmops.server import native, process
 
     model = str(process.model_file(options.model))
-    if options.here:
-        sys.stdout.write(f"{json.dumps(measure(model, options.threads, options.repeats))}\n")
+    if options.here or options.served:
+        server = served(model) if options.served else bare(model, options.threads)
+        sys.stdout.write(f"{json.dumps(measure(*server, options.repeats))}\n")
         sys.stdout.flush()
         os._exit(0)  # llama.cpp's threads need not end in order
-    run(model, options.threads, options.repeats, DIPTYCH_NATIVE="0")
-    if native.folder().is_dir():
-        run(model, options.threads, options.repeats)
+    for mark in ("--here", "--served"):
+        run(model, options.threads, options.repeats, mark, DIPTYCH_NATIVE="0")
+        if native.folder().is_dir():
+            run(model, options.threads, options.repeats, mark)
     if options.bench:
         command = [options.bench, "-m", model, "-t", str(options.threads), "-p", str(READ), "-n",
                    str(DECODED), "-r", str(options.repeats), "-o", "md"]  # fmt: skip

@@ -86,16 +86,20 @@ STAGES = {
     "3_release": ("rows=12", "tests=3"),
     "4_serve": ("rows_per_window=20", "load_rows=4", "levels=[1,4]", "windows=3"),
     "5_monitor": ("rows=12", "streams=20", "questions=20", "samples=2"),
-    "6_improve": ("labels=40", "rows=40", "calls=30", "tries=2", "rows_per_window=20", "replay=40"),
+    "6_improve": ("labels=40", "rows=40", "calls=48", "tries=2", "rows_per_window=20", "replay=40"),
 }
 
 
-@pytest.mark.parametrize("task", ["reviews", "support", "summaries", "tumours"])
+PROMPTS = {"reviews": "instruct/label_only", "support": "grounded", "summaries": "main_point",
+           "tumours": "instruct/label_only"}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", PROMPTS)
 def test_the_stages_run_with_a_real_model(workspace, task):
     for stage, values in STAGES.items():
         chosen = [f"task={task}", *values]
         if stage in ("1_data", "2_build"):
-            chosen.append("models=[local/qwen2.5-coder-0.5b]")
+            chosen += ["models=[local/qwen2.5-coder-0.5b]", f"prompts=[{PROMPTS[task]}]"]
         options = [part for value in chosen for part in ("-p", value)]
         command = [sys.executable, "-m", "diptych", "run", f"llmops/{stage}", "--json", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
