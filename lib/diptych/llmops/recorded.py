@@ -168,11 +168,7 @@ def stability(name: str, scenario: str) -> pd.DataFrame:
         As `diptych.llmops.evaluation.evaluate.repeated` has it, by temperature; empty where the
         repeats are not whole.
     """
-    repeats = [
-        part
-        for part in _parts(name, scenario)
-        if part.split.startswith(plan.REPEATED)
-    ]
+    repeats = [part for part in _parts(name, scenario) if part.split.startswith(plan.REPEATED)]
     results = [graded(part) for part in repeats]
     if not results or any(one is None for one in results):
         return pd.DataFrame()

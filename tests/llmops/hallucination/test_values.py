@@ -11,7 +11,8 @@ SAME = [
     ("5 \u00d7 32 centimetres", "5 x 32 cm"), ("1.2 out of 5 stars", "1.2 of 5"),
     ("It is rated 1.2/5", "1.2 of 5"), ("It costs $1,200", "1200 dollars"),
     ("It costs 1200.", "1200 dollars"), ("Grey", "gray"), ("It weighs 300 grams", "300 g"),
-    ("open from 9 to 17", "9 to 17"), ("9 AM until 17 PM", "9 to 17"), ("15 liters", "15 litres"),
+    ("open from 9 to 17", "9 to 17"), ("9 AM until 17 PM", "9 to 17"),
+    ("The lamp is open from 7:00 AM to 17:00.", "7 to 17"), ("15 liters", "15 litres"),
     ("The code is IF1679.", "IF1679"), ("two hours", "2 hours"), ("Sold by Anna.", "Anna"),
     ("4.0 of 5", "4 of 5"), ("carbon fibre", "carbon fiber"),
 ]  # fmt: skip

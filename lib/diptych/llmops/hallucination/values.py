@@ -61,6 +61,7 @@ def words(text: str) -> list[str]:
     "5 cm by 32 cm", "5 x 32 cm" and "5x32cm" have the same.
     """
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u00d7", " x ")
+    text = re.sub(r"(?<=\d):00\b", "", text)  # o'clock
     text = re.sub(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)", " ", text)
     forms = []
     for word in WORD.findall(text):
