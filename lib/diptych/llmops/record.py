@@ -360,7 +360,9 @@ class _Keeper:
             scenario = self.facts["parts"].setdefault(part.scenario, [])
             same = [line for line in scenario if key(part.scenario, line) == part.key]
             line = {**(same[0] if same else {}), **part.facts}
-            line["recorded"] = sum(self.has(*one) for one in requests.items())
+            known = sum(self.has(*one) for one in requests.items())
+            # rows of the same text are one question
+            line["recorded"] = len(part.rows) if known == len(requests) else known
             if part.key in self.cpu:
                 spent, count = self.cpu[part.key]
                 line["cpu_ms"] = round(1000 * spent / count, 1)

@@ -1,18 +1,25 @@
 """The shipped recordings: whole, small, of this repository's prompts, and without a host's name."""
 
+import itertools
 import json
 import platform
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
-from diptych.core.data import tasks
+from diptych.core.data import tasks, versions
+from diptych.llmops import data as stage
 from diptych.llmops import record_plan, recorded
 from diptych.llmops.client import recordings
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.prompts.prompt import read_prompt
 
 MOST_BYTES = 20_000_000  # of all that is shipped
 NAMES = sorted(path.parent.name for path in recordings.shipped().glob(f"*/{recordings.FACTS}"))
+PARAMETERS = Path(__file__).parents[3] / "params" / "llmops" / "2_build" / "recorded.yaml"
 MODELS = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m")
 
 
@@ -107,3 +114,34 @@ def test_a_recording_of_another_prompt_or_of_other_rows_says_so(tmp_path, monkey
     (sentence,) = results.attrs["left out"]
     assert "of other rows: record again" in sentence
     assert f"`diptych model record {name} summaries`" in sentence
+
+
+def test_the_shipped_parameters_of_2_build_replay_without_a_miss(tmp_path, monkeypatch):
+    """Every question of ``diptych run llmops/2_build params/llmops/2_build/recorded.yaml``."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
+    given = yaml.safe_load(PARAMETERS.read_text("utf-8"))
+    task, data = record_plan.rows_of("sentiment")
+    stored = versions.read(task.name)
+    labels = stage.labels_of(data)
+    extent = stage.Extent(40, 150, given["perturbed_rows"], given["hand_written_rows"],
+                          given["repeat_rows"], record_plan.REPEATS)  # fmt: skip
+    prompts = stage.choose(task, given["prompts"], labels)
+    (target,) = map(Target.parse, given["models"])
+    recording = recordings.load(target.model)
+    steps = stage.Questions.of(stored, task, extent, 0).steps(prompts, given["shots"], [0.0])
+    asked = {step.name: 0 for step in steps}
+    for step in steps:
+        again = step.name == "repeated"
+        repeats = range(record_plan.REPEATS if again else 1)
+        variants = [
+            replace(variant, target=target, temperature=t)
+            for variant in step.variants
+            for t in ((0.0, record_plan.WARM) if again else (0.0,))
+        ]
+        for variant, repeat in itertools.product(variants, repeats):
+            for body in variant.requests(step.rows.to_dict("records")):
+                assert recording.answer(body, repeat)["choices"]
+                asked[step.name] += 1
+    assert [asked[name] for name in ("validation", "test", "repeated")] == [40, 150, 60]
+    assert asked["hand-written"] == 150
+    assert asked["perturbed"] > 100
