@@ -728,17 +728,27 @@ def inspect(file, as_json, **options):
 @FORCE
 @LINK_FOR
 @OPEN
-def report(scenario, overrides, site, engine, open_page, **options):
+@click.option(
+    "--pdf", is_flag=True, help="Print the two-page summaries too, by Chromium, Chrome or Edge."
+)
+def report(scenario, overrides, site, engine, open_page, pdf, **options):
     """Run SCENARIO (default: all) and write the report.
 
     The notebooks run as one pipeline, each building on the run before it; unchanged ones are
     linked.
     """
     from diptych.execution.engine import named
+    from diptych.execution.pages.pdf import PdfError, print_page
     from diptych.reporting import scenario as scenarios
 
     page = scenarios.report(scenario, overrides, site=site, engine=named(engine), **options)
     click.echo(page)
+    try:
+        for summary in sorted(page.parent.glob("summary-*.html")) if pdf else ():
+            print_page(summary, summary.with_suffix(".pdf"))
+            click.echo(summary.with_suffix(".pdf"))
+    except PdfError as error:
+        raise click.ClickException(str(error)) from error
     if open_page:
         _open(page)
 

@@ -203,5 +203,5 @@ def test_scores_by_window_and_what_came_back(ways):
     assert champion["2025-03"] == 1.0
     assert champion["2025-04"] == pytest.approx(30 / 80)
     outcome = improve.outcome(live, PLAN)
-    assert outcome["challenger afterwards"] == 1.0
+    assert outcome["challenger afterwards"].value == 1.0
     assert outcome["recovered"] == pytest.approx(1.0)

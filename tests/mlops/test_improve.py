@@ -107,7 +107,7 @@ def test_retraining_recovers_from_the_shift(windows, plan, challenger, tmp_path)
     assert decision.promoted, decision.reason
     both = {"champion": champion, "challenger": challenger}
     found = improve.outcome(improve.by_window(both, data, windows, MONTHS, "label"), plan)
-    assert found["challenger afterwards"] > found["champion afterwards"] + 0.05
+    assert found["challenger afterwards"].value > found["champion afterwards"].value + 0.05
     assert found["recovered"] > 0.3
 
 
@@ -151,8 +151,8 @@ def test_the_outcome_is_what_came_back_of_what_was_lost():
         ),
         plan,
     )  # fmt: skip
-    assert found["champion afterwards"] == pytest.approx(0.65)
-    assert found["challenger afterwards"] == pytest.approx(0.8)
+    assert found["champion afterwards"].value == pytest.approx(0.65)
+    assert found["challenger afterwards"].value == pytest.approx(0.8)
     assert found["recovered"] == pytest.approx((0.8 - 0.65) / (0.9 - 0.65))
 
 
@@ -184,7 +184,9 @@ def test_of_an_error_less_is_what_comes_back():
               "challenger": ScoredRows.of_numbers(truth, truth + noise)}  # fmt: skip
     plan = improve.WindowSplit("2", learn=["2"], decide=["3"], after=["4"])
     found = improve.outcome(improve.LiveRows(scored, names, METRICS["rmse"]), plan)
-    assert found["champion afterwards"] == pytest.approx(3 * found["challenger afterwards"])
+    champion, challenger = (found[f"{name} afterwards"] for name in ("champion", "challenger"))
+    assert champion.value == pytest.approx(3 * challenger.value)
+    assert champion.low <= champion.value <= champion.high
     assert 0.9 < found["recovered"] < 1.1
 
 

@@ -99,9 +99,18 @@ def _mlops(root: Path, world: World) -> list[Run]:
         _run(root, "mlops", "4_serve", served | {"cpu_ms_per_request": 1.0, "memory_mb": 200.0},
              {"parameters": {"concurrency": 16}}, load),
         _run(root, "mlops", "5_monitor", accuracy, {"drift_alarm": "2025-07"}),
-        _run(root, "mlops", "6_improve", {"challenger afterwards": 0.93, "labels": 800},
-             {"promoted": True}),
+        _run(root, "mlops", "6_improve", {"challenger afterwards": (0.93, 0.91, 0.95),
+                                          "labels": 800},
+             {"promoted": True}, {"outcome": outcome(0.95, 0.85, 0.93)}),
     ]  # fmt: skip
+
+
+def outcome(before: float, since: float, after: float) -> pd.DataFrame:
+    """The champion before and since the drift, and the challenger after the decision."""
+    lines = [("2025-06", "champion", before), ("2025-07", "champion", since),
+             ("2025-08", "challenger", after)]  # fmt: skip
+    table = pd.DataFrame(lines, columns=["window", "model", "value"])
+    return table.assign(low=table["value"] - 0.02, high=table["value"] + 0.02)
 
 
 def _llmops(root: Path, world: World) -> list[Run]:
@@ -124,9 +133,11 @@ def _llmops(root: Path, world: World) -> list[Run]:
     }
     tables = {"results": answers[~perturbed], "perturbed_results": answers[perturbed],
               "hand_written_results": hand_written}  # fmt: skip
-    improved = {"challenger afterwards": 0.8, "labels": 40}
+    improved = {"challenger afterwards": (0.8, 0.76, 0.84), "labels": 40}
     if world.afterwards is not None:
-        improved["champion afterwards"] = world.afterwards
+        half = 0.1  # of few rows
+        ends = world.afterwards - half, world.afterwards + half
+        improved["champion afterwards"] = (world.afterwards, *ends)
     return [
         _run(root, "llmops", "1_data", {}),
         _run(root, "llmops", "2_build", {"answer_instability": (0.0, 0.0, 0.09)}, facts, tables),
@@ -136,7 +147,7 @@ def _llmops(root: Path, world: World) -> list[Run]:
              {"parameters": {"concurrency": 8, "windows": 6}}, load),
         _run(root, "llmops", "5_monitor", accuracy),
         _run(root, "llmops", "6_improve", improved,
-             {"promoted": False, "tuned": TUNED}),
+             {"promoted": False, "tuned": TUNED}, {"outcome": outcome(0.8, 0.79, 0.8)}),
     ]  # fmt: skip
 
 

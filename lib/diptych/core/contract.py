@@ -277,11 +277,13 @@ TRUE_BEFORE, TRUE_SINCE, ESTIMATED_BEFORE, ESTIMATED_SINCE = (
 CHAMPION = Value("champion", "the metric of the champion on later windows", interval=True)
 CHALLENGER = Value("challenger", "the metric of the challenger on later windows", interval=True)
 CHAMPION_AFTERWARDS = Value(
-    "champion afterwards", "the metric of the champion after the decision", always=False
-)
+    "champion afterwards", "the metric of the champion after the decision", interval=True,
+    always=False,
+)  # fmt: skip
 CHALLENGER_AFTERWARDS = Value(
-    "challenger afterwards", "the metric of the challenger after the decision", always=False
-)
+    "challenger afterwards", "the metric of the challenger after the decision", interval=True,
+    always=False,
+)  # fmt: skip
 RECOVERED = Value("recovered", "share of the lost metric that came back", always=False)
 LABELS = Value("labels", "new labels used to react to drift", "labels", kind=int)
 MINUTES = Value("minutes", "time to train", "min")
@@ -349,6 +351,11 @@ LOAD_CURVE = Table(
         "failed",
         *(f"{name}{end}" for name in UNDER_LOAD for end in ("", " low", " high")),
     ),
+)
+OUTCOME = Table(
+    "outcome",
+    "the metric of champion and challenger by window",
+    ("window", "model", "value", "low", "high"),
 )
 WINDOW_SCORES = Table(
     "scores",
@@ -436,7 +443,7 @@ CONTRACTS = (
         (NAME, VERSION, METRIC, DRIFT_ALARM, ALARMED, QUALITY_ALARM, MEANING_ALARM),
         (WINDOW_SCORES, FALLS),
     ),
-    Contract("mlops/6_improve", _IMPROVED, (NAME, VERSION, WAS_PROMOTED)),
+    Contract("mlops/6_improve", _IMPROVED, (NAME, VERSION, WAS_PROMOTED), (OUTCOME,)),
     Contract(
         "llmops/0_pretrain",
         (
@@ -542,6 +549,7 @@ CONTRACTS = (
             Fact("challenger", "name of the challenger"),
             TUNED,
         ),
+        (OUTCOME,),
     ),
     Contract(
         "contrast",

@@ -15,14 +15,19 @@ from reporting.both import NAME, SCENARIO, runs
 from reporting.site.test_panels import notebook_into
 from reporting.site.test_site import EVIL, run_of, scenario_of, words
 
+from diptych.execution.pages import pdf
 from diptych.reporting.contrast import contrast, questions
 from diptych.reporting.contrast.breakeven import Workload
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.scenario import Scenario
+from diptych.reporting.site import fresh
 from diptych.reporting.site.site import build
 
 ASSUMPTIONS, WORKLOAD = Assumptions(), Workload()
 MODELS = ["openai/gpt-4o", "anthropic/claude-haiku-4-5"]
+NAMES = ("sentiment", "tumours")
+LOOKED_AT = ("index.html", "contrast.html", "contrast-sentiment.html", "summary-sentiment.html",
+             "sentiment/both-2_build.html")  # fmt: skip
 
 
 def compared_into(folder: Path, *scenarios, assumptions=ASSUMPTIONS):
@@ -74,7 +79,7 @@ def test_every_figure_leads_to_the_page_of_its_run(site):
         for figure in (verdict["left"], verdict["right"])
         if figure
     ]
-    links = figures(site / "contrast.html")
+    links = [link for name in NAMES for link in figures(site / f"contrast-{name}.html")]
     assert len(links) > 20
     for href, said in links:
         runs_of_it = [fact["runs"][0] for fact in facts if fact["text"] == said]
@@ -86,10 +91,11 @@ def test_every_figure_leads_to_the_page_of_its_run(site):
 def test_every_answer_of_the_landing_page_leads_to_its_line(site):
     answers = re.findall(r'<table class="answers">.*?</table>', (site / "index.html").read_text(),
                          re.DOTALL)  # fmt: skip
-    links = re.findall(r'href="contrast.html#([^"]+)"', "".join(answers))
+    links = re.findall(r'href="(contrast-[a-z]+.html)#([^"]+)"', "".join(answers))
     assert len(links) == 2 * len(questions.QUESTIONS)
-    lines = Page((site / "contrast.html").read_text()).all("id")
-    assert set(links) <= set(lines)
+    for name in NAMES:
+        lines = Page((site / f"contrast-{name}.html").read_text()).all("id")
+        assert {line for page, line in links if page == f"contrast-{name}.html"} <= set(lines)
 
 
 def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
@@ -107,14 +113,14 @@ def test_the_hinge_of_a_stage_holds_the_verdicts_on_its_two_runs(site):
 def test_what_is_not_measured_says_so_and_shows_no_verdict(site):
     text = words((site / "index.html").read_text())
     assert "no run of LLMOps recorded it" in text
-    part = (site / "contrast.html").read_text().split('id="tumours"')[1]
+    part = (site / "contrast-tumours.html").read_text()
     quality = re.search(r'<tr class="for-open" id="tumours-quality">.*?</tr>', part, re.DOTALL)[0]
     assert "not measured" in quality
     assert "not recorded" in quality
 
 
 def test_what_was_measured_and_is_open_is_inconclusive(site):
-    part = (site / "contrast.html").read_text().split('id="sentiment"')[1]
+    part = (site / "contrast-sentiment.html").read_text()
     typos = part.split('id="sentiment-perturbed-typos">')[1].split("</tr>")[0]
     chip = re.search(r'<span class="chip open">.*?</span>', typos, re.DOTALL)
     assert words(chip[0]).strip() == "inconclusive"
@@ -133,7 +139,7 @@ def test_the_landing_page_answers_each_question_after_the_gate(site):
 
 def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
     read = functools.cache(lambda path: Page(path.read_text()))
-    for path in (site / "index.html", site / "contrast.html", site / "contrast-run.html"):
+    for path in site.glob("*.html"):
         page = read(path)
         assert not page.loads()
         assert "script" not in page.names()
@@ -147,14 +153,45 @@ def test_the_pages_stand_alone_and_every_link_leads_somewhere(site):
             assert not anchor or anchor in read(target).all("id"), link
 
 
-def test_the_page_tells_options_assumptions_forecast_and_what_it_was_made_from(site):
+def test_the_pages_tell_options_assumptions_forecast_and_what_they_were_made_from(site):
     text = words((site / "contrast.html").read_text())
-    for said in ("Amazon SageMaker AI", "not known", "genai-prices", "A forecast, not a measure",
-                 "is cheaper than openai/gpt-4o from", "US dollars for an hour of one CPU0.04",
-                 "20261124-001339"):  # fmt: skip
+    for said in ("Amazon SageMaker AI", "not known", "genai-prices",
+                 "US dollars for an hour of one CPU0.04", "20261124-001339"):  # fmt: skip
         assert said in text
-    html = (site / "contrast.html").read_text()
-    assert html.count('<img class="figure"') == html.count("Table of the same data") == 8
+    html = (site / "contrast-sentiment.html").read_text()
+    text = words(html)
+    for said in ("A forecast, not a measure", "is cheaper than openai/gpt-4o from",
+                 "Every way to do it, on the same rows", "20261124-001339"):  # fmt: skip
+        assert said in text
+    # forest, frontier by cost and by labels, the reaction to drift, labels, break-even
+    assert html.count('<img class="figure"') == html.count("Table of the same data") == 6
+    assert "dashed upright: the first drift alarm" in text
+
+
+def test_the_landing_page_says_who_the_language_model_is(site):
+    html = (site / "index.html").read_text()
+    box = "LLMOps is here: the model in the box (3.44M parameters, trained on generated sentences"
+    assert words(html).count(box) == len(questions.QUESTIONS)  # of the scenario that ran it
+    assert html.count('<img class="figure"') == 4  # of each scenario the forest and the frontier
+
+
+def test_a_summary_prints_on_two_pages(site, tmp_path):
+    for name in NAMES:
+        page = site / f"summary-{name}.html"
+        text = words(page.read_text())
+        for part in ("Method", "Limits", "Assumptions", "paired 95 % interval"):
+            assert part in text
+        pdf.print_page(page, tmp_path / f"{name}.pdf")
+        printed = (tmp_path / f"{name}.pdf").read_bytes()
+        assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 2
+
+
+def test_a_printed_summary_does_not_make_the_site_stale(site):
+    digest = "made from this"
+    fresh.mark(site, site, digest)
+    (site / "summary-sentiment.pdf").write_bytes(b"%PDF")
+    assert fresh.holds(site, digest)
+    (site / "summary-sentiment.pdf").unlink()
 
 
 def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
@@ -167,7 +204,7 @@ def test_a_contrast_that_cannot_be_read_leaves_the_old_site(site, tmp_path):
 
 
 def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium, site):
-    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+    for name in LOOKED_AT:
         for width, dark in ((1440, False), (390, True)):
             chromium.open(site / name, width, dark=dark)
             assert chromium.evaluate("document.documentElement.scrollWidth") <= width
@@ -180,7 +217,7 @@ def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium,
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
 def test_axe_finds_nothing(chromium, site, width, dark):
-    for name in ("index.html", "contrast.html", "sentiment/both-2_build.html"):
+    for name in LOOKED_AT:
         chromium.open(site / name, width, dark=dark)
         assert axe.violations(chromium) == [], name
 

@@ -332,7 +332,7 @@ def in_windows(data: pd.DataFrame, windows: pd.Series, names: list[str]) -> pd.D
     return data[data["id"].map(windows).isin(names)]
 
 
-def outcome(live: LiveRows, split: WindowSplit) -> dict[str, float]:
+def outcome(live: LiveRows, split: WindowSplit) -> dict[str, Figure | float]:
     """Return the metric on the windows after the decision, and how much of a loss came back.
 
     Parameters
@@ -343,19 +343,21 @@ def outcome(live: LiveRows, split: WindowSplit) -> dict[str, float]:
     Returns
     -------
     dict
-        The metric of both on windows neither the training nor the gate has seen; if the champion
+        The metric of both on windows neither the training nor the gate has seen, with its
+        interval; if the champion
         lost at least `LOSS` (of a metric without upper end, this share of its figure) against the
         windows before the alarm, also ``recovered``: the challenger's gain as a share of that loss.
     """
     seen = {*split.learn, *split.decide, *split.after}
     before = live.figure("champion", [name for name in live.names if name not in seen]).value
-    old, new = (live.figure(model, split.after).value for model in ("champion", "challenger"))
-    values = {"champion afterwards": old, "challenger afterwards": new}
-    lost = live.metric.sign * (before - old)
+    old, new = (live.figure(model, split.after) for model in ("champion", "challenger"))
+    both = {"champion afterwards": old, "challenger afterwards": new}
+    values = {name: one for name, one in both.items() if np.isfinite([one.low, one.high]).all()}
+    lost = live.metric.sign * (before - old.value)
     least = sequential.in_units(LOSS, live.metric, before)
-    if split.alarm and np.isfinite(lost + new) and lost >= least:
-        values["recovered"] = live.metric.sign * (new - old) / lost
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    if split.alarm and np.isfinite(lost + new.value) and lost >= least:
+        values["recovered"] = live.metric.sign * (new.value - old.value) / lost
+    return values
 
 
 def as_row(window: str, kind: str, estimate: stats.Estimate) -> dict:

@@ -50,14 +50,24 @@ def speakers(models: Sequence[str]) -> str:
     return " ".join(dict.fromkeys(map(_speaker, models)))
 
 
+def _card() -> str:
+    """Return the first sentence of the card of the model in the box."""
+    card = (files("diptych") / "assets" / "model" / "MODEL_CARD.md").read_text("utf-8")
+    return card.split("\n\n")[1].strip()
+
+
+def box_size() -> str:
+    """Return how many parameters the model in the box has, as its card says it."""
+    return _card().partition(" parameters")[0].rpartition(" ")[2]
+
+
 def _speaker(model: str) -> str:
     endpoint, _, name = model.partition("?")[0].partition("/")
     if endpoint not in ("local", "recorded"):
         return f"Answers come from {model}."
     where = "on this machine" if endpoint == "local" else "recorded: nobody was asked now"
     if not name or name == "diptych":
-        card = (files("diptych") / "assets" / "model" / "MODEL_CARD.md").read_text("utf-8")
-        return card.split("\n\n")[1].strip()
+        return _card()
     try:
         known = store.entry(name)
     except CatalogueError:

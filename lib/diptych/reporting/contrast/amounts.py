@@ -75,14 +75,20 @@ def throughputs(left: Panel, right: Panel, assumptions: Assumptions) -> Measured
     return compared(throughput(left), throughput(right))
 
 
+def cpu(panel: Panel, level: int) -> Figure | None:
+    """Return the CPU milliseconds of an answer, None where it is computed elsewhere."""
+    here = panel.name == LEFT or panel.is_local
+    return panel.under_load(level, "cpu_ms") if here else None
+
+
 def cost(panel: Panel, level: int, assumptions: Assumptions) -> Figure | None:
     """Return what 1,000 answers cost in US dollars: compute here, tokens elsewhere."""
     if panel.name == LEFT or panel.is_local:
-        cpu = panel.under_load(level, "cpu_ms")
-        if cpu is None:
+        spent = cpu(panel, level)
+        if spent is None:
             return None
-        note = f"{cpu.value:.3g} ms of CPU an answer"
-        return _scaled(cpu, assumptions.usd_per_cpu_hour / 3600, note)
+        note = f"{spent.value:.3g} ms of CPU an answer"
+        return _scaled(spent, assumptions.usd_per_cpu_hour / 3600, note)
     answers = panel.answers()
     if answers is None or answers["usd"].isna().any() or not answers["usd"].sum():
         return None
@@ -124,8 +130,9 @@ def labels(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     metric, refused = metric_of(left, right)
     if refused:
         return Measured(refused=refused)
-    undecided = CONTAMINATED if right.is_contaminated else ""
     points, sign = bought(left, right), metric.sign if metric else 1
+    unknown = right.is_contaminated and not (points["panel"] == right.name).any()
+    undecided = CONTAMINATED if unknown else ""
     ends = ["low", "high"][::sign]
     figures = []
     for panel in (left, right):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,16 +18,21 @@ from diptych.execution.parameters import find_file, load_file
 from diptych.execution.runs import Run, find_runs, load_current
 from diptych.reporting.contrast import (
     breakeven,
+    cascade,
     dimensions,
+    elsewhere,
     evidence,
     forest,
+    frontier,
     labels,
     questions,
+    reactions,
     verdicts,
     ways,
 )
 from diptych.reporting.contrast.breakeven import Workload
-from diptych.reporting.contrast.evidence import Figure, Panel
+from diptych.reporting.contrast.cascade import Cascade
+from diptych.reporting.contrast.evidence import CONTAMINATED, Figure, Panel
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.contrast.questions import Answer
 from diptych.reporting.contrast.verdicts import Verdict
@@ -57,7 +62,16 @@ class Contrast:
     stated : DataFrame
         See `stated`.
     ways : DataFrame
-        See `diptych.reporting.contrast.ways.ways`.
+        See `diptych.reporting.contrast.ways.table`.
+    cascades : list of Cascade
+    missing : list of str
+        Ways that cannot be compared, and why.
+    reactions : DataFrame
+        See `diptych.reporting.contrast.reactions.by_window`.
+    limits : list of str
+        What the answers rest on.
+    refused : list of str
+        Sides that the release gate refused.
     """
 
     scenario: Scenario
@@ -69,11 +83,16 @@ class Contrast:
     answers: list[Answer]
     stated: pd.DataFrame
     ways: pd.DataFrame
+    cascades: list[Cascade]
+    missing: list[str]
+    reactions: pd.DataFrame
+    limits: list[str]
+    refused: list[str]
 
     @property
     def sentence(self) -> str:
         """The scenario's answer in one breath."""
-        return questions.sentence(self.answers, self.gate)
+        return questions.sentence(self.answers, self.gate, self.refused)
 
     def answer_table(self) -> pd.DataFrame:
         """Return a line for each question: the answer and why."""
@@ -109,6 +128,7 @@ def contrast(
     workload: Workload | None = None,
     models: Sequence[str] = (),
     most_requests: float = 1e7,
+    run: str = "",
 ) -> Contrast:
     """Compare the panels of a scenario by what its runs recorded.
 
@@ -123,8 +143,13 @@ def contrast(
         To forecast the price of, such as ``"openai/gpt-4o"``.
     most_requests : float
         Largest number of requests a month looked at.
+    run : str
+        Id of the run of this contrast, which shows what was measured elsewhere.
     """
     left, right = evidence.sides(runs)
+    others = elsewhere.of(scenario.name, left, right, run)
+    for panel in (left, right):
+        panel.represent(others)
     concluded = [
         verdicts.conclude(dimension, dimension.measure(left, right, assumptions), assumptions)
         for dimension in dimensions.of(left, right)
@@ -132,12 +157,11 @@ def contrast(
     prices = breakeven.forecast(right, models)
     volumes = breakeven.volumes(most_requests)
     costs = breakeven.monthly(left, right, prices, volumes, workload or Workload(), assumptions)
+    compared, missing = ways.gathered(left, right)
+    cascades = ways.cascades(compared, left, right)
+    compared += [one.way for one in cascades]
     passed = questions.gates(left, right)
     refused = [side for side, yes in passed.items() if yes is False]
-    answers = [
-        questions.answer(question, concluded, refused)
-        for question in questions.asked(scenario.questions)
-    ]
     return Contrast(
         scenario,
         concluded,
@@ -145,10 +169,42 @@ def contrast(
         costs,
         labels.bought(left, right),
         questions.gate_words(passed),
-        answers,
+        _answers(scenario, concluded, refused, compared, (left, right), assumptions),
         stated(left, right),
-        ways.ways(left, right, assumptions),
+        ways.with_forecast(ways.table(compared, left, right, assumptions), prices),
+        cascades,
+        missing,
+        reactions.by_window(left, right),
+        limits(left, right),
+        refused,
     )
+
+
+def _answers(scenario, concluded, refused, compared, panels, assumptions) -> list[Answer]:
+    """Answer the scenario's questions, and say on which language model each answer rests."""
+    answers = []
+    for question in questions.asked(scenario.questions):
+        one = questions.answer(question, concluded, refused)
+        by_cascade = questions.cascade_ahead(one, compared, panels, assumptions.margin)
+        answers.append(replace(by_cascade, speaker=questions.speaker(one, panels[1])))
+    return answers
+
+
+def limits(left: Panel, right: Panel) -> list[str]:
+    """Return what a reader must know before acting on the answers."""
+    chosen = right.representative
+    said = [f"LLMOps is {right.speakers}."] if right.run(BUILD) else []
+    if chosen is not None:
+        said.append(
+            f"For quality LLMOps is {chosen.name} ({chosen.model}; {chosen.where}), on "
+            f"{len(chosen.rows):,} test rows; latency and memory are those of the model above."
+        )
+    if left.representative is not None:
+        said.append(f"For quality MLOps is {left.representative.name}.")
+    if right.is_contaminated:
+        said.append(f"{CONTAMINATED[0].upper()}{CONTAMINATED[1:]}.")
+    said += [f"The curves of labels were {left.others.when}."] * bool(left.others.when)
+    return [*said, "Cost is that of compute on this machine; times depend on it."]
 
 
 def stated(left: Panel, right: Panel) -> pd.DataFrame:
@@ -273,6 +329,8 @@ def write(
 
 def _facts(one: Contrast, goal: float) -> dict:
     title = one.scenario.title
+    asked = {answer.question.key for answer in one.answers}
+    compared = one.ways if asked & {"alike", "unlike", "labels"} else one.ways.head(0)
     return {
         "name": one.scenario.name,
         "title": title,
@@ -283,9 +341,12 @@ def _facts(one: Contrast, goal: float) -> dict:
         "answers": [answer.facts() for answer in one.answers],
         "stated": one.stated.to_dict("records"),
         "forest": forest.html([v for answer in one.answers for v in answer.evidence], title),
-        "frontier": ways.html(one.ways, title),
-        "ways": json.loads(one.ways.to_json(orient="records")),
-        "left out": one.ways.attrs["left out"],
+        "frontier": frontier.html(compared, title, "usd"),
+        "by labels": frontier.html(compared, title, "labels"),
+        "ways": json.loads(compared.to_json(orient="records")),
+        "left out": one.missing,
+        "limits": one.limits,
+        "reactions": reactions.html(one.reactions, title) if "change" in asked else "",
         "note": one.ways.attrs["note"],
         "forecast": json.loads(one.forecast.to_json(orient="records")),
         "crossings": [
@@ -293,5 +354,7 @@ def _facts(one: Contrast, goal: float) -> dict:
             for row in breakeven.crossings(one.costs).itertuples()
         ],
         "figure": breakeven.html(one.costs, title) if len(one.costs) else "",
-        "bought": labels.html(one.labels, goal, title) if len(one.labels) else "",
+        "meets": labels.crossings(one.labels),
+        "cascade": cascade.html(one.cascades, title) if len(compared) else "",
+        "bought": labels.html(one.labels, goal, title) if len(one.labels) and len(compared) else "",
     }

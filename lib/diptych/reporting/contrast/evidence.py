@@ -18,6 +18,8 @@ from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
 from diptych.execution.runs import Run
+from diptych.llmops.server import listing
+from diptych.reporting.contrast.way import Elsewhere
 from diptych.reporting.format import number
 
 LEFT, RIGHT = contract.PANELS
@@ -27,6 +29,7 @@ CONTAMINATED = (
     "the model in the box was pretrained on labelled text of this task's generator, "
     "so how many labels it needs is not known"
 )
+BOX = "the model in the box ({} parameters, trained on generated sentences only)"
 LINES = ["truth", "predicted", "score", "grader", "confidence", "probabilities"]
 # Where 2_build keeps its graded rows: the column that names a model or prompt, the fact that
 # names the selected one, and the tables.
@@ -119,6 +122,7 @@ class Panel:
 
     def __init__(self, name: str, runs: Iterable[Run]):
         self.name = name
+        self.others, self.representative = Elsewhere(), None  # see `represent`
         of_panel = [run for run in runs if run.notebook.partition("/")[0] == name]
         # a draft is here only if the user named it
         ended = [
@@ -261,6 +265,37 @@ class Panel:
         rows = rows.assign(id=rows["id"].astype(str)).drop_duplicates("id").set_index("id")
         return rows.reindex(columns=LINES)
 
+    def represent(self, others: Elsewhere) -> None:
+        """Let the way of this side that was best on validation rows stand for its quality.
+
+        One that was measured elsewhere does if it was better than what this panel selected, or if
+        the model in the box answered here, which is no evidence. It becomes ``representative``.
+        """
+        self.others = others
+        ours = [
+            way for way in others.ways if way.side == self.name and math.isfinite(way.validated)
+        ]
+        validation = self.value(BUILD, contract.VALIDATION)
+        if not ours:
+            return
+        best = max(ours, key=lambda way: (way.validated, -way.labels))
+        if self.is_box or (validation is not None and best.validated > validation.value):
+            self.representative = best
+
+    def answered(self, part: str, ids: pd.Index) -> pd.DataFrame | None:
+        """Return the graded rows that stand for this side's quality.
+
+        Parameters
+        ----------
+        part : {"rows", "by_hand"}
+            Of a representative: its test rows or its hand-written ones.
+        ids : Index of str
+            Else those of these rows that the selected model or prompt answered.
+        """
+        if self.representative is not None:
+            return getattr(self.representative, part)
+        return None if self.lines is None else self.lines.loc[ids.intersection(self.lines.index)]
+
     @cached_property
     def grades(self) -> pd.Series | None:
         """The grades (0 to 1) of the selected model or prompt by row id.
@@ -297,6 +332,23 @@ class Panel:
             return False
         task = (run.result.get("task") or {}).get("task")
         return task in SEEN_BY_THE_BOX and "local" in (self.parameter(BUILD, "models") or [])
+
+    @property
+    def speakers(self) -> str:
+        """Who the language models that answered are, in a few words; "" of MLOps."""
+        models = None if self.name == LEFT else self.parameter(BUILD, "models")
+        said = {"local": BOX.format(listing.box_size())}
+        return " ".join(said.get(model) or listing.speakers([model]) for model in models or [])
+
+    @property
+    def is_box(self) -> bool:
+        """Whether the model in the box answered."""
+        return self.name == RIGHT and "local" in (self.parameter(BUILD, "models") or [])
+
+    @property
+    def is_box_alone(self) -> bool:
+        """Whether no other model answered."""
+        return self.is_box and self.parameter(BUILD, "models") == ["local"]
 
     @property
     def is_local(self) -> bool:

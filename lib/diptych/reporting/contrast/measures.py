@@ -17,7 +17,7 @@ from diptych.core.evaluation.metrics import Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring.sequential import in_units
-from diptych.reporting.contrast.evidence import Figure, Panel, is_perturbed, metric_of
+from diptych.reporting.contrast.evidence import Figure, Panel, is_perturbed, metric_of, scored
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,14 @@ class Measured:
 
 
 def quality(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
-    """Compare by the task's metric on the test rows that LLMOps was asked about."""
-    return _on_rows(left, right, assumptions, _ids(right, contract.RESULTS))
+    """Compare by the task's metric on the test rows that both sides answered."""
+    return _on_rows(left, right, assumptions, "rows", _ids(right, contract.RESULTS))
 
 
 def hand_written(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare by the task's metric on the hand-written test set."""
-    return _on_rows(left, right, assumptions, _ids(right, contract.HAND_WRITTEN_RESULTS))
+    ids = _ids(right, contract.HAND_WRITTEN_RESULTS)
+    return _on_rows(left, right, assumptions, "by_hand", ids)
 
 
 def _ids(panel: Panel, table: Table) -> pd.Index:
@@ -91,19 +92,24 @@ def _ids(panel: Panel, table: Table) -> pd.Index:
     return ids[~is_perturbed(ids)] if len(ids) else ids
 
 
-def _on_rows(left: Panel, right: Panel, assumptions: Assumptions, rows: pd.Index) -> Measured:
+def _on_rows(
+    left: Panel, right: Panel, assumptions: Assumptions, part: str, ids: pd.Index
+) -> Measured:
     """Compare on the same rows; a panel that has none of them has no figure."""
     metric, refused = metric_of(left, right)
     if refused:
         return Measured(refused=refused)
+    if left.representative is None and right.representative is not None:
+        known = right.answered(part, ids)
+        ids = ids[:0] if known is None else known.index
     panels = left, right
-    known = [_known(panel, rows) for panel in panels]
-    if metric is None or any(len(ids) < 2 for ids in known):
-        return Measured(*(_figure(*pair, metric) for pair in zip(panels, known, strict=True)))
-    same = known[0].intersection(known[1]).sort_values()
+    lines = [panel.answered(part, ids) for panel in panels]
+    if metric is None or any(one is None or len(one) < 2 for one in lines):
+        return Measured(*(_figure(*pair, metric) for pair in zip(panels, lines, strict=True)))
+    same = lines[0].index.intersection(lines[1].index).sort_values()
     if len(same) < 2:
         return Measured()
-    return _paired(panels, same, metric, assumptions)
+    return _paired(panels, [one.loc[same] for one in lines], metric, assumptions)
 
 
 def _known(panel: Panel, rows: pd.Index) -> pd.Index:
@@ -123,20 +129,30 @@ def right_share(left: Panel, right: Panel) -> list[Estimate | None]:
     return shares
 
 
-def _figure(panel: Panel, ids: pd.Index, metric: Metric | None) -> Figure | None:
-    if metric is None or len(ids) < 2:
+def _scored(panel: Panel, lines: pd.DataFrame, metric: Metric) -> ScoredRows:
+    chosen = panel.representative
+    return scored(lines, panel.lines if chosen is None else chosen.rows, metric)
+
+
+def _figure(panel: Panel, lines: pd.DataFrame | None, metric: Metric | None) -> Figure | None:
+    if metric is None or lines is None or len(lines) < 2:
         return None
-    estimate = fairness.figure(metric, panel.scored(ids, metric))
-    return Figure.of(estimate, panel.run(BUILD).id) if math.isfinite(estimate.value) else None
+    estimate = fairness.figure(metric, _scored(panel, lines, metric))
+    if not math.isfinite(estimate.value):
+        return None
+    chosen = panel.representative
+    if chosen is None:
+        return Figure.of(estimate, panel.run(BUILD).id)
+    return Figure.of(estimate, chosen.run, note=f"{chosen.name}; {chosen.where}")
 
 
-def _paired(panels: tuple, same: pd.Index, metric: Metric, assumptions: Assumptions) -> Measured:
+def _paired(panels: tuple, lines: list, metric: Metric, assumptions: Assumptions) -> Measured:
     """Compare both panels' answers to the same rows, row by row."""
-    a, b = (panel.scored(same, metric) for panel in panels)
+    a, b = (_scored(panel, rows, metric) for panel, rows in zip(panels, lines, strict=True))
     for rows in (a, b):
         if note := _why_no_figure(metric, rows):
             return Measured(refused=note)
-    figures = [_figure(panel, same, metric) for panel in panels]
+    figures = [_figure(*pair, metric) for pair in zip(panels, lines, strict=True)]
     margin = in_units(assumptions.margin, metric, figures[1].value)
     better = metric.improvement(a, b)
     if better.note:
@@ -234,7 +250,8 @@ def afterwards(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare what was in service after the reaction to drift, on rows that came later."""
     if refused := metric_of(left, right)[1]:
         return Measured(refused=refused)
-    return Measured(_afterwards(left), _afterwards(right))
+    figures = _afterwards(left), _afterwards(right)
+    return Measured(*figures, _apart(*figures))
 
 
 def _afterwards(panel: Panel) -> Figure | None:

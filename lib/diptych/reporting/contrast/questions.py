@@ -5,12 +5,14 @@ is said first: nothing is recommended that would not be released.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diptych.core import contract
-from diptych.core.contract import OUTCOMES, RELEASE
-from diptych.reporting.contrast.evidence import Panel
+from diptych.core.contract import BUILD, OUTCOMES, RELEASE
+from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.verdicts import Verdict
+from diptych.reporting.contrast.way import CASCADE, Way
+from diptych.reporting.contrast.ways import better
 
 MLOPS, LLMOPS, TIE, INCONCLUSIVE, UNMEASURED = OUTCOMES
 EITHER = "either"
@@ -23,6 +25,8 @@ class Question:
     Attributes
     ----------
     key, title : str
+    topic : str
+        What it is about, as a sentence has it after *for*.
     decides : str
         Key of the line that answers it.
     evidence : tuple of str
@@ -31,25 +35,26 @@ class Question:
 
     key: str
     title: str
+    topic: str
     decides: str
     evidence: tuple[str, ...] = ()
 
 
 QUESTIONS = (
-    Question("alike", "Which is right on data like ours?", "quality", ("calibration",)),
-    Question("unlike", "Which is right on data unlike ours?", "hand-written", ("perturbed-",)),
-    Question("labels", "Which gets by with few labels?", "labels"),
-    Question(
-        "latency", "Which answers sooner?", "p50", ("p95", "loaded-p95", "first-token")
-    ),
-    Question(
-        "volume", "Which is cheaper for many answers?", "cost", ("cost-correct", "throughput")
-    ),
-    Question(
-        "change", "Which holds when the world changes?", "afterwards", ("drift", "instability")
-    ),
-    Question("machine", "Which needs the smaller machine?", "memory", ("size",)),
-    Question("here", "Which keeps the data here?", "leaving"),
+    Question("alike", "Which is right on data like ours?", "data like ours", "quality",
+             ("calibration",)),
+    Question("unlike", "Which is right on data unlike ours?", "data unlike ours", "hand-written",
+             ("perturbed-",)),
+    Question("labels", "Which gets by with few labels?", "few labels", "labels"),
+    Question("latency", "Which answers sooner?", "quick answers", "p50",
+             ("p95", "loaded-p95", "first-token")),
+    Question("volume", "Which is cheaper for many answers?", "many answers", "cost",
+             ("cost-correct", "throughput")),
+    Question("change", "Which holds when the world changes?", "a changing world", "afterwards",
+             ("drift", "instability")),
+    Question("machine", "Which needs the smaller machine?", "a small machine", "memory",
+             ("size",)),
+    Question("here", "Which keeps the data here?", "data that stay here", "leaving"),
 )  # fmt: skip
 
 
@@ -60,17 +65,20 @@ class Answer:
     Attributes
     ----------
     outcome : str
-        "MLOps", "LLMOps", "either" (a tie), "inconclusive" or "not measured".
+        "MLOps", "LLMOps", "cascade", "either" (a tie), "inconclusive" or "not measured".
     why : str
         Effect, interval and rows of the line that decides, or what would settle it.
     evidence : list of Verdict
         The line that decides, and those beside it.
+    speaker : str
+        The language model it rests on.
     """
 
     question: Question
     outcome: str
     why: str
     evidence: list[Verdict]
+    speaker: str = ""
 
     def facts(self) -> dict:
         """Return it as plain JSON."""
@@ -79,6 +87,7 @@ class Answer:
             "title": self.question.title,
             "outcome": self.outcome,
             "why": self.why,
+            "speaker": self.speaker,
             "lines": [verdict.dimension.key for verdict in self.evidence],
         }
 
@@ -115,6 +124,46 @@ def answer(question: Question, verdicts: Sequence[Verdict], refused: Sequence[st
     return Answer(question, outcome, why, [decides, *beside])
 
 
+OF_QUALITY = {"quality": "rows", "hand-written": "by_hand"}  # what of a way answers a line
+
+
+def cascade_ahead(
+    answered: Answer, compared: Sequence[Way], panels: tuple[Panel, Panel], margin: float
+) -> Answer:
+    """Return the answer, which is the cascade where that is better than both sides' own way.
+
+    The cascade that was best on validation rows is held against both, on the same rows.
+    """
+    part = OF_QUALITY.get(answered.question.decides)
+    metric, _ = metric_of(*panels)
+    mixed = [way for way in compared if way.side == CASCADE]
+    if part is None or metric is None or not mixed:
+        return answered
+    best = max(mixed, key=lambda way: way.validated)
+    own = [panel.representative or _selected(panel, compared) for panel in panels]
+    gaps = [None if way is None else better(best, way, part, metric) for way in own]
+    if any(gap is None or gap.low <= margin for gap in gaps):
+        return answered
+    least = min(gaps, key=lambda gap: gap.value)
+    gap = f"{least.value:+.3f} ({least.low:+.3f} to {least.high:+.3f}), n {least.n:,}"
+    words = f"{best.name}: better than either side by {gap}"
+    return replace(answered, outcome=CASCADE, why=f"{words}; {answered.why}")
+
+
+def _selected(panel: Panel, compared: Sequence[Way]) -> Way | None:
+    return next((way for way in compared if way.side == panel.name and way.selected), None)
+
+
+def speaker(answered: Answer, right: Panel) -> str:
+    """Return who the language model is that an answer rests on."""
+    chosen = right.representative
+    if answered.question.decides in OF_QUALITY and chosen is not None:
+        return f"{chosen.name}: {chosen.model}; {chosen.where}."
+    if answered.question.decides == "labels" and right.others.ways:
+        return "every recorded model at the number of labels it has seen."
+    return f"{right.speakers}." if right.run(BUILD) else ""
+
+
 def _rows(verdict: Verdict) -> str:
     gap = verdict.measured.difference
     return f", n {gap.n:,}" if gap is not None and gap.n else ""
@@ -140,19 +189,22 @@ def gate_words(passed: Mapping[str, bool | None]) -> str:
     return f"{known[0]}; the other was not decided." if known else "No release was decided."
 
 
-def sentence(answers: Sequence[Answer], gate: str) -> str:
+def sentence(answers: Sequence[Answer], gate: str, refused: Sequence[str] = ()) -> str:
     """Return a scenario's answer in one breath: the gate, then what each side is for."""
-    parts = [gate]
-    for side in (MLOPS, LLMOPS):
-        if titles := [_topic(one) for one in answers if one.outcome == side]:
-            parts.append(f"{side}: {', '.join(titles)}.")
-    if titles := [_topic(one) for one in answers if one.outcome == EITHER]:
-        parts.append(f"Either: {', '.join(titles)}.")
-    if titles := [_topic(one) for one in answers if one.outcome == INCONCLUSIVE]:
-        parts.append(f"Inconclusive: {', '.join(titles)}.")
-    return " ".join(parts)
+    parts = []
+    for side in (MLOPS, LLMOPS, CASCADE):
+        if topics := _topics(answers, side):
+            taken = (
+                f"{side} is ahead, though refused, for" if side in refused else f"Take {side} for"
+            )
+            parts.append(f"{taken} {topics}.")
+    for outcome, words in ((EITHER, "Either will do for"), (INCONCLUSIVE, "Inconclusive:"),
+                           (UNMEASURED, "Not measured:")):  # fmt: skip
+        if topics := _topics(answers, outcome):
+            parts.append(f"{words} {topics}.")
+    return " ".join([gate, *parts])
 
 
-def _topic(one: Answer) -> str:
-    """Return what a question is about: the name of the line that decides it."""
-    return one.evidence[0].dimension.name
+def _topics(answers: Sequence[Answer], outcome: str) -> str:
+    topics = [one.question.topic for one in answers if one.outcome == outcome]
+    return " and ".join(filter(None, (", ".join(topics[:-1]), *topics[-1:])))

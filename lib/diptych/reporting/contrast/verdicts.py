@@ -173,6 +173,9 @@ def _by_ratio(dimension: Dimension, measured: Measured, ratio: float) -> tuple[s
     winner = _winner(dimension, times.value > 1)
     if math.isinf(max(left.value, right.value)):
         return winner, f"{LLMOPS if math.isinf(right.value) else MLOPS} never reaches it"
+    if min(left.value, right.value) == 0:
+        less, more = (MLOPS, right) if left.value == 0 else (LLMOPS, left)
+        return winner, f"{less} needs none, and the other side {more.text(dimension.unit)}"
     return winner, _times(dimension, times)
 
 

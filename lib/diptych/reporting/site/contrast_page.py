@@ -13,7 +13,13 @@ from diptych.execution.runs import Run
 
 FILE = "contrast.json"  # in the folder of the contrast's run
 SIDES = dict(zip(OUTCOMES, ("left", "right", "even", "open", "open"), strict=True))  # in the style
-SIDES["either"] = SIDES["tie"]
+SIDES |= {"either": SIDES["tie"], "cascade": "both"}
+WAY_SIDES = {
+    "mlops": ("left", "MLOps"),
+    "llmops": ("right", "LLMOps"),
+    "cascade": ("both", "cascade"),
+}
+FIGURES = ("forest", "frontier", "by labels", "cascade", "figure", "bought", "reactions")
 ASSUMED = {
     "margin": "Differences of a share within it are a tie",
     "ratio": "Amounts that differ by less than this share of the larger one are a tie",
@@ -57,15 +63,19 @@ def shown(facts: Mapping, hrefs: Mapping[str, str]) -> dict[str, dict]:
 
 def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
     verdicts = [_verdict(verdict, hrefs) for verdict in one["verdicts"]]
-    return one | {
+    figures = {
+        name: _fitted(f"{one['name']}-{name.replace(' ', '-')}", one[name]) for name in FIGURES
+    }
+    return one | figures | {
         "answers": [answer | {"side": SIDES[answer["outcome"]]} for answer in one["answers"]],
         "groups": [(name, list(group)) for name, group in groupby(verdicts, lambda v: v["group"])],
-        "forest": _fitted(f"{one['name']}-forest", one["forest"]),
-        "frontier": _fitted(f"{one['name']}-ways", one["frontier"]),
-        "ways": [way | {"href": hrefs.get(way["run"], "")} for way in one["ways"]],
-        "figure": _fitted(one["name"], one["figure"]),
-        "bought": _fitted(f"{one['name']}-labels", one["bought"]),
-    }
+        "ways": [_way(way, hrefs) for way in one["ways"]],
+    }  # fmt: skip
+
+
+def _way(way: Mapping, hrefs: Mapping[str, str]) -> dict:
+    side, name = WAY_SIDES[way["panel"]]
+    return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name}
 
 
 def _fitted(prefix: str, figure: str) -> Markup:
@@ -94,19 +104,46 @@ def matrix(scenarios: Mapping[str, Mapping]) -> list[dict]:
     ]
 
 
-def page(run: Run, facts: Mapping, scenarios: Mapping[str, Mapping], templates) -> str:
-    """Return the page of the contrast; `scenarios` as `shown` returns them."""
+def pages(
+    run: Run, facts: Mapping, scenarios: Mapping[str, Mapping], cards: Mapping[str, Mapping],
+    templates,
+) -> dict[str, str]:  # fmt: skip
+    """Return the pages of the contrast by file: the whole, and each scenario's two.
+
+    Parameters
+    ----------
+    scenarios : mapping
+        As `shown` returns them.
+    cards : mapping
+        What the runs of each scenario recorded, as the landing page has it.
+    """
     assumed = [(ASSUMED.get(name, name), value) for name, value in facts["assumptions"].items()]
-    return render(
+    given = {"panel": "", "home": "index.html", "provenance": provenance(run.manifest),
+             "assumed": assumed}  # fmt: skip
+    whole = render(
         "contrast.html.j2",
         templates,
         title="When is which the better choice?",
-        panel="",
-        home="index.html",
         nav=Nav(trail=[("The contrast", "")]),
         scenarios=list(scenarios.values()),
         matrix=matrix(scenarios),
         options=facts["options"],
-        assumed=assumed,
-        provenance=provenance(run.manifest),
+        **given,
     )
+    made = {"contrast.html": whole}
+    for name, one in scenarios.items():
+        trail = [("The contrast", "contrast.html"), (one["title"], "")]
+        own = {"one": one, "card": cards.get(name, {"values": [], "others": []})}
+        for kind, title in (("contrast", "the contrast"), ("summary", "a summary of two pages")):
+            made[f"{kind}-{name}.html"] = render(
+                TEMPLATES[kind],
+                templates,
+                title=f"{one['title']}: {title}",
+                nav=Nav(trail=trail),
+                **given,
+                **own,
+            )
+    return made
+
+
+TEMPLATES = {"contrast": "scenario.html.j2", "summary": "summary.html.j2"}

@@ -51,7 +51,7 @@ def _contents(folder: Path) -> list[str]:
 
 
 def _pages(site: Path) -> dict[str, str]:
-    files = hashing.files_of(site)
+    files = [path for path in hashing.files_of(site) if path.suffix != ".pdf"]  # printed later
     return {path.relative_to(site).as_posix(): hashing.of_file_now(path) for path in files}
 
 

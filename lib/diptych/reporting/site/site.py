@@ -146,7 +146,7 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
         for file, html in _pairs(scenario, pages, verdicts.get(scenario.name, ())):
             (folder / scenario.name / file).write_text(html, encoding="utf-8")
         cards.append(_card(scenario, pages))
-    compared = _contrast(contrast, facts, hrefs, folder) if contrast else {}
+    compared = _contrast(contrast, facts, hrefs, cards, folder) if contrast else {}
     runs = [run for scenario in scenarios for run in scenario.runs]
     manifests = [run.manifest for run in [*runs, *([contrast] if contrast else [])]]
     newest = max(manifests, key=lambda manifest: manifest.get("started", ""))
@@ -166,13 +166,16 @@ def _write(scenarios: Sequence[ScenarioRuns], folder: Path, contrast: Run | None
     (folder / "index.html").write_text(html, encoding="utf-8")
 
 
-def _contrast(run: Run, facts: dict, hrefs: dict[str, str], folder: Path) -> dict[str, dict]:
-    """Write the page of the contrast and of its notebook; return what the landing page shows."""
+def _contrast(
+    run: Run, facts: dict, hrefs: dict[str, str], cards: list[dict], folder: Path
+) -> dict[str, dict]:
+    """Write the pages of the contrast and of its notebook; return what the landing page shows."""
     nbformat = import_nbformat()
 
     compared = contrast_page.shown(facts, {**hrefs, run.id: "contrast-run.html"})
-    html = contrast_page.page(run, facts, compared, TEMPLATES)
-    (folder / "contrast.html").write_text(html, encoding="utf-8")
+    by_name = {card["scenario"].name: card for card in cards}
+    for file, html in contrast_page.pages(run, facts, compared, by_name, TEMPLATES).items():
+        (folder / file).write_text(html, encoding="utf-8")
     html = notebook_to_html(
         nbformat.read(run.folder / "notebook.ipynb", as_version=4),
         title="The contrast, computed",
