@@ -162,12 +162,12 @@ def test_a_cascade_takes_the_model_where_the_classifier_is_unsure(pair):
     first, second = pair
     (made,) = cascade.of([first], [second], ACCURACY)
     assert 0.6 < made.threshold <= 0.95
-    assert made.asked == 0.2
+    assert made.share == 0.2
     expected = np.where(np.arange(200) % 5 == 0, second.rows["score"], first.rows["score"])
     assert made.way.rows["score"].to_numpy() == pytest.approx(expected)
     assert made.way.cpu_ms.value == pytest.approx(1 + 0.2 * 1000)
     assert made.way.labels == 800
-    ends = made.curve.set_index("asked")["value"]
+    ends = made.curve.set_index("share")["value"]
     assert ends[0.0] == first.rows["score"].mean()  # nobody asks the model
     assert ends[1.0] == second.rows["score"].mean()
 
@@ -178,7 +178,7 @@ def test_its_threshold_comes_from_validation_rows_alone(pair):
         predicted=np.where(second.validation["truth"] == "bad", "good", "bad"), score=0.0
     ))  # fmt: skip
     (made,) = cascade.of([first], [wrong], ACCURACY)
-    assert made.asked == 0  # however good it is on test rows
+    assert made.share == 0  # however good it is on test rows
     assert cascade.of([first], [second.but(validation=None)], ACCURACY) == []
     assert cascade.of([first], [second], metrics.parse("roc_auc")) == []
 

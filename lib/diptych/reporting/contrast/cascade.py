@@ -33,15 +33,15 @@ class Cascade:
     way : Way
     threshold : float
         Below it the language model answers.
-    asked : float
+    share : float
         Share of the test rows that it answered.
     curve : DataFrame
-        ``threshold``, ``asked``, ``value``, ``cpu_ms`` on the test rows, over all thresholds.
+        ``threshold``, ``share``, ``value``, ``cpu_ms`` on the test rows, over all thresholds.
     """
 
     way: Way
     threshold: float
-    asked: float
+    share: float
     curve: pd.DataFrame
 
 
@@ -60,8 +60,8 @@ def of(classifiers: Sequence[Way], models: Sequence[Way], metric: Metric) -> lis
         before = chosen.get(way.model)
         if way.validation is not None and (before is None or way.validated > before.validated):
             chosen[way.model] = way
-    made = [_cascade(first, way, metric) for way in chosen.values()]
-    return [one for one in made if one is not None]
+    cascades = [_cascade(first, way, metric) for way in chosen.values()]
+    return [one for one in cascades if one is not None]
 
 
 def _is_sure(way: Way) -> bool:
@@ -85,15 +85,15 @@ def _cascade(first: Way, second: Way, metric: Metric) -> Cascade | None:
     if first.by_hand is not None and second.by_hand is not None:
         same = _common(first.by_hand, second.by_hand)
         by_hand = _mixed(first.by_hand, second.by_hand, same, chosen)
-    asked = float((first.rows.loc[test, "confidence"] < chosen).mean())
+    share = float((first.rows.loc[test, "confidence"] < chosen).mean())
     way = Way(
         f"cascade: {first.name}, then {second.name}", CASCADE, rows, second.run,
         labels=max(first.labels, second.labels), by_hand=by_hand,
         validation=_mixed(first.validation, second.validation, valid, chosen),
-        cpu_ms=_cost(first, second, asked), model=second.model,
-        where=f"{asked:.0%} of the rows go to the language model; its part {second.where}",
+        cpu_ms=_cost(first, second, share), model=second.model,
+        where=f"{share:.0%} of the rows go to the language model; its part {second.where}",
     )  # fmt: skip
-    return Cascade(way, chosen, asked, _curve(first, second, test, metric))
+    return Cascade(way, chosen, share, _curve(first, second, test, metric))
 
 
 def _common(one: pd.DataFrame, other: pd.DataFrame) -> pd.Index:
@@ -111,10 +111,10 @@ def _value(rows: pd.DataFrame, metric: Metric) -> float:
     return fairness.figure(metric, scored(rows, rows, metric)).value
 
 
-def _cost(first: Way, second: Way, asked: float) -> Estimate | None:
+def _cost(first: Way, second: Way, share: float) -> Estimate | None:
     if first.cpu_ms is None or second.cpu_ms is None:
         return None
-    value = first.cpu_ms.value + asked * second.cpu_ms.value
+    value = first.cpu_ms.value + share * second.cpu_ms.value
     return Estimate(value, math.nan, math.nan, 0)
 
 
@@ -124,11 +124,11 @@ def _curve(first: Way, second: Way, test: pd.Index, metric: Metric) -> pd.DataFr
     places = np.unique(np.quantile(sure, np.linspace(0, 1, POINTS)))
     lines = []
     for at in [*places, math.inf]:
-        asked, cost = float((sure < at).mean()), None
+        share, cost = float((sure < at).mean()), None
         value = _value(_mixed(first.rows, second.rows, test, at), metric)
-        cost = _cost(first, second, asked)
-        lines.append((at, asked, value, math.nan if cost is None else cost.value))
-    return pd.DataFrame(lines, columns=["threshold", "asked", "value", "cpu_ms"])
+        cost = _cost(first, second, share)
+        lines.append((at, share, value, math.nan if cost is None else cost.value))
+    return pd.DataFrame(lines, columns=["threshold", "share", "value", "cpu_ms"])
 
 
 def plot(cascades: Sequence[Cascade], title: str) -> None:
@@ -150,13 +150,13 @@ def _drawn(cascades: Sequence[Cascade], title: str) -> tuple:
     for number, one in enumerate(cascades):
         name = one.way.name.rpartition("then ")[2]
         marker, line = MARKERS[number % len(MARKERS)], ("-", "--", ":", "-.")[number % 4]
-        curve = one.curve.sort_values("asked")
-        axes.plot(curve["asked"], curve["value"], line, color=SERIES[2], label=name)
-        at = float(np.interp(one.asked, curve["asked"], curve["value"]))
-        axes.plot(one.asked, at, marker, color=SERIES[2], markersize=9)
+        curve = one.curve.sort_values("share")
+        axes.plot(curve["share"], curve["value"], line, color=SERIES[2], label=name)
+        at = float(np.interp(one.share, curve["share"], curve["value"]))
+        axes.plot(one.share, at, marker, color=SERIES[2], markersize=9)
     fig.legend(loc="outside upper left", ncols=2)
     table = pd.concat([one.curve.assign(cascade=one.way.name) for one in cascades])
-    chosen = "; ".join(f"{one.way.name}: {one.asked:.0%}" for one in cascades)
+    chosen = "; ".join(f"{one.way.name}: {one.share:.0%}" for one in cascades)
     alt = f"Cascades, {title}. The threshold chosen on validation rows sends: {chosen}."
     caption = "Cascades over all thresholds; marked: the one chosen on validation rows"
     return fig, alt, table.iloc[:: max(1, len(table) // 40)], caption

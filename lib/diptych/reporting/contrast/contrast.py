@@ -193,18 +193,18 @@ def _answers(scenario, concluded, refused, compared, panels, assumptions) -> lis
 def limits(left: Panel, right: Panel) -> list[str]:
     """Return what a reader must know before acting on the answers."""
     chosen = right.representative
-    said = [f"LLMOps is {right.speakers}."] if right.run(BUILD) else []
+    lines = [f"LLMOps is {right.speakers}."] if right.run(BUILD) else []
     if chosen is not None:
-        said.append(
+        lines.append(
             f"For quality LLMOps is {chosen.name} ({chosen.model}; {chosen.where}), on "
             f"{len(chosen.rows):,} test rows; latency and memory are those of the model above."
         )
     if left.representative is not None:
-        said.append(f"For quality MLOps is {left.representative.name}.")
+        lines.append(f"For quality MLOps is {left.representative.name}.")
     if right.is_contaminated:
-        said.append(f"{CONTAMINATED[0].upper()}{CONTAMINATED[1:]}.")
-    said += [f"The curves of labels were {left.others.when}."] * bool(left.others.when)
-    return [*said, "Cost is that of compute on this machine; times depend on it."]
+        lines.append(f"{CONTAMINATED[0].upper()}{CONTAMINATED[1:]}.")
+    lines += [f"The curves of labels were {left.others.when}."] * bool(left.others.when)
+    return [*lines, "Cost is that of compute on this machine; times depend on it."]
 
 
 def stated(left: Panel, right: Panel) -> pd.DataFrame:
@@ -329,8 +329,8 @@ def write(
 
 def _facts(one: Contrast, goal: float) -> dict:
     title = one.scenario.title
-    asked = {answer.question.key for answer in one.answers}
-    compared = one.ways if asked & {"alike", "unlike", "labels"} else one.ways.head(0)
+    keys = {answer.question.key for answer in one.answers}
+    compared = one.ways if keys & {"alike", "unlike", "labels"} else one.ways.head(0)
     return {
         "name": one.scenario.name,
         "title": title,
@@ -346,7 +346,7 @@ def _facts(one: Contrast, goal: float) -> dict:
         "ways": json.loads(compared.to_json(orient="records")),
         "left out": one.missing,
         "limits": one.limits,
-        "reactions": reactions.html(one.reactions, title) if "change" in asked else "",
+        "reactions": reactions.html(one.reactions, title) if "change" in keys else "",
         "note": one.ways.attrs["note"],
         "forecast": json.loads(one.forecast.to_json(orient="records")),
         "crossings": [

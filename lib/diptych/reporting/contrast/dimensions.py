@@ -25,8 +25,6 @@ class Dimension:
     key, group, name, unit : str
     better : {"higher", "lower"}
     kind : {"share", "ratio"}
-    when : str
-        "... when" this decides, as in "answers must come at once".
     measure : callable
         From both panels and the assumptions to `Measured`.
     """
@@ -37,7 +35,6 @@ class Dimension:
     unit: str
     better: str
     kind: str
-    when: str
     measure: Callable[[Panel, Panel, Assumptions], Measured]
 
 
@@ -52,7 +49,7 @@ def of(left: Panel, right: Panel) -> list[Dimension]:
     )  # fmt: skip
     perturbed = [
         Dimension(f"perturbed-{name}", STRESS, f"{lost} under {name}", "", LOWER, SHARE,
-                  f"rows come with {name}", measures.drop_under(name))
+                  measures.drop_under(name))
         for name in perturbations
     ]  # fmt: skip
     place = next(i for i, d in enumerate(ALWAYS) if d.group == STRESS)
@@ -81,37 +78,37 @@ BY_METRIC = {
 
 ALWAYS = [
     Dimension("quality", "Quality", "quality on the test set", "", HIGHER, SHARE,
-              "it must be right on rows like those of the task", measures.quality),
+              measures.quality),
     Dimension("hand-written", "Quality", "quality on the hand-written test set", "", HIGHER,
-              SHARE, "rows are unlike those of the task", measures.hand_written),
+              SHARE, measures.hand_written),
     Dimension("calibration", "Quality", "calibration error", "", LOWER, SHARE,
-              "its confidence must mean something", measures.calibration),
+              measures.calibration),
     Dimension("drift", STRESS, "quality lost since the drift alarm", "", LOWER, SHARE,
-              "rows change and nobody reacts yet", measures.drift),
+              measures.drift),
     Dimension("afterwards", STRESS, "quality after the reaction to drift", "", HIGHER,
-              SHARE, "rows change and somebody reacts", measures.afterwards),
+              SHARE, measures.afterwards),
     Dimension("instability", STRESS, "answer instability", "", LOWER, SHARE,
-              "the same question must get the same answer", measures.instability),
+              measures.instability),
     Dimension("p50", "Speed", "latency of one request at a time, p50", "ms", LOWER, RATIO,
-              "answers must come at once", amounts.under_load("p50_ms", ALONE)),
+              amounts.under_load("p50_ms", ALONE)),
     Dimension("p95", "Speed", "latency of one request at a time, p95", "ms", LOWER, RATIO,
-              "slow answers are not accepted", amounts.under_load("p95_ms", ALONE)),
+              amounts.under_load("p95_ms", ALONE)),
     Dimension("loaded-p95", "Speed", "latency under load, p95", "ms", LOWER, RATIO,
-              "many ask at once and none may wait", amounts.under_load("p95_ms", TOGETHER)),
+              amounts.under_load("p95_ms", TOGETHER)),
     Dimension("first-token", "Speed", "time to first token (TTFT), p50", "ms", LOWER, RATIO,
-              "somebody waits and reads along", amounts.first_token),
+              amounts.first_token),
     Dimension("throughput", "Cost", "requests a second", "", HIGHER, RATIO,
-              "many ask at once", amounts.throughputs),
+              amounts.throughputs),
     Dimension("cost", "Cost", "cost of 1,000 answers", "USD", LOWER, RATIO,
-              "there are many answers to pay for", amounts.costs),
+              amounts.costs),
     Dimension("cost-correct", "Cost", "cost of 1,000 correct answers", "USD", LOWER, RATIO,
-              "only correct answers are worth money", amounts.cost_of_correct),
+              amounts.cost_of_correct),
     Dimension("labels", "Labels", "labels needed to reach the goal", "labels", LOWER, RATIO,
-              "there are few labels", amounts.labels),
+              amounts.labels),
     Dimension("size", "Footprint", "size of the model", "MB", LOWER, RATIO,
-              "it must fit on a small device", amounts.size),
+              amounts.size),
     Dimension("memory", "Footprint", "memory while serving", "MB", LOWER, RATIO,
-              "memory is scarce", amounts.under_load("memory_mb", TOGETHER)),
+              amounts.under_load("memory_mb", TOGETHER)),
     Dimension("leaving", "Footprint", "data that leaves the machine per answer", "bytes", LOWER,
-              RATIO, "data must stay here", amounts.leaving),
+              RATIO, amounts.leaving),
 ]  # fmt: skip

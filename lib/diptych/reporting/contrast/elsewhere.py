@@ -5,9 +5,7 @@ since then has no answer here.
 """
 
 import math
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,12 +14,8 @@ from diptych.core import contract
 from diptych.core.contract import BUILD, DATA, LLMOPS, MLOPS
 from diptych.core.data import tasks
 from diptych.core.evaluation.stats import Estimate
-from diptych.core.store.calls import Calls
-from diptych.llmops import record
+from diptych.llmops import record_plan, recorded
 from diptych.llmops.client import recordings
-from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.target import Target
-from diptych.llmops.evaluation import evaluate
 from diptych.llmops.server import store
 from diptych.llmops.server.catalogue import CatalogueError
 from diptych.reporting.contrast import stored
@@ -47,14 +41,10 @@ def of(scenario: str, left: Panel, right: Panel, run: str) -> Elsewhere:
     ways, missing = [], []
     if right.run(BUILD) is not None:
         for name in recordings.folders():
-            found = _recorded(name, scenario, truth, run)
-            ways += [way for way in found if len(way.rows) >= FEWEST]
-            missing += [
-                f"{way.name}: {len(way.rows)} test rows are recorded, {FEWEST} are needed; "
-                f"`diptych model record {name} {scenario}` goes on"
-                for way in found
-                if len(way.rows) < FEWEST
-            ]
+            known, stale = _recorded(name, scenario, truth, run)
+            ways += [way for way in known if len(way.rows) >= FEWEST]
+            missing += [*stale, *(_too_few(way, name, scenario) for way in known)]
+        missing = [words for words in missing if words]
     content = stored.of(scenario, task) if left.run(BUILD) is not None else {}
     if not content:
         return Elsewhere(tuple(ways), tuple(missing), run=run)
@@ -66,6 +56,16 @@ def of(scenario: str, left: Panel, right: Panel, run: str) -> Elsewhere:
     )
 
 
+def _too_few(way: Way, name: str, scenario: str) -> str:
+    n = len(way.rows)
+    if n >= FEWEST:
+        return ""
+    return (
+        f"{way.name}: {n} test rows are recorded, {FEWEST} are needed; "
+        f"`diptych model record {name} {scenario}` continues"
+    )
+
+
 def _task(left: Panel, right: Panel) -> str | None:
     runs = [panel.run(BUILD) for panel in (left, right)]
     names = {(run.result.get("task") or {}).get("task") for run in runs if run is not None}
@@ -73,7 +73,7 @@ def _task(left: Panel, right: Panel) -> str | None:
 
 
 def _task_of_scope(scenario: str) -> str:
-    scope = record.SCOPES.get(scenario)
+    scope = record_plan.SCOPES.get(scenario)
     return scope.task if scope else ""
 
 
@@ -88,61 +88,35 @@ def _truth(left: Panel, right: Panel) -> pd.Series:
     return truth[~truth.index.duplicated()]
 
 
-def _recorded(name: str, scenario: str, truth: pd.Series, run: str) -> list[Way]:
-    """Return a recorded model with each of its prompts and numbers of examples."""
-    recording, target = recordings.load(name), Target(recordings.RECORDED, name)
-    if scenario not in recording.facts["parts"]:
-        return []
-    answers: dict[tuple, dict[str, pd.DataFrame]] = {}
-    for part in _largest(record.parts(scenario, target)):
-        frame = _replayed(part, recording, tasks.get(record.SCOPES[scenario].task).grader)
-        if len(frame):
-            same = _same(frame["truth"], truth) | (part.split == "valid")
-            key = part.variant.prompt.name, part.variant.shots
-            answers.setdefault(key, {})[PARTS[part.split]] = frame[same]
-    cpu, title = _cpu_ms(recording, scenario), _title(recording)
-    return [
-        Way(
-            _named(title, prompt, shots, recording.facts), LLMOPS,
-            run=run, labels=_labels(shots, recording.facts), cpu_ms=cpu.get((prompt, shots)),
-            model=_about(recording), where=recording.when(), **frames,
-        )
-        for (prompt, shots), frames in answers.items()
-        if "rows" in frames
-    ]  # fmt: skip
+def _recorded(name: str, scenario: str, truth: pd.Series, run: str) -> tuple[list[Way], list[str]]:
+    """Return a recorded model with each of its prompts and numbers of examples.
+
+    And what of it no longer fits, in words.
+    """
+    recording, answers = recordings.load(name), recorded.replayed(name, scenario)
+    cpu, title, ways = _cpu_ms(recording, scenario), _title(recording), []
+    for (prompt, shots), lines in answers.groupby(["prompt", "shots"], sort=False):
+        lines = lines.rename(columns={"expected": "truth"}).astype({"id": str}).set_index("id")
+        lines = lines[_same(lines["truth"], truth) | (lines["split"] == "valid")]
+        frames = {
+            part: lines[lines["split"] == split].reindex(columns=LINES)
+            for split, part in PARTS.items()
+            if (lines["split"] == split).any()
+        }
+        if "rows" in frames:
+            ways.append(
+                Way(
+                    _named(title, prompt, shots, recording.facts), LLMOPS, run=run,
+                    labels=_labels(shots, recording.facts), cpu_ms=cpu.get((prompt, shots)),
+                    model=_about(recording), where=recording.when(), **frames,
+                )
+            )  # fmt: skip
+    return ways, answers.attrs["left out"]
 
 
 def _same(labels: pd.Series, truth: pd.Series) -> pd.Series:
     """Say of rows whether the runs have graded them, with the same label."""
     return labels == truth.reindex(labels.index)
-
-
-def _largest(parts: Iterator) -> list:
-    """Return of each prompt, number of examples and split the part with the most rows."""
-    largest: dict[tuple, record.Part] = {}
-    for part in parts:
-        if part.split in PARTS:
-            key = part.variant.prompt.name, part.variant.shots, part.split
-            if key not in largest or len(part.rows) > len(largest[key].rows):
-                largest[key] = part
-    return list(largest.values())
-
-
-def _replayed(part, recording, grader) -> pd.DataFrame:
-    """Return the graded answers to those rows of a part that were recorded, by id."""
-    questions = part.requests().items()
-    there = [
-        name in recording.answers and not recordings.unfit(recording.answers[name], body)
-        for name, body in questions
-    ]
-    if len(there) != len(part.rows) or not any(there):
-        return pd.DataFrame(columns=LINES)
-    with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
-        options = CallOptions(calls=calls, run="contrast")
-        rows = part.rows[np.array(there)]
-        results = evaluate.evaluate([part.variant], rows, grader, options, pool=part.pool)
-    results = results[results["error"] == ""].rename(columns={"expected": "truth"})
-    return results.assign(id=results["id"].astype(str)).set_index("id").reindex(columns=LINES)
 
 
 def _cpu_ms(recording, scenario: str) -> dict[tuple, Estimate]:

@@ -140,8 +140,8 @@ def cascade_ahead(
     if part is None or metric is None or not mixed:
         return answered
     best = max(mixed, key=lambda way: way.validated)
-    own = [panel.representative or _selected(panel, compared) for panel in panels]
-    gaps = [None if way is None else better(best, way, part, metric) for way in own]
+    ours = [panel.representative or _selected(panel, compared) for panel in panels]
+    gaps = [None if way is None else better(best, way, part, metric) for way in ours]
     if any(gap is None or gap.low <= margin for gap in gaps):
         return answered
     least = min(gaps, key=lambda gap: gap.value)

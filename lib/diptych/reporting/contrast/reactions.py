@@ -53,13 +53,13 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
     fig, axes = figure(320)
     windows = sorted(table["window"].unique())
     places = {name: place for place, name in enumerate(windows)}
-    said = []
+    words = []
     for number, ((side, model), line) in enumerate(table.groupby(["panel", "model"], sort=False)):
         at = line["window"].map(places) + 0.08 * (number - 1.5)
         color, name = COLORS[side], f"{SIDES[side]}, {model}"
         axes.vlines(at, line["low"], line["high"], color=color, linewidth=1)
         axes.plot(at, line["value"], STYLES.get(model, "--"), marker="o", color=color, label=name)
-        said.append(f"{name} ends at {line['value'].iloc[-1]:.3f}")
+        words.append(f"{name} ends at {line['value'].iloc[-1]:.3f}")
     for side, window in table.attrs["alarms"].items():
         if window in places:
             axes.axvline(places[window], color=COLORS[side], linewidth=1, linestyle="--")
@@ -70,4 +70,4 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
     caption = (
         "Champion and challenger by window, 95 % intervals; dashed upright: the first drift alarm"
     )
-    return fig, f"The reaction to drift, {title}: {'; '.join(said)}.", table, caption
+    return fig, f"The reaction to drift, {title}: {'; '.join(words)}.", table, caption

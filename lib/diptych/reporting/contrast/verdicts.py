@@ -50,7 +50,6 @@ class Verdict:
             "key": dimension.key,
             "group": dimension.group,
             "name": dimension.name,
-            "when": dimension.when,
             "winner": self.winner,
             "why": self.why,
             "left": _facts(measured.left, dimension.unit),

@@ -124,15 +124,15 @@ def _named(panel: Panel, name: str) -> str:
 
 def _validation(panel: Panel) -> pd.DataFrame | None:
     """Return what the selected model answers to the validation rows of recorded ones."""
-    asked = [way.validation.index for way in panel.others.ways if way.validation is not None]
-    if panel.name != LEFT or not asked or (panel.lines["grader"] != "label").any():
+    ids = [way.validation.index for way in panel.others.ways if way.validation is not None]
+    if panel.name != LEFT or not ids or (panel.lines["grader"] != "label").any():
         return None
     from diptych.core.data import versions
     from diptych.mlops import build
 
     run = panel.run(BUILD)
     data = versions.read((run.result.get("task") or {})["task"])
-    data = data[data["id"].astype(str).isin(set().union(*asked))]
+    data = data[data["id"].astype(str).isin(set().union(*ids))]
     model = build.load(run.id)
     lines = build.predictions({model.family: model}, data, "label").rename(
         columns={"label": "truth"}

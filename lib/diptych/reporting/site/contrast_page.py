@@ -118,7 +118,7 @@ def pages(
         What the runs of each scenario recorded, as the landing page has it.
     """
     assumed = [(ASSUMED.get(name, name), value) for name, value in facts["assumptions"].items()]
-    given = {"panel": "", "home": "index.html", "provenance": provenance(run.manifest),
+    common = {"panel": "", "home": "index.html", "provenance": provenance(run.manifest),
              "assumed": assumed}  # fmt: skip
     whole = render(
         "contrast.html.j2",
@@ -128,22 +128,22 @@ def pages(
         scenarios=list(scenarios.values()),
         matrix=matrix(scenarios),
         options=facts["options"],
-        **given,
+        **common,
     )
-    made = {"contrast.html": whole}
+    html = {"contrast.html": whole}
     for name, one in scenarios.items():
         trail = [("The contrast", "contrast.html"), (one["title"], "")]
-        own = {"one": one, "card": cards.get(name, {"values": [], "others": []})}
+        shown_of = {"one": one, "card": cards.get(name, {"values": [], "others": []})}
         for kind, title in (("contrast", "the contrast"), ("summary", "a summary of two pages")):
-            made[f"{kind}-{name}.html"] = render(
+            html[f"{kind}-{name}.html"] = render(
                 TEMPLATES[kind],
                 templates,
                 title=f"{one['title']}: {title}",
                 nav=Nav(trail=trail),
-                **given,
-                **own,
+                **common,
+                **shown_of,
             )
-    return made
+    return html
 
 
 TEMPLATES = {"contrast": "scenario.html.j2", "summary": "summary.html.j2"}
