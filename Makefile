@@ -17,6 +17,8 @@ TORCH_OPTIONS ?=
 SCENARIOS ?=
 # a model of `diptych model list` that the report asks, live, instead of the one in the box
 MODEL ?=
+# FULL=1 measures the curves of labels anew before the report (about 5 minutes)
+FULL ?=
 # options of JupyterLab
 ARGS ?=
 # the language model: its preset, and a CSV of real labelled sentences to test it on, if there is one
@@ -46,8 +48,8 @@ setup:  ## install everything into .venv (under 1 s when nothing changed)
 	  cat pyproject.toml requirements.lock > .venv/installed; \
 	fi
 
-report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured" MODEL=qwen2.5-coder-0.5b)
-	@$(IN_ROOT) $(PY) -m diptych report $(SCENARIOS) $(if $(MODEL),-p "models=[local/$(MODEL)]")
+report: setup  ## run the lifecycle and write site/index.html (SCENARIOS="sentiment structured" MODEL=qwen2.5-coder-0.5b FULL=1)
+	@$(IN_ROOT) $(if $(FULL),$(PY) -m diptych model get minilm-l6-v2 && $(PY) -m diptych.reporting.contrast.stored &&) $(PY) -m diptych report $(SCENARIOS) $(if $(MODEL),-p "models=[local/$(MODEL)]")
 
 model: setup  ## train, ship and measure the language model (PRESET=cpu, gpu or demo)
 	@$(IN_ROOT) $(PRETRAIN) --ship --measure

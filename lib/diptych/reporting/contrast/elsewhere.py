@@ -41,14 +41,14 @@ def of(scenario: str, left: Panel, right: Panel, run: str) -> Elsewhere:
     ways, missing = [], []
     if right.run(BUILD) is not None:
         for name in recordings.folders():
-            known, stale = _recorded(name, scenario, truth, run)
+            known, stale = recorded_ways(name, scenario, truth, run)
             ways += [way for way in known if len(way.rows) >= FEWEST]
             missing += [*stale, *(_too_few(way, name, scenario) for way in known)]
         missing = [words for words in missing if words]
     content = stored.of(scenario, task) if left.run(BUILD) is not None else {}
     if not content:
         return Elsewhere(tuple(ways), tuple(missing), run=run)
-    ways += _stored(content, left, truth, run)
+    ways += stored_ways(content, left, truth, run)
     cpu_ms = {name: Estimate(*three, 5) for name, three in content["cpu_ms"].items()}
     when = f"measured {content['date']} on {content['machine']}"
     return Elsewhere(
@@ -88,12 +88,17 @@ def _truth(left: Panel, right: Panel) -> pd.Series:
     return truth[~truth.index.duplicated()]
 
 
-def _recorded(name: str, scenario: str, truth: pd.Series, run: str) -> tuple[list[Way], list[str]]:
+def recorded_ways(
+    name: str, scenario: str, truth: pd.Series, run: str
+) -> tuple[list[Way], list[str]]:
     """Return a recorded model with each of its prompts and numbers of examples.
 
     And what of it no longer fits, in words.
     """
-    recording, answers = recordings.load(name), recorded.replayed(name, scenario)
+    recording = recordings.load(name)
+    if scenario not in recording.facts["parts"]:
+        return [], []
+    answers = recorded.replayed(name, scenario)
     cpu, title, ways = _cpu_ms(recording, scenario), _title(recording), []
     for (prompt, shots), lines in answers.groupby(["prompt", "shots"], sort=False):
         lines = lines.rename(columns={"expected": "truth"}).astype({"id": str}).set_index("id")
@@ -157,7 +162,7 @@ def _about(recording) -> str:
     return f"{words} parameters, {known.publisher}, {known.licence}"
 
 
-def _stored(content: Mapping, left: Panel, truth: pd.Series, run: str) -> list[Way]:
+def stored_ways(content: Mapping, left: Panel, truth: pd.Series, run: str) -> list[Way]:
     """Return the families whose answers are stored, but for those that the report fitted."""
     fitted = set(left.table(BUILD, contract.PREDICTIONS)["family"])
     rows = left.value(DATA, contract.TRAIN_ROWS)

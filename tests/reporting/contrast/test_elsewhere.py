@@ -1,0 +1,102 @@
+"""Ways that no run of the report measured: recorded models, and what is stored."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from reporting.both import runs
+
+from diptych.core.data import tasks, versions
+from diptych.core.evaluation import stats
+from diptych.llmops.client import recordings
+from diptych.reporting.contrast import elsewhere, evidence, stored
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """The labels of the shipped task's rows, as runs of it grade them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DIPTYCH_HOME", str(tmp_path_factory.mktemp("home")))
+        versions.ingest(tasks.get("reviews"), why="a test")
+        rows = versions.read("reviews")
+        yield pd.Series(rows["label"].to_numpy(object), index=rows["id"].astype(str))
+
+
+@pytest.fixture(scope="module")
+def known(truth):
+    """The ways of each recording that ships, and what of it no longer fits."""
+    names = [name for name, one in recordings.folders().items()
+             if one.parent == recordings.shipped()]  # fmt: skip
+    return {name: elsewhere.recorded_ways(name, "sentiment", truth, "c-1") for name in names}
+
+
+def test_every_recording_that_ships_fits_prompts_and_rows_of_today(known):
+    """The default report replays with no miss."""
+    assert {name: stale for name, (_, stale) in known.items() if stale} == {}
+
+
+def test_recorded_models_are_ways_with_their_size_licence_and_day(known, truth):
+    (way, *_), _ = known["qwen2.5-coder-1.5b"]
+    assert way.name == "Qwen2.5-Coder 1.5B Instruct, zero-shot"
+    assert way.model == "1.5 B parameters, Qwen, Alibaba Cloud, Apache-2.0"
+    assert way.where.startswith("recorded 2026-")
+    assert (way.side, way.run, way.labels) == ("llmops", "c-1", 0)
+    assert len(way.rows) >= elsewhere.FEWEST
+    assert (way.rows["truth"] == truth[way.rows.index]).all()
+    assert way.cpu_ms.value > 100
+    assert set(way.validation.index).isdisjoint(way.rows.index)
+    assert way.by_hand.index.str.startswith("hw-").all()
+
+
+def test_examples_and_fine_tuning_count_as_labels(known):
+    names = {"qwen2.5-coder-0.5b": {0, 4, 8}, "smollm2-135m-lora-160": {160}}
+    for name, labels in names.items():
+        ways, _ = known[name]
+        assert labels <= {way.labels for way in ways}
+    assert ways[0].name == "SmolLM2 135M Instruct, LoRA on 160 labels"
+
+
+def test_a_row_whose_label_is_another_now_has_no_answer(known, truth):
+    (way, *_), _ = known["qwen2.5-coder-1.5b"]
+    changed = truth.copy()
+    changed[way.rows.index[:10]] = "neither"
+    (fewer, *_), _ = elsewhere.recorded_ways("qwen2.5-coder-1.5b", "sentiment", changed, "c-1")
+    assert len(fewer.rows) == len(way.rows) - 10
+
+
+def test_the_stored_answers_are_those_of_the_stored_curve(truth):
+    content = stored.of("sentiment", "reviews")
+    lines = elsewhere._lines(content["answers"]["embeddings"], content["classes"],
+                             elsewhere._splits("reviews"))  # fmt: skip
+    test = lines[elsewhere._splits("reviews")["split"].reindex(lines.index) == "test"]
+    last = max((one for one in content["curves"] if one["family"] == "embeddings"),
+               key=lambda one: one["labels"])  # fmt: skip
+    assert len(test) == last["n"]
+    assert test["score"].mean() == pytest.approx(last["value"], abs=0.0006)  # rounded
+    wilson = stats.wilson(int(test["score"].sum()), len(test))
+    assert [last["low"], last["high"]] == pytest.approx([wilson.low, wilson.high], abs=0.003)
+    assert stored.of("sentiment", "my own") == {}
+    assert stored.of("no scenario") == {}
+
+
+def test_the_curve_has_every_number_of_labels(truth):
+    for scenario in stored.TASKS:
+        content = stored.of(scenario)
+        labels = {one["labels"] for one in content["curves"]}
+        assert labels >= {10, 30, 100, 300}
+        for one in content["curves"]:
+            assert one["low"] <= one["value"] <= one["high"]
+            assert one["seeds"] in (1, stored.SEEDS)
+
+
+def test_a_task_of_another_name_has_nothing_elsewhere(tmp_path):
+    panels = evidence.sides(runs(tmp_path))
+    assert elsewhere.of("sentiment", *panels, "c-1").ways == ()
+
+
+def test_labels_are_drawn_with_rows_of_each_class():
+    train = pd.DataFrame({"label": ["rare"] * 3 + ["common"] * 97})
+    drawn = stored._drawn(train, 10, seed=1)
+    assert len(drawn) == 10
+    assert drawn["label"].value_counts()["rare"] >= 2
+    assert np.all(stored._drawn(train, 10, seed=1).index == drawn.index)
+    assert len(stored._drawn(train, 1_000, seed=1)) == 100
