@@ -84,7 +84,7 @@ def test_what_is_edited_in_a_cell_flows_through_all_stages(tmp_path):
     assert released.prompt.version == written["version"]
     assert runs["3_release"].fact("promoted")
     with Calls(workspace.ledger_path()) as calls:
-        served = calls.frame(run=runs["4_serve"].id)
+        served = calls.table(run=runs["4_serve"].id)
     assert set(served.loc[served["caller"] == "live", "prompt_version"]) == {written["version"]}
     assert runs["5_monitor"].fact("version") == runs["3_release"].fact("version")
     assert runs["6_improve"].upstream == runs["5_monitor"].id

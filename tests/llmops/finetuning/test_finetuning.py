@@ -2,12 +2,16 @@
 
 import itertools
 import shutil
+import textwrap
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from diptych.llmops import build
+from diptych.base import workspace
+from diptych.llmops import build, finetuning
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import evaluate
@@ -356,3 +360,23 @@ def test_the_same_seed_gives_the_same_adapter(trained, home):
     first = losses(0)
     assert losses(0) == first
     assert losses(1) != first
+
+
+def test_the_loop_in_the_notebook_is_the_one_of_the_helper(trained, home):
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    nb = nbformat.read(workspace.repo_root() / "notebooks/llmops/6_improve.ipynb", as_version=4)
+    (source,) = (cell.source for cell in nb.cells if "get_peft_model(" in cell.source)
+    loop = source[
+        source.index("    torch.manual_seed") : source.index("    fine_tuned = finetuning")
+    ]
+    _, folder = trained
+    base, made = learn(folder, toy(20))
+    names = {"torch": torch, "LoraConfig": LoraConfig, "get_peft_model": get_peft_model}
+    names |= {"finetuning": finetuning, "seed": 3}
+    names["prepared"] = SimpleNamespace(base=base, encoded=made)
+    exec(textwrap.dedent(loop), names)
+    base, made = learn(folder, toy(20))
+    _, losses = lora.tune(base, made, 3)
+    assert names["losses"] == pytest.approx(losses, rel=1e-3)

@@ -5,8 +5,9 @@ one name and meaning, with its interval, and the seconds of each run.
 """
 
 import copy
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from diptych.reporting.site.contrast_page import SIDES
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HEADING = re.compile(r"\A\s*##\s+(.+?)\s*$", re.MULTILINE)
+INNER = re.compile(r"(?<=\n)##\s+\S", re.MULTILINE)
 TITLE = re.compile(r"\A\s*#\s+.+?$", re.MULTILINE)
 
 
@@ -62,7 +64,7 @@ def sections(notebook: Mapping) -> dict[str, list]:
     """
     parts: dict[str, list] = {"": []}
     heading = ""
-    for number, cell in enumerate(copy.deepcopy(notebook["cells"])):
+    for number, cell in enumerate(_by_heading(copy.deepcopy(notebook["cells"]))):
         if cell["cell_type"] == "markdown":
             if number == 0:
                 cell["source"] = TITLE.sub("", cell["source"], count=1)
@@ -74,6 +76,19 @@ def sections(notebook: Mapping) -> dict[str, list]:
                 continue
         parts[heading].append(cell)
     return parts
+
+
+def _by_heading(cells: Sequence) -> Iterator:
+    """Yield cells; a markdown cell with several level-2 headings is one cell for each."""
+    for cell in cells:
+        if cell["cell_type"] != "markdown":
+            yield cell
+            continue
+        places = [match.start() for match in INNER.finditer(cell["source"])]
+        for start, end in itertools.pairwise([0, *places, None]):
+            part = copy.copy(cell)
+            part["source"] = cell["source"][start:end]
+            yield part
 
 
 def hinge(left: Run, right: Run, verdicts: Sequence[Mapping] = ()) -> list[dict]:
