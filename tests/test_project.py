@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.metadata
+import json
 import re
 import sys
 import tomllib
@@ -61,7 +62,11 @@ def test_the_lock_pins_it_and_it_is_what_is_installed(requirement):
 
 def imported(path: Path, top: bool = False) -> set[str]:
     """Return the packages that a module imports, of its top level alone if `top`."""
-    tree = ast.parse(path.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    tree = ast.parse(text)
     names = set()
     for node in tree.body if top else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -91,13 +96,13 @@ def test_what_is_imported_is_declared():
     }
     of_group["hub"].add("datasets")
     missing, early = set(), set()
-    for path in (ROOT / "lib").rglob("*.py"):
+    for path in [*(ROOT / "lib").rglob("*.py"), *(ROOT / "notebooks").rglob("*.ipynb")]:
         for name, places in distributions(imported(path)).items():
             declared = core | of_group.get(groups.PACKAGES.get(name, ""), set())
             if not places & declared and name not in OPTIONAL:
                 missing.add(f"{path.relative_to(ROOT)}: {name}")
         for name, places in distributions(imported(path, top=True)).items():
-            if not places & core:
+            if path.suffix == ".py" and not places & core:
                 early.add(f"{path.relative_to(ROOT)}: {name}")
     assert not missing
     assert not early

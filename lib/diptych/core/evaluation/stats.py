@@ -44,18 +44,24 @@ def wilson(correct: int, n: int, level: float = 0.95) -> Estimate:
     are correct (Wilson 1927; recommended by Brown, Cai and DasGupta 2001). ValueError if `n` is
     0, `correct` outside 0..n or `level`, the coverage, outside (0, 1).
     """
-    from scipy.special import ndtri
-
     _check_share("level", level)
     if n < 1:
         raise ValueError(f"n is {n}: a share needs at least one row.")
     if not 0 <= correct <= n:
         raise ValueError(f"correct is {correct}: it must lie between 0 and n = {n}.")
-    share, z = correct / n, float(ndtri(0.5 + level / 2))
+    low, high = wilson_ends(correct, n, level)
+    return Estimate(correct / n, float(low), float(high), int(n))
+
+
+def wilson_ends(correct, n, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of Wilson's interval; `correct` and `n` are numbers or arrays."""
+    from scipy.special import ndtri
+
+    share, z = np.divide(correct, n), float(ndtri(0.5 + level / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low = max(0.0, middle - half) if correct else 0.0
-    return Estimate(share, low, min(1.0, middle + half) if correct < n else 1.0, int(n))
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = np.where(share > 0, np.maximum(middle - half, 0), 0.0)
+    return low, np.where(share < 1, np.minimum(middle + half, 1), 1.0)
 
 
 def accuracy(y: Sequence, p: Sequence, level: float = 0.95) -> Estimate:
@@ -386,8 +392,6 @@ def reliability(
     DataFrame
         Columns confidence (mean), accuracy, n, and low and high of the accuracy (Wilson).
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     _check_share("level", level)
     confidence, correct = _paired(confidence, correct, ("confidence", "correct"))
     correct = _binary(correct)
@@ -397,7 +401,7 @@ def reliability(
     _, place = np.unique(rank * bins // len(rank), return_inverse=True)
     n = np.bincount(place)
     right = np.bincount(place, weights=correct)
-    low, high = proportion_confint(right, n, alpha=1 - level, method="wilson")
+    low, high = wilson_ends(right, n, level)
     mean = np.bincount(place, weights=confidence) / n
     columns = {"confidence": mean, "accuracy": right / n, "n": n, "low": low, "high": high}
     return pd.DataFrame(columns)
