@@ -204,6 +204,14 @@ def test_a_cell_may_register_again_and_another_module_may_not():
     assert graders.get("near").grade("a", {"reference": "b"}) == 1
 
 
+def test_a_prompt_and_a_format_of_two_modules_may_not_have_one_name():
+    for code in (BLOCKS[4], BLOCKS[6]):
+        exec(code, {"dt": dt, "__name__": "mine"})
+        exec(code, {"dt": dt, "__name__": "mine"})
+        with pytest.raises(PluginError, match="is there already, by mine"):
+            exec(code, {"dt": dt, "__name__": "theirs"})
+
+
 def test_a_family_is_saved_without_pickle_and_loaded_only_if_its_types_are_trusted(tmp_path):
     exec(BLOCKS[1], {"dt": dt})
     model = dt.fit("extra_trees", "tumours")

@@ -4,6 +4,7 @@ A plugin is known by a line of ``params/plugins.yaml``, or by an entry point; do
 example of each kind. In a notebook a cell registers for this kernel alone.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -208,7 +209,7 @@ def prompt(name: str, text: str | Path) -> None:
     from diptych.llmops.prompts import prompt as prompts
 
     read = prompts.read_added(name, text)
-    plugins.registry("prompt").add(name, read, f"a prompt named {name}")
+    plugins.registry("prompt").add(name, read, _caller())
 
 
 def drift(name: str) -> Callable[[F], F]:
@@ -258,7 +259,12 @@ def format(name: str, module: Any) -> None:
     """
     from diptych.llmops.client import providers
 
-    plugins.registry("format").add(name, providers.checked(name, module), f"a format named {name}")
+    plugins.registry("format").add(name, providers.checked(name, module), _caller())
+
+
+def _caller() -> str:
+    """Return the module that registers, where no function tells it."""
+    return str(sys._getframe(2).f_globals.get("__name__", "a cell"))
 
 
 def _source(function: Callable[..., Any]) -> str:
