@@ -388,7 +388,10 @@ def _question(rule, new, old, gap: Estimate, where: str, question: tuple, spread
     needed = None
     if status == INCONCLUSIVE:
         needed = _needed(spread, shows, gap.n)
-        reason += _asks(needed)
+        shown = f"show a gain of {shows:.3g}" if asked_for == BETTER else (
+            "show that there is none, where both are equal"
+        )  # fmt: skip
+        reason += _asks(needed, shown)
     return (rule, shown_gap, limit, status, f"{reason}.", needed)
 
 
@@ -452,8 +455,8 @@ def _more(n: int, half: float, distance: float) -> int | None:
     return max(math.ceil(n * (half / distance) ** 2), n + 1)
 
 
-def _asks(needed: int | None) -> str:
-    return f"; about {needed:,} labelled rows in all would decide" if needed else (
+def _asks(needed: int | None, what: str = "decide if the figure stays") -> str:
+    return f"; about {needed:,} labelled rows in all would {what}" if needed else (
         "; no number of rows is sure to decide it"
     )  # fmt: skip
 
