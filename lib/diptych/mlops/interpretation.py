@@ -196,7 +196,7 @@ def of_slices(weak: pd.DataFrame, overall: float, metric: Any) -> list[str]:
             "errors, and label more rows of that kind."
         )
     else:
-        sentences.append("No slice is weak beyond chance: the intervals all hold the average.")
+        sentences.append("No slice is shown to be weak: the intervals all hold the average.")
     if len(small):
         verb = "holds" if len(small) == 1 else "hold"
         sentences.append(f"{listed(small['name'])} {verb} under 30 rows, which is inconclusive.")
@@ -217,8 +217,8 @@ def of_learning_curve(curve: pd.DataFrame, metric: Any) -> list[str]:
         f"{figure(before['value'])} to {figure(last['value'])}.",
         "It still rises by more than half its interval: labels are worth more than another search."
         if rises
-        else "That is within the interval: the curve is flat at its end, so better features or "
-        "another kind of model promise more than labels.",
+        else "That is within the interval: these rows do not show that more labels help, nor that "
+        "they do not. Compare them with what better features or another kind of model gain.",
     ]
 
 
@@ -253,11 +253,11 @@ def of_robustness(
     if worst["low"] > 0:
         sentences.append(
             f"{what} costs most: {figure(worst['value'], worst['low'], worst['high'])} of "
-            f"{'the mean error' if metric.sign < 0 else 'the accuracy'}, beyond chance."
+            f"{'the mean error' if metric.needs == 'numbers' else 'the accuracy'}, beyond chance."
         )
     else:
         sentences.append(
-            f"No perturbation costs it anything beyond chance; {what} comes nearest with "
+            f"No perturbation is shown to cost it anything; {what} comes nearest with "
             f"{figure(worst['value'], worst['low'], worst['high'])}."
         )
     sentences.append(

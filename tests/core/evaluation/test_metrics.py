@@ -188,6 +188,15 @@ def test_models_that_agree_on_few_rows_have_no_interval_of_width_zero():
     assert gap.low < -0.1 < 0.1 < gap.high
 
 
+def test_equal_costs_on_few_rows_do_not_show_that_nothing_is_lost():
+    """A row more could cost 50; with rows enough it no longer matters."""
+    metric = metrics.cost({"yes": {"no": 50.0}, "no": {"yes": 2.0}})
+    few = metric.improvement(binary(40), binary(40))
+    assert few.low < -2 < 2 < few.high
+    many = metric.improvement(binary(20_000), binary(20_000))
+    assert -0.01 < many.low < 0 < many.high < 0.01
+
+
 def test_a_perfect_figure_has_an_interval():
     rows = ScoredRows.of_labels(["a", "b"] * 15, ["a", "b"] * 15, np.tile(np.eye(2), (15, 1)))
     for name in ("accuracy", "f1", "roc_auc", "average_precision", "balanced_accuracy", "macro_f1"):

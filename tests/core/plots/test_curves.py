@@ -1,5 +1,8 @@
 """Pictures of decisions: the figures they speak are those of the rows."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,3 +80,16 @@ def test_the_pictures_that_suit_the_rows_are_drawn(rows, capsys):
     assert "ROC" not in drawn["three"]
     assert "Errors of 3" in drawn["numbers"]
     assert drawn["grades"] == ""
+
+
+def test_a_card_has_the_pictures_beside_it(rows, tmp_path, capsys):
+    chosen = thresholds.choose(rows, METRICS["f1"])
+    text = curves.card_pictures(thresholds.applied(rows, chosen.value), tmp_path, chosen)
+    places = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(places) == 4  # confusion, ROC with precision and recall, threshold, reliability
+    for place in places:
+        assert ElementTree.parse(tmp_path / place).getroot().tag.endswith("svg")
+    assert not capsys.readouterr().out  # nothing was shown
+    curves.confusion_plot(rows)
+    assert "Confusion matrix" in capsys.readouterr().out
+    assert curves.card_pictures(ScoredRows.of_grades([0.5, 1.0]), tmp_path) == ""

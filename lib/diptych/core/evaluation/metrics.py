@@ -99,6 +99,9 @@ class Metric:
         On which the interval is Student's: ``"logit"``, ``"z"`` (Fisher's) or ``"log of 1 - x"``.
     fewest : int
         Rows below which the interval is not relied on.
+    step : float
+        The most that one row can lose, where the losses of rows are few different ones, as costs
+        are; 0 where that is not known.
     quantile : float, optional
         Of numbers: which quantile of the true ones it is least at; None is the mean.
     """
@@ -122,6 +125,7 @@ class Metric:
     at_threshold: str = ""
     scale: str = "logit"
     fewest: int = 0
+    step: float = 0.0
     quantile: float | None = None
 
     def __post_init__(self):
@@ -325,6 +329,8 @@ class Metric:
 
     def _step(self, rows: ScoredRows) -> float:
         """Return the most that one row can move the metric, times n; 0 of what has no such end."""
+        if self.step:
+            return self.step
         if self.needs == NUMBERS or self.losses is not None:
             return 0.0
         if self.alike:
@@ -603,7 +609,8 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
         return each
 
     title = f"cost per row{f' in {currency}' if currency else ''}"
-    return _loss("cost", title, costs, low=-math.inf)
+    every = [0.0, *(amount for line in matrix.values() for amount in line.values())]
+    return _loss("cost", title, costs, low=-math.inf, step=max(every) - min(every))
 
 
 def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, **fields) -> Metric:

@@ -1,19 +1,22 @@
 """Pictures of what a model decides: confusion, ROC and precision-recall, thresholds, residuals."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from diptych.base.workspace import write_atomic
 from diptych.core.evaluation import fairness
 from diptych.core.evaluation.metrics import METRICS, Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.thresholds import Threshold, applied
-from diptych.core.plots.html import show
+from diptych.core.plots.html import saving, show
 from diptych.core.plots.html import table as show_table
-from diptych.core.plots.plots import interval_plot
+from diptych.core.plots.plots import interval_plot, reliability_plot
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 
+BRACKETS = str.maketrans({"[": "(", "]": ")", "\n": " "})  # in the description of a picture
 POINTS = 400  # of a drawn curve
 MOST_DOTS = 3_000
 NO_ANSWER = "no answer"
@@ -53,6 +56,33 @@ def decision_plots(
         roc_and_precision_plot(rows, threshold=at, caption=caption)
     if chosen is not None:
         threshold_plot(chosen, caption="Chosen on the validation set")
+
+
+def card_pictures(
+    rows: ScoredRows,
+    folder: Path,
+    chosen: Threshold | None = None,
+    half_width: float | None = None,
+) -> str:
+    """Save the pictures that suit the rows beside a card, and return the Markdown that shows them.
+
+    Those of `decision_plots`, and of labels with probabilities the reliability diagram.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the card; the pictures go into ``pictures`` there.
+    """
+    with saving() as pictures:
+        decision_plots(rows, chosen, half_width=half_width)
+        if rows.classes and rows.probabilities is not None:
+            reliability_plot(rows.probabilities.max(axis=1), rows.right)
+    lines = []
+    (folder / "pictures").mkdir(exist_ok=True)
+    for number, (svg, alt) in enumerate(pictures, 1):
+        write_atomic(folder / "pictures" / f"{number}.svg", svg)
+        lines.append(f"![{alt.translate(BRACKETS)}](pictures/{number}.svg)\n")
+    return "\n".join(["\n## Pictures\n", *lines]) if lines else ""
 
 
 def group_plots(rows: ScoredRows, groups: pd.DataFrame, metric: Metric, caption: str = "") -> None:

@@ -5,6 +5,9 @@ a script, by which a reader sorts, filters and pages it.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from html import escape
 
@@ -12,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from diptych.base import process_environment, workspace
-from diptych.core.plots.svg import image_html
+from diptych.core.plots.svg import image_html, svg_text
 
 SCROLL = 'class="scroll" style="overflow-x:auto" role="group" tabindex="0"'
+SAVED: ContextVar[list | None] = ContextVar("saved", default=None)
 LIVE = 500  # rows of a table that a reader can page through
 
 
@@ -36,7 +40,21 @@ def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") ->
     ValueError
         If `alt` is empty.
     """
-    display_html(figure_html(fig, alt, table, caption), alt)
+    if (saved := SAVED.get()) is None:
+        display_html(figure_html(fig, alt, table, caption), alt)
+    else:
+        saved.append((svg_text(fig), alt))
+
+
+@contextmanager
+def saving() -> Iterator[list[tuple[str, str]]]:
+    """Let `show` display no figure but add it, as the text of an SVG file, and its description."""
+    saved: list[tuple[str, str]] = []
+    token = SAVED.set(saved)
+    try:
+        yield saved
+    finally:
+        SAVED.reset(token)
 
 
 def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:

@@ -18,6 +18,11 @@ RESERVED = {"%": "%25", "#": "%23", "<": "%3C", ">": "%3E", "&": "%26", QUOTE: "
 FRACTION = re.compile(r"-?\d+\.\d+")
 
 
+def svg_text(fig) -> str:
+    """Return a matplotlib figure as the text of an SVG file."""
+    return ElementTree.tostring(_root(fig), encoding="unicode")
+
+
 def image_html(fig, alt: str) -> str:
     """Return a matplotlib figure as an `<img>` element."""
     root = _root(fig)
