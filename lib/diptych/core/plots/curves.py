@@ -76,13 +76,14 @@ def card_pictures(
     with saving() as pictures:
         decision_plots(rows, chosen, half_width=half_width)
         if rows.classes and rows.probabilities is not None:
-            reliability_plot(rows.probabilities.max(axis=1), rows.right)
+            likeliest = rows.probabilities.argmax(axis=1) == rows.true_codes  # whatever was answered
+            reliability_plot(rows.probabilities.max(axis=1), likeliest)
     lines = []
     (folder / "pictures").mkdir(exist_ok=True)
     for number, (svg, alt) in enumerate(pictures, 1):
         write_atomic(folder / "pictures" / f"{number}.svg", svg)
         lines.append(f"![{alt.translate(BRACKETS)}](pictures/{number}.svg)\n")
-    return "\n".join(["\n## Pictures\n", *lines]) if lines else ""
+    return "\n".join(["\n\n## Pictures\n", *lines]) if lines else ""
 
 
 def group_plots(rows: ScoredRows, groups: pd.DataFrame, metric: Metric, caption: str = "") -> None:
