@@ -717,7 +717,7 @@ def slices(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     column = sliced_by(rows)
     title = column if column == "slice" else "class"
     names = sorted(rows[column].dropna().unique())
-    groups = {f"{title} {name}": rows[column] == name for name in names}
+    groups = {f"{title} {name}" if name else "all rows": rows[column] == name for name in names}
     groups[f"{title} missing"] = rows[column].isna()
     if "text" in rows:
         words = rows["text"].str.split().str.len()

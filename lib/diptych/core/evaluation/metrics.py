@@ -275,7 +275,7 @@ class Metric:
         self.check(better)
         self.check(worse)
         (a, moved_a), (b, moved_b) = self.influences(better), self.influences(worse)
-        return self.sign * (a - b), self.sign * (moved_a - moved_b)
+        return self.sign * (a - b) + 0.0, self.sign * (moved_a - moved_b)  # never -0.000
 
     def _of_moves(self, value: float, moved: np.ndarray, rows: ScoredRows, level: float) -> Figure:
         if not math.isfinite(value):

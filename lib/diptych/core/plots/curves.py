@@ -76,7 +76,8 @@ def card_pictures(
     with saving() as pictures:
         decision_plots(rows, chosen, half_width=half_width)
         if rows.classes and rows.probabilities is not None:
-            likeliest = rows.probabilities.argmax(axis=1) == rows.true_codes  # whatever was answered
+            # whatever was answered at the threshold
+            likeliest = rows.probabilities.argmax(axis=1) == rows.true_codes
             reliability_plot(rows.probabilities.max(axis=1), likeliest)
     lines = []
     (folder / "pictures").mkdir(exist_ok=True)
