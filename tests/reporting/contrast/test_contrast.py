@@ -10,6 +10,7 @@ from reporting.both import NAME, ROWS, SCENARIO, runs
 from sklearn.metrics import f1_score
 
 from diptych.base.errors import ParameterError
+from diptych.core.data import tasks, versions
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.metrics import parse
 from diptych.reporting.contrast import (
@@ -19,6 +20,7 @@ from diptych.reporting.contrast import (
     dimensions,
     evidence,
     labels,
+    questions,
     verdicts,
 )
 from diptych.reporting.contrast.breakeven import OWN, Workload
@@ -305,6 +307,29 @@ def test_the_gate_is_the_first_thing_said(found, tmp_path):
     quality = next(one for one in reversed_.answers if one.question.key == "alike")
     assert quality.outcome == "LLMOps"
     assert quality.why.endswith("the gate refused LLMOps, so it would not be released")
+
+
+def test_slices_that_disagree_are_the_answer(found):
+    """Support's average says one side; its own facts and its canned answers say different ones."""
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    quality = made.verdicts[0]
+    sliced = [
+        replace(quality, dimension=replace(quality.dimension, key=f"slice-{name}"), winner=winner)
+        for name, winner in (("first turn", "MLOps"), ("own fact", "LLMOps"))
+    ]
+    alike = questions.QUESTIONS[0]
+    answer = questions.answer(alike, [*made.verdicts, *sliced])
+    assert answer.outcome == "by slice"
+    assert "by slice: first turn MLOps, own fact LLMOps" in answer.why
+    assert questions.answer(alike, [*made.verdicts, sliced[0]]).outcome == "MLOps"
+
+
+def test_wordings_of_a_generator_are_not_called_hand_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    versions.ingest(tasks.get("support"), why="a test")
+    named = {d.key: d.name for d in dimensions.of(*evidence.sides(runs(tmp_path, task="support")))}
+    assert named["hand-written"] == "accuracy on other wordings"
+    assert {"slice-first turn", "slice-follow-up", "slice-own fact"} <= set(named)
 
 
 def test_a_scenario_asks_its_own_questions(found):

@@ -1,1 +1,1 @@
-"""The contrast: evidence, measures and amounts, verdicts, questions, ways, labels, break-even."""
+"""The contrast: evidence, verdicts, questions; every way with frontier, cascade and label curve."""

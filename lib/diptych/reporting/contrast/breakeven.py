@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from diptych.core import contract
-from diptych.core.contract import DATA
+from diptych.core.contract import DATA, LLMOPS, MLOPS
 from diptych.core.plots.html import figure_html, show
-from diptych.core.plots.style import MARKERS, SERIES, figure, styled
+from diptych.core.plots.style import MARKERS, figure, styled
 from diptych.core.store.prices import Price
 from diptych.reporting.contrast.amounts import TOGETHER, common_level, cost
 from diptych.reporting.contrast.evidence import Panel
+from diptych.reporting.contrast.frontier import COLORS
 from diptych.reporting.contrast.measures import Assumptions
 
 OWN, LOCAL = "a model of your own", "the local language model"
@@ -158,8 +159,9 @@ def _drawn(costs: pd.DataFrame, title: str) -> tuple:
     axes.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="US dollars a month")
     crossed = crossings(costs).set_index("option")["requests"]
     for number, (name, line) in enumerate(costs.groupby("option", sort=False)):
-        color = SERIES[number % len(SERIES)]
-        axes.plot(line["requests"], line["usd"], color=color, label=name)
+        color = COLORS[MLOPS if name == OWN else LLMOPS]
+        style = ("-", "--", ":", "-.")[number % 4]
+        axes.plot(line["requests"], line["usd"], style, color=color, label=name)
         if 0 < crossed.get(name, 0) < math.inf:
             at = float(np.interp(crossed[name], line["requests"], line["usd"]))
             axes.plot(crossed[name], at, MARKERS[number % len(MARKERS)], color=color, markersize=9)

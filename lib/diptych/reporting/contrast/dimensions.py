@@ -7,7 +7,7 @@ from diptych.core.data.perturb import MARK
 from diptych.core.evaluation.metrics import Metric
 from diptych.reporting.contrast import amounts, measures
 from diptych.reporting.contrast.amounts import ALONE, TOGETHER
-from diptych.reporting.contrast.evidence import Panel, metric_of
+from diptych.reporting.contrast.evidence import OTHER_WORDINGS, Panel, metric_of
 from diptych.reporting.contrast.measures import Assumptions, Measured
 
 LOWER, HIGHER = "lower", "higher"
@@ -52,8 +52,17 @@ def of(left: Panel, right: Panel) -> list[Dimension]:
                   measures.drop_under(name))
         for name in perturbations
     ]  # fmt: skip
+    sliced = [
+        Dimension(f"slice-{name}", "Quality", f"quality on {name}", "", HIGHER, SHARE,
+                  measures.on_slice(rows))
+        for name, rows in left.slices().items()
+    ]  # fmt: skip
     place = next(i for i, d in enumerate(ALWAYS) if d.group == STRESS)
     named = [by_metric(dimension, metric) for dimension in ALWAYS]
+    if left.task in OTHER_WORDINGS:
+        named = [replace(one, name=one.name.replace("the hand-written test set", "other wordings"))
+                 for one in named]  # fmt: skip
+    perturbed = [*sliced, *perturbed]
     return [*named[:place], *perturbed, *named[place:]]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from diptych.core import contract
 from diptych.core.contract import BUILD, MONITOR, SERVE, Contract, Fact, RecordError, Table, Value
+from diptych.core.data import versions
 from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import metrics
 from diptych.core.evaluation.graders import LABEL
@@ -30,6 +31,9 @@ CONTAMINATED = (
     "so how many labels it needs is not known"
 )
 BOX = "the model in the box ({} parameters, trained on generated sentences only)"
+# whose datasheet says so: the shares of their slices are a choice, and nobody wrote their split
+# of other wordings by hand
+READ_BY_SLICE = OTHER_WORDINGS = ("support",)
 LINES = ["truth", "predicted", "score", "grader", "confidence", "probabilities"]
 # Where 2_build keeps its graded rows: the column that names a model or prompt, the fact that
 # names the selected one, and the tables.
@@ -264,6 +268,20 @@ class Panel:
         rows = rows.rename(columns={"label": "truth", "expected": "truth"})
         rows = rows.assign(id=rows["id"].astype(str)).drop_duplicates("id").set_index("id")
         return rows.reindex(columns=LINES)
+
+    @property
+    def task(self) -> str:
+        """The task that was built for, "" where nothing was."""
+        run = self.run(BUILD)
+        return "" if run is None else (run.result.get("task") or {}).get("task", "")
+
+    def slices(self) -> dict[str, pd.Index]:
+        """Return the ids of the rows of each slice, where the task is to be read by slice."""
+        if self.task not in READ_BY_SLICE or self.lines is None:
+            return {}
+        rows = versions.read(self.task)
+        ids = rows["id"].astype(str)
+        return {name: pd.Index(ids[rows["slice"] == name]) for name in sorted(set(rows["slice"]))}
 
     def represent(self, others: Elsewhere) -> None:
         """Let the way of this side that was best on validation rows stand for its quality.

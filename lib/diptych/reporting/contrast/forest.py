@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 
 from diptych.core.plots.html import figure_html, show
-from diptych.core.plots.style import SERIES, figure, styled
+from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 from diptych.reporting.contrast.dimensions import HIGHER, SHARE
 from diptych.reporting.contrast.verdicts import Verdict
+
+# a side's colour where it wins
+OF_VERDICT = {"MLOps": (SERIES[0], MARKERS[0]), "LLMOps": (SERIES[1], MARKERS[1])}
 
 
 def lines(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -63,8 +66,10 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
         of_share = part["kind"].iloc[0] == SHARE
         places = np.arange(len(part))[::-1]
         axes.axvline(0, color="gray", linewidth=1.2, linestyle=":")
-        axes.hlines(places, part["low"], part["high"], color=SERIES[0], linewidth=2)
-        axes.plot(part["value"], places, "o", color=SERIES[0])
+        for place, row in zip(places, part.itertuples(), strict=True):
+            color, marker = OF_VERDICT.get(row.verdict, ("gray", "o"))
+            axes.hlines(place, row.low, row.high, color=color, linewidth=2)
+            axes.plot(row.value, place, marker, color=color)
         axes.set_yticks(places, part["name"])
         axes.set_ylim(-0.7, len(part) - 0.3)
         if of_share:
@@ -74,5 +79,8 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
             axes.xaxis.set_major_formatter(lambda value, _: f"{10 ** abs(value):.2g}")
     spoken = "; ".join(f"{row.name}: {row.verdict}" for row in table.itertuples(index=False))
     shown = table.drop(columns="kind")
-    caption = "To the right of the dotted line MLOps is ahead, to the left LLMOps; 95 % intervals"
+    caption = (
+        "To the right of the dotted line MLOps is ahead, to the left LLMOps; 95 % intervals, gray "
+        "where none wins"
+    )
     return fig, f"Who is ahead, {title}: {spoken}.", shown, caption

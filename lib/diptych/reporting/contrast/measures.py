@@ -79,6 +79,16 @@ def quality(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     return _on_rows(left, right, assumptions, "rows", _ids(right, contract.RESULTS))
 
 
+def on_slice(rows: pd.Index) -> Callable:
+    """Return a measure of the quality on the test rows of one slice."""
+
+    def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+        ids = _ids(right, contract.RESULTS)
+        return _on_rows(left, right, assumptions, "rows", ids.intersection(rows))
+
+    return measure
+
+
 def hand_written(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
     """Compare by the task's metric on the hand-written test set."""
     ids = _ids(right, contract.HAND_WRITTEN_RESULTS)

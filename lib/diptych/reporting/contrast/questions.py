@@ -15,7 +15,7 @@ from diptych.reporting.contrast.way import CASCADE, Way
 from diptych.reporting.contrast.ways import better
 
 MLOPS, LLMOPS, TIE, INCONCLUSIVE, UNMEASURED = OUTCOMES
-EITHER = "either"
+EITHER, BY_SLICE = "either", "by slice"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Question:
 
 QUESTIONS = (
     Question("alike", "Which is right on data like ours?", "data like ours", "quality",
-             ("calibration",)),
+             ("calibration", "slice-")),
     Question("unlike", "Which is right on data unlike ours?", "data unlike ours", "hand-written",
              ("perturbed-",)),
     Question("labels", "Which gets by with few labels?", "few labels", "labels"),
@@ -65,7 +65,8 @@ class Answer:
     Attributes
     ----------
     outcome : str
-        "MLOps", "LLMOps", "cascade", "either" (a tie), "inconclusive" or "not measured".
+        "MLOps", "LLMOps", "cascade", "either" (a tie), "by slice" (where the slices of a task that
+        is to be read by them disagree), "inconclusive" or "not measured".
     why : str
         Effect, interval and rows of the line that decides, or what would settle it.
     evidence : list of Verdict
@@ -119,6 +120,10 @@ def answer(question: Question, verdicts: Sequence[Verdict], refused: Sequence[st
     beside = [v for v in verdicts if v.dimension.key.startswith(question.evidence or ("\0",))]
     outcome = EITHER if decides.winner == TIE else decides.winner
     why = f"{decides.dimension.name}: {decides.why}{_rows(decides)}"
+    if by_slice := [v for v in beside if v.dimension.key.startswith("slice-")]:
+        parts = (f"{v.dimension.key.partition('-')[2]} {v.winner}" for v in by_slice)
+        why += f"; by slice: {', '.join(parts)}"
+        outcome = BY_SLICE if len({v.winner for v in by_slice}) > 1 else outcome
     if decides.winner in refused:
         why += f"; the gate refused {decides.winner}, so it would not be released"
     return Answer(question, outcome, why, [decides, *beside])
@@ -189,6 +194,14 @@ def gate_words(passed: Mapping[str, bool | None]) -> str:
     return f"{known[0]}; the other was not decided." if known else "No release was decided."
 
 
+OPEN = {
+    EITHER: "Either will do for",
+    BY_SLICE: "It depends on the slice:",
+    INCONCLUSIVE: "Inconclusive:",
+    UNMEASURED: "Not measured:",
+}  # how a sentence says what no side is ahead in
+
+
 def sentence(answers: Sequence[Answer], gate: str, refused: Sequence[str] = ()) -> str:
     """Return a scenario's answer in one breath: the gate, then what each side is for."""
     parts = []
@@ -198,8 +211,7 @@ def sentence(answers: Sequence[Answer], gate: str, refused: Sequence[str] = ()) 
                 f"{side} is ahead, though refused, for" if side in refused else f"Take {side} for"
             )
             parts.append(f"{taken} {topics}.")
-    for outcome, words in ((EITHER, "Either will do for"), (INCONCLUSIVE, "Inconclusive:"),
-                           (UNMEASURED, "Not measured:")):  # fmt: skip
+    for outcome, words in OPEN.items():
         if topics := _topics(answers, outcome):
             parts.append(f"{words} {topics}.")
     return " ".join([gate, *parts])

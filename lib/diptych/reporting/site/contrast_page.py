@@ -13,7 +13,7 @@ from diptych.execution.runs import Run
 
 FILE = "contrast.json"  # in the folder of the contrast's run
 SIDES = dict(zip(OUTCOMES, ("left", "right", "even", "open", "open"), strict=True))  # in the style
-SIDES |= {"either": SIDES["tie"], "cascade": "both"}
+SIDES |= {"either": SIDES["tie"], "cascade": "both", "by slice": "both"}
 WAY_SIDES = {
     "mlops": ("left", "MLOps"),
     "llmops": ("right", "LLMOps"),
