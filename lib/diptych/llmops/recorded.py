@@ -110,7 +110,7 @@ def replayed(name: str, scenario: str) -> pd.DataFrame:
     if frames:
         table = pd.concat(frames.values(), ignore_index=True)
         table = table[[*first, *(column for column in table if column not in first)]]
-    table.attrs["left out"] = list(left_out.values())
+    table.attrs["left out"] = [text for key, text in left_out.items() if key not in frames]
     return table
 
 
