@@ -117,7 +117,7 @@ def test_a_recording_of_another_prompt_or_of_other_rows_says_so(tmp_path, monkey
 
 
 def test_the_shipped_parameters_of_2_build_replay_without_a_miss(tmp_path, monkeypatch):
-    """Every question of ``diptych run llmops/2_build params/llmops/2_build/recorded.yaml``."""
+    """Every question of ``diptych run llmops/2_build -f llmops/2_build/recorded``."""
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path))
     given = yaml.safe_load(PARAMETERS.read_text("utf-8"))
     task, data = record_plan.rows_of("sentiment")

@@ -102,6 +102,8 @@ class Recording:
         """Return when and on what it was recorded, in one line."""
         machines = self.facts["machines"]
         dates = sorted({machine["date"] for machine in machines})
+        if not dates:
+            return "nothing is recorded yet"
         days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         places = dict.fromkeys(map(describe, machines))
         return f"recorded {days} on {'; '.join(places)}"
