@@ -2,6 +2,7 @@
 solutions of the exercises are right on the way."""
 
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -35,15 +36,21 @@ STAGES = {
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def clone(tmp_path, monkeypatch):
+    """A clone of one's own, whose notebooks can be edited."""
     monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
-    yield
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, tmp_path / "clone" / name)
+    (tmp_path / "clone" / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path / "clone")
+    yield tmp_path / "clone"
     end_servers(tmp_path / "home")
 
 
-def edited(stage, folder):
-    """Return a copy of a notebook with its edit, and with the solutions in their cells."""
-    nb = nbformat.read(ROOT / "notebooks" / "llmops" / f"{stage}.ipynb", as_version=4)
+def edit(stage, clone):
+    """Make a notebook's edit, and put the solutions into the cells of its exercises."""
+    path = clone / "notebooks" / "llmops" / f"{stage}.ipynb"
+    nb = nbformat.read(path, as_version=4)
     before, after = EDITS.get(stage, ("", ""))
     solutions = (ROOT / "teach/solutions/llmops" / f"{stage}.py").read_text("utf-8")
     cells = iter(re.split(r"^# %% .*\n", solutions, flags=re.MULTILINE)[1:])
@@ -56,9 +63,7 @@ def edited(stage, folder):
             changed += 1
     assert changed == bool(before)
     assert next(cells, None) is None
-    path = folder / f"{stage}.ipynb"
     nbformat.write(nb, path)
-    return path
 
 
 def printed(run):
@@ -67,10 +72,12 @@ def printed(run):
     return ["".join(o.get("text", "") for o in cell.outputs) for cell in exercises]
 
 
-def test_what_is_edited_in_a_cell_flows_through_all_stages(tmp_path):
+def test_what_is_edited_in_a_cell_flows_through_all_stages(clone):
     runs = {}
+    for stage in STAGES:
+        edit(stage, clone)
     for stage, parameters in STAGES.items():
-        run = run_notebook(edited(stage, tmp_path), overrides=parameters, progress=False)
+        run = run_notebook(f"llmops/{stage}", overrides=parameters, progress=False)
         assert run.status == "ok", run.manifest.get("error")
         assert all("Right" in line for line in printed(run)), (stage, printed(run))
         runs[stage] = load(run.id)
