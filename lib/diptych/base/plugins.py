@@ -7,6 +7,7 @@ the like (`GROUPS`) for one name alone. A registry loads them when a name is loo
 come with Diptych, or all names are listed; never when a module is imported.
 """
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -113,6 +114,21 @@ class Registry(Mapping[str, T], Generic[T]):
     def source(self, name: str) -> str:
         """Return where a name comes from: a module, an entry point, or Diptych."""
         return self._source.get(name, "Diptych")
+
+    def named(self, name: str, error: type[Exception], word: str = "") -> T:
+        """Return what has a name; `word` is what messages call the kind.
+
+        Raises
+        ------
+        error
+            If there is none of this name; the message names the nearest one and lists all.
+        """
+        if name in self:
+            return self[name]
+        word = word or self.kind
+        near = difflib.get_close_matches(str(name), self, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise error(f"{word}: {name!r} is no {word}. {hint}There are {', '.join(self)}{failures()}")
 
     def __getitem__(self, name: str) -> T:
         if name in self.built_in:

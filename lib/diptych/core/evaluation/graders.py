@@ -4,7 +4,6 @@ To add a grader, write a function of an answer and what it is compared with, and
 register it in a plugin (`diptych.face.register.scorer`).
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -106,13 +105,7 @@ def get(name: str) -> Grader:
     GraderError
         If there is none of this name.
     """
-    if name in GRADERS:
-        return GRADERS[name]
-    near = difflib.get_close_matches(str(name), GRADERS, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise GraderError(
-        f"grader: {name!r} is no grader. {hint}There are {', '.join(GRADERS)}{plugins.failures()}"
-    )
+    return GRADERS.named(name, GraderError, "grader")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ To add a metric, write its influences and enter it in `BEST_FIRST`; or register 
 plugin (`diptych.face.register.metric`).
 """
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -666,13 +665,7 @@ def get(name: str) -> Metric:
     MetricError
         If there is none of this name.
     """
-    if name in METRICS:
-        return METRICS[name]
-    near = difflib.get_close_matches(str(name), METRICS, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise MetricError(
-        f"metric: {name!r} is no metric. {hint}There are {', '.join(METRICS)}{plugins.failures()}"
-    )
+    return METRICS.named(name, MetricError)
 
 
 def parse(spec: str) -> Metric:
