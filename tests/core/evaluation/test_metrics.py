@@ -188,6 +188,16 @@ def test_models_that_agree_on_few_rows_have_no_interval_of_width_zero():
     assert gap.low < -0.1 < 0.1 < gap.high
 
 
+@pytest.mark.parametrize("name", ["average_precision", "roc_auc", "macro_f1", "r2"])
+def test_an_interval_of_hardly_a_row_is_wide_at_any_level(name):
+    rows = numbers(4) if name == "r2" else binary(30)
+    if name != "r2":
+        rows = rows.take(np.append(np.flatnonzero(~rows.is_positive), np.argmax(rows.is_positive)))
+    figure = METRICS[name].estimate(rows, 1 - 1e-7)
+    assert figure.low <= figure.value <= figure.high
+    assert figure.note
+
+
 def test_equal_costs_on_few_rows_do_not_show_that_nothing_is_lost():
     """A row more could cost 50; with rows enough it no longer matters."""
     metric = metrics.cost({"yes": {"no": 50.0}, "no": {"yes": 2.0}})

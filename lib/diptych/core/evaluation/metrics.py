@@ -27,6 +27,7 @@ LABELS, PROBABILITIES, NUMBERS, GRADES = "labels", "probabilities", "numbers", "
 LABELS_OR = (LABELS, PROBABILITIES)
 FEWEST = 10  # rows of the rarest class, below which intervals other than Wilson's are not relied on
 RARE = 0.2  # share of the rarer of two classes below which accuracy says little
+MOST_EXPONENT = 700.0  # of what a float still holds
 CLIP = 1e-15  # of probabilities in the log loss
 
 
@@ -384,7 +385,7 @@ class Metric:
             return tuple(map(self.of_share, _hall(self.losses(rows), level, self.low)))
         if self.scale == "log of 1 - x" and value < 1:
             low, high = _ends(math.log(1 - value), half / (1 - value))
-            return 1 - math.exp(high), 1 - math.exp(low)
+            return 1 - math.exp(min(high, MOST_EXPONENT)), 1 - math.exp(low)
         return self._bounded(value, half, rows, level)
 
     def _bounded(self, value, half, rows: ScoredRows, level) -> tuple[float, float]:
@@ -394,7 +395,7 @@ class Metric:
             share = wilson(round(value * n), n, level)
             return min(share.low, value), max(share.high, value)
         low, high = _ends(math.log(value / (1 - value)), half / (value * (1 - value)))
-        return 1 / (1 + math.exp(-low)), 1 / (1 + math.exp(-high))
+        return _sigmoid(low), _sigmoid(high)
 
 
 def _kind(rows: ScoredRows) -> str:
@@ -456,6 +457,11 @@ def _hall(values: np.ndarray, level: float, least: float) -> tuple[float, float]
 
 def _ends(centre: float, half: float) -> tuple[float, float]:
     return centre - half, centre + half
+
+
+def _sigmoid(x: float) -> float:
+    """Return 1 / (1 + exp(-x)), 0 where that is nearly so: a row or two say almost nothing."""
+    return 1 / (1 + math.exp(min(-x, MOST_EXPONENT)))
 
 
 def _inside(value: float, low: float, high: float) -> float:
