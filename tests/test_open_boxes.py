@@ -4,6 +4,7 @@ import ast
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 
 from diptych.base import workspace
@@ -12,6 +13,10 @@ from diptych.execution.refresh import in_order
 ROOT = workspace.repo_root()
 STAGES = [path for path in in_order() if re.match(r"[1-6]_", path.stem)]
 NO_ECOSYSTEM = {"diptych", "IPython"}  # nor is what comes with Python
+# methods by which a line uses pandas, wherever its table comes from
+OF_PANDAS = {
+    name for kind in (pd.DataFrame, pd.Series) for name in dir(kind) if not name.startswith("_")
+} - {name for kind in (dict, list, str, set, int) for name in dir(kind)}
 LEAST_LINES, LEAST_CALLS = 0.4, 3
 LEAST_WORDS, MOST_WORDS = 500, 1200
 LEAST_INTERPRETED = 0.9
@@ -49,16 +54,22 @@ class Reader:
         self.calls = 0
 
     def read(self, source: str) -> tuple[int, int]:
-        """Return the lines of code of a cell, and those that touch such a library."""
+        """Return the lines of a cell without imports, and those that touch such a library."""
         self.lines = set()
         for statement in ast.parse(source).body:
             self._visit(statement)
-        counted = [
+        imports = {
+            number
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for number in range(node.lineno, node.end_lineno + 1)
+        }
+        counted = {
             number
             for number, line in enumerate(source.splitlines(), 1)
             if line.strip() and not line.strip().startswith("#")
-        ]
-        return len(counted), len(self.lines & set(counted))
+        } - imports
+        return len(counted), len(self.lines & counted)
 
     def _visit(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -92,7 +103,6 @@ class Reader:
             top = (module or alias.name).split(".")[0]
             if top not in NO_ECOSYSTEM and top not in sys.stdlib_module_names:
                 self.names.add(alias.asname or alias.name.split(".")[0])
-                self.lines |= set(range(statement.lineno, statement.end_lineno + 1))
 
     def _bind(self, targets) -> None:
         for target in targets:
@@ -100,7 +110,13 @@ class Reader:
                 self.names |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
 
     def _touches(self, node: ast.AST) -> bool:
-        return any(isinstance(n, ast.Name) and n.id in self.names for n in ast.walk(node))
+        for inner in ast.walk(node):
+            match inner:
+                case ast.Name(id=name) if name in self.names:
+                    return True
+                case ast.Call(func=ast.Attribute(attr=name)) if name in OF_PANDAS:
+                    return True
+        return False
 
     def _is_theirs(self, value: ast.AST | None) -> bool:
         """Whether what is assigned is a library's: no result of one of our functions."""
@@ -170,7 +186,7 @@ def test_lines_that_touch_a_library_are_counted():
     reader = Reader()
     source = (
         "import pandas as pd\nfrom diptych import x\nframe = pd.DataFrame(\n  {}\n)\n"
-        "for a in x:\n    frame.head()\n    x(a)\nours = x(frame)\nours.y()\n"
+        "for a in x:\n    frame.head()\n    x(a)\nours = x(frame)\nours.y()\nours.groupby(1)\n"
     )
-    assert reader.read(source) == (10, 6)
-    assert reader.calls == 3
+    assert reader.read(source) == (9, 6)
+    assert reader.calls == 4

@@ -15,6 +15,7 @@ import pytest
 from mlops.samples import fitted, sample
 
 from diptych.base import workspace
+from diptych.base.http_load import Load
 from diptych.core import contract
 from diptych.core.contract import CONTRACTS, Contract, Fact, RecordError, Table, Value
 from diptych.core.data import tasks
@@ -25,6 +26,7 @@ from diptych.execution.refresh import in_order
 from diptych.llmops import build as llmops_build
 from diptych.mlops import build as mlops_build
 from diptych.mlops.leaderboard import Leaderboard
+from diptych.mlops.serve import Served
 from diptych.reporting.contrast import contrast
 from diptych.reporting.scenario import Scenario
 
@@ -81,6 +83,12 @@ def recorded_of_models():
     return prefixes | {key.value for key in result.keys if key is not None} | set(metrics())
 
 
+def measures():
+    one = np.ones(2)
+    load = Load(one, one, 200 * one, [""] * 2, [{}] * 2, 1.0)
+    return Served(load, load, 0.1, 10.0).measures()
+
+
 def counts():
     scenario = Scenario("sentiment", "", "", [], [])
     return contrast.contrast(scenario, [], contrast.Assumptions()).counts()
@@ -92,7 +100,8 @@ def names_of_functions(tmp_path_factory):
     saved = mlops_build.save(fitted("table", "logistic"), tmp_path_factory.mktemp("model"))
     made = {"outcome": outcome(), "before_and_since": before_and_since(), "save": saved,
             "faithful": faithful(), "counts": counts(), "metrics": metrics(),
-            "figures": figures(), "recorded": recorded_of_models()}  # fmt: skip
+            "figures": figures(), "measures": measures(),
+            "recorded": recorded_of_models()}  # fmt: skip
     return {name: set(result) for name, result in made.items()}
 
 

@@ -37,7 +37,17 @@ def retrain(
     Calibration and threshold come from the validation set; of a champion that was selected by
     cross-validation, which learnt these rows, too, they stay.
     """
-    rows = training_rows(data, windows, plan)
+    return fit(champion, training_rows(data, windows, plan), data, task, seed)
+
+
+def fit(champion: Model, rows: pd.DataFrame, data: pd.DataFrame, task: Task, seed: int) -> Model:
+    """Fit the champion's family and setting to some rows, as `retrain` does.
+
+    Parameters
+    ----------
+    data : DataFrame
+        Canonical rows; those of the validation set calibrate.
+    """
     valid = build.part(data, "valid")
     if champion.folds:
         return build.refit(champion, pd.concat([rows, valid]), task, seed)

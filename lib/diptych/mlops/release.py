@@ -77,6 +77,31 @@ def measure_champion(
         return None, f"The champion {champion} cannot be measured on these rows: {error}"
 
 
+def measure_all(
+    candidate: Model,
+    folder: Path,
+    data: pd.DataFrame,
+    task: Task,
+    champion: Version | None,
+    groups: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> tuple[Candidate, Candidate | None, Candidate | None, str]:
+    """Store a candidate's reference, and measure it, the champion and the constant answer.
+
+    Returns
+    -------
+    measured, in_service, constant : Candidate
+        On the test rows; None where there is no champion, or no constant answer.
+    note : str
+        As `measure_champion` returns it.
+    """
+    test = build.part(data, "test")
+    add_reference(candidate, folder, test, seed)
+    measured = measure("candidate", candidate, folder, test, task.scoring, groups)
+    in_service, note = measure_champion(champion, test, task.scoring)
+    return measured, in_service, baseline(data, test, task), note
+
+
 def baseline(data: pd.DataFrame, rows: pd.DataFrame, task: Task) -> Candidate | None:
     """Return the constant answer on some rows; a candidate must be shown to be better."""
     train = build.part(data, "train")["label"]

@@ -57,6 +57,26 @@ class Served:
         queueing = max(0.0, many["p50_ms"] - one["p50_ms"])
         return {f"service_{name}": one[name] for name in names} | {"queueing_p50_ms": queueing}
 
+    def measures(self) -> dict[str, float]:
+        """Return what stage 4 records of latency, throughput and cost."""
+        load, service = self.load.summary(), self.service_ms()
+        return {
+            "failed": self.failed,
+            "p50_ms": load["p50_ms"],
+            "p95_ms": load["p95_ms"],
+            "p99_ms": load["p99_ms"],
+            **service,
+            "requests_per_s": load["requests_per_s"],
+            "cpu_ms_per_request": 1000 * self.cpu_s / max(1, self.requests),
+            "memory_mb": self.memory_mb,
+        }
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent."""
+        alone = 0 if self.alone is self.load else len(self.alone.latency_ms)
+        return alone + len(self.load.latency_ms)
+
 
 def serve(
     folder: Path,
@@ -90,14 +110,28 @@ def serve(
     EndpointError
         If the server does not start.
     """
+    with endpoint(folder, run=run, name=name, ledger=ledger) as server:
+        return send(server, bodies, concurrency=concurrency, progress=progress)
+
+
+def endpoint(
+    folder: Path, *, run: str, name: str = "model", ledger: str | Path | None = None
+) -> Endpoint:
+    """Return the server of a saved model, to be started by ``with``; parameters as of `serve`."""
     place = Path(ledger or workspace.ledger_path())
-    with Endpoint(folder, name=name, endpoint=run, ledger=place) as server:
-        url = f"{server.url}/invocations"
-        first = max(1, min(ALONE, len(bodies) // 2))
-        load = alone = drive(url, bodies[:first], concurrency=1)
-        if rest := bodies[first:]:
-            load = drive(url, rest, concurrency=concurrency, progress=progress)
-        used = usage(server.pid)
+    return Endpoint(folder, name=name, endpoint=run, ledger=place)
+
+
+def send(
+    server: Endpoint, bodies: Sequence[dict], *, concurrency: int = 16, progress: bool = False
+) -> Served:
+    """Send requests to a server: the first one at a time, the others many at once."""
+    url = f"{server.url}/invocations"
+    first = max(1, min(ALONE, len(bodies) // 2))
+    load = alone = drive(url, bodies[:first], concurrency=1)
+    if rest := bodies[first:]:
+        load = drive(url, rest, concurrency=concurrency, progress=progress)
+    used = usage(server.pid)
     return Served(load, alone, used["cpu_s"], used["memory_mb"])
 
 
@@ -136,6 +170,12 @@ def under_load(
 
         send(max(levels), 0)  # the first answers load what the later ones find loaded
         return load_curve.measure(send, levels, rounds, server.pid)
+
+
+def recorded(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:
+    """Return of `log` the lines that belong to a row of the stream, not those sent by hand."""
+    lines = log(run, ledger=ledger)
+    return lines[lines["row_id"].notna()].reset_index(drop=True)
 
 
 def log(run: str, *, ledger: str | Path | None = None) -> pd.DataFrame:

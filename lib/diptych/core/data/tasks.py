@@ -222,6 +222,15 @@ class Task:
         reference = graders.get(self.grader).needs_reference
         return schema.schema(self.features, reference, self.columns, self.regression)
 
+    def take(self, frame: pd.DataFrame) -> "Task":
+        """Let these be the task's rows: what `load` returned, as a notebook has changed it since.
+
+        Rows may be left out, values corrected, and ``split`` be another.
+        """
+        rows = frame.copy()
+        self.rows = lambda seed: rows
+        return self
+
     def load(self) -> pd.DataFrame:
         """Return the canonical rows, sorted by id.
 

@@ -1,5 +1,6 @@
 """The validation report of a table: are these rows fit to train and test a model?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,35 @@ class Validation:
             for row in self.table.itertuples()
         ]
         return "\n".join(lines)
+
+    def and_checks(self, checks: Mapping[str, object]) -> "Validation":
+        """Return the checks with those of your own; one that does not hold fails.
+
+        Parameters
+        ----------
+        checks : mapping of str to bool or Series of bool
+            By name; of a series every row must hold, and a missing value does not.
+
+        Raises
+        ------
+        DataError
+            If one is neither.
+        """
+        lines = []
+        for name, holds in checks.items():
+            rows = pd.Series(holds)
+            if not pd.api.types.is_bool_dtype(rows):
+                raise DataError(
+                    f"checks: {name!r} is {type(holds).__name__}; give True or False, or a column "
+                    'of them, such as frame["age"] >= 0'
+                )
+            wrong = int((~rows.astype("boolean").fillna(False)).sum())
+            found = f"{len(rows) - wrong:,} of {len(rows):,} hold" if len(rows) > 1 else (
+                "does not hold" if wrong else "holds"
+            )  # fmt: skip
+            lines.append((name, FAIL if wrong else OK, found, "a check of your own"))
+        added = pd.DataFrame(lines, columns=list(self.table))
+        return Validation(pd.concat([self.table, added], ignore_index=True))
 
     def raise_if_failed(self) -> None:
         """Raise if a check failed.

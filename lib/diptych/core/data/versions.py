@@ -345,7 +345,7 @@ def _commit(
         mode = "error" if table is None else "overwrite" if action == "ingest" else "append"
         try:
             write_deltalake(
-                _address(name) if table is None else table,
+                address(name) if table is None else table,
                 rows,
                 mode=mode,
                 schema_mode="overwrite" if mode == "overwrite" else None,
@@ -364,7 +364,14 @@ def _commit(
     raise DataError(f"data: other processes keep writing the table {name}; try again later.")
 
 
-def _address(name: str) -> str:
+def address(name: str) -> str:
+    """Return where the Delta table of a task lies.
+
+    Raises
+    ------
+    DataError
+        If the path of the workspace cannot hold one.
+    """
     place = str(workspace.tables() / name)
     refuse_odd_path(place, "DIPTYCH_HOME")
     return place
@@ -375,7 +382,7 @@ def _open(name: str) -> DeltaTable | None:
     from deltalake.exceptions import TableNotFoundError
 
     try:
-        return DeltaTable(_address(name))
+        return DeltaTable(address(name))
     except TableNotFoundError:
         return None
 
