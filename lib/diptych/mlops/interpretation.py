@@ -512,7 +512,7 @@ def of_latency(percentiles: pd.Series, under_way: float, planned: int, failed: i
     half, slow, slowest = percentiles.to_list()
     tail = slowest / half if half > 0 else math.nan
     return [
-        f"Half of the requests took under {half:.1f} ms, one in twenty over {slow:.1f} ms, "
+        f"The median request took {half:.1f} ms, one in twenty over {slow:.1f} ms, "
         "one in a "
         f"hundred over {slowest:.1f} ms: the tail is {tail:.1f} times the median.",
         f"{under_way:.1f} of {planned} were under way on average, and {failed:,} failed.",
@@ -566,8 +566,7 @@ def of_labels(known: pd.DataFrame) -> list[str]:
         f"{listed(without['window'])} still {'waits' if len(without) == 1 else 'wait'} for labels: "
         "until these come, only drift and an estimate can ring."
         if len(without)
-        else "All labels are known, which in service they are late, or never; `label_delay` shows "
-        "the monitor without the newest.",
+        else "All labels are known; in service they come late, or never, which label_delay shows.",
     ]
 
 
@@ -584,10 +583,12 @@ def of_column(name: str, statistic: float, p_value: float, psi: float, rows: int
         Of the window.
     """
     moved = p_value < 0.001
-    level = "steady" if psi < 0.1 else "moved a little" if psi < 0.25 else "moved much"
+    level = "says steady" if psi < 0.1 else "says moved" if psi < 0.25 else "says moved much"
+    if rows < 100:
+        level = f"is mostly noise of {rows} rows in ten bins"
     return [
         f"{name}: the two distributions are {figure(statistic)} apart at most (p = {p_value:.2g}), "
-        f"and its stability index of {figure(psi)} says {level}.",
+        f"and its stability index of {figure(psi)} {level}.",
         f"Over {rows:,} rows that is more than chance in a thousand; look at what changed "
         "before you "
         "retrain."
