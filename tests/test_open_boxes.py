@@ -185,7 +185,7 @@ def test_there_are_a_diagram_links_and_exercises(path):
 def test_lines_that_touch_a_library_are_counted():
     reader = Reader()
     source = (
-        "import pandas as pd\nfrom diptych import x\nframe = pd.DataFrame(\n  {}\n)\n"
+        "import pandas as pd\nfrom diptych import compare as x\nframe = pd.DataFrame(\n  {}\n)\n"
         "for a in x:\n    frame.head()\n    x(a)\nours = x(frame)\nours.y()\nours.groupby(1)\n"
     )
     assert reader.read(source) == (9, 6)

@@ -300,3 +300,13 @@ def test_own_sentences_end_to_end(tmp_path):
     columns = ["id", "text", "label"]
     pd.testing.assert_frame_equal(frame[columns], raw[columns])
     assert validation.validate(frame, task).ok
+
+
+def test_rows_that_a_notebook_changed_are_the_tasks():
+    task = tasks.get("tumours")
+    frame = task.load()
+    again = task.take(frame).load()
+    pd.testing.assert_frame_equal(frame, again)
+    fewer = frame[frame["split"] != "live"].assign(split="train")
+    assert set(task.take(fewer).load()["split"]) == {"train"}
+    assert len(task.load()) == len(fewer)

@@ -282,3 +282,18 @@ def test_the_columns_of_a_wide_table_are_named_once():
     frame = pd.DataFrame({name: [0.0] for name in task.schema.names})
     assert validation._columns(frame, task)[1] == validation.OK
     assert len(counted) < 5
+
+
+def test_a_check_of_ones_own_is_one_line_and_fails_the_run():
+    rows = pd.DataFrame({"age": [1, -2, None]})
+    report = validation.Validation(
+        pd.DataFrame([("a", "ok", "b", "")], columns=["check", "status", "found", "detail"])
+    )
+    held = report.and_checks({"three rows": len(rows) == 3, "ages": rows["age"].isna() | True})
+    assert held.ok
+    failed = held.and_checks({"no one is unborn": rows["age"] >= 0})
+    assert failed.table.iloc[-1]["found"] == "1 of 3 hold"
+    with pytest.raises(DataError, match="no one is unborn: 1 of 3 hold"):
+        failed.raise_if_failed()
+    with pytest.raises(DataError, match="give True or False, or a column of them"):
+        report.and_checks({"ages": rows["age"]})
