@@ -38,7 +38,8 @@ def graded(part: plan.Part) -> pd.DataFrame | None:
     Parameters
     ----------
     part : Part
-        Of a recording: its target is ``Target("recorded", NAME)``.
+        Of a recording: its target is ``Target("recorded", NAME)``. Not one of the repeats: see
+        `stability`.
 
     Returns
     -------
@@ -47,10 +48,13 @@ def graded(part: plan.Part) -> pd.DataFrame | None:
     """
     if not _whole(part):
         return None
-    grader = tasks.get(plan.SCOPES[part.scenario].task).grader
     with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
-        options = CallOptions(calls=calls, run="measured", repeat=part.repeat)
+        options, grader = CallOptions(calls=calls, run="measured"), _grader(part.scenario)
         return evaluate.evaluate([part.variant], part.rows, grader, options, pool=part.pool)
+
+
+def _grader(scenario: str) -> str:
+    return tasks.get(plan.SCOPES[scenario].task).grader
 
 
 def _whole(part: plan.Part) -> bool:
@@ -169,11 +173,16 @@ def stability(name: str, scenario: str) -> pd.DataFrame:
         repeats are not whole.
     """
     repeats = [part for part in _parts(name, scenario) if part.split.startswith(plan.REPEATED)]
-    results = [graded(part) for part in repeats]
-    if not results or any(one is None for one in results):
+    if not repeats or not all(map(_whole, repeats)):
         return pd.DataFrame()
-    numbered = [one.assign(repeat=part.repeat) for part, one in zip(repeats, results, strict=True)]
-    return evaluate.repeated(pd.concat(numbered, ignore_index=True))
+    variants = list(dict.fromkeys(part.variant for part in repeats))  # one for each temperature
+    with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
+        options = CallOptions(calls=calls, run="measured")
+        results = evaluate.evaluate(
+            variants, repeats[0].rows, _grader(scenario), options, pool=repeats[0].pool,
+            repeats=plan.REPEATS,
+        )  # fmt: skip
+    return evaluate.repeated(results)
 
 
 def hallucination(name: str) -> pd.DataFrame:

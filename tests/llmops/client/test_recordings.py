@@ -145,3 +145,20 @@ def test_the_shipped_parameters_of_2_build_replay_without_a_miss(tmp_path, monke
     assert [asked[name] for name in ("validation", "test", "repeated")] == [40, 150, 60]
     assert asked["hand-written"] == 150
     assert asked["perturbed"] > 100
+
+
+def test_repeats_are_replayed_one_by_one(home):
+    """Each repeat has its own answer: a label that changed is seen."""
+    name = "smollm2-135m"
+    recording, labels = recordings.load(name), {}
+    for part in record_plan.parts("sentiment", Target("recorded", name)):
+        if part.split.startswith(record_plan.REPEATED):
+            for question, repeat in part.requests():
+                text = recording.answers[question, repeat]["a"].strip().casefold()
+                labels.setdefault((part.variant.temperature, question), set()).add(text)
+    changed = sum(len(texts) > 1 for (t, _), texts in labels.items() if t)
+    rows = sum(t > 0 for t, _ in labels)
+    table = recorded.stability(name, "sentiment").set_index("name")
+    warm = table.filter(like="t=0.7", axis=0).iloc[0]
+    assert warm["rows"] == rows
+    assert 0 < warm["changed"] * rows <= changed
