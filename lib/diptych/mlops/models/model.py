@@ -22,7 +22,7 @@ from diptych.core.data.embeddings import EmbeddingsError
 from diptych.core.data.times import iso
 from diptych.core.evaluation import calibrators
 from diptych.core.evaluation.calibrators import Calibrator
-from diptych.mlops.models import estimators, extractive, families
+from diptych.mlops.models import estimators, extractive, families, trial
 from diptych.mlops.models.columns import ColumnFeatures
 from diptych.mlops.models.embeddings import FAMILY, EmbeddingFeatures
 from diptych.mlops.models.estimators import Estimator, ModelError
@@ -365,6 +365,7 @@ class Model:
             card["folds"] = self.folds
         if self.threshold is not None:
             card |= {"positive": self.positive, "threshold": self.threshold}
+        trial.note(card)
         card["card"] = hashing.of_json(card)  # of all that stands above
         write_atomic(folder / "model.json", json.dumps(card, indent=1))
         return folder
@@ -546,7 +547,9 @@ def load(folder: Path) -> Model:
     """
     folder = Path(folder)
     try:
-        return _load(folder)
+        card = _card(folder)
+        trial.check(folder, card)
+        return _built(folder, card)
     except EmbeddingsError as error:  # the model is whole, what reads its texts is not here
         raise ModelError(f"model: {folder} reads texts through an encoder. {error}") from error
     except Exception as error:  # what lies in a folder from elsewhere can be wrong in any way
@@ -557,7 +560,13 @@ def load(folder: Path) -> Model:
         ) from error
 
 
-def _load(folder: Path) -> Model:
+def load_untried(folder: Path) -> Model:
+    """Load a model as `load` does, in this process whatever its files do to it."""
+    return _built(folder, _card(folder))
+
+
+def _card(folder: Path) -> dict:
+    """Return what a saved model is, once its files are what they were when it was saved."""
     if not (folder / "model.json").is_file():
         raise ModelError("there is no model.json")
     card = json.loads((folder / "model.json").read_text("utf-8"))
@@ -572,6 +581,10 @@ def _load(folder: Path) -> Model:
     for name, checksum in card["files"].items():
         if present.get(name) != checksum:
             raise ModelError(f"{name} is {'damaged' if name in present else 'missing'}")
+    return card
+
+
+def _built(folder: Path, card: dict) -> Model:
     names = ("family", "kind", "features", "classes", "parameters", "temperature")
     facts = {name: card[name] for name in names}
     encoder, estimator = _parts(card, folder)
