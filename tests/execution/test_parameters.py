@@ -349,3 +349,8 @@ def test_aliases_that_explode_are_refused(tmp_path, text):
 
 def test_aliases_of_a_usual_size_are_read():
     assert yaml.load("{a: &a [1, 2], b: *a}", Loader=Loader) == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_yaml_nested_too_deep_is_a_sentence():
+    with pytest.raises(ParameterError, match=r"-y: broken YAML"):
+        load_text("a: " + "[" * 50_000)

@@ -85,7 +85,7 @@ def read_notebook(path: Path) -> dict:
         sources = [source(cell) for cell in cells if cell["cell_type"]]
     except OSError as error:
         raise ParameterError(f"{name}: the notebook cannot be read ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ParameterError(
             f"{name}: not a notebook. Give a Jupyter notebook of format 4 (.ipynb)."
         ) from error

@@ -56,9 +56,12 @@ class Loader(yaml.SafeLoader):
         Raises
         ------
         yaml.YAMLError
-            If aliases make it so, or it holds itself.
+            If aliases make it so, it holds itself, or is nested too deep.
         """
-        root = super().get_single_node()
+        try:
+            root = super().get_single_node()
+        except RecursionError as error:
+            raise yaml.YAMLError("it is nested too deep") from error
         if root is not None and self.anchors_seen and _size(root, {}) > MOST_VALUES:
             problem = f"its aliases make more than {MOST_VALUES:,} values"
             raise yaml.composer.ComposerError(None, None, problem, root.start_mark)

@@ -10,6 +10,7 @@ from dask_cluster import PATIENCE, dask_cluster, until
 from diptych.base.errors import ParameterError
 from diptych.execution.engine import PapermillEngine
 from diptych.execution.runs import find_runs
+from diptych.execution.sweeps import dask
 from diptych.execution.sweeps.search_space import plan_sweep
 from diptych.execution.sweeps.sweep import sweep
 
@@ -69,3 +70,18 @@ def test_no_scheduler_and_a_run_of_this_machine_are_refused(notebooks, home):
     found = plan_sweep(notebooks / "good.ipynb", (), (), ["depth=1,2"])
     with pytest.raises(ParameterError, match=r"--dask nobody: no scheduler answers"):
         sweep(found, dask="nobody", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [("r", "../../evil"), ("r", "/etc/evil"), ("r", "a/../../evil"), ("../r", "a"),
+     ("r", "a\\..\\b"), ("a/b", "c"), ("r", "C:/evil"), ("", "a"), ("r", "")],
+)  # fmt: skip
+def test_a_worker_names_no_file_outside_of_its_run(run, name):
+    with pytest.raises(ValueError, match=r"a worker sent a (file|run) named"):
+        dask._check_names(dask.Parcel(run, {name: b""}, ""))
+
+
+def test_the_names_of_a_runs_own_files_are_taken():
+    files = {"tables/a b.parquet": b"", "notebook.html": b"", "..odd": b""}
+    dask._check_names(dask.Parcel("20261129-run", files, ""))

@@ -19,7 +19,7 @@ from diptych.base.errors import NotebookFailed, ParameterError
 from diptych.execution.runs import find_runs
 from diptych.execution.sweeps import reports
 from diptych.execution.sweeps.search_space import plan_sweep
-from diptych.execution.sweeps.sweep import sweep
+from diptych.execution.sweeps.sweep import _as_text, sweep
 
 PATIENCE = 180  # seconds, for a process to come to a point; a machine may be busy
 
@@ -194,3 +194,10 @@ def test_a_name_that_does_not_tell_points_apart_is_refused(bowl):
     plan = bowl(["x=1,2"], Bowl()).plan
     with pytest.raises(ParameterError, match="are both fixed"):
         reports.check(plan, "fixed")
+
+
+def test_a_spreadsheet_computes_nothing_of_a_sweeps_table():
+    evil = ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1"]
+    assert [_as_text(text) for text in evil] == [f"'{text}" for text in evil]
+    plain = ["-1.5", "+3", "north", "a=b", -1.5, None, True, "-inf"]
+    assert [_as_text(value) for value in plain] == plain

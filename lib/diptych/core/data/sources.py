@@ -39,7 +39,7 @@ def resolve(location: str) -> str:
     Raises
     ------
     DataError
-        If it is a URL of another kind than http(s), file, s3 or gs.
+        If it is a URL of another kind than http(s), file, s3 or gs, or a pipe or device.
     """
     if location.startswith(REMOTE):
         return location
@@ -53,7 +53,10 @@ def resolve(location: str) -> str:
     path = Path(location).expanduser()
     if not os.path.exists(path) and os.path.exists(beside := workspace.repo_root() / path):
         path = beside
-    return str(path.resolve())
+    path = Path(os.path.realpath(path))  # also of a link that leads to itself
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise DataError(f"task: {path} is no file; write what it gives into one.")
+    return str(path)
 
 
 def shown(location: str) -> str:

@@ -98,6 +98,7 @@ class Cluster:
         """Write a run folder that came back, whole or not at all."""
         if not parcel.run:
             return Outcome(None, parcel.error)
+        _check_names(parcel)
         self.root.mkdir(parents=True, exist_ok=True)
         staged = self.root / f".{parcel.run}.{secrets.token_hex(2)}.partial"
         for name, content in parcel.files.items():
@@ -114,6 +115,22 @@ class Cluster:
             say(f"The workers are not as this machine ({changed[0]}), so their runs are not "
                 "linked later.")  # fmt: skip
         return Outcome(run, parcel.error)
+
+
+def _check_names(parcel: Parcel) -> None:
+    """Refuse a run whose files would lie elsewhere than in its folder.
+
+    Raises
+    ------
+    ValueError
+        If a worker names such a file.
+    """
+    for name in (parcel.run, *parcel.files):
+        parts = name.replace("\\", "/").split("/")
+        if not set(parts).isdisjoint(("", ".", "..")) or ":" in parts[0] or "\0" in name:
+            raise ValueError(f"a worker sent a file named {name[:80]!r}, which is left out")
+    if "/" in parcel.run or "\\" in parcel.run:
+        raise ValueError(f"a worker sent a run named {parcel.run[:80]!r}, which is left out")
 
 
 def connect(address: str):

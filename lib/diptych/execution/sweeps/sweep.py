@@ -5,6 +5,7 @@ fails is listed and does not stop the others. Everything a sweep makes lies in o
 ``results.csv``, ``results.parquet``, ``sweep.json`` and ``runs/``.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -23,6 +24,8 @@ from diptych.execution.runner import warn_of_paths
 from diptych.execution.runs import STAMP
 from diptych.execution.sweeps.search_space import SweepPlan
 from diptych.execution.sweeps.workers import Here, Outcome, Place, Workers
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes begins so
 
 
 @dataclass
@@ -147,6 +150,19 @@ def sweep(
     return result
 
 
+def _as_text(value):
+    """Return a value for the CSV; a text that a spreadsheet would compute gets an apostrophe.
+
+    Numbers stay as they are, those of a text too; ``results.parquet`` has every value unchanged.
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
+
+
 def write(result: Result) -> None:
     """Write the tables and what the sweep was."""
     result.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +170,7 @@ def write(result: Result) -> None:
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
     redact = Redactor().text
     workspace.write_atomic(result.folder / "results.csv", redact(text.getvalue()))
     _write_parquet(result.folder / "results.parquet", rows, redact)

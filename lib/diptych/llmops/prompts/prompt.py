@@ -23,6 +23,7 @@ from diptych.core.data import images
 from diptych.core.data.generators.support import AGENT, CUSTOMER
 from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
+from diptych.execution.parameters import Loader
 
 ANY = "any"  # the folder of prompts for tasks that have none of their own
 NUMBER = "number"  # the same where the label is a number
@@ -443,7 +444,7 @@ def _front_matter(text: str, wrong) -> tuple[dict, str]:
     if not parts:
         raise wrong("has no front matter; begin with --- and end it with ---")
     try:
-        front = yaml.safe_load(parts[1])
+        front = yaml.load(parts[1], Loader)
     except yaml.YAMLError as error:
         raise wrong(f"front matter: {' '.join(str(error).split())}") from error
     if not isinstance(front, dict):

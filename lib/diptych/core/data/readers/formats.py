@@ -38,6 +38,7 @@ BY_SUFFIX: dict[tuple[str, ...], Callable[[Source], RawTable]] = {
     parquet.SUFFIXES: parquet.read_parquet,
     ARROW: parquet.read_arrow,
 }
+MOST_COLUMNS = 10_000  # each is looked at for what it means
 
 
 def read_table(
@@ -192,4 +193,9 @@ def _name(location: str) -> str:
 def _with_rows(raw: RawTable, place: str) -> RawTable:
     if not len(raw.frame) or not raw.frame.shape[1]:
         raise DataError(f"task: {place} has columns but no rows; give a file with rows.")
+    if raw.frame.shape[1] > MOST_COLUMNS:
+        raise DataError(
+            f"task: {place} has {raw.frame.shape[1]:,} columns, and at most {MOST_COLUMNS:,} are "
+            "read; give a file with those that matter."
+        )
     return raw

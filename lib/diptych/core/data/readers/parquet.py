@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.feather
 import pyarrow.fs
@@ -15,6 +17,7 @@ from diptych.core.data.readers.typed import frame_of
 from diptych.core.data.sources import DataError, first_line
 
 SUFFIXES = (".parquet", ".parq", ".pq")
+LEAST = 2**30  # bytes of a table that are read however little memory is free
 FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
@@ -27,10 +30,50 @@ def read_parquet(source: Source) -> RawTable:
         If it is damaged or has nested columns.
     """
     try:
-        table = pa.parquet.ParquetFile(pa.BufferReader(source.data)).read()
+        table = _unpacked(source)
     except FAULTS as error:
         raise _damaged(source.place, "Parquet", error) from error
     return RawTable(frame_of(table, source.place, source.options.get("leave_out", "")))
+
+
+def _unpacked(source: Source) -> pa.Table:
+    """Return a file's table; one that says a text once and means it a million times is counted.
+
+    Texts stay coded until it is known how much they are written out.
+    """
+    whole = pa.parquet.ParquetFile(pa.BufferReader(source.data))
+    schema, metadata = whole.schema_arrow, whole.metadata
+    groups = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    cells = metadata.num_rows * metadata.num_columns
+    _refuse_bomb(source, sum(groups) + 4 * cells)
+    texts = [field.name for field in schema if _is_text(field.type)]
+    coded = pa.parquet.ParquetFile(pa.BufferReader(source.data), read_dictionary=texts).read()
+    _refuse_bomb(source, sum(map(_written_out, coded.columns)))
+    return coded.cast(schema)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _written_out(column: pa.ChunkedArray) -> int:
+    """Return the bytes of a column without its codes."""
+    if not pa.types.is_dictionary(column.type):
+        return column.nbytes
+    return sum(
+        pa.compute.sum(pa.compute.binary_length(part.dictionary).take(part.indices)).as_py() or 0
+        for part in column.chunks
+    )
+
+
+def _refuse_bomb(source: Source, size: int) -> None:
+    most = max(LEAST, psutil.virtual_memory().available // 2)
+    if size > most:
+        raise DataError(
+            f"task: {source.place} has {len(source.data) / 1e6:,.1f} MB and would take "
+            f"{size / 1e9:,.1f} GB here, of {most / 1e9:,.1f} GB that may be used; give fewer rows "
+            "or columns."
+        )
 
 
 def read_arrow(source: Source) -> RawTable:
