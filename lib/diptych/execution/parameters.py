@@ -56,12 +56,9 @@ class Loader(yaml.SafeLoader):
         Raises
         ------
         yaml.YAMLError
-            If aliases make it so, it holds itself, or is nested too deep.
+            If aliases make it so, or it holds itself.
         """
-        try:
-            root = super().get_single_node()
-        except RecursionError as error:
-            raise yaml.YAMLError("it is nested too deep") from error
+        root = super().get_single_node()
         if root is not None and self.anchors_seen and _size(root, {}) > MOST_VALUES:
             problem = f"its aliases make more than {MOST_VALUES:,} values"
             raise yaml.composer.ComposerError(None, None, problem, root.start_mark)
@@ -311,7 +308,7 @@ def load_text(text: str) -> dict:
     """
     try:
         content = yaml.load(text, Loader=Loader) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ParameterError(f"-y: broken YAML {_where(error)}. {FLAT}.") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ParameterError(f"-y: {display('', text)}: not a mapping. Write -y 'name: value'.")
@@ -436,7 +433,7 @@ def _line(node: yaml.Node) -> str:
     return f"line {node.start_mark.line + 1}"
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: yaml.YAMLError | RecursionError) -> str:
     """Return the line and column of a YAML error and what the parser says."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:

@@ -445,7 +445,7 @@ def _front_matter(text: str, wrong) -> tuple[dict, str]:
         raise wrong("has no front matter; begin with --- and end it with ---")
     try:
         front = yaml.load(parts[1], Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise wrong(f"front matter: {' '.join(str(error).split())}") from error
     if not isinstance(front, dict):
         raise wrong(f"front matter: holds no fields; there are {', '.join(FIELDS)}")
