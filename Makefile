@@ -61,7 +61,7 @@ model-eval: setup  ## measure the shipped language model and write its card
 test: setup  ## run every test
 	@$(IN_ROOT) $(PY) -m pytest -n 3
 
-calibration: setup  ## coverage of the intervals and error rates of the gate, by simulation (about 10 minutes)
+calibration: setup  ## coverage of the intervals, error rates of the gate and of alarms, by simulation (about 15 minutes)
 	@$(IN_ROOT) $(PY) benchmarks/calibration.py
 
 campaign: setup  ## attack what was built: kills, hostile requests, keys, hostile pages (about 40 minutes)
