@@ -91,3 +91,14 @@ def test_perturbed_rows_say_who_falls_to_what():
     assert "plain loses 0.020" in text
     assert meaning.of_perturbed(lost.head(0), results)
     assert "mean error" in " ".join(meaning.of_perturbed(lost, results, numbers=True))
+
+
+def test_errors_of_numbers_and_of_labels():
+    slices = pd.DataFrame({"slice": ["all"], "n": [3], "plain": [0.5]})
+    numbers = pd.DataFrame(
+        {"variant": "plain", "expected": [1.0, 2, 3], "predicted": [1.0, 2, np.nan],
+         "stand_in": 2.0, "correct": False}
+    )  # fmt: skip
+    scored = ScoredRows.of_numbers(numbers["expected"].to_numpy(), np.array([1.0, 2, 2]))
+    text = " ".join(meaning.of_errors(numbers, numbers.head(0), slices, scored))
+    assert "off by 0.333 on average, the worst by 1; 1 gave no number" in text

@@ -10,6 +10,7 @@ from diptych.core.data.schema import is_number
 from diptych.core.evaluation import thresholds
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
+from diptych.llmops.evaluation import evaluate
 from diptych.llmops.evaluation import judge as judging
 from diptych.llmops.interpretation.words import count, figure, is_known, listed
 from diptych.llmops.leaderboard import Leaderboard
@@ -183,9 +184,16 @@ def of_errors(
         The same answers.
     """
     numbers = is_number(answers["expected"])
-    lines = [] if numbers else [
-        f"{(~answers['correct']).sum()} of {count(len(answers), 'answer')} are wrong."
-    ]  # fmt: skip
+    if numbers:
+        off = (evaluate.counted(answers) - answers["expected"]).abs()
+        lines = [
+            f"The {count(len(answers), 'answer')} are off by {off.mean():.3g} on average, the "
+            f"worst by {off.max():.3g}; {answers['predicted'].isna().sum()} gave no number.",
+            "What to do: read the rows farthest off, and say in the prompt what they lack.",
+        ]
+    else:
+        wrong = int((~answers["correct"]).sum())
+        lines = [f"{wrong} of {count(len(answers), 'answer')} are wrong."]
     sure = confident.groupby("correct")["confidence"].mean() if len(confident) else {}
     if False in sure and True in sure:
         lines.append(
