@@ -125,3 +125,12 @@ def test_lessons_say_from_which_windows_they_are():
     text = " ".join(improve.of_lessons(lessons, WindowSplit(None, ["a"], ["b"], []), "none"))
     assert "80 rows of a" in text
     assert "nothing is tuned" in text
+
+
+def test_a_loss_says_when_it_left_the_level_of_a_coin():
+    steps = np.arange(0, 300, 10)
+    falls = np.where(steps < 100, 0.7, 0.05)
+    loss = pd.DataFrame({"step": steps, "words": falls, "dense": 0.69})
+    text = " ".join(pretrain.of_loss(loss))
+    assert "words is below half of a coin's from step 1" in text
+    assert "dense never falls" in text
