@@ -78,7 +78,8 @@ def test_an_added_pipeline_is_released_served_watched_and_improved(home, tmp_pat
     assert "accuracy of histogram" in run.result["values"]
     assert run.result["facts"]["family"] == "histogram"
     for name in ("3_release", "4_serve", "5_monitor", "6_improve"):
-        run = run_notebook(f"mlops/{name}", (), {"task": "tumours"}, progress=False)
+        given = {"task": "tumours", "upstream": run.id}
+        run = run_notebook(f"mlops/{name}", (), given, progress=False)
         assert run.status == "ok"
     built = load(run.id).ancestor("mlops/2_build")
     assert built.fact("family") == "histogram"
@@ -89,16 +90,18 @@ def test_an_added_pipeline_is_released_served_watched_and_improved(home, tmp_pat
 
 @pytest.mark.long
 def test_solutions_are_right_in_a_run_of_their_notebook(home, tmp_path):
+    upstream = {}
     for path in MLOPS:
         cells = iter(solutions(path))
 
         def solve(cell, cells=cells):
             return next(cells) if "exercise" in cell.metadata.get("tags", []) else cell.source
 
-        parameters = {"task": "tumours"}
+        parameters = {"task": "tumours"} | upstream
         if path.stem == "2_build":
             parameters |= {"trials": 1, "family": "logistic", "perturbed_rows": 20}
         run = stage(path, tmp_path, solve, **parameters)
         text = printed(run)
         assert text.count("Right") == len(solutions(path)), f"{path.stem}: {text[-600:]}"
         assert next(cells, None) is None
+        upstream = {"upstream": run.id}

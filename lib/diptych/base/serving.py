@@ -4,6 +4,9 @@ import ipaddress
 import os
 import socket
 
+# ports of servers that this process has started: what they answer is of its own making
+STARTED: set[int] = set()
+
 
 class ServeError(RuntimeError):
     """The server cannot be started; the message says what to do."""

@@ -254,3 +254,22 @@ def test_what_libraries_do_for_themselves_does_not_count(tmp_path, home, engine,
     assert entries.find(prepare(path), Path(run.folder).parent).run == run
     os.unlink("out.csv")
     assert "out.csv, which it wrote" in entries.find(prepare(path), home).why
+
+
+DELTA = """import deltalake
+from deltalake import DeltaTable
+print(len(DeltaTable("rows").to_pandas()))
+"""
+
+
+def test_a_delta_table_that_a_cell_opens_is_an_input(tmp_path, home, monkeypatch):
+    from deltalake import write_deltalake
+
+    monkeypatch.chdir(tmp_path)
+    write_deltalake("rows", pd.DataFrame({"a": [1]}))
+    path = write(tmp_path / "delta.ipynb", DELTA)
+    run = run_notebook(path, progress=False)
+    assert not run.manifest["cache"]["unknown"]
+    assert entries.find(prepare(path), Path(run.folder).parent).run == run
+    write_deltalake("rows", pd.DataFrame({"a": [1, 2]}), mode="overwrite")
+    assert "rows" in entries.find(prepare(path), Path(run.folder).parent).why

@@ -74,7 +74,7 @@ NATIVE = {
     "pandas": r"read_(hdf|orc|spss|sql\w*)|HDFStore",
     "polars": r"(read|scan)_\w+|SQLContext|sql",
     "duckdb": r"sql|query|execute\w*|connect|read_\w+|from_\w+|default_connection|table",
-    "deltalake": r"DeltaTable|QueryBuilder",
+    "deltalake": r"QueryBuilder",  # of DeltaTable see `watch_delta`
     "xgboost": r"load_\w+|Booster|DMatrix|QuantileDMatrix|ExtMemQuantileDMatrix",
     "lightgbm": r"Booster|Dataset|load_\w+",
     "catboost": r"load_\w+|Pool",
@@ -146,6 +146,7 @@ class Recorder:
         self.codes, self.bulk, self.seeded, self.texts = [], set(), set(), set()
         self.is_drawing, self.questions, self.readers = False, set(), set()
         self.is_watching, self.is_asking, self.servers = False, False, set()
+        self.is_watching_delta = False
         self.package = package.rstrip(os.sep) + os.sep
         self.ignored = tuple(folder.rstrip(os.sep) + os.sep for folder in ignored)
         self.standard, self.installed = _installed()
@@ -381,6 +382,9 @@ class Recorder:
             return
         host = str(address[0])
         is_here = host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "::")
+        serving = sys.modules.get("diptych.base.serving")
+        if is_here and address[1] in getattr(serving, "STARTED", ()):
+            return  # the notebook has started this server itself, and that is noted
         if is_here and responsible == LIBRARY:
             self.servers.add(host)
         elif responsible != OURS:
@@ -393,6 +397,7 @@ class Recorder:
         if not isinstance(code, types.CodeType):
             return
         self.watch_tables()
+        self.watch_delta(code)
         kind = self.kind(code.co_filename)
         if kind == UNNAMED:
             kind = self.responsible(steps=True)[0]
@@ -436,6 +441,33 @@ class Recorder:
             return function(path, *arguments, **options)
 
         module.stringify_path = stringify_path
+
+    def watch_delta(self, code):
+        """See which Delta tables are opened, whose library reads past Python.
+
+        A cell that imports it has it imported a moment before, so that its first table is seen.
+        """
+        if self.is_watching_delta:
+            return
+        if "deltalake" not in sys.modules:
+            if not _names(code, "deltalake"):
+                return
+            try:
+                __import__("deltalake")
+            except ImportError:
+                return
+        table = getattr(sys.modules["deltalake"], "DeltaTable", None)
+        if table is None:
+            return
+        self.is_watching_delta, opened = True, table.__init__
+
+        @functools.wraps(opened)
+        def opens(this, table_uri, *arguments, **options):
+            if self.is_on and self.responsible()[1] != OURS:
+                self.guarded(self.read_tables, table_uri)
+            return opened(this, table_uri, *arguments, **options)
+
+        table.__init__ = opens
 
     def wrote_table(self, path):
         """Note a file or folder that is written as a table."""
@@ -588,6 +620,14 @@ class Recorder:
                     return nearest, kind
             frame = frame.f_back
         return nearest or LIBRARY, LIBRARY
+
+
+def _names(code, name):
+    """Say whether a piece of code, or a function in it, names something."""
+    inner = (x for x in code.co_consts if isinstance(x, types.CodeType))
+    return any(x.partition(".")[0] == name for x in code.co_names) or any(
+        _names(x, name) for x in inner
+    )
 
 
 class References:

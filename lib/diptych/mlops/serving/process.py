@@ -10,6 +10,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from diptych.base import serving
+
 GRACE_S = 30  # from SIGTERM to SIGKILL
 
 
@@ -38,6 +40,7 @@ class Endpoint:
         listener = socket.create_server(("127.0.0.1", 0))
         port, handle = listener.getsockname()[1], listener.fileno()
         self.url = f"http://127.0.0.1:{port}"
+        serving.STARTED.add(port)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the endpoint
         command = [sys.executable, "-m", "diptych", "serve", "model", str(folder)]
         command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
