@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from llmops import fakes
+from processes import end_servers
 
 from diptych.cli import cli
 from diptych.core.store.calls import Calls
-from diptych.llmops import record, record_plan
+from diptych.llmops import record, record_plan, record_tuned
 from diptych.llmops import recorded as replay
 from diptych.llmops.client import endpoint, load_test, recordings
 from diptych.llmops.client.ask import ask, ask_many
@@ -46,6 +47,7 @@ def home(tmp_path_factory):
     record.SCOPES["small"] = SMALL
     yield
     del record.SCOPES["small"]
+    end_servers(record.workspace.home())
     os.environ.pop("DIPTYCH_HOME") if before is None else os.environ.update(DIPTYCH_HOME=before)
 
 
@@ -338,3 +340,20 @@ def test_a_hosted_model_is_recorded_within_a_budget(hosted, calls, monkeypatch):
     assert facts["endpoint"] == "priced"
     assert "provider" in recordings.load(session.name).when()
     assert fakes.KEY not in json.dumps(facts)
+
+
+def test_a_fine_tuned_model_is_a_recording_of_its_own(home, gguf, monkeypatch):
+    few = record.Scope("reviews", (("instruct/label_only", (0,), {"test": 4}),))
+    monkeypatch.setattr(record, "TUNED", few)
+    place = record.workspace.home() / "recordings"
+    session = record_tuned.session(f"box={gguf}", 8, place, progress=False)
+    adapter = place / "adapters" / "box-lora-8" / record_tuned.FILE
+    made = adapter.stat().st_mtime_ns
+    assert record.record(session, progress=False) == 4
+    facts = recordings.load("box-lora-8").facts
+    assert (facts["base"], facts["labels"]) == ("box", 8)
+    assert facts["adapter"]["steps"] >= 1
+    again = record_tuned.session(f"box={gguf}", 8, place, progress=False)
+    assert record.record(again, progress=False) == 0
+    assert adapter.stat().st_mtime_ns == made  # not trained again
+    process.stop(**session.target.server)
