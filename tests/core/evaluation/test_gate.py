@@ -376,3 +376,20 @@ def test_the_champion_is_no_candidate(margin):
     assert "It is the champion" in decision.reason
     other = Candidate.from_rows("candidate", [1] * 100, digest="cd" * 32)
     assert decide(other, champion, limits).promoted
+
+
+def test_rows_that_hold_too_few_of_a_class_are_inconclusive_and_say_how_many_would_do():
+    truth = np.where(np.arange(200) % 50 == 0, "yes", "no")
+    rows = ScoredRows.of_labels(truth, truth, None, ("no", "yes"), "yes")
+    constant = ScoredRows.of_labels(truth, np.full(200, "no"), None, ("no", "yes"), "yes")
+    limits = Limits(**dict.fromkeys(("floor", "max_calibration_error", "max_latency_ms",
+                                          "max_size_mb")))  # fmt: skip
+    metric = METRICS["macro_f1"]
+    decision = decide(
+        Candidate.of_rows("new", metric, rows), None, limits,
+        Candidate.of_rows("baseline", metric, constant),
+    )  # fmt: skip
+    assert decision.outcome == "inconclusive"
+    line = decision.checks.set_index("rule").loc["better than the baseline"]
+    assert line["rows_needed"] == 200 * 10 / 4
+    assert "4 rows of 'yes' are too few" in line["reason"]

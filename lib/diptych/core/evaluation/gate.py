@@ -15,7 +15,15 @@ import pandas as pd
 
 from diptych.core.evaluation import fairness
 from diptych.core.evaluation.fairness import Gap
-from diptych.core.evaluation.metrics import METRICS, NUMBERS, Figure, Metric, MetricError
+from diptych.core.evaluation.metrics import (
+    FEWEST,
+    METRICS,
+    NUMBERS,
+    Figure,
+    Metric,
+    MetricError,
+    class_counts,
+)
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.evaluation.stats import Estimate, unpaired_difference
 
@@ -284,7 +292,8 @@ def _floor(candidate: Candidate, floor: float | None) -> Check:
         return (rule, _text(score), "", WAIVED, f"No {rule[7:]} is set for the metric.", None)
     limit = f"{'>=' if metric.higher_is_better else '<='} {floor:g}"
     if (why := _unmeasured(score)) is not None:
-        return (rule, _text(score), limit, NOT_MEASURED, f"The metric was not measured{why}.", None)
+        reason = f"The metric was not measured{why}."
+        return (rule, _text(score), limit, *_without(candidate, reason))
     sign = metric.sign
     worst, best = sorted((sign * score.low, sign * score.high))
     reached, missed = worst >= sign * floor, best < sign * floor
@@ -308,13 +317,28 @@ def _against_baseline(
     rule, limit = "better than the baseline", "> 0"
     for side in (candidate, baseline):
         if (why := _unmeasured(side.score)) is not None:
-            reason = f"{side.name} was not measured{why}."
-            return [(rule, "", limit, NOT_MEASURED, reason, None)]
+            return [(rule, "", limit, *_without(side, f"{side.name} was not measured{why}."))]
     gap = _improvement(candidate, baseline, None, level)
     spread = _spread(candidate, baseline, None, gap) * _wider(level)
     return [
         _question(rule, candidate, baseline, gap, "Overall", (BETTER, 0.0, abs(gap.value)), spread)
     ]
+
+
+def _without(side: Candidate, reason: str) -> tuple[str, str, int | None]:
+    """Return status, reason and rows of a rule whose score decides nothing.
+
+    Rows that do not hold a score, such as too few of a class, are inconclusive; no rows at all,
+    such as of calls that failed, are not measured.
+    """
+    if side.score is None or side.rows is None:
+        return NOT_MEASURED, reason, None
+    if not side.rows.classes:
+        return INCONCLUSIVE, reason, None
+    least = int(class_counts(side.rows).min())
+    needed = math.ceil(len(side.rows) * FEWEST / least) if 0 < least < FEWEST else None
+    more = f" About {needed:,} labelled rows in all would hold {FEWEST}." if needed else ""
+    return INCONCLUSIVE, reason + more, needed
 
 
 def _against_champion(candidate: Candidate, champion: Candidate | None, limits: Limits) -> Check:
@@ -333,7 +357,7 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, limits: 
     for side in (candidate, champion):
         if (why := _unmeasured(side.score)) is not None:
             reason = f"The score of {side.name} overall was not measured{why}."
-            return (rule, _text(candidate.score), limit, NOT_MEASURED, reason, None)
+            return (rule, _text(candidate.score), limit, *_without(side, reason))
     gap = _improvement(candidate, champion, None, limits.level)
     shows = 2 * margin if better else margin
     spread = _spread(candidate, champion, None, gap) * _wider(limits.level)

@@ -352,11 +352,11 @@ class Metric:
         counts = class_counts(rows)
         if counts.min() >= FEWEST:
             return ""
-        rarest = rows.classes[int(counts.argmin())]
-        return (
-            f"{counts.min()} rows of {rarest!r} are too few for an interval of {self.title}; "
-            f"it takes {FEWEST}"
+        rarest, least = rows.classes[int(counts.argmin())], int(counts.min())
+        number = (
+            f"{least} row of {rarest!r} is" if least == 1 else f"{least} rows of {rarest!r} are"
         )
+        return f"{number} too few for an interval of {self.title}; it takes {FEWEST}"
 
     def _why_undefined(self, rows: ScoredRows) -> str:
         if self.binary and (rows.is_positive.all() or not rows.is_positive.any()):
