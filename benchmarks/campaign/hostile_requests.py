@@ -29,11 +29,17 @@ FIELDS = {
         "messages", "max_tokens", "stop", "temperature", "stream", "response_format", "tools",
         "logit_bias", "n", "seed", "top_p", "top_k", "grammar", "json_schema", "model", "lora",
     ),
+    "/v1/responses": (
+        "input", "instructions", "max_output_tokens", "text", "tools", "tool_choice", "stream",
+        "include", "top_logprobs", "metadata", "previous_response_id", "model", "temperature",
+    ),
 }  # fmt: skip
 GOOD = {
     "/invocations": {"inputs": ["a good film"]},
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2},
+    "/v1/responses": {"input": "hi", "max_output_tokens": 2},
 }
+LIMITS = {"/v1/chat/completions": "max_tokens", "/v1/responses": "max_output_tokens"}
 HEADERS = (
     b"Host: evil.example", b"Host: a\r\nHost: b", b"Origin: http://evil.example", b"Origin: null",
     b"Content-Type: text/plain", b"Content-Type: application/json; charset=utf-16",
@@ -58,10 +64,9 @@ def body_of(path: str, rng: random.Random) -> bytes:
     content = dict(GOOD[path])
     for name in rng.sample(FIELDS[path], k=rng.randint(1, 3)):
         content[name] = rng.choice(VALUES)
-    if "max_tokens" in FIELDS[path] and not isinstance(
-        content.get("max_tokens"), str | list | dict
-    ):
-        content["max_tokens"] = 2  # hostile is not the same as long
+    limit = LIMITS.get(path)
+    if limit and not isinstance(content.get(limit), str | list | dict):
+        content[limit] = 2  # hostile is not the same as long
     data = json.dumps(content).encode()
     if rng.random() < 0.2:
         at = rng.randrange(len(data))
@@ -171,7 +176,7 @@ def attack(part: str, url: str, pid: int, path: str, health: str, rng, count: in
 
 
 def run(home: Path, rng: random.Random, count: int, seconds: float) -> list[Figure]:
-    """Attack both servers with half of the requests each."""
+    """Attack both servers with half of the requests each, and Responses with some more."""
     texts = [f"a {word} film" for word in ("good", "bad", "fine", "poor")] * 10
     model = models.fit(
         texts, ["yes", "no"] * 20, family="logistic", kind="text", features=["text"], parameters={}
@@ -184,6 +189,8 @@ def run(home: Path, rng: random.Random, count: int, seconds: float) -> list[Figu
     try:
         at = ("LLM server", server.url, server.pid, "/v1/chat/completions", "/health")
         figures += attack(*at, rng, count // 2, seconds)
+        at = ("Responses of the LLM server", server.url, server.pid, "/v1/responses", "/health")
+        figures += attack(*at, rng, count // 4, 0)
     finally:
         process.stop()
     return figures

@@ -14,8 +14,9 @@ NONE = ("none", {"type": "none"})
 
 def is_plain(body: Mapping) -> bool:
     """Say whether a request asks for texts by texts alone, which every model can do."""
-    messages = body.get("messages") or ()
-    return not body.get("tools") and not body.get("functions") and not any(map(_parts, messages))
+    if body.get("tools") or body.get("functions"):
+        return False
+    return not any(map(_parts, _messages(body)))
 
 
 def adapted(body: Mapping, facts: Mapping) -> dict:
@@ -33,7 +34,7 @@ def adapted(body: Mapping, facts: Mapping) -> dict:
     RefusedError
         If it asks for what this server would not do.
     """
-    for message in body.get("messages") or ():
+    for message in _messages(body):
         for part in _parts(message):
             _check_part(part, facts)
     if body.get("functions"):
@@ -57,6 +58,12 @@ def _check_part(part: Mapping, facts: Mapping) -> None:
     if medium and not (facts.get("modalities") or {}).get(medium):
         raise RefusedError(400, f"messages: this model reads texts, no {kind}; send text parts",
                            "messages")  # fmt: skip
+
+
+def _messages(body: Mapping) -> list:
+    """Return the messages; what is no list llama.cpp refuses itself."""
+    messages = body.get("messages")
+    return messages if isinstance(messages, list) else []
 
 
 def _parts(message) -> list[Mapping]:
