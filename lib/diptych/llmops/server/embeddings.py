@@ -57,8 +57,8 @@ def answer(request: dict) -> dict:
     return {"object": "list", "data": data, "model": embeddings.MODEL, "usage": usage}
 
 
-def _texts(given) -> list[str]:
-    texts = [given] if isinstance(given, str) else given
+def _texts(content) -> list[str]:
+    texts = [content] if isinstance(content, str) else content
     if not isinstance(texts, list) or not texts or not all(isinstance(x, str) for x in texts):
         raise RefusedError(400, "input: send a text or a list of texts; tokens are not taken")
     if len(texts) > MOST:
