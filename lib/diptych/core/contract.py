@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import UnionType
+from typing import Any
 
 from diptych.base.errors import Plain
 from diptych.execution.notebooks import nearest
@@ -71,7 +72,7 @@ class Value:
         part = self.part(name) or ""
         return self.meaning.replace(self.placeholder, part) if self.placeholder else self.meaning
 
-    def check(self, value, low, high) -> None:
+    def check(self, value: Any, low: Any, high: Any) -> None:
         """Refuse a figure of another kind, or one whose interval is missing or unexpected.
 
         Raises
@@ -168,7 +169,7 @@ class Contract:
             raise self._unknown(name, "parameter to read", self.parameters)
         return name
 
-    def check_fact(self, name: str, content) -> None:
+    def check_fact(self, name: str, content: Any) -> None:
         """Refuse a fact that is not declared, or of another kind; raises `RecordError`."""
         kind = self.fact(name).kind
         if not isinstance(content, kind):
@@ -198,7 +199,7 @@ class Contract:
             *(table.name for table in self.tables if table.name not in tables),
         ]
 
-    def _named(self, name: str, what: str, known: tuple):
+    def _named(self, name: str, what: str, known: tuple) -> Any:
         for one in known:
             if one.name == name:
                 return one

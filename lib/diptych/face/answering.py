@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import overload
+from typing import Any, overload
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ class Answers(Sequence[Answer]):
     @overload
     def __getitem__(self, place: slice) -> list[Answer]: ...
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: Any) -> Any:
         return self._answers[place]
 
     def __len__(self) -> int:
@@ -83,15 +83,15 @@ class Answers(Sequence[Answer]):
 
 
 @overload
-def ask(questions: str, model: str = ..., **options) -> Answer: ...
+def ask(questions: str, model: str = ..., **options: Any) -> Answer: ...
 
 
 @overload
-def ask(questions: Iterable, model: str = ..., **options) -> Answers: ...
+def ask(questions: Iterable, model: str = ..., **options: Any) -> Answers: ...
 
 
 def ask(
-    questions,
+    questions: Any,
     model: str = "local",
     *,
     system: str = "",
@@ -101,7 +101,7 @@ def ask(
     concurrency: int = 8,
     progress: bool = False,
     **fields: object,
-):
+) -> Any:
     r"""Ask a language model; equal questions are answered from the ledger, which pays nothing.
 
     Parameters

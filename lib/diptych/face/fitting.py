@@ -13,7 +13,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation.metrics import Figure
 from diptych.core.plots import plots
 from diptych.mlops import build
-from diptych.mlops.fitting import answers_of
+from diptych.mlops.fitting import answers_of, part
 from diptych.mlops.models import model as models
 from diptych.mlops.models.estimators import ModelError
 from diptych.mlops.models.model import Model
@@ -192,9 +192,9 @@ def fit(estimator: Any, task: Task | str, *, name: str = "", seed: int = 0) -> F
         model, _ = build.tune(data, subject, estimator, 1, seed)
     else:
         name = name or type(estimator).__name__
-        model = fit_own(name, estimator, build.part(data, "train"), subject)
-        valid = models.with_known_labels(build.part(data, "valid"), model.classes)
+        model = fit_own(name, estimator, part(data, "train"), subject)
+        valid = models.with_known_labels(part(data, "valid"), model.classes)
         answers_of(model, valid).settle(model, subject, seed)
     validation = subject.metric.figure(build.held_out(model, data, subject))
-    scores = build.evaluate(model, build.part(data, "test"), subject.scoring)
+    scores = build.evaluate(model, part(data, "test"), subject.scoring)
     return FittedModel(name or model.family, subject, model, scores, validation)

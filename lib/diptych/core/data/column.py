@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.data.numerals import INFINITE, POWERS, Token, bare, number_pattern
 from diptych.core.data.times import PLAIN, TimeFormat, native_times, plain_moments, series
@@ -75,7 +75,7 @@ class Column:
     fraction: bool = False
     letters: bool = False
 
-    def read_value(self, value):
+    def read_value(self, value: Any) -> Any:
         """Read one value of a request or a row.
 
         Parameters
@@ -137,7 +137,7 @@ class Column:
             return numbers
         return self._read_distinct(values, range(len(values)))
 
-    def _read_distinct(self, values: "pd.Series", rows) -> "pd.Series":
+    def _read_distinct(self, values: "pd.Series", rows: Any) -> "pd.Series":
         import numpy as np
         import pandas as pd
 
@@ -187,7 +187,7 @@ class Column:
     def _plain(self) -> bool:
         return (self.decimal, self.thousands) == (".", "")
 
-    def _number(self, value) -> float | None:
+    def _number(self, value: Any) -> float | None:
         if isinstance(value, str):
             if value.casefold() in INFINITE:
                 return None
@@ -222,13 +222,13 @@ class Column:
             example = "1" + self.thousands + example[1:]
         return f"send a number such as {example}{self.sign if self.sign == '%' else ''}, or null"
 
-    def _boolean(self, value) -> bool:
+    def _boolean(self, value: Any) -> bool:
         truth = TRUTH.get(plain(value).casefold())
         if truth is None:
             raise self._error(value, "send true, false or null")
         return truth
 
-    def _category(self, value) -> str:
+    def _category(self, value: Any) -> str:
         text = plain(value)
         form = self._forms.get(spelling(text))
         if form is None and self._code and isinstance(value, int | float):
@@ -244,13 +244,13 @@ class Column:
     def _forms(self) -> dict[str, str]:
         return {spelling(form): form for form in self.forms}
 
-    def _time(self, value) -> int:
+    def _time(self, value: Any) -> int:
         moment = self.time.parse(value)
         if moment is None:
             raise self._error(value, f"send a time {self.time.describe()}, or null")
         return moment
 
-    def _error(self, value, remedy: str) -> CellError:
+    def _error(self, value: Any, remedy: str) -> CellError:
         return CellError(f"{self.original}: {str(value)[:60]!r} is no {self.kind}; {remedy}")
 
     def to_dict(self) -> dict:
@@ -343,7 +343,7 @@ def stand_ins(missing: Iterable[str]) -> frozenset[float]:
     return frozenset(float(word) for word in missing if plain_number.fullmatch(word))
 
 
-def plain(value) -> str:
+def plain(value: Any) -> str:
     """Return a value as a string: single spaces, and 1, 1.0 and "1" are all "1"."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
         value = int(value)
@@ -360,7 +360,7 @@ def spelling(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def factorize(values: "pd.Series"):
+def factorize(values: "pd.Series") -> Any:
     """Return codes and different values; 1, 1.0 and True stay apart, nulls have code -1."""
     import numpy as np
     import pandas as pd
@@ -385,11 +385,11 @@ def factorize(values: "pd.Series"):
     return codes, distinct
 
 
-def _nested(value) -> bool:
+def _nested(value: Any) -> bool:
     return hasattr(value, "__len__") and not isinstance(value, str | bytes)
 
 
-def plain_numbers(values: "pd.Series"):
+def plain_numbers(values: "pd.Series") -> Any:
     """Read what needs no rule at once: returns float64 numbers, and which rows are left."""
     import pandas as pd
     import pyarrow as pa

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.data.column import MISSING, factorize, plain, plain_numbers, stand_ins
 
@@ -77,7 +77,7 @@ class Facts:
         import numpy as np
 
         missing = tuple(dict.fromkeys(("", *(x.strip().casefold() for x in conventions.missing))))
-        native, words = _native(values), Counter()
+        native, words = _native(values), Counter[str]()
         if numbers and is_strings(values) and conventions.decimal != ",":
             values, native, words = _numbers_of(values, missing)
         codes, distinct = factorize(values)
@@ -159,7 +159,7 @@ def _may_be_numbers(first: "pd.Series", missing: tuple[str, ...]) -> bool:
     return bool(first[rest].dropna().str.strip().str.casefold().isin(missing).all())
 
 
-def _with_zeros(strings):
+def _with_zeros(strings: Any) -> Any:
     """Return the strings that may begin with a zero: a pattern over all of them takes long."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -169,7 +169,7 @@ def _with_zeros(strings):
     return strings.filter(pc.less_equal(first, pa.scalar(b"0")))
 
 
-def _numbers_of(values: "pd.Series", missing: tuple[str, ...]):
+def _numbers_of(values: "pd.Series", missing: tuple[str, ...]) -> Any:
     """Return strings that are plain numbers or words for missing as numbers, others as they are.
 
     A shortcut for large columns; also returns the native type ("" for strings) and the words.

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 
-def assign(labels: Sequence, units: Sequence, count: int, seed: int) -> np.ndarray:
+def assign(
+    labels: Sequence | np.ndarray, units: Sequence | np.ndarray, count: int, seed: int
+) -> np.ndarray:
     """Return each row's fold: classes in equal shares, rows of one unit together.
 
     Parameters

@@ -38,7 +38,8 @@ def of_rows(rows: Rows) -> list[Guess]:
     start = "time column "
     named = [note for note in rows.notes if note.startswith(start) and "times are like" in note]
     entries += [
-        Guess(*note.split(": ", 1), "as its values show", "zone=... dates=...") for note in named
+        Guess(what, value, "as its values show", "zone=... dates=...")
+        for what, value in (note.split(": ", 1) for note in named)
     ]
     return entries
 
@@ -49,7 +50,7 @@ def _of_column(column: Column, notes: Sequence[str]) -> Guess:
     if column.kind == CATEGORY:
         other = next((kind for word, kind in NEARLY.items() if word in why), other)
     option = kind_option(column.original, other)
-    if column.kind == TIME and column.time.layout != "epoch":
+    if column.kind == TIME and column.time and column.time.layout != "epoch":
         option = f"zone=... or {option}"
     return Guess(f"column {column.original!r}", column.kind, why, option)
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,7 @@ def _ways(task: Task) -> dict[str, Callable]:
     return {"noise": _noise, "shift": _shift} if task.kind == "image" else {}
 
 
-def _typos(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+def _typos(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     chosen = test.head(most)
     texts = [mistyped(_rng("typos", seed, row.id), row.text) for row in chosen.itertuples()]
     return chosen.assign(text=texts)
@@ -131,7 +132,7 @@ def mistyped(rng: random.Random, text: str) -> str:
     return before + end + grammar.mistype(rng, last, errors)
 
 
-def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, seed: int):
+def _negation(data: pd.DataFrame, test: pd.DataFrame, task: Task, most: int, seed: int) -> Any:
     held = Counter(word for text in data["text"] for word in set(_words(text)))
     known = {word for word, count in held.items() if count >= KNOWN}
     turned = {row.id: negated(row.text, known) for row in test.itertuples()}
@@ -210,7 +211,7 @@ def _lower(text: str) -> str:
 def _lexicon() -> tuple[set, set, set, int]:
     """Return all opinions, those that are adjectives, and intensifiers, each as tuples of words."""
 
-    def split(entries) -> set[tuple[str, ...]]:
+    def split(entries: Any) -> set[tuple[str, ...]]:
         return {tuple(_words(entry)) for entry in entries}
 
     files = [lexicon.read_lexicon(name) for name in ("general", *lexicon.STABLE, lexicon.NEW)]
@@ -224,27 +225,27 @@ def _lexicon() -> tuple[set, set, set, int]:
     )
 
 
-def _noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+def _noise(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     low, high = task.bounds or (-np.inf, np.inf)
     train = data[data["split"] == "train"][task.features]
     image = task.kind == "image"
     scale = (high - low) * IMAGE_NOISE if image else train.std().to_numpy() * TABLE_NOISE
 
-    def change(values, rng):
+    def change(values: Any, rng: Any) -> Any:
         noisy = np.clip(values + rng.normal(size=len(values)) * scale, low, high)
         return noisy.round() if image else noisy
 
     return _changed(test.head(most), task, "noise", seed, change)
 
 
-def _missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
-    def change(values, rng):
+def _missing(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+    def change(values: Any, rng: Any) -> Any:
         return np.where(rng.random(len(values)) < MISSING, np.nan, values)
 
     return _changed(test.head(most), task, "missing", seed, change)
 
 
-def _typed_noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+def _typed_noise(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     """Add noise to the numbers of a typed table; its other columns stay as they are."""
     names = [column.name for column in task.columns if column.kind == NUMBER]
     scale = data.loc[data["split"] == "train", names].std().fillna(0).to_numpy() * TABLE_NOISE
@@ -254,7 +255,7 @@ def _typed_noise(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> 
     return chosen
 
 
-def _typed_missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+def _typed_missing(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     """Take values out of a typed table, of whatever kind."""
     chosen = test.head(most).copy()
     width = len(task.features)
@@ -265,11 +266,11 @@ def _typed_missing(data, test: pd.DataFrame, task: Task, most: int, seed: int) -
     return chosen
 
 
-def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
+def _shift(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     """Move square images by one pixel in one of four directions; what comes in is blank."""
     side = round(len(task.features) ** 0.5)
 
-    def change(values, rng):
+    def change(values: Any, rng: Any) -> Any:
         axis, step = rng.integers(2), rng.choice((-1, 1))
         moved = np.roll(values.reshape(side, side), step, axis)
         edge = 0 if step == 1 else side - 1
@@ -279,7 +280,7 @@ def _shift(data, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.Dat
     return _changed(test.head(most), task, "shift", seed, change)
 
 
-def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change) -> pd.DataFrame:
+def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change: Any) -> pd.DataFrame:
     """Return rows with `change` made to the numbers of each, by its own random numbers."""
     values = chosen[task.features].to_numpy(np.float64)
     changed = [

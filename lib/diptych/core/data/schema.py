@@ -7,13 +7,23 @@ Canonical rows are what every stage reads: ``id``, ``time`` (UTC or null), the f
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from diptych.core.data import splits, stratify, typing
-from diptych.core.data.column import BOOLEAN, MISSING, NUMBER, TIME, TRUTH, Column, TypedColumns
+from diptych.core.data.column import (
+    BOOLEAN,
+    MISSING,
+    NUMBER,
+    TIME,
+    TRUTH,
+    Column,
+    TypedColumns,
+    spelling,
+)
 from diptych.core.data.facts import Conventions, KindError, LeftOutError
 from diptych.core.data.sources import DataError
 from diptych.core.data.times import TimeError, read_times
@@ -208,7 +218,7 @@ def interpret(
     frame["slice"] = _slices(raw, notes)
     content = splits.content_hash(frame, features)
     frame.insert(0, "id", _ids(raw, frame, content, notes))
-    groups = _strings(raw[group_column]).map(typing.spelling) if group_column else None
+    groups = _strings(raw[group_column]).map(spelling) if group_column else None
     return Rows(frame, kind, features, content, notes, typed, label, groups, named, positions)
 
 
@@ -418,7 +428,9 @@ def _odd_classes(labels: pd.Series) -> list[str]:
                 f"{min(whole)!r} seems to be several classes of one row, which are not supported; "
                 f"each of {len(joined):,} such combinations is taken for a class of its own"
             ]
-    truths = [{x for x in classes if TRUTH.get(x.casefold()) is y} for y in (True, False)]
+    truths: list[set[str]] = [
+        {x for x in classes if TRUTH.get(x.casefold()) is y} for y in (True, False)
+    ]
     if classes == set.union(*truths) and len(classes) > 2:
         words = ", ".join(repr(x) for x in sorted(max(truths, key=len)))
         return [f"{words} are different classes; write them alike if they mean the same"]
@@ -576,7 +588,7 @@ def _slices(raw: pd.DataFrame, notes: list[str]) -> pd.Series:
     return pd.Series("", index=raw.index, dtype="str")
 
 
-def _ids(raw: pd.DataFrame, frame: pd.DataFrame, content: np.ndarray, notes: list[str]):
+def _ids(raw: pd.DataFrame, frame: pd.DataFrame, content: np.ndarray, notes: list[str]) -> Any:
     """Return the column of ids, else hashes of the content, which survive a change of order."""
     if "id" in raw:
         ids = _strings(raw["id"])

@@ -1,6 +1,7 @@
 """Groups of rows by columns of your own table, whether or not a model reads these columns."""
 
 import difflib
+from typing import Any
 
 import pandas as pd
 
@@ -74,7 +75,7 @@ def _source(task: Task) -> pd.DataFrame:
     return pd.DataFrame({"id": []}) if task.beside is None else task.beside()
 
 
-def _beside(source: pd.DataFrame, ids: pd.Index, name: str, task: Task, rows) -> pd.Series:
+def _beside(source: pd.DataFrame, ids: pd.Index, name: str, task: Task, rows: Any) -> pd.Series:
     if name not in source or name == "id":
         originals = [column.original for column in task.columns] or task.features
         known = list(dict.fromkeys([*source.columns.drop("id"), *originals, "label", "slice"]))

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
@@ -162,7 +163,7 @@ def _download(url: str) -> bytes:
     )
 
 
-def bounded(stream, location: str, announced: int = 0) -> bytes:
+def bounded(stream: Any, location: str, announced: int = 0) -> bytes:
     """Return what a stream holds.
 
     Raises
@@ -183,6 +184,6 @@ def bounded(stream, location: str, announced: int = 0) -> bytes:
     return data
 
 
-def first_line(error) -> str:
+def first_line(error: Any) -> str:
     """Return the first line of an error's message, its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

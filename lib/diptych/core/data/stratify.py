@@ -15,6 +15,7 @@ What holds as far as it can
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -182,7 +183,7 @@ def file_splits(values: Sequence, units: np.ndarray, seed: int) -> Assignment:
     return Assignment(split, notes=notes)
 
 
-def _units(content: np.ndarray, labels: np.ndarray, groups, repeats: bool):
+def _units(content: np.ndarray, labels: np.ndarray, groups: Any, repeats: bool) -> Any:
     """Return what moves as one: a hash a row, whether equal rows share it, and notes."""
     if groups is not None:
         groups = pd.Series(np.asarray(groups, dtype=object))
@@ -253,7 +254,7 @@ def spread(
     return split, _absent_notes(absent)
 
 
-def _nearest(pairs, label, centre: float, counts: dict, moved: dict, sizes):
+def _nearest(pairs: Any, label: Any, centre: float, counts: dict, moved: dict, sizes: Any) -> Any:
     """Return the unit of a class that may move, nearest to a place; None if none may."""
     ours = pairs[pairs["label"] == label]
     for unit in ours.iloc[np.argsort((ours["place"] - centre).abs(), kind="stable")]["unit"]:
@@ -269,7 +270,7 @@ def _nearest(pairs, label, centre: float, counts: dict, moved: dict, sizes):
     return None
 
 
-def _move(pairs, unit, name: str, counts: dict, moved: dict) -> None:
+def _move(pairs: Any, unit: Any, name: str, counts: dict, moved: dict) -> None:
     others = pairs[pairs["unit"] == unit]
     for label, before in zip(others["label"], others["split"], strict=True):
         counts[label, before] -= 1

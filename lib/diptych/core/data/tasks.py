@@ -34,10 +34,10 @@ from diptych.core.data import (
 from diptych.core.data.column import NUMBER, Column
 from diptych.core.data.facts import Conventions
 from diptych.core.data.generators import summaries, support, tables
-from diptych.core.data.schema import FRAME, REFERENCE
+from diptych.core.data.schema import FRAME
 from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders, metrics
-from diptych.core.evaluation.graders import Scoring
+from diptych.core.evaluation.graders import REFERENCE, Scoring
 from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
 
 OWN_LIVE_SHARE = 0.25  # of your own rows with times, the latest: met after release
@@ -133,7 +133,7 @@ class Task:
         label_column: str = "label",
         text_column: str | None = None,
         name: str = "frame",
-        **columns,
+        **columns: Any,
     ) -> "Task":
         """Return a task over rows in memory.
 

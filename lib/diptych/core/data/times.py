@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:  # an endpoint reads single values without pandas
@@ -72,7 +72,7 @@ _DAYNAME = r"(?:[A-Za-z]{2,9}\.?,?\s+)?"
 _MONTH = r"(?P<month>[^\W\d_]{3,10})\.?"
 
 # in order of preference where several read equally many values
-LAYOUTS = {
+_LAYOUTS = {
     "iso": rf"(?P<y>\d{{4}})(?P<sep>[-/.])(?P<m>\d{{1,2}})(?P=sep)(?P<d>\d{{1,2}}){_TIME}",
     "numeric": (
         rf"(?P<a>\d{{1,2}})(?P<sep>[-/.])(?P<b>\d{{1,2}})(?P=sep)(?P<y>\d{{4}}|\d{{2}}){_TIME}"
@@ -105,7 +105,7 @@ LAYOUTS = {
     "epoch": r"-?\d+(?:\.\d+)?",
     "year": r"(?P<y>1[5-9]\d{2}|2[0-2]\d{2})",
 }
-LAYOUTS = {name: re.compile(pattern) for name, pattern in LAYOUTS.items()}
+LAYOUTS = {name: re.compile(pattern) for name, pattern in _LAYOUTS.items()}
 NUMERIC = ("epoch", "compact", "year")  # layouts that plain numbers may have by chance
 EXAMPLES = {
     "iso": "2026-03-31 14:00", "numeric": "31/03/2026", "day month year": "31 Mar 2026",
@@ -148,7 +148,7 @@ class TimeFormat:
     unit: str = ""
     zone: str = "UTC"
 
-    def parse(self, value) -> int | None:
+    def parse(self, value: Any) -> int | None:
         """Return microseconds since 1970 in UTC, or None if `value` is not of this form.
 
         Parameters
@@ -274,7 +274,7 @@ def plain_moments(values: Sequence, form: TimeFormat) -> list[int | None]:
         return unread
 
 
-def series(moments: list[int], codes, index) -> "pd.Series":
+def series(moments: list[int], codes: Any, index: Any) -> "pd.Series":
     """Return a UTC series of `moments` (microseconds) at `codes`; -1 is a missing one."""
     import numpy as np
     import pandas as pd
@@ -352,7 +352,7 @@ def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeForm
     return form, [f"times are {form.describe()}", *notes, *_zone_notes(sample, layout)]
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return (value.isoformat() if isinstance(value, date) else str(value)).strip()

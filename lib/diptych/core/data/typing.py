@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.data.column import (
     BOOLEAN,
@@ -261,7 +261,7 @@ def _mean_words(facts: Facts) -> float:
     return words / facts.present
 
 
-def _as_boolean(facts: Facts, conventions: Conventions, requested: bool):
+def _as_boolean(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     if facts.native == "boolean":
         return {"kind": BOOLEAN}, []
     if facts.native and not (requested and set(facts.values) <= {0, 1}):
@@ -289,7 +289,7 @@ def _is_named_code(facts: Facts) -> bool:
     return bool(CODE_NAME.search(facts.original)) and all(map(whole.fullmatch, facts.strings))
 
 
-def _as_code(facts: Facts, conventions: Conventions, requested: bool):
+def _as_code(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     """Keep digits as categories; those that hardly repeat, as telephone numbers, are left out."""
     if len(facts.values) >= 0.95 * facts.present >= FEW_TEXTS:
         raise LeftOutError(f"it is a code, by its name, and hardly repeats ({facts.example})")
@@ -299,7 +299,7 @@ def _as_code(facts: Facts, conventions: Conventions, requested: bool):
     return settings, notes
 
 
-def _as_number(facts: Facts, conventions: Conventions, requested: bool):
+def _as_number(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     if facts.native in ("number", "whole"):
         if facts.native == "whole" and max(map(abs, facts.values)) > EXACT:
             return None
@@ -433,7 +433,7 @@ def _infinite(facts: Facts) -> list[str]:
     return [f"infinite numbers in {rows:,} rows: read as missing"] if rows else []
 
 
-def _reads(facts: Facts, conventions: Conventions, requested: bool = False):
+def _reads(facts: Facts, conventions: Conventions, requested: bool = False) -> Any:
     """Return the marks that read all values (bar a few odd words), those words, and notes."""
     if requested:
         return _reads_most(facts, conventions)
@@ -458,7 +458,7 @@ def _reads(facts: Facts, conventions: Conventions, requested: bool = False):
     return marks, odd, notes
 
 
-def _reads_most(facts: Facts, conventions: Conventions):
+def _reads_most(facts: Facts, conventions: Conventions) -> Any:
     """Return the marks that read most values, those that they do not read, and notes.
 
     None if they read fewer than `READABLE` of the rows.
@@ -530,7 +530,7 @@ def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
     return notes
 
 
-def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: bool = False):
+def _as_time(facts: Facts, conventions: Conventions, requested: bool, quiet: bool = False) -> Any:
     if facts.native == "boolean":
         return None
     if facts.native == "time":
@@ -584,7 +584,7 @@ def _is_version(form: TimeFormat, strings: list[str]) -> bool:
     return any(len(p) == 1 for x in parts for p in x) and len({x[0] for x in parts}) < 3
 
 
-def _as_text(facts: Facts, conventions: Conventions, requested: bool):
+def _as_text(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     if facts.native:
         return None
     rare = len(facts.values) > max(FEW_TEXTS, min(0.2 * facts.present, MANY_TEXTS))
@@ -651,7 +651,7 @@ def _choices(counts: Counter) -> list[str]:
     return []
 
 
-def _category(facts: Facts, conventions: Conventions, requested: bool):
+def _category(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     """Keep the different values; those that differ in case and spaces only become one."""
     counts = Counter()
     for text, count in zip(facts.texts, facts.counts, strict=True):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -125,7 +125,7 @@ def ingest(task: HasRows, *, why: str, who: str = "") -> Version:
         facts["columns"] = json.dumps([x.to_dict() for x in task.columns], ensure_ascii=False)
         digest = hashlib.sha256((digest + facts["columns"]).encode()).hexdigest()
 
-    def change(table: DeltaTable | None):
+    def change(table: DeltaTable | None) -> Any:
         if table is not None:
             if not task.from_user:
                 _fit(rows, _schema(table), task.name)
@@ -188,7 +188,7 @@ def append(name: str, frame: pd.DataFrame, *, why: str, who: str = "") -> Versio
         is there already. Nothing is written then.
     """
 
-    def change(table: DeltaTable | None):
+    def change(table: DeltaTable | None) -> Any:
         if table is None:
             raise DataError(_no_table(name))
         added = _fit(frame, _schema(table), name)
@@ -420,7 +420,7 @@ def _fit(rows: pd.DataFrame | pa.Table, schema: pa.Schema, name: str) -> pa.Tabl
     return fitted
 
 
-def _column(values: pd.Series | pa.ChunkedArray, field: pa.Field, name: str):
+def _column(values: pd.Series | pa.ChunkedArray, field: pa.Field, name: str) -> Any:
     try:
         array, got = _array(values), ""
     except pa.ArrowException:

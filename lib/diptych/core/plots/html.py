@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ SAVED: ContextVar[list | None] = ContextVar("saved", default=None)
 LIVE = 500  # rows of a table that a reader can page through
 
 
-def show(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:
+def show(fig: Any, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> None:
     """Display a figure as one HTML output; a terminal or a script gets its description.
 
     Parameters
@@ -57,7 +58,7 @@ def saving() -> Iterator[list[tuple[str, str]]]:
         SAVED.reset(token)
 
 
-def figure_html(fig, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:
+def figure_html(fig: Any, alt: str, table: pd.DataFrame | None = None, caption: str = "") -> str:
     """Return what `show` displays."""
     if not alt.strip():
         raise ValueError("alt: it is empty; describe the figure for readers who cannot see it")
@@ -182,7 +183,7 @@ def _numbers(values: pd.Series) -> list[str]:
     return [NONE if text == "nan" else text for text in texts]
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if hasattr(value, "_repr_html_"):  # such as the id of a run, which leads to its page
         return value._repr_html_()
     if isinstance(value, float | np.floating):

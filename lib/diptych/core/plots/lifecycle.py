@@ -1,6 +1,7 @@
 """Where a stage stands in its lifecycle, what comes in and what goes out, as one picture."""
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 
@@ -98,7 +99,7 @@ def _panel(name: str) -> list[str]:
 
 
 @styled
-def _drawn(labels: list[str], at: int, comes: str, goes: str):
+def _drawn(labels: list[str], at: int, comes: str, goes: str) -> Any:
     """Draw the boxes, the way between them, and what goes in and out of one."""
     from matplotlib.patches import FancyBboxPatch
 
@@ -126,7 +127,7 @@ def _drawn(labels: list[str], at: int, comes: str, goes: str):
     return fig
 
 
-def _arrow(axes, start, end, bent: float = 0.0) -> None:
+def _arrow(axes: Any, start: Any, end: Any, bent: float = 0.0) -> None:
     style = {"arrowstyle": "-|>", "color": "black", "linewidth": 1, "shrinkA": 1, "shrinkB": 1}
     if bent:
         style["connectionstyle"] = f"arc3,rad={bent}"

@@ -5,6 +5,7 @@ screen reader speaks, and a table of the same data.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def interval_html(
 
 
 @styled
-def _intervals(frame: pd.DataFrame, xlabel: str, reference: tuple[float, str] | None):
+def _intervals(frame: pd.DataFrame, xlabel: str, reference: tuple[float, str] | None) -> Any:
     """Return the figure of `interval_plot` and its description."""
     fig, axes = figure(56 + 26 * len(frame))
     rows = np.arange(len(frame))
@@ -249,8 +250,8 @@ def latency_plot(
     fig, axes = figure(300)
     axes.set_xscale("log")
     shares, rows = np.linspace(0, 1, 201), []
-    for number, (name, values) in enumerate(groups.items()):
-        values = np.asarray(values, dtype=float)
+    for number, (name, measured) in enumerate(groups.items()):
+        values = np.asarray(measured, dtype=float)
         color, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
         marked = np.quantile(values, [0.5, 0.95, 0.99])
         spoken = "p50 {:.3g}, p95 {:.3g}, p99 {:.3g} ms".format(*marked)
@@ -346,7 +347,7 @@ def drift_plot(
     axes.spines["left"].set_visible(False)
     key = f"● {score} {threshold:g} or more; darkest is {top:.2g}"
     fig.legend([], [], title=key, loc="outside upper left", borderpad=0)
-    hits = {}
+    hits: dict[str, list[str]] = {}
     for row, column in drifted:
         hits.setdefault(features[row], []).append(windows[column])
     named = "; ".join(f"{name} in {', '.join(at)}" for name, at in hits.items()) or "none"
@@ -354,7 +355,7 @@ def drift_plot(
     show(fig, described, scores.reset_index(names="feature").rename(columns=str), caption)
 
 
-def _place(axes, x: pd.Series):
+def _place(axes: Any, x: pd.Series) -> Any:
     """Return the function that puts values of `x` on the axis; names are set out in order."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
@@ -371,7 +372,7 @@ def _place(axes, x: pd.Series):
     return lambda values: np.array([order[value] for value in values])
 
 
-def _mark(axes, marks: Mapping, place) -> None:
+def _mark(axes: Any, marks: Mapping, place: Any) -> None:
     """Point out places by a triangle, a dotted line and, where the label changes, its words."""
     before = None
     for at, label in zip(place(list(marks)), marks.values(), strict=True) if marks else ():
@@ -383,16 +384,16 @@ def _mark(axes, marks: Mapping, place) -> None:
         before = label
 
 
-def _reference(axes, reference: tuple[float, str], upright: bool = False) -> None:
+def _reference(axes: Any, reference: tuple[float, str], upright: bool = False) -> None:
     """Draw a dashed line whose label stands just outside the axes."""
     level, label = reference
     style = {"color": "black", "linewidth": 1, "linestyle": (0, (4, 3)), "alpha": 0.7}
     if upright:
         axes.axvline(level, **style)
-        place, corner, offset = axes.get_xaxis_transform(), (level, 1), (-2, 4)
+        place, corner, offset = axes.get_xaxis_transform(), (float(level), 1.0), (-2, 4)
     else:
         axes.axhline(level, **style)
-        place, corner, offset = axes.get_yaxis_transform(), (1, level), (5, -4)
+        place, corner, offset = axes.get_yaxis_transform(), (1.0, float(level)), (5, -4)
     axes.annotate(label, corner, offset, xycoords=place, textcoords="offset points")
 
 
@@ -410,5 +411,5 @@ def _describe(data: pd.DataFrame, xlabel: str, ylabel: str, marks: Mapping) -> s
     return f"{ylabel} by {xlabel}: {'; '.join(parts)}." + (f" Marked: {marked}." if marked else "")
 
 
-def _word(x) -> str:
+def _word(x: Any) -> str:
     return f"{x:%Y-%m-%d}" if isinstance(x, pd.Timestamp) else str(x)

@@ -6,6 +6,7 @@ page; the landing page has the colours too.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 LIGHT = {"paper": "#fbfaf6", "ink": "#1c2326"}
 DARK = {"paper": "#14181b", "ink": "#e8e5dc"}
@@ -43,7 +44,7 @@ def styled(plot: Callable) -> Callable:
     """Make a function draw in the house style, without touching anyone else's."""
 
     @functools.wraps(plot)
-    def draw(*args, **kwargs):
+    def draw(*args: Any, **kwargs: Any) -> Any:
         from matplotlib import style
 
         with style.context(["default", STYLE]):
@@ -53,7 +54,7 @@ def styled(plot: Callable) -> Callable:
 
 
 @styled
-def figure(height: int = 300, columns: int = 1):
+def figure(height: int = 300, columns: int = 1) -> Any:
     """Return a matplotlib figure in the house style, and its axes.
 
     Parameters

@@ -8,6 +8,7 @@ paper. It holds no date and no random id, so it compares equal from run to run.
 import io
 import re
 from html import escape
+from typing import Any
 from xml.etree import ElementTree
 
 from diptych.core.plots.style import DARK, DARK_SERIES, LIGHT, SERIES
@@ -18,15 +19,15 @@ RESERVED = {"%": "%25", "#": "%23", "<": "%3C", ">": "%3E", "&": "%26", QUOTE: "
 FRACTION = re.compile(r"-?\d+\.\d+")
 
 
-def svg_text(fig) -> str:
+def svg_text(fig: Any) -> str:
     """Return a matplotlib figure as the text of an SVG file."""
     return ElementTree.tostring(_root(fig), encoding="unicode")
 
 
-def image_html(fig, alt: str) -> str:
+def image_html(fig: Any, alt: str) -> str:
     """Return a matplotlib figure as an `<img>` element."""
     root = _root(fig)
-    width, height = root.get("viewBox").split()[2:]
+    width, height = root.attrib["viewBox"].split()[2:]
     text = ElementTree.tostring(root, encoding="unicode").replace('"', "'")
     address = "".join(RESERVED.get(sign, sign) for sign in text)
     return (
@@ -35,7 +36,7 @@ def image_html(fig, alt: str) -> str:
     )
 
 
-def _root(fig) -> ElementTree.Element:
+def _root(fig: Any) -> ElementTree.Element:
     """Draw a figure and return its SVG, on paper of its own."""
     import matplotlib
 
@@ -46,7 +47,7 @@ def _root(fig) -> ElementTree.Element:
     referred = re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue())
     names = {name: f"{k}" for k, name in enumerate(dict.fromkeys(referred))}
     _clean(root, names)
-    width, height = (round(float(size)) for size in root.get("viewBox").split()[2:])
+    width, height = (round(float(size)) for size in root.attrib["viewBox"].split()[2:])
     box = [-MARGIN, -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN]
     root.attrib = {
         "xmlns": "http://www.w3.org/2000/svg",
@@ -107,8 +108,8 @@ def _clean(node: ElementTree.Element, names: dict[str, str]) -> None:
 def _value(key: str, value: str, names: dict[str, str]) -> str:
     if key == "id":
         return names[value]
-    if "#" in value and (name := re.search(r"#([^)]+)", value)[1]) in names:
-        return value.replace(f"#{name}", f"#{names[name]}")
+    if (part := re.search(r"#([^)]+)", value)) and part[1] in names:
+        return value.replace(f"#{part[1]}", f"#{names[part[1]]}")
     if value == "#000000":
         return "currentColor"
     if value == "#ffffff":

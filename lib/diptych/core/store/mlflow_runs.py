@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diptych.base import workspace
 from diptych.core.store import registry
@@ -73,7 +74,7 @@ def serve(port: int = 5000) -> int:
         server.wait()
 
 
-def _experiment(client, notebook: str) -> str:
+def _experiment(client: Any, notebook: str) -> str:
     name = f"notebook {notebook}"  # a registered model's experiment has the task's name
     if experiment := client.get_experiment_by_name(name):
         return experiment.experiment_id
@@ -81,9 +82,10 @@ def _experiment(client, notebook: str) -> str:
     return client.create_experiment(name, artifact_location=folder.as_uri())
 
 
-def _known(client, experiment: str) -> dict:
+def _known(client: Any, experiment: str) -> dict:
     """Return what MLflow has of an experiment by our run's id."""
-    known, page = {}, None
+    known: dict[str, Any] = {}
+    page = None
     while True:
         there = client.search_runs([experiment], max_results=1000, page_token=page)
         known |= {run.data.tags.get(TAG): run for run in there}
@@ -92,7 +94,7 @@ def _known(client, experiment: str) -> dict:
             return known
 
 
-def _copy(client, experiment: str, run: Run) -> None:
+def _copy(client: Any, experiment: str, run: Run) -> None:
     from mlflow.entities import Metric, Param
 
     started = history.started_of(run)

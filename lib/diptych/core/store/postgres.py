@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 from diptych.core.store.migrations import BUSY_S, POSTGRES_MIGRATIONS, LedgerError, filled
 
@@ -58,7 +59,7 @@ class Postgres:
         with self._lock, self._explained(), self._db.cursor() as cursor:
             return cursor.execute(statement.replace("?", "%s"), values).fetchall()
 
-    def _migrate(self, cursor) -> None:
+    def _migrate(self, cursor: Any) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         cursor.execute("CREATE TABLE IF NOT EXISTS diptych_schema (version INTEGER NOT NULL)")
         row = cursor.execute("SELECT version FROM diptych_schema").fetchone()
@@ -75,7 +76,7 @@ class Postgres:
         cursor.execute("INSERT INTO diptych_schema VALUES (%s)", (len(POSTGRES_MIGRATIONS),))
 
     @contextmanager
-    def _explained(self):
+    def _explained(self) -> Any:
         """Turn the server's errors into one sentence."""
         try:
             yield
@@ -84,6 +85,6 @@ class Postgres:
             raise LedgerError(f"ledger: {self.place} failed: {reason}") from error
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Return text without NUL, the one character that PostgreSQL does not hold."""
     return value.replace("\x00", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value

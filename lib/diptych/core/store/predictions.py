@@ -63,8 +63,9 @@ class Predictions(Table):
     JSON = ("input", "probabilities")
 
     def __init__(self, path_or_url: str | Path):
-        super().__init__(Sqlite(path_or_url))
-        self.path = self._db.path
+        database = Sqlite(path_or_url)
+        super().__init__(database)
+        self.path = database.path
 
     def log(self, rows: Iterable[Mapping]) -> None:
         """Record predictions in one transaction, on the disk when the call returns.
@@ -107,7 +108,7 @@ class Predictions(Table):
         where = {"p.endpoint = ?": endpoint, "p.time >= ?": since and utc(since)}
         rows = self._db.query(GET_PREDICTIONS, where)
         if endpoint and not since:
-            dependencies.rows(self._db.path, COUNT_PREDICTIONS, [endpoint])
+            dependencies.rows(self.path, COUNT_PREDICTIONS, [endpoint])
         return _frame(rows, (*PREDICTION, "label"))
 
     def label(self, endpoint: str, labels: Mapping) -> None:
@@ -150,7 +151,7 @@ class Predictions(Table):
         before = None if from_version is None else str(from_version)
         values = (utc(None), model, before, str(to_version), who, why, json.dumps(dict(gate)))
         self._db.write(ADD_PROMOTION, [values])
-        dependencies.rows(self._db.path, SAW_PROMOTION, [model, str(to_version)])
+        dependencies.rows(self.path, SAW_PROMOTION, [model, str(to_version)])
 
     def promotions(self, model: str | None = None) -> "pd.DataFrame":
         """Read the audit, oldest first: the columns of `PROMOTION`, ``gate`` as a dict."""

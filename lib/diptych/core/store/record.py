@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -66,7 +67,7 @@ class Record:
         """What the notebook declares; None where it records freely."""
         return contract.of(self.notebook)
 
-    def value(self, name: str):
+    def value(self, name: str) -> Any:
         """Return one recorded value.
 
         Raises
@@ -80,7 +81,7 @@ class Record:
             raise self._lacks(name, "value", self.values)
         return self.values[name]["value"]
 
-    def fact(self, name: str):
+    def fact(self, name: str) -> Any:
         """Return one fact; raises as `value` does."""
         if self.contract:
             self.contract.fact(name)
@@ -88,7 +89,7 @@ class Record:
             raise self._lacks(name, "fact", self.facts)
         return self.facts[name]
 
-    def parameter(self, name: str):
+    def parameter(self, name: str) -> Any:
         """Return the value of one of the notebook's parameters; raises as `value` does."""
         if self.contract:
             self.contract.parameter(name)
@@ -136,7 +137,7 @@ class Record:
 def latest(notebook: str, task: dict) -> Record | None:
     """Return the complete run of `notebook` with these task parameters asked for last."""
     run = runs.latest(notebook, task)
-    return run and load(run.id)
+    return load(run.id) if run else None
 
 
 def load(run_id: str) -> Record:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -42,7 +43,7 @@ class ReplayedLatency:
     Whoever reads answers for the run adds them, as `diptych.llmops.client.ask.ask_many` does.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
 
     def add(self, seconds: Mapping[str, float]) -> None:
@@ -72,7 +73,7 @@ class Recorder(Record):
         default_factory=ReplayedLatency, init=False, repr=False, compare=False
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._log: cells.Log | None = None
         self._begun: Beginning | None = None
         self._sources: dict[tuple[str, str], cells.Cell] = {}  # which cell recorded what
@@ -156,7 +157,9 @@ class Recorder(Record):
             )
         return other
 
-    def record(self, name: str, value, low=None, high=None, unit: str = "") -> None:
+    def record(
+        self, name: str, value: Any, low: Any = None, high: Any = None, unit: str = ""
+    ) -> None:
         """Record one value, with its interval if it has one (an `Estimate` brings its own).
 
         The unit of a declared value comes from its contract, and its NaN is recorded as None: it
@@ -174,7 +177,9 @@ class Recorder(Record):
         self.values[name] = entry
         self._write()
 
-    def _entry(self, name: str, value, low=None, high=None, unit: str = "") -> dict:
+    def _entry(
+        self, name: str, value: Any, low: Any = None, high: Any = None, unit: str = ""
+    ) -> dict:
         """Return what is recorded of a value, checked."""
         if isinstance(value, Estimate):
             value, low, high = value.value, value.low, value.high
@@ -191,7 +196,7 @@ class Recorder(Record):
                 value = low = high = None
         return {"value": value, "low": low, "high": high, "unit": unit}
 
-    def note(self, **facts) -> None:
+    def note(self, **facts: Any) -> None:
         """Hand plain facts (JSON) to the next stage; raises as `record` does."""
         self._follow(recording=True)
         if self.contract:
@@ -217,7 +222,7 @@ class Recorder(Record):
         frame.to_parquet(self._path(name), index=False)
         self._write()
 
-    def conclude(self, **values) -> pd.DataFrame:
+    def conclude(self, **values: Any) -> pd.DataFrame:
         """Record the verdict's values, mark the run complete or a draft, and return a table.
 
         Raises
@@ -530,6 +535,6 @@ def _folder(notebook: str) -> Path:
     return folder
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Turn numpy scalars into what JSON knows."""
     return value.item() if hasattr(value, "item") else value

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
@@ -56,7 +57,7 @@ class Version:
 
 
 @functools.cache
-def _client(uri: str):
+def _client(uri: str) -> Any:
     # all must be set before the first import, which starts the telemetry client and the logging
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
@@ -70,7 +71,7 @@ def _client(uri: str):
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def open_client():
+def open_client() -> Any:
     """Return MLflow's client of the workspace's store, whose tables are made if there are none."""
     with FileLock(workspace.home() / "registry.lock", timeout=LOCK_S):
         return _client(f"sqlite:///{workspace.mlflow_path()}")

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diptych.core.store.migrations import Database, utc
 
@@ -40,10 +40,10 @@ class Table:
     def __init__(self, database: Database):
         self._db = database
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self.close()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from diptych.core.store.migrations import BUSY_S, MIGRATIONS, LedgerError, filled
 
@@ -105,7 +106,7 @@ class Sqlite:
             self._db.execute(f"PRAGMA application_id = {APPLICATION}")
 
     @contextmanager
-    def _transaction(self):
+    def _transaction(self) -> Any:
         """Hold the write lock for a block and commit it, or leave the file as it was."""
         with self._lock, self._explained():
             try:
@@ -118,7 +119,7 @@ class Sqlite:
                 raise
 
     @contextmanager
-    def _explained(self):
+    def _explained(self) -> Any:
         """Turn SQLite's errors into one sentence that says what to do."""
         try:
             yield

@@ -62,9 +62,8 @@ def find(notebook: str, task: dict, run_id: str = "", best: str = "") -> Record:
         record = load(run.id) if run else _make_once(notebook, task)
         dependencies.best(notebook, task, best, DATA, lowest)
         return record
-    record = latest(notebook, task) or _of_stored_version(notebook, task)
-    if record is None:
-        record = _make_once(notebook, task)
+    known = latest(notebook, task) or _of_stored_version(notebook, task)
+    record = known or _make_once(notebook, task)
     dependencies.latest(notebook, task)
     return record
 
@@ -73,7 +72,7 @@ def _is_loss(task: Mapping) -> bool:
     """Say whether the metric that `DATA` settled for a task is better when it is lower."""
     from diptych.core.evaluation import metrics  # not needed to read what runs recorded
 
-    data = latest(DATA, task)
+    data = latest(DATA, dict(task))
     spec = (data.facts.get("metric") if data else "") or task.get("metric", "")
     try:
         return bool(spec) and not metrics.parse(spec).higher_is_better

@@ -7,6 +7,7 @@ that of the majority, or of what follows "but". Every sentence pattern is writte
 import random
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from diptych.core.data.generators.lexicon import NEW, Words, read_lexicon
 
@@ -155,26 +156,26 @@ class Writer:
             return ""
         return self.general["intensifiers"].draw(self.rng) + " "
 
-    def _plain(self, polarity: str):
+    def _plain(self, polarity: str) -> Any:
         subject, verb, aspect = self._subject()
         word = self._intensity() + self.adjective(polarity)
         return f"{subject} {verb} {word}", f"{aspect} {word}"
 
-    def _noun_phrase(self, polarity: str):
+    def _noun_phrase(self, polarity: str) -> Any:
         word = self.adjective(polarity, short=True)
         noun = self.item if self.rng.random() < 0.5 else self.own["aspects"].draw(self.rng)
         phrase = f"{word} {noun}" if is_plural(noun) else article(f"{word} {noun}")
         start = self.rng.choice(("", "it has ", "i got ", "what ", "such ", "really "))
         return start + phrase, f"{word} {noun}"
 
-    def _feeling(self, polarity: str):
+    def _feeling(self, polarity: str) -> Any:
         verb = self.words("feelings", polarity).draw(self.rng)
         thing = self.rng.choice(
             ("it", f"this {self.item}", f"the {self.own['aspects'].draw(self.rng)}")
         )
         return f"i {verb} {thing}", f"{verb} {thing}"
 
-    def _verb(self, polarity: str):
+    def _verb(self, polarity: str) -> Any:
         aspect = self.own["aspects"].draw(self.rng)
         if is_plural(aspect) or self.rng.random() < 0.5:
             aspect = self.item if not is_plural(self.item) else "it"
@@ -182,31 +183,31 @@ class Writer:
         subject = "it" if aspect == "it" else f"the {aspect}"
         return f"{subject} {verb}", f"{aspect} {verb}"
 
-    def _noun(self, polarity: str):
+    def _noun(self, polarity: str) -> Any:
         noun = self.words("nouns", polarity).draw(self.rng)
         pattern = self.rng.choice(
             ("what {a}", "{a}", "it is {a}", "this was {a}", "it turned out to be {a}")
         )
         return pattern.format(a=article(noun)), noun
 
-    def _idiom(self, polarity: str):
+    def _idiom(self, polarity: str) -> Any:
         text = self.words("idioms", polarity).draw(self.rng)
         return text, text
 
-    def _denial(self, polarity: str):
+    def _denial(self, polarity: str) -> Any:
         subject, verb, _ = self._subject()
         verb = "are" if verb in ("are", "were") else self.rng.choice(("is", "was"))
         word = self.adjective(OPPOSITE[polarity], short=True)
         text = self.rng.choice(DENIALS[polarity]).format(s=subject, b=verb, w=word)
         return text, text
 
-    def _manner(self, polarity: str):
+    def _manner(self, polarity: str) -> Any:
         subject, verb, _ = self._subject()
         adverb = self.general["adverbs"][polarity].draw(self.rng)
         text = f"{subject} {verb} {adverb} {self.own['participles'].draw(self.rng)}"
         return text, text
 
-    def _comparison(self, polarity: str):
+    def _comparison(self, polarity: str) -> Any:
         subject, verb, _ = self._subject()
         text = self.rng.choice(COMPARISONS[polarity]).format(
             s=subject, b=verb, o=self.rng.choice(OTHERS), item=self.item,
@@ -214,7 +215,7 @@ class Writer:
         )  # fmt: skip
         return text, text
 
-    def _question(self, polarity: str):
+    def _question(self, polarity: str) -> Any:
         aspect = self.own["aspects"].draw(self.rng)
         text = self.rng.choice(QUESTIONS[polarity]).format(
             a=aspect, item=self.item, an_item=article(self.item),
@@ -222,7 +223,7 @@ class Writer:
         )  # fmt: skip
         return text.replace("is the", "are the") if is_plural(aspect) else text, text
 
-    def _pair(self, polarity: str):
+    def _pair(self, polarity: str) -> Any:
         subject, verb, _ = self._subject()
         one, two = self.adjective(polarity), self.adjective(polarity)
         text = self.rng.choice(

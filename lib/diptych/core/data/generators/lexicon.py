@@ -6,6 +6,7 @@ from bisect import bisect
 from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate
+from typing import Any
 
 import yaml
 
@@ -23,7 +24,7 @@ class Words:
     weights: tuple[float, ...]
 
     @classmethod
-    def of(cls, words) -> "Words":
+    def of(cls, words: Any) -> "Words":
         """Rank the words by their order in the file, the most common first."""
         words = tuple(words)
         return cls(words, tuple(accumulate(1 / (rank + 2) for rank in range(len(words)))))

@@ -21,7 +21,8 @@ def summaries(rows: int = 3_000, seed: int = 0) -> pd.DataFrame:
         sentence that carries the verdict, from 1), ``reference`` (those sentences, a line each).
     """
     rng = random.Random(f"summaries {seed}")
-    lines, seen = [], set()
+    lines: list[tuple] = []
+    seen: set[str] = set()
     while len(lines) < rows:
         domain = rng.choice(STABLE)
         sentences, verdicts = _review(rng, domain)
@@ -41,7 +42,7 @@ def _review(rng: random.Random, domain: str) -> tuple[list[str], list[int]]:
     if there are two or more, and one to four facts between them.
     """
     writer, polarity = Writer(rng, domain), rng.choice(POLARITIES)
-    parts = {}
+    parts: dict[str, bool] = {}
     count = rng.choices((1, 2, 3), (40, 40, 20))[0]
     while sum(parts.values()) < count:
         parts[_clause(writer, polarity)] = True

@@ -6,6 +6,7 @@ fact what the customer said earlier in the dialogue.
 """
 
 import random
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,8 @@ def support(rows: int = 2_400, seed: int = 0) -> pd.DataFrame:
         twice.
     """
     rng = random.Random(f"support {seed}")
-    lines, seen = [], set()
+    lines: list[tuple] = []
+    seen: set[str] = set()
     while len(lines) < rows + HELD:
         held = len(lines) >= rows
         part = SLICES[len(lines) % len(SLICES)]
@@ -54,17 +56,17 @@ def transcript(turns: list[str]) -> str:
     return "\n".join((CUSTOMER, AGENT)[i % 2] + turn for i, turn in enumerate(turns))
 
 
-def _first_turn(rng: random.Random, held: bool):
+def _first_turn(rng: random.Random, held: bool) -> Any:
     return _intent(rng, held, [])
 
 
-def _follow_up(rng: random.Random, held: bool):
+def _follow_up(rng: random.Random, held: bool) -> Any:
     """Ask a question in mid-dialogue that needs none of its facts."""
     before = _complaint(rng)[0] if rng.random() < 0.5 else _told(rng, rng.choice((1, 2)))[0]
     return _intent(rng, held, before)
 
 
-def _own_fact(rng: random.Random, held: bool):
+def _own_fact(rng: random.Random, held: bool) -> Any:
     """Ask for a fact that stands in this dialogue only."""
     return rng.choice((_recall, _recall, _recall_case, _card))(rng, held)
 
@@ -72,14 +74,14 @@ def _own_fact(rng: random.Random, held: bool):
 DIALOGUES = dict(zip(SLICES, (_first_turn, _follow_up, _own_fact), strict=True))
 
 
-def _intent(rng: random.Random, held: bool, before: list[str]):
+def _intent(rng: random.Random, held: bool, before: list[str]) -> Any:
     name, intent = rng.choice(list(script()["intents"].items()))
     wordings = intent["others"] if held else _group(intent["like"])
     lead = rng.choice(script()["leads"]) if rng.random() < LEAD else ""
     return [*before, say(rng, lead + rng.choice(wordings))], name, intent["must"]
 
 
-def _recall(rng: random.Random, held: bool):
+def _recall(rng: random.Random, held: bool) -> Any:
     """Tell one or two facts, then ask for one."""
     turns, facts = _told(rng, rng.choice((1, 2)))
     kind = rng.choice(list(facts))
@@ -87,7 +89,7 @@ def _recall(rng: random.Random, held: bool):
     return [*turns, _asked(rng, kind, fact["ask"], held)], kind, [facts[kind]]
 
 
-def _recall_case(rng: random.Random, held: bool):
+def _recall_case(rng: random.Random, held: bool) -> Any:
     """Report a problem and its order, then ask back about either."""
     turns, problem, order = _complaint(rng)
     kind, wanted = rng.choice((("problem", problem), ("order", order)))
@@ -95,7 +97,7 @@ def _recall_case(rng: random.Random, held: bool):
     return [*turns, _asked(rng, kind, asks, held)], kind, [wanted]
 
 
-def _card(rng: random.Random, held: bool):
+def _card(rng: random.Random, held: bool) -> Any:
     """Show a product card and ask for a fact on it."""
     others = asset("gates")["questions"]
     while True:

@@ -4,6 +4,8 @@ All three are generated here from stated rules, so that what a model can learn i
 arguments give the same rows. See ``assets/datasheets/churn.md``, ``claims.md`` and ``demand.md``.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -219,7 +221,7 @@ def _days(start: str, days: np.ndarray) -> pd.DatetimeIndex:
     return (pd.Timestamp(start, tz="UTC") + offsets).as_unit("us")
 
 
-def _choice(rng, options, rows: int, shares=None) -> np.ndarray:
+def _choice(rng: Any, options: Any, rows: int, shares: Any = None) -> np.ndarray:
     return np.asarray(options, dtype=object)[rng.choice(len(options), rows, p=shares)]
 
 
@@ -227,7 +229,7 @@ def _worth(values: np.ndarray, weights: dict[str, float]) -> np.ndarray:
     return np.array([weights.get(value, 0.0) for value in values])
 
 
-def _draw(rng, score: np.ndarray) -> np.ndarray:
+def _draw(rng: Any, score: np.ndarray) -> np.ndarray:
     """Draw an event with the log-odds `score`."""
     return rng.random(len(score)) < 1 / (1 + np.exp(-score))
 
@@ -243,12 +245,12 @@ def _level(score: np.ndarray, share: float) -> float:
     return low
 
 
-def _gaps(rng, values: pd.Series, share) -> pd.Series:
+def _gaps(rng: Any, values: pd.Series, share: Any) -> pd.Series:
     """Return values with a share of them missing."""
     return values.mask(pd.Series(rng.random(len(values)) < share))
 
 
-def _smooth(rng, rows: int, hours: float) -> np.ndarray:
+def _smooth(rng: Any, rows: int, hours: float) -> np.ndarray:
     """Return noise of deviation 1 that forgets itself over some hours (an AR(1) process)."""
     from scipy.signal import lfilter
 
@@ -256,7 +258,7 @@ def _smooth(rng, rows: int, hours: float) -> np.ndarray:
     return lfilter([np.sqrt(1 - keep**2)], [1, -keep], rng.standard_normal(rows))
 
 
-def _description(rng, damage: int) -> str:
+def _description(rng: Any, damage: int) -> str:
     place, when, who = (words[rng.integers(len(words))] for words in (PLACES, WHEN, WHO))
     text = f"{DAMAGES[damage]} {place} {when}"
     return f"{who}, {text}" if rng.random() < 0.6 else text

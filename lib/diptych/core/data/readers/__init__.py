@@ -4,6 +4,7 @@
 which a user corrects a guess.
 """
 
+from diptych.core.data.facts import Conventions
 from diptych.core.data.readers.formats import (
     SUFFIXES,
     columns_of_beginning,
@@ -19,7 +20,7 @@ from diptych.core.data.readers.options import (
     parse_options,
     without_drops,
 )
-from diptych.core.data.readers.table import Conventions, Guess, RawTable, guess_table
+from diptych.core.data.readers.table import Guess, RawTable, guess_table
 
 __all__ = [
     "DROP",

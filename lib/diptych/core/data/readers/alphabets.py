@@ -52,7 +52,7 @@ def alphabet_of(lines: bytes) -> Alphabet | None:
     """Return the encoding in which some lines read most like a language; None if none does."""
     scores = {name: min(1.0, _letters(lines, name) / USUAL) for name in LETTERS}
     scores |= {name: _rows(lines, name) for name in ROWS}
-    first, second, *_ = sorted(scores, key=scores.get, reverse=True)
+    first, second, *_ = sorted(scores, key=scores.__getitem__, reverse=True)
     if scores[first] < 0.5:
         return None
     words = len(re.findall(rb"[\x80-\xff]+", lines))

@@ -8,13 +8,15 @@ without a thousands mark: what then does not read as a number stays text, and no
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from diptych.core.data.facts import Conventions
 from diptych.core.data.numerals import INDIAN
-from diptych.core.data.readers.table import MISSING, Conventions, Guess
+from diptych.core.data.readers.table import MISSING, Guess
 
 CURRENCY = r"(?:[$€£¥₹₽₩₺¢]|R\$|US\$|CHF|EUR|USD|GBP|JPY|kr\.?|zł|Kč|Fr\.)"
 APOSTROPHE = "['\u2019]"
@@ -155,7 +157,7 @@ def _marks(
     return decimal, thousands, guesses
 
 
-def _decimal(comma, point, unsure, separator: str) -> tuple[str, str]:
+def _decimal(comma: Any, point: Any, unsure: Any, separator: str) -> tuple[str, str]:
     """Return the decimal mark and the evidence for it, "" if there is nothing to say."""
     if comma and point:
         first, second = comma[0].column, point[0].column
@@ -205,7 +207,7 @@ def _thousands(evidence: list[Evidence], decimal: str, mixed: bool) -> tuple[str
         key=lambda entry: entry[0],
         default=(0, "", None),
     )
-    if not sure:
+    if not sure or best is None:
         return "", ""
     if mixed and mark == group:
         return "", f"mixed: {best.column!r} may group digits with {group!r}, or not"
@@ -220,7 +222,7 @@ def _other(thousands: str) -> str:
     return f"decimal={thousands} thousands=none" if mark else "thousands=none"
 
 
-def _missing(numeric, options: Mapping[str, str]) -> tuple[tuple[str, ...], list[Guess]]:
+def _missing(numeric: Any, options: Mapping[str, str]) -> tuple[tuple[str, ...], list[Guess]]:
     """Return the words for missing, with those that stand among the numbers of a column."""
     if "missing" in options:
         return ("", *(w.strip() for w in options["missing"].split(",") if w.strip())), []
@@ -236,7 +238,7 @@ def _missing(numeric, options: Mapping[str, str]) -> tuple[tuple[str, ...], list
     return (*MISSING, *words), guesses
 
 
-def _signs(numeric) -> list[Guess]:
+def _signs(numeric: Any) -> list[Guess]:
     """Say which columns hold amounts or percentages: they read as numbers without their sign."""
     guesses = []
     for what, pattern in (("currency", CURRENCY), ("percent", "%")):

@@ -7,6 +7,7 @@ see `separators`.
 import io
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -57,7 +58,7 @@ def read_delimited(source: Source) -> RawTable:
     return RawTable(frame, guesses + marks, notes, conventions)
 
 
-def _without_sep_line(text: str, options: Mapping[str, str], guesses: list[Guess]):
+def _without_sep_line(text: str, options: Mapping[str, str], guesses: list[Guess]) -> Any:
     """Take the separator from a first line `sep=;`, which Excel writes and reads."""
     line = SEP_LINE.match(text[:100])
     if not line:
@@ -178,11 +179,12 @@ class _Lines:
     def __init__(self, text: str):
         self.text, self.at = text, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return self
 
     def __next__(self) -> str:
         if self.at >= len(self.text):
             raise StopIteration
-        start, self.at = self.at, self.END.search(self.text, self.at).end()
+        end = self.END.search(self.text, self.at)  # at the latest the end of the text
+        start, self.at = self.at, end.end() if end else len(self.text)
         return self.text[start : self.at]

@@ -141,7 +141,7 @@ def _legacy(data: bytes, line: int) -> tuple[str, list[Guess]]:
 def _of_lines(lines: bytes) -> tuple[str, str]:
     """Return the encoding of lines with other than ASCII, and another one if it may as well be."""
     latin = {name: _symbols_in_words(lines, name) for name in LATIN}
-    best = min(latin, key=latin.get)  # the first of equals
+    best = min(latin, key=latin.__getitem__)  # the first of equals
     words = [w for w in WORD.findall(lines.decode("latin-1")) if not w.isascii() and len(w) > 1]
     foreign = sum(not re.search("[A-Za-z]", word) for word in words)
     runs = [run.decode("latin-1") for run in HIGH_WORD.findall(lines)]

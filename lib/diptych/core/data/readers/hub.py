@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -60,7 +61,7 @@ def read_hub(location: str, options: Mapping[str, str]) -> RawTable:
     return RawTable(frame, guesses, list(dict.fromkeys(notes)))
 
 
-def _with_split(parts, tables: list[pa.Table]) -> list[pa.Table]:
+def _with_split(parts: Any, tables: list[pa.Table]) -> list[pa.Table]:
     if any("split" in table.column_names for table in tables):
         return tables
     return [
@@ -69,7 +70,7 @@ def _with_split(parts, tables: list[pa.Table]) -> list[pa.Table]:
     ]
 
 
-def _table(part, notes: list[str]) -> pa.Table:
+def _table(part: Any, notes: list[str]) -> pa.Table:
     """Return the rows of a split, labels by their names."""
     table = part.with_format("arrow")[:]
     for at, (name, feature) in enumerate(part.features.items()):

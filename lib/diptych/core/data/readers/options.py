@@ -67,7 +67,8 @@ def parse_options(text: str) -> dict[str, str]:
     DataError
         If a name is unknown or given twice, or a value is none of those allowed.
     """
-    options, at = {}, 0
+    options: dict[str, str] = {}
+    at = 0
     while text[at:].strip():
         if quoted := QUOTED.match(text, at):  # "kinds=post code:category"
             name, _, value = (quoted[1] or quoted[2]).partition("=")
@@ -107,7 +108,8 @@ def kinds_of(options: Mapping[str, str]) -> dict[str, str]:
     DataError
         If it is not written as ``column:kind``, or the kind is none.
     """
-    kinds, text, at = {}, options.get("kinds", "").strip("{} "), 0
+    kinds: dict[str, str] = {}
+    text, at = options.get("kinds", "").strip("{} "), 0
     while at < len(text):
         entry = KIND.match(text, at)
         if not entry:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -170,5 +171,5 @@ def _keys(files: list[Path], folder: Path, place: str) -> list[str]:
     return keys[0]
 
 
-def _damaged(place: str, kind: str, error) -> DataError:
+def _damaged(place: str, kind: str, error: Any) -> DataError:
     return DataError(f"task: {place} is not a whole {kind} file ({first_line(error)}).")

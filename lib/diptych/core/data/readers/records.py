@@ -4,6 +4,7 @@ Python's own parser keeps every value exact; Arrow's turns texts that look like 
 """
 
 import json
+from typing import Any
 
 from diptych.core.data.readers.conventions import conventions_of
 from diptych.core.data.readers.encoding import decoded
@@ -45,7 +46,7 @@ def read_records(source: Source) -> RawTable:
     return RawTable(frame, guesses + marks, notes, conventions)
 
 
-def _refuse_unknown(unknown: set[str], names, place: str) -> None:
+def _refuse_unknown(unknown: set[str], names: Any, place: str) -> None:
     if unknown:
         raise DataError(
             f"read_options: leave_out={min(unknown)}: {place} has no such column; its columns are "

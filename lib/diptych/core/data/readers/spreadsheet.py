@@ -7,6 +7,7 @@ conventions. A cell with an error (#DIV/0!) is null.
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 from diptych.core.data.readers.conventions import conventions_of
 from diptych.core.data.readers.header import has_header
@@ -81,7 +82,7 @@ def _word(name: str) -> str:
     return f'"{name}"' if " " in name else name
 
 
-def _cell(value):
+def _cell(value: Any) -> Any:
     """Return a cell's value; an empty cell is null, a whole float a whole number."""
     if value == "" or value is None:
         return None
@@ -105,7 +106,7 @@ def _without_title(
     return rows
 
 
-def _frame(rows: list[list], source: Source, guesses: list[Guess], notes: list[str]):
+def _frame(rows: list[list], source: Source, guesses: list[Guess], notes: list[str]) -> Any:
     texts = [["" if v is None else text_of(v) for v in row] for row in rows[: SAMPLE + 1]]
     if "header" in source.options:
         header = source.options["header"] == "yes"

@@ -9,6 +9,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from diptych.core.data.readers.conventions import conventions_of
@@ -84,7 +85,7 @@ def digest_of(location: str, options: Mapping[str, str]) -> str:
     return hashlib.sha256(f"{names} {len(rows)} {total}".encode()).hexdigest()
 
 
-def _result(location: str, options: Mapping[str, str], guesses: list[Guess]):
+def _result(location: str, options: Mapping[str, str], guesses: list[Guess]) -> Any:
     """Return the names and rows of a query or a table."""
     import sqlalchemy
 
@@ -125,7 +126,7 @@ def _split(location: str) -> tuple[str, dict[str, str]]:
     return location[: part.start()], {part[1]: value}
 
 
-def _for_reading(url, place: str):
+def _for_reading(url: Any, place: str) -> Any:
     """Return an address and settings with which nothing can be written, where that can be had.
 
     A SQLite file that is not there is refused: connecting would make an empty one.
@@ -144,7 +145,7 @@ def _for_reading(url, place: str):
     return url.set(database=f"file:{quote(path)}").update_query_dict(read_only), {}
 
 
-def _whole_table(connection, name: str, place: str, guesses: list[Guess]) -> str:
+def _whole_table(connection: Any, name: str, place: str, guesses: list[Guess]) -> str:
     import sqlalchemy
 
     inspector = sqlalchemy.inspect(connection)
@@ -169,7 +170,7 @@ def _whole_table(connection, name: str, place: str, guesses: list[Guess]) -> str
     return f"SELECT * FROM {quoted(schema) + '.' if schema else ''}{quoted(table)}"
 
 
-def _rows(connection, statement: str, place: str) -> tuple[list[str], list]:
+def _rows(connection: Any, statement: str, place: str) -> tuple[list[str], list]:
     # else a driver takes the % of LIKE 'a%' for a parameter
     result = connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     if not result.returns_rows:
@@ -183,7 +184,7 @@ def _rows(connection, statement: str, place: str) -> tuple[list[str], list]:
     return [str(name) for name in result.keys()], rows  # noqa: SIM118 (a Result is no dict)
 
 
-def _refused(error, url, place: str) -> DataError:
+def _refused(error: Any, url: Any, place: str) -> DataError:
     import sqlalchemy
 
     reason = first_line(getattr(error, "orig", None) or error)

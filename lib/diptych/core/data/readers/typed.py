@@ -7,6 +7,7 @@ dates into objects; here they stay what they are.
 import datetime
 import decimal
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -201,7 +202,7 @@ def _whole(values: Sequence) -> pa.Array:
         return pa.array(values, pa.uint64())
 
 
-def text_of(value) -> str:
+def text_of(value: Any) -> str:
     """Return a value as text; a whole float without its `.0`, as sheets show it."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST:
         return str(int(value))

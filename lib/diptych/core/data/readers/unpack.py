@@ -7,6 +7,7 @@ import lzma
 import zipfile
 import zlib
 from dataclasses import replace
+from typing import Any
 
 from diptych.core.data.readers.table import Source
 from diptych.core.data.sources import DataError, bounded, first_line
@@ -73,7 +74,7 @@ def _inner(name: str) -> str:
     return next((name[: -len(s)] for s in SUFFIXES if name.endswith(s)), name)
 
 
-def _damaged(source: Source, kind: str, error) -> DataError:
+def _damaged(source: Source, kind: str, error: Any) -> DataError:
     return DataError(
         f"task: {source.place} is not a whole {kind} file ({first_line(error)}). "
         "Fetch it again, or give the unpacked file."
