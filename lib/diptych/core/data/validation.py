@@ -67,10 +67,10 @@ class Validation:
                     'of them, such as frame["age"] >= 0'
                 )
             wrong = int((~rows.astype("boolean").fillna(False)).sum())
-            found = f"{len(rows) - wrong:,} of {len(rows):,} hold" if len(rows) > 1 else (
+            counted = f"{len(rows) - wrong:,} of {len(rows):,} hold" if len(rows) > 1 else (
                 "does not hold" if wrong else "holds"
             )  # fmt: skip
-            lines.append((name, FAIL if wrong else OK, found, "a check of your own"))
+            lines.append((name, FAIL if wrong else OK, counted, "a check of your own"))
         added = pd.DataFrame(lines, columns=list(self.table))
         return Validation(pd.concat([self.table, added], ignore_index=True))
 

@@ -355,8 +355,8 @@ class Panel:
     def speakers(self) -> str:
         """Who the language models that answered are, in a few words; "" of MLOps."""
         models = None if self.name == LEFT else self.parameter(BUILD, "models")
-        said = {"local": BOX.format(listing.box_size())}
-        return " ".join(said.get(model) or listing.speakers([model]) for model in models or [])
+        described = {"local": BOX.format(listing.box_size())}
+        return " ".join(described.get(model) or listing.speakers([model]) for model in models or [])
 
     @property
     def is_box(self) -> bool:
