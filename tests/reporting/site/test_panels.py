@@ -117,3 +117,13 @@ def test_a_browser_shows_it_side_by_side_or_stacked_with_labels(chromium, site):
     chromium.open(page, 390)
     assert chromium.evaluate(label) == "static"
     assert chromium.evaluate("document.title").startswith("2 Build, side by side")
+
+
+def test_two_headings_in_one_cell_are_two_sections():
+    cell = {
+        "cell_type": "markdown",
+        "source": "## The other lifecycle\n\nAs there.\n\n## Your turn\n\n1.",
+    }
+    parts = sections({"cells": [cell]})
+    assert [cell["source"].strip() for cell in parts["The other lifecycle"]] == ["As there."]
+    assert [cell["source"].strip() for cell in parts["Your turn"]] == ["1."]

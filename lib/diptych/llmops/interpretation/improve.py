@@ -23,7 +23,7 @@ def of_lessons(lessons: Lessons, plan: WindowSplit, method: str) -> list[str]:
         f"The reason is: {plan.reason}. {count(lessons.labels, 'row')} of {listed(plan.learn)} "
         f"are learnt from, and {listed(plan.decide)} decides, which no row of them has seen.",
         f"The method is {method}: {how.get(method, 'the local model is tuned')}. What to do if "
-        "labels are dear: lower `labels`, and see below how much less is gained.",
+        "labels are dear: lower the parameter labels, and see below how much less is gained.",
     ]
 
 

@@ -39,7 +39,7 @@ def of_cases(cases: pd.DataFrame) -> list[str]:
         f"is {sizes.index[-1]}, with {sizes.iloc[-1]}.",
         f"{written} of them are yours: the gate counts them as a family."
         if written
-        else "None is yours yet. What to do: add one to `mine`, from a complaint you had.",
+        else "None is yours yet. What to do: add one to mine, above, from a complaint you had.",
     ]
 
 

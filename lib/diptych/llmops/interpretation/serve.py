@@ -112,5 +112,5 @@ def of_record(verdict: pd.DataFrame) -> list[str]:
         else "The queueing time is not known."
     ]
     price = f"{usd:.4f} USD" if is_known(usd) else "an unknown price"
-    return [*lines, f"1,000 answers cost {price}. What to do: lower `concurrency` for latency, "
+    return [*lines, f"1,000 answers cost {price}. What to do: lower the concurrency for latency, "
                     "raise it for throughput; the contrast reads both."]  # fmt: skip
