@@ -101,7 +101,8 @@ def found(tmp_path_factory):
 def recorded(right, **changes):
     known = {"labels": 0.0, "cpu_ms": Estimate(1200.0, math.nan, math.nan, 150),
              "model": "1.5 B parameters", "where": "recorded 2026-11-29 on a machine"}  # fmt: skip
-    return Way("a real model, zero-shot", "llmops", graded(right), "c-1", **(known | changes))
+    name = changes.pop("name", "a real model, zero-shot")
+    return Way(name, "llmops", graded(right), "c-1", **(known | changes))
 
 
 def test_a_recorded_model_is_a_row_on_its_own_rows(found):
@@ -218,6 +219,19 @@ def test_the_sentence_on_labels_says_where_the_lines_cross(model, said):
     (sentence,) = labels.crossings(table)
     assert sentence.startswith(f"a model without a label ({model[0]:.3f}, ")
     assert sentence.endswith(said)
+
+
+def test_examples_and_fine_tuning_are_lines_of_their_own(found):
+    names = {"a model, zero-shot": 0, "a model, 4 examples": 4, "a model, LoRA on 160 labels": 160}
+    real = tuple(
+        recorded(np.ones(60, bool), name=name, labels=float(n)) for name, n in names.items()
+    )
+    panels = evidence.sides(found)
+    for panel in panels:
+        panel.represent(Elsewhere(real))
+    bought = labels.bought(*panels)
+    lines = bought[bought["run"] == "c-1"].groupby("way")["labels"].apply(list)
+    assert lines.to_dict() == {"a model": [0, 4], "a model, LoRA": [160]}
 
 
 def test_of_a_loss_the_lower_line_is_ahead():

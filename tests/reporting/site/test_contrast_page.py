@@ -215,6 +215,15 @@ def test_a_browser_finds_them_readable_at_every_width_and_runs_nothing(chromium,
     assert chromium.evaluate("document.body.innerText.includes('a script was left out')")
 
 
+def test_the_landing_page_of_five_scenarios_fits_five_thousand_pixels(chromium, site):
+    chromium.open(site / "index.html", 1440)
+    height = chromium.evaluate("document.documentElement.scrollHeight")
+    assert height <= 1_250 + 750 * len(NAMES)
+    assert (site / "index.html").stat().st_size <= 50_000 * (1 + len(NAMES))
+    (top,) = chromium.evaluate("[document.querySelector('.pictures').getBoundingClientRect().top]")
+    assert top < 900  # a picture in the first screen
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
 def test_axe_finds_nothing(chromium, site, width, dark):
     for name in LOOKED_AT:

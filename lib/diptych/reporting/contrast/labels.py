@@ -20,7 +20,7 @@ from diptych.reporting.contrast.evidence import (
     scored,
 )
 from diptych.reporting.contrast.frontier import COLORS
-from diptych.reporting.contrast.way import NAMES, Elsewhere
+from diptych.reporting.contrast.way import NAMES, Elsewhere, Way
 
 FITTED, SHOWN, TUNED = "a fitted model", "examples in a prompt", "a fine-tuned model"
 COLUMNS = ["panel", "way", "labels", "value", "low", "high", "run"]
@@ -66,7 +66,13 @@ def _by_model(others: Elsewhere, metric: Metric):
             reached = fairness.figure(metric, scored(way.rows, way.rows, metric))
             if math.isfinite(reached.value):
                 ends = reached.value, reached.low, reached.high
-                yield RIGHT_PANEL, way.name.partition(", ")[0], way.labels, *ends, way.run
+                yield RIGHT_PANEL, _line_of(way), way.labels, *ends, way.run
+
+
+def _line_of(way: Way) -> str:
+    """Return the line that a way is a point of: a model with examples, or a model fine-tuned."""
+    model, _, how = way.name.partition(", ")
+    return f"{model}, LoRA" if how.startswith("LoRA") else model
 
 
 def _fitted(left: Panel):

@@ -86,6 +86,7 @@ class Answer:
         return {
             "key": self.question.key,
             "title": self.question.title,
+            "topic": self.question.topic,
             "outcome": self.outcome,
             "why": self.why,
             "speaker": self.speaker,

@@ -93,14 +93,14 @@ def _verdict(verdict: Mapping, hrefs: Mapping[str, str]) -> dict:
 
 
 def matrix(scenarios: Mapping[str, Mapping]) -> list[dict]:
-    """Return a line per question with its answer in each scenario, in their order."""
-    titles: dict[str, str] = {}
+    """Return a line per topic of a question with its answer in each scenario, in their order."""
+    topics: dict[str, str] = {}
     for one in scenarios.values():
-        titles |= {answer["key"]: answer["title"] for answer in one["answers"]}
+        topics |= {answer["key"]: answer["topic"] for answer in one["answers"]}
     keyed = {n: {a["key"]: a for a in one["answers"]} for n, one in scenarios.items()}
     return [
-        {"key": key, "name": title, "cells": [(n, by_key.get(key)) for n, by_key in keyed.items()]}
-        for key, title in titles.items()
+        {"key": key, "name": topic, "cells": [(n, by_key.get(key)) for n, by_key in keyed.items()]}
+        for key, topic in topics.items()
     ]
 
 
