@@ -1,6 +1,8 @@
 """Where servers listen: nobody from outside without a token, and refusals that say what to do."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,18 @@ def test_a_token_comes_from_the_environment(monkeypatch):
     for name in ("A_BLANK", "NOT_SET_ANYWHERE"):
         with pytest.raises(ServeError, match=f"{name} is not set; export it"):
             serving.read_token(name)
+
+
+@pytest.mark.parametrize(("descriptors", "limits"), [(256, "96 192"), (1024, "384 768")])
+def test_connections_leave_a_process_some_of_its_descriptors(descriptors, limits):
+    resource = pytest.importorskip("resource", reason="Windows limits no descriptors")
+    code = f"""if True:
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))
+        from diptych.base import guarded_http
+        print(guarded_http.PER_CLIENT, guarded_http.IN_ALL)
+    """
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < descriptors:
+        pytest.skip(f"this machine gives no process {descriptors} descriptors")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == limits.split()

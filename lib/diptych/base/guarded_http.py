@@ -12,8 +12,23 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 64 * 2**10  # also of what is neither head nor body: trailers and chunk extensions
 HEAD_S = 10.0
 BODY_S = 30.0  # the apps' own limits are shorter, and answer
-PER_CLIENT = 384
-IN_ALL = 768  # below the usual 1,024 descriptors of a process
+
+
+def caps() -> tuple[int, int]:
+    """Return the connections of one client and of all that leave a process some descriptors.
+
+    Of the usual 1,024 descriptors they are 384 and 768; without more it would accept nobody.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 384, 768
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = 1024 if soft == resource.RLIM_INFINITY else min(soft, 1024)
+    return free * 3 // 8, free * 3 // 4
+
+
+PER_CLIENT, IN_ALL = caps()
 
 
 class GuardedProtocol(HttpToolsProtocol):
