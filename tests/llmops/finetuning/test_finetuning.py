@@ -368,9 +368,9 @@ def test_the_loop_in_the_notebook_is_the_one_of_the_helper(trained, home):
 
     nb = nbformat.read(workspace.repo_root() / "notebooks/llmops/6_improve.ipynb", as_version=4)
     (source,) = (cell.source for cell in nb.cells if "get_peft_model(" in cell.source)
-    loop = source[
-        source.index("    torch.manual_seed") : source.index("    fine_tuned = finetuning")
-    ]
+    start, end = (source.index(f"    {x}") for x in ("torch.manual_seed", "fine_tuned = fine"))
+    loop = source[start:end]
+    weights.ignore_old_name()
     _, folder = trained
     base, made = learn(folder, toy(20))
     names = {"torch": torch, "LoraConfig": LoraConfig, "get_peft_model": get_peft_model}
