@@ -432,7 +432,8 @@ def _odd_classes(labels: pd.Series) -> list[str]:
         {x for x in classes if TRUTH.get(x.casefold()) is y} for y in (True, False)
     ]
     if classes == set.union(*truths) and len(classes) > 2:
-        words = ", ".join(repr(x) for x in sorted(max(truths, key=len)))
+        larger = max(truths, key=len)
+        words = ", ".join(repr(x) for x in sorted(larger))
         return [f"{words} are different classes; write them alike if they mean the same"]
     return []
 

@@ -75,7 +75,7 @@ class Detector:
         walk = np.concatenate([[0.0], np.cumsum(np.where(values == 1, good, bad))])
         return (walk - np.minimum.accumulate(walk))[1:] / self.limit
 
-    def detect(self, correct: Sequence) -> Alarm | None:
+    def detect(self, correct: Sequence | np.ndarray) -> Alarm | None:
         """Return the first alarm, or None; takes what `path` takes."""
         sums = self.path(correct)
         over = np.flatnonzero(sums > 1)
