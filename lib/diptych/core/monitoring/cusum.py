@@ -56,7 +56,7 @@ class Detector:
     rows: int
     alpha: float
 
-    def path(self, correct: Sequence) -> np.ndarray:
+    def path(self, correct: Sequence | np.ndarray) -> np.ndarray:
         """Return the sum after each row, shape (n,), in units of the limit: above 1 is an alarm.
 
         Raises
