@@ -26,10 +26,14 @@ model.load_untried(Path(sys.argv[1]))
 """
 
 
+_KNOWN: set[str] = set()  # in this process, whatever its workspace
+
+
 def note(card: Mapping) -> None:
     """Note that a model with this card was saved here, or loaded without a crash."""
+    _KNOWN.add(digest := hashing.of_json(dict(card)))
     with contextlib.suppress(OSError, WorkspaceError), _list().open("a") as file:
-        file.write(f"{hashing.of_json(dict(card))}\n")
+        file.write(f"{digest}\n")
 
 
 def check(folder: Path, card: Mapping) -> None:
@@ -59,8 +63,9 @@ def check(folder: Path, card: Mapping) -> None:
 
 
 def _is_known(card: Mapping) -> bool:
+    digest = hashing.of_json(dict(card))
     with contextlib.suppress(OSError, WorkspaceError):
-        return hashing.of_json(dict(card)) in _list().read_text().splitlines()
+        return digest in _KNOWN or digest in _list().read_text().splitlines()
     return False
 
 
