@@ -207,13 +207,13 @@ def alarm_table(streams: int, pool) -> list[str]:
         "| metric | test rows | windows of | slides by | streams | looks | CUSUM | any | late by |",
         "|---" * 9 + "|",
     ]
-    for name, reference, size, fall, made, *shares, late in pool.map(alarm_rates, jobs):
+    for name, reference, size, fall, drawn, *shares, late in pool.map(alarm_rates, jobs):
         cells = [f"{share:.3f}" for share in shares]
         what = fall if name == "accuracy" else f"{fall:g} of its signal"
         what = f"{1 + fall:g} times the error" if name == "rmse" else what
         after = "-" if np.isnan(late) or not fall else f"{late:g}"
         table.append(
-            f"| {METRICS[name].title} | {reference} | {size} | {what} | {made} | "
+            f"| {METRICS[name].title} | {reference} | {size} | {what} | {drawn} | "
             f"{' | '.join(cells)} | {after} |"
         )
     return table
