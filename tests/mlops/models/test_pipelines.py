@@ -2,6 +2,7 @@
 
 import ast
 import json
+import urllib.request
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from diptych.mlops.leaderboard import Leaderboard
 from diptych.mlops.models import model as models
 from diptych.mlops.models import pipelines as known
 from diptych.mlops.models.model import ModelError
+from diptych.mlops.serving.process import Endpoint
 
 QUICK = {"reviews": 250, "tumours": 300, "churn": 300, "demand": 300}
 
@@ -115,6 +117,13 @@ def test_an_added_and_an_edited_pipeline_are_tuned_and_saved(tmp_path):
         loaded = models.load(tmp_path / name)
         assert set(loaded.predict(test)) == {"negative", "positive"}
         assert list(loaded.predict(test)) == list(tuned[name].predict(test))
+    with Endpoint(tmp_path / "bayes", ledger=tmp_path / "ledger.db") as server:
+        texts = test["text"].head(3).tolist()
+        body = json.dumps({"inputs": texts}).encode()
+        kind = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{server.url}/invocations", body, kind)
+        answer = json.load(urllib.request.urlopen(request, timeout=30))
+    assert answer["predictions"] == list(tuned["bayes"].predict(test.head(3)))
     again = build.refit(tuned["xgboost"], build.part(data, "train").head(200), task, 0)
     assert set(again.predict(test)) <= {"negative", "positive"}
 
