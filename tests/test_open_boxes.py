@@ -21,18 +21,13 @@ LEAST_LINES, LEAST_CALLS = 0.4, 3
 LEAST_WORDS, MOST_WORDS = 500, 1200
 LEAST_INTERPRETED = 0.9
 EXERCISES = range(2, 4)
-# until their cells are opened, too
-WAITING = {
-    path for path in STAGES
-    if "show_stage" not in path.read_text() or "interpret(" not in path.read_text()
-}  # fmt: skip
 
 
 def name(path):
     return path.relative_to(ROOT / "notebooks").as_posix()
 
 
-each = pytest.mark.parametrize("path", [p for p in STAGES if p not in WAITING], ids=name)
+each = pytest.mark.parametrize("path", STAGES, ids=name)
 
 
 def code(path) -> list:
