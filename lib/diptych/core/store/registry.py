@@ -112,11 +112,6 @@ class Registry:
         """Where MLflow's own client and pages find the store."""
         return f"sqlite:///{workspace.mlflow_path()}"
 
-    @property
-    def shown_uri(self) -> str:
-        """The same for a reader, below the folder it stands in where it does."""
-        return f"sqlite:///{workspace.shown(workspace.mlflow_path())}"
-
     def register(self, folder: Path, parameters: dict, metrics: dict, run_id: str) -> Version:
         """Log files as a new version with the alias challenger.
 
