@@ -201,3 +201,13 @@ def test_text_files_of_a_folder_are_redacted(tmp_path):
     Redactor({"A_KEY": "abcdefgh1234"}).folder(tmp_path)
     assert (tmp_path / "deep" / "a.md").read_bytes() == b"\xff [redacted A_KEY]"
     assert (tmp_path / "b.json").read_text() == '{"fine": 1}'
+
+
+def test_json_stays_json_where_a_password_stands_in_a_number(tmp_path):
+    content = {"score": 0.1874659123, "text": "it is 74659123"}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    redactor = Redactor({"THE_PASSWORD": "74659123"})
+    redactor.folder(tmp_path)
+    clean = content | {"text": "it is [redacted THE_PASSWORD]"}
+    assert json.loads((tmp_path / "result.json").read_text()) == clean
+    assert json.loads(redactor.json(content)) == clean

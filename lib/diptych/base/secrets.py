@@ -113,7 +113,7 @@ class Redactor:
         """Return a copy of a notebook (or any JSON) with every text redacted but images."""
         if isinstance(node, str):
             return self.text(node)
-        if isinstance(node, list):
+        if isinstance(node, list | tuple):
             return [self.tree(item) for item in node]
         if isinstance(node, dict):
             # The type is kept: nbformat's nodes are dicts with attributes.
@@ -122,6 +122,14 @@ class Redactor:
                 for key, item in node.items()
             )
         return node
+
+    def json(self, content) -> str:
+        """Return content as indented JSON without secrets, which is JSON still."""
+        clean = self.text(json.dumps(content, indent=1))
+        if _is_json(clean):
+            return clean
+        # a password of digits stood in a number, which tells nobody so
+        return json.dumps(self.tree(content), indent=1)
 
     def folder(self, folder: Path) -> None:
         """Redact the files in a folder, whatever they are, and their names."""
@@ -151,7 +159,11 @@ class Redactor:
             except UnicodeDecodeError:
                 return self._masked(data)
             clean = self.text(text)
-            return data if clean == text else clean.encode(coding, errors)
+            if clean == text:
+                return data
+            if _is_json(text) and not _is_json(clean):
+                clean = self.json(json.loads(text))
+            return clean.encode(coding, errors)
         return self._masked(data)
 
     def _masked(self, data: bytes) -> bytes:
@@ -179,6 +191,14 @@ def _coding(sample: bytes) -> str:
     if odd > 0.8 * half and even < 0.05 * half:
         return "utf-16-le"
     return "utf-16-be" if even > 0.8 * half and odd < 0.05 * half else ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _free(path: Path) -> Path:

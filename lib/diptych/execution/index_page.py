@@ -21,7 +21,7 @@ def enter(run: Run, root: Path, path: str) -> None:
     """Note what the index shows of a run that ended well at a stable path."""
     if run.status == "ok":
         card = card_of(run) | {"path": path, "link": f"{path}/latest/notebook.html"}
-        text = Redactor().text(json.dumps(card, indent=1))
+        text = Redactor().json(card)
         workspace.write_atomic(root / path / CARD, text)
 
 

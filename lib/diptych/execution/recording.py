@@ -67,7 +67,7 @@ def collect(folder: Path, notebook: str, complete: bool) -> None:
         content |= json.loads((folder / RESULT).read_bytes())
     values = content.get("values")
     content["values"] = figures | (values if isinstance(values, dict) else {})
-    workspace.write_atomic(folder / RESULT, Redactor().text(json.dumps(content, indent=1)))
+    workspace.write_atomic(folder / RESULT, Redactor().json(content))
 
 
 def _noted(path: Path) -> dict[str, dict]:

@@ -436,7 +436,7 @@ def _publish(
     manifest |= _seen(manifest["cache"]["uses"])
     with Bar(f"{manifest['name']} · page", "page", progress, total=1):
         _export(staged, manifest)
-    text = Redactor().text(json.dumps(manifest, indent=1))
+    text = Redactor().json(manifest)
     workspace.write_atomic(staged / "manifest.json", text + "\n")
     os.rename(staged, root / run_id)
     return load_run(run_id, root)

@@ -118,7 +118,7 @@ def keep(
     content = notebook_of(cells, declared, values)
     redactor = Redactor()
     path = folder / "notebook.ipynb"
-    workspace.write_atomic(path, redactor.text(json.dumps(content, indent=1)) + "\n")
+    workspace.write_atomic(path, redactor.json(content) + "\n")
     from diptych.execution.runner import PreparedRun  # heavy
 
     shown = workspace.shown(log.path) if log.path else name
@@ -126,7 +126,7 @@ def keep(
     prepared = PreparedRun(path, tuple(declared), (), dict(values), place, cwd=Path.cwd())
     manifest = _manifest(prepared, content, started) | _provenance(log.path)
     manifest |= {"id": folder.name, "status": "draft" if drafted else "ok", "draft": drafted}
-    text = redactor.text(json.dumps(manifest, indent=1))
+    text = redactor.json(manifest)
     workspace.write_atomic(folder / "manifest.json", text + "\n")
 
 

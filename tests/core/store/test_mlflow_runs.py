@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from base.test_secret_shapes import KEYS
 
 from diptych.core.store import mlflow_runs, registry
+from diptych.mlops.registry import ModelRegistry
 
 
 @pytest.fixture
@@ -60,3 +62,16 @@ def test_the_command_opens_the_store_of_the_workspace(home):
     command = mlflow_runs.ui_command(5001)
     assert f"sqlite:///{home / 'mlflow.db'}" in command
     assert command[-1] == "5001"
+
+
+def test_no_key_comes_into_the_store(home, tmp_path):
+    """What an older run holds, and what a release would log, of every shape."""
+    text = " ".join(KEYS.values())
+    keep(home, "20260101-000000-a", 0.5, trials=text)
+    mlflow_runs.update()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a.txt").write_text("a")
+    ModelRegistry("reviews").register(tmp_path / "model", {"note": text}, {}, "run")
+    stored = (home / "mlflow.db").read_bytes()
+    assert b"[redacted]" in stored
+    assert [key for key in KEYS.values() if key.encode() in stored] == []

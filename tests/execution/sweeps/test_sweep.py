@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet
 import pytest
+from base.test_secret_shapes import IN_CONTEXT, KEYS
 from execution.conftest import note_nothing
 
 from diptych.base import workspace
@@ -201,3 +202,46 @@ def test_a_spreadsheet_computes_nothing_of_a_sweeps_table():
     assert [_as_text(text) for text in evil] == [f"'{text}" for text in evil]
     plain = ["-1.5", "+3", "north", "a=b", -1.5, None, True, "-inf"]
     assert [_as_text(value) for value in plain] == plain
+
+
+class Leak(Bowl):
+    """An engine that records what it must not, and fails with it."""
+
+    def execute(self, notebook, output, parameters, *, environment, cwd, on_cell):
+        output.write_text(notebook.read_text())
+        note_nothing(Path(environment["DIPTYCH_RUN"]))
+        texts = [*KEYS.values(), *(text.format(key) for text, key in IN_CONTEXT.values())]
+        values = {f"text {i}": {"value": text} for i, text in enumerate(texts)}
+        content = {"complete": True, "values": values, "seconds": 0.1874659123}
+        with open(os.path.join(environment["DIPTYCH_RUN"], "result.json"), "w") as file:
+            json.dump(content, file)
+        raise NotebookFailed(3, "ValueError", " ".join(texts), "")
+
+
+def test_no_key_comes_into_the_tables_of_a_sweep(bowl, monkeypatch):
+    """Every shape of a key, recorded and in an error, in CSV, Parquet and JSON."""
+    monkeypatch.setenv("THE_PASSWORD", "74659123")  # stands in a number, too
+    result = bowl(("x=0,1",), Leak())
+    assert len(result.failed) == 2
+    assert len(find_runs(root=result.folder / "runs")) == 2
+    written = [
+        (result.folder / "results.csv").read_text(),
+        (result.folder / "sweep.json").read_text(),
+        str(pyarrow.parquet.read_table(result.folder / "results.parquet").to_pylist()),
+        *(path.read_text() for path in (result.folder / "runs").rglob("*.json")),
+    ]
+    keys = [*KEYS.values(), *(key for _, key in IN_CONTEXT.values())]
+    for text in written:
+        assert [key for key in keys if key in text or json.dumps(key)[1:-1] in text] == []
+        assert len(text) > 100
+    for path in result.folder.rglob("*.json"):
+        json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("text", ["{key}", "x={key},'", "x=http://me:hunter22@host/a", "y={key}"])
+def test_a_key_in_a_grid_is_refused_and_not_repeated(notebooks, text):
+    text = text.format(key=KEYS["OpenAI"])
+    with pytest.raises(ParameterError) as error:
+        plan_sweep(notebooks / "bowl.ipynb", (), (), [text])
+    assert KEYS["OpenAI"] not in str(error.value)
+    assert "hunter22" not in str(error.value)

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from base.test_secret_shapes import KEYS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -290,3 +291,19 @@ def test_a_picture_is_a_part_of_the_message(tmp_path):
         prompt.messages(row | {"image": "no picture"})
     with pytest.raises(PromptError, match=r"images: \['photo'\]; give those of the inputs"):
         parse(SEE.replace("images: [image]", "images: [photo]"), "x.md")
+
+
+@pytest.mark.parametrize("where", ["You label", "Which label?", "two\\nlines", "Why it is there."])
+def test_a_prompt_with_a_key_is_refused(where):
+    """It would be sent, and be stored with every call, run and release."""
+    for key in (KEYS["OpenAI"], KEYS["OpenRouter"], "https://me:hunter22@host"):
+        with pytest.raises(PromptError, match="looks like a key") as error:
+            parse(GOOD.replace(where, f"{where} {key}"), "x/hard.md")
+        assert key not in str(error.value)
+
+
+def test_a_prompt_with_a_secret_of_the_environment_is_refused(monkeypatch):
+    parse(GOOD, "x/hard.md")
+    monkeypatch.setenv("THE_SECRET", "Why it is there.")
+    with pytest.raises(PromptError, match="looks like a key"):
+        parse(GOOD, "x/hard.md")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.base import workspace
+from diptych.base.secrets import Redactor
 from diptych.core.store import registry
 from diptych.execution import history
 from diptych.execution.runs import Run, find_runs
@@ -99,6 +100,7 @@ def _copy(client: Any, experiment: str, run: Run) -> None:
 
     started = history.started_of(run)
     moment = int(started.timestamp() * 1000) if started else None
+    redact = Redactor().tree  # a run of a session, or of an older Diptych, may hold a key
     tags = {
         TAG: run.id,
         STATUS: run.status,
@@ -106,8 +108,8 @@ def _copy(client: Any, experiment: str, run: Run) -> None:
         "diptych.folder": str(run.folder),
         "diptych.upstream": str(run.result.get("upstream") or ""),
     }
-    mlflow_id = client.create_run(experiment, moment, tags, run.id).info.run_id
-    parameters = history.parameters_of(run).items()
+    mlflow_id = client.create_run(experiment, moment, redact(tags), run.id).info.run_id
+    parameters = redact(history.parameters_of(run)).items()
     client.log_batch(
         mlflow_id,
         metrics=[Metric(_key(n), v, moment or 0, 0) for n, v in history.numbers_of(run).items()],

@@ -7,7 +7,6 @@ in `diptych.core.contract`; any other notebook records what it likes.
 """
 
 import contextlib
-import json
 import platform
 import secrets
 import shutil
@@ -388,7 +387,7 @@ class Recorder(Record):
             "facts": self.facts,
             "replayed_seconds": self.replayed.seconds,
         }
-        text = Redactor().text(json.dumps(content, indent=1))
+        text = Redactor().json(content)
         workspace.write_atomic(self._folder / "result.json", text)
         if self._concluded and self._log is not None and not by_runner:
             begun = self._begun

@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from diptych.base import hashing, workspace
 from diptych.base.errors import Plain
+from diptych.base.secrets import Redactor
 from diptych.core.store.migrations import utc
 from diptych.core.store.predictions import Predictions, check_promotion
 from diptych.execution.cache import dependencies
@@ -127,6 +128,7 @@ class Registry:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
+        parameters = Redactor().tree(parameters)
         with self._lock, self._intending({"register": run_id}):
             run = self.client.create_run(self._experiment(), tags={"diptych.run": run_id})
             self.client.log_batch(

@@ -166,14 +166,15 @@ def _as_text(value):
 def write(result: Result) -> None:
     """Write the tables and what the sweep was."""
     result.folder.mkdir(parents=True, exist_ok=True)
-    rows = _aligned([t.row() for t in sorted(result.trials, key=lambda trial: trial.number)])
+    redactor = Redactor()  # value by value: quoting in CSV and JSON would hide a key
+    trials = sorted(result.trials, key=lambda trial: trial.number)
+    rows = redactor.tree(_aligned([trial.row() for trial in trials]))
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]))
     table.writeheader()
     table.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
-    redact = Redactor().text
-    workspace.write_atomic(result.folder / "results.csv", redact(text.getvalue()))
-    _write_parquet(result.folder / "results.parquet", rows, redact)
+    workspace.write_atomic(result.folder / "results.csv", text.getvalue())
+    _write_parquet(result.folder / "results.parquet", rows)
     plan = result.plan
     facts = {
         "notebook": plan.base.shown,
@@ -188,8 +189,7 @@ def write(result: Result) -> None:
         "failed": len(result.failed),
         "best": result.ranked[0].row() if result.ranked else None,
     }
-    text = redact(json.dumps(facts, indent=1))
-    workspace.write_atomic(result.folder / "sweep.json", text + "\n")
+    workspace.write_atomic(result.folder / "sweep.json", redactor.json(facts) + "\n")
 
 
 def _aligned(rows: list[dict]) -> list[dict]:
@@ -200,7 +200,7 @@ def _aligned(rows: list[dict]) -> list[dict]:
     return [{name: row.get(name) for name in order} for row in rows]
 
 
-def _write_parquet(path: Path, rows: list[dict], redact: Callable[[str], str]) -> None:
+def _write_parquet(path: Path, rows: list[dict]) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -210,7 +210,6 @@ def _write_parquet(path: Path, rows: list[dict], redact: Callable[[str], str]) -
         kinds = {type(value) for value in column if value is not None}
         if len(kinds) > 1 and not kinds <= {int, float}:
             column = [None if value is None else str(value) for value in column]
-        column = [redact(value) if isinstance(value, str) else value for value in column]
         columns[name] = pa.array(column, pa.float64() if kinds == {int, float} else None)
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(pa.table(columns), sink)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diptych.base import hashing
 from diptych.base.errors import Plain
+from diptych.base.secrets import Redactor
 from diptych.base.workspace import write_atomic
 from diptych.llmops.client.target import Target
 from diptych.llmops.prompts import prompt as prompts
@@ -27,8 +28,9 @@ class VariantError(Plain, ValueError):
 def freeze(variant: Variant, pool: Sequence[tuple[Mapping, str]] = ()) -> Variant:
     """Write its examples from the pool into the prompt, so that it needs nothing else to run."""
     prompt = variant.prompt
+    clean = Redactor().text  # of a key in a row: what is released is copied
     shots = tuple(
-        ({name: str(inputs[name]) for name in prompt.inputs}, prompt.answer(label))
+        ({name: clean(str(inputs[name])) for name in prompt.inputs}, prompt.answer(label))
         for inputs, label in pool[: variant.shots]
     )
     return replace(variant, prompt=replace(prompt, examples=prompt.examples + shots), shots=0)

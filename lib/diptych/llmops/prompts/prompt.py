@@ -19,6 +19,7 @@ import yaml
 
 from diptych.base import plugins, workspace
 from diptych.base.errors import Plain
+from diptych.base.secrets import Redactor
 from diptych.core.data import images
 from diptych.core.data.generators.support import AGENT, CUSTOMER
 from diptych.core.evaluation.graders import GRADERS
@@ -101,9 +102,17 @@ class Prompt:
         Raises
         ------
         PromptError
-            If one is misspelt, or an input has none.
+            If one is misspelt, or an input has none, or a key stands in the prompt: it would be
+            sent, and stored with every call and release.
         """
         _check_slots(self.system, self.user, list(self.inputs), self.task, self._wrong)
+        parts = [self.system, self.user, self.examples, self.output, self.note, self.request]
+        content = json.dumps(parts, ensure_ascii=False)
+        if Redactor().text(content) != content:
+            raise self._wrong(
+                "holds what looks like a key or a password. Take it out; an endpoint's key is "
+                "read from the environment variable that `key_env` names"
+            )
 
     def _wrong(self, fault: str) -> PromptError:
         return PromptError(f"{self.name}: {fault}")
