@@ -28,6 +28,15 @@ TESTS = Path(__file__).parent / "tests"
 WORKSPACE = pytest.StashKey[str]()
 PRETRAINING = "notebooks/llmops/0_pretrain"  # a minute of two cores; no other notebook needs it
 
+# In a worker that imports XGBoost, MLflow or torch: where all have them, kernels share a zygote.
+SET_BY_LIBRARIES = {
+    "DO_NOT_TRACK": "true",
+    "KMP_DUPLICATE_LIB_OK": "True",
+    "KMP_INIT_AT_FORK": "FALSE",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir(), "torchinductor")),
+}
 
 # a busy machine is no failure
 hypothesis.settings.register_profile("diptych", deadline=None)
@@ -72,9 +81,8 @@ def pytest_configure(config):
         os.environ.setdefault("DIPTYCH_MODELS", str(Path(config.stash[WORKSPACE]) / "models"))
     # threads of one process wait for each other by spinning: with a test beside it, all stand still
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # as XGBoost sets them in a worker that imports it: all workers' kernels share one zygote
-    os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "True")
-    os.environ.setdefault("KMP_INIT_AT_FORK", "FALSE")
+    for name, value in SET_BY_LIBRARIES.items():
+        os.environ.setdefault(name, value)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt processes
     if not hasattr(config, "workerinput"):  # xdist's workers inherit it
