@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from disk import Disk
 
 from diptych.base import workspace
 from diptych.base.errors import WorkspaceError
@@ -125,3 +126,35 @@ def clean(request):
     place = request.getfixturevalue("tmp_path_factory").mktemp("copy")
     (place / "Makefile").write_bytes((request.config.rootpath / "Makefile").read_bytes())
     return subprocess.run(["make", "-C", place, "clean"], capture_output=True, text=True)
+
+
+def test_a_power_cut_takes_no_file_that_was_written(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch)
+    workspace.write_atomic(tmp_path / "a.txt", "new")
+    assert disk.keeps(tmp_path / "a.txt")
+    (beside,) = [path for kind, path in disk.events if kind == "sync" and ".a.txt." in path]
+    assert disk.synced(beside, before=disk.named(tmp_path / "a.txt"))
+
+
+def test_a_power_cut_takes_no_folder_that_was_published(tmp_path, monkeypatch):
+    staged, place = tmp_path / ".staged", tmp_path / "place"
+    (staged / "deep").mkdir(parents=True)
+    (staged / "deep" / "a").write_text("a")
+    os.mkfifo(staged / "pipe")
+    (staged / "gone").symlink_to("nowhere")
+    disk = Disk(monkeypatch)
+    workspace.publish(staged, place)
+    assert disk.keeps(place)
+    assert (place / "deep" / "a").read_text() == "a"
+    for path in (staged, staged / "deep", staged / "deep" / "a"):
+        assert disk.synced(path, before=disk.named(place))
+
+
+def test_a_new_workspace_survives_a_power_cut(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "new"))
+    disk = Disk(monkeypatch)
+    folder = workspace.tables() / "a"
+    folder.mkdir()
+    workspace.sync(folder)
+    for path in (tmp_path, tmp_path / "new", tmp_path / "new" / "tables", folder):
+        assert disk.synced(path)

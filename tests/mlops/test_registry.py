@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from disk import Disk
 from mlops.samples import fitted, inputs
 from processes import until
 
@@ -331,3 +332,14 @@ def test_a_model_that_was_never_promoted_is_told_from_one_that_is_not_there(fold
     for task in (str(place), version.name):
         with pytest.raises(RegistryError, match=rf"{version.name}' was never .*gate.* floor"):
             champion_of(task, {})
+
+
+def test_a_promotion_survives_a_power_cut(registry, folder, monkeypatch):
+    """The champion's files are on the disk before the intent is, and so before its alias."""
+    (version,) = register(registry, folder)
+    disk = Disk(monkeypatch)
+    registry.promote(version, "better", PASSED)
+    intent = disk.named(registry._intent)
+    assert disk.keeps(registry._intent)
+    for path in (*version.folder.rglob("*"), version.folder, version.folder.parents[1]):
+        assert disk.synced(path, before=intent), path

@@ -5,6 +5,7 @@ The workspace is ``$DIPTYCH_HOME``, by default ``.diptych`` in the repository: r
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -131,6 +132,8 @@ def now() -> datetime:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
+    A power cut after the call does not take the new one away.
+
     Parameters
     ----------
     path : Path
@@ -151,6 +154,47 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+    _to_disk(path.parent)
+
+
+def publish(staged: Path, place: Path) -> None:
+    """Give a folder its name once all that it holds is on the disk; the name is, on return.
+
+    Raises
+    ------
+    OSError
+        If the place is taken by a folder that is not empty, or the disk fails.
+    """
+    sync(staged)
+    os.rename(staged, place)
+    _to_disk(place.parent)
+
+
+def sync(folder: Path) -> None:
+    """Return when a folder of the workspace, and all in it, would survive a power cut."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if not os.path.islink(path := os.path.join(parent, name)):
+                _to_disk(path)
+        _to_disk(parent)
+    for parent in folder.parents if folder.is_relative_to(root := home()) else ():
+        if parent.is_relative_to(root):
+            _to_disk(parent)
+
+
+def _to_disk(path: str | Path) -> None:
+    """Wait for a file or folder to be on the disk, where the system can."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:  # Windows opens no folder, and a file may be nobody's to read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:  # a pipe, or a network's folder
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES):
+            raise
+    finally:
+        os.close(handle)
 
 
 def shown(path: Path) -> str:
@@ -166,7 +210,9 @@ def shown(path: Path) -> str:
 
 def _with_folder(folder: Path, name: str) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _to_disk(folder.parent)
     except OSError as error:
         raise WorkspaceError(
             f"{name}: {folder} cannot be made ({error.strerror}). "

@@ -5,7 +5,6 @@ half a run: not beside it, and not after a kill at any moment.
 """
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -438,7 +437,7 @@ def _publish(
         _export(staged, manifest)
     text = Redactor().json(manifest)
     workspace.write_atomic(staged / "manifest.json", text + "\n")
-    os.rename(staged, root / run_id)
+    workspace.publish(staged, root / run_id)
     return load_run(run_id, root)
 
 

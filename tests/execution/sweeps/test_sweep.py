@@ -13,6 +13,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 from base.test_secret_shapes import IN_CONTEXT, KEYS
+from disk import Disk
 from execution.conftest import note_nothing
 
 from diptych.base import workspace
@@ -245,3 +246,14 @@ def test_a_key_in_a_grid_is_refused_and_not_repeated(notebooks, text):
         plan_sweep(notebooks / "bowl.ipynb", (), (), [text])
     assert KEYS["OpenAI"] not in str(error.value)
     assert "hunter22" not in str(error.value)
+
+
+def test_a_run_survives_a_power_cut(bowl, monkeypatch):
+    disk = Disk(monkeypatch)
+    result = bowl(("x=3",), Bowl())
+    (run,) = find_runs(root=result.folder / "runs")
+    assert disk.keeps(run.folder)
+    staged = run.folder.with_name(f".{run.id}.partial")
+    assert len(list(run.folder.iterdir())) > 3
+    for path in run.folder.iterdir():
+        assert disk.synced(staged / path.name, before=disk.named(run.folder)), path.name

@@ -360,6 +360,7 @@ def _commit(
                 raise DataError(f"data: the table {name} cannot be written ({error}).") from error
             time.sleep(random.uniform(0, 0.05 * (attempt + 1)))
             continue
+        workspace.sync(workspace.tables() / name)
         return Version(number, count, digest, datetime.now(UTC), new=True)
     raise DataError(f"data: other processes keep writing the table {name}; try again later.")
 

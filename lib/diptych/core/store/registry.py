@@ -230,6 +230,7 @@ class Registry:
                 "gate": gate,
             }
             check_promotion(promotion["who"], why)
+            workspace.sync(version.folder)  # MLflow copied it, and waits for no disk
             with self._intending({"promote": promotion, "time": utc(None)}):
                 self._point(CHAMPION, version.number)
                 self._audit(promotion)

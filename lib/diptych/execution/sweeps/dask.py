@@ -5,7 +5,6 @@ runs that a stage builds on it makes in a workspace of its own. What a dead work
 by another.
 """
 
-import os
 import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from diptych.base import hashing, process_environment
+from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import ParameterError
 from diptych.base.progress import say
 from diptych.execution import runs
@@ -105,7 +104,7 @@ class Cluster:
             path = staged / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        os.rename(staged, self.root / parcel.run)
+        workspace.publish(staged, self.root / parcel.run)
         run = runs.load_run(parcel.run, self.root)
         if run.manifest["cache"]["key"] == lookup.key:
             entries.add(run)
