@@ -55,6 +55,48 @@ def test_what_the_server_takes_is_measured_around_each_round():
     assert curve["memory_mb low"][0] <= curve["memory_mb"][0] <= curve["memory_mb high"][0]
 
 
+def curve_of(rates, latencies, levels=load_curve.LEVELS, spread=1e-9, rounds=5):
+    lines = {"concurrency": levels, "rounds": rounds}
+    for name, values in (("requests_per_s", rates), ("p95_ms", latencies)):
+        lines[name] = values
+        lines |= {f"{name} low": np.divide(values, 1 + spread)}
+        lines |= {f"{name} high": np.multiply(values, 1 + spread)}
+    return pd.DataFrame(lines)
+
+
+def test_latency_at_a_utilisation_is_interpolated():
+    curve = curve_of([20, 40, 60, 100, 90], [10.0, 10.0, 40.0, 80.0, 200.0])
+    assert load_curve.lowest_utilisation(curve) == pytest.approx(0.2)
+    half, level = load_curve.at_utilisation(curve, 0.5)
+    # 50 a second lies midway between 4 and 8 at once; the logarithms of 10 and 40 meet at 20
+    assert (half.value, level) == (pytest.approx(20), pytest.approx(6))
+    assert (half.low, half.high) == (pytest.approx(20), pytest.approx(20))
+    assert load_curve.at_utilisation(curve, 1.0)[1] == 16  # the peak, not what lies beyond it
+    assert load_curve.at_utilisation(curve, 0.1)[1] == 1
+
+
+def test_its_interval_holds_the_truth_where_both_are_measured_with_noise():
+    draws, rates = np.random.default_rng(4), np.array([20, 50, 80, 95, 100])
+    latencies, covered = 1000 * np.array(load_curve.LEVELS) / rates, []
+    truth, _ = load_curve.at_utilisation(curve_of(rates, latencies), 0.6)
+    for _ in range(150):
+        lines = {"concurrency": load_curve.LEVELS, "rounds": 5}
+        for name, values in (("requests_per_s", rates), ("p95_ms", latencies)):
+            rounds = values[:, None] * np.exp(draws.normal(0, 0.05, (5, 5)))
+            ends = pd.DataFrame([stats.repeated(one) for one in rounds])
+            lines |= {name: ends["value"], f"{name} low": ends["low"],
+                      f"{name} high": ends["high"]}  # fmt: skip
+        found, _ = load_curve.at_utilisation(pd.DataFrame(lines), 0.6)
+        covered.append(found.low <= truth.value <= found.high)
+    assert np.mean(covered) >= 0.93
+
+
+def test_of_few_levels_no_utilisation_is_known():
+    few = curve_of([20, 40, np.nan], [10.0, 20.0, np.nan], levels=(1, 8, 32))
+    assert np.isnan(load_curve.lowest_utilisation(few))
+    assert np.isnan(load_curve.lowest_utilisation(pd.DataFrame()))
+
+
 @pytest.mark.parametrize(("levels", "rounds", "field"), [([], 2, "levels"), ([0], 2, "levels"),
                                                          ([1], 1, "rounds")])  # fmt: skip
 def test_too_few_levels_or_rounds_are_refused(levels, rounds, field):

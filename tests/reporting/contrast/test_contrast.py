@@ -66,6 +66,7 @@ def test_each_side_wins_what_it_does_better(found):
         "p50": "MLOps",
         "p95": "MLOps",
         "loaded-p95": "MLOps",
+        "equal-use": "not measured",  # two levels tell no peak
         "first-token": "MLOps",
         "throughput": "MLOps",
         "cost": "MLOps",
@@ -468,6 +469,19 @@ def test_latency_is_compared_at_the_same_load(tmp_path):
         assert [side.note for side in sides] == ["1 at once"] * 2
     apart = concluded(runs(tmp_path / "apart", levels=((16,), (8,))))
     assert apart["p50"].winner == apart["loaded-p95"].winner == "not measured"
+
+
+def test_latency_is_compared_at_equal_utilisation_too(tmp_path):
+    """Both saturate with one request at a time here, so it is what either takes at its peak."""
+    levels = (1, 4, 8, 16, 32)
+    line = concluded(runs(tmp_path, levels=(levels, levels)))["equal-use"]
+    assert line.measured.left.note == "at 100% of its peak throughput, about 1 at once"
+    assert (line.measured.left.value, line.measured.right.value) == pytest.approx((2.0, 10.0))
+    assert line.measured.left.low < 2.0 < line.measured.left.high
+    assert line.winner == "MLOps"
+    few = concluded(runs(tmp_path / "few", levels=(levels, (1, 8))))["equal-use"]
+    assert few.winner == "not measured"
+    assert few.why == "the load curve of LLMOps lacks levels: it takes 3 with figures"
 
 
 def test_a_ratio_needs_its_interval_outside_what_is_no_difference(tmp_path):

@@ -11,9 +11,12 @@ import pandas as pd
 
 from diptych.base.http_load import usage
 from diptych.core.evaluation import stats
+from diptych.core.evaluation.stats import Estimate
 
 LEVELS = (1, 4, 8, 16, 32)  # requests under way at once, the same in both panels
 ROUNDS = 5
+FEWEST = 3  # levels with figures that tell where throughput stops rising
+DRAWS = 4_000
 P50, P95, FIRST_TOKEN, THROUGHPUT, CPU, MEMORY = MEASURED = (
     "p50_ms",
     "p95_ms",
@@ -72,6 +75,103 @@ def _round(calls: pd.DataFrame) -> dict[str, float]:
     if "first_token_ms" in calls:
         figures[FIRST_TOKEN] = calls["first_token_ms"].quantile(0.5)
     return figures | {name: calls[name].iloc[0] for name in (CPU, MEMORY) if name in calls}
+
+
+def lowest_utilisation(curve: pd.DataFrame) -> float:
+    """Return the throughput with the fewest requests under way, as a share of the measured peak.
+
+    NaN where fewer than `FEWEST` levels have figures: the peak is not known then.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `of_rounds` returns it.
+    """
+    rates = _measured(curve)[THROUGHPUT]
+    return float(rates.iloc[0] / rates.max()) if len(rates) >= FEWEST else np.nan
+
+
+def at_utilisation(
+    curve: pd.DataFrame, share: float, name: str = P95, seed: int = 0
+) -> tuple[Estimate, float]:
+    """Return what requests take where throughput first reaches a share of its measured peak.
+
+    Between two levels the requests under way and the logarithm of the figure go with throughput
+    in a straight line. The interval is that of curves drawn anew: throughput and figure of each
+    level by Student's distribution of its rounds, on logarithms. Where the first level reaches the
+    share, figure and interval are that level's: there is no load below it.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `of_rounds` returns it, with `FEWEST` levels that have figures.
+    share : float
+        Of the highest measured throughput, above 0 and at most 1.
+    name : str
+        One of `MEASURED`.
+
+    Returns
+    -------
+    Estimate, float
+        With the number of levels as its ``n``, and the requests under way there.
+    """
+    lines = _measured(curve)
+    levels, random = lines["concurrency"].to_numpy(float), np.random.default_rng(seed)
+    rates, figures = (_logs(lines, column) for column in (THROUGHPUT, name))
+    value, level = _reached(levels, rates[0], figures[0], share)
+    if level == levels[0]:
+        ends = (float(lines[name + end].iloc[0]) for end in ("", " low", " high"))
+        return Estimate(*ends, len(lines)), float(level)
+    drawn = [_drawn(one, lines["rounds"], random) for one in (rates, figures)]
+    low, high = np.quantile(_reached(levels, *drawn, share)[0], [0.025, 0.975])
+    ends = np.exp([value, min(low, value), max(high, value)])
+    return Estimate(*map(float, ends), len(lines)), float(level)
+
+
+def _measured(curve: pd.DataFrame) -> pd.DataFrame:
+    """Return the levels that have figures, in their order."""
+    if curve.empty:
+        return pd.DataFrame(columns=["concurrency", "rounds", THROUGHPUT])
+    return curve[curve[THROUGHPUT].notna()].sort_values("concurrency")
+
+
+def _logs(lines: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logarithms of a figure and half their intervals, by level."""
+    value, low, high = (np.log(lines[name + end].to_numpy(float)) for end in ("", " low", " high"))
+    return value, (high - low) / 2
+
+
+def _drawn(logs: tuple, rounds: pd.Series, random: np.random.Generator) -> np.ndarray:
+    """Return levels as they might have been measured, shape (`DRAWS`, levels)."""
+    from scipy.stats import t
+
+    value, half = logs
+    free = rounds.to_numpy(float) - 1
+    spread = random.standard_t(free, (DRAWS, len(value))) / t.ppf(0.975, free)
+    return value + half * spread
+
+
+def _reached(levels, rates, figures, share: float) -> np.ndarray:
+    """Return the logarithms of the figure and the levels at a share of each curve's peak.
+
+    Parameters
+    ----------
+    levels : array of shape (levels,)
+    rates, figures : array of shape (..., levels)
+        Logarithms.
+
+    Returns
+    -------
+    array of shape (2, ...)
+    """
+    shares = np.exp(rates - rates.max(axis=-1, keepdims=True))
+    after = np.argmax(shares >= share - 1e-9, axis=-1)[..., None]
+    before = np.maximum(after - 1, 0)
+    at_after, at_before = (np.take_along_axis(shares, one, -1) for one in (after, before))
+    part = (share - at_before) / np.where(after > 0, at_after - at_before, np.inf)
+    both = np.broadcast_arrays(figures, levels)
+    ends = [[np.take_along_axis(one, at, -1) for at in (before, after)] for one in both]
+    return np.stack([(first + part * (last - first))[..., 0] for first, last in ends])
 
 
 def measure(

@@ -10,16 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from diptych.core import contract
-from diptych.core.contract import BUILD, RELEASE, SERVE
-from diptych.core.evaluation import stats
+from diptych.core.contract import BUILD, OUTCOMES, RELEASE, SERVE
+from diptych.core.evaluation import load_curve, stats
 from diptych.core.evaluation.stats import Estimate
 from diptych.reporting.contrast.evidence import CONTAMINATED, LEFT, Figure, Panel, metric_of
 from diptych.reporting.contrast.labels import bought
 from diptych.reporting.contrast.measures import Assumptions, Measured, right_share
 
 ALONE, TOGETHER = 1, 8  # requests under way at once: without a queue, and with one
+UTILISATION = 0.5  # of a side's measured peak throughput, where latencies are compared
 
 
 def compared(left: Figure | None, right: Figure | None) -> Measured:
@@ -52,6 +54,31 @@ def under_load(name: str, wanted: int) -> Callable:
         return compared(*(panel.under_load(level, name) for panel in (left, right)))
 
     return measure
+
+
+def equal_utilisation(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
+    """Compare p95 where both are used alike: at one share of each side's own peak throughput.
+
+    It is `UTILISATION`, or what one request at a time takes already of either side, if that is
+    more; see `diptych.core.evaluation.load_curve.at_utilisation`.
+    """
+    curves = [panel.load_curve.reset_index() for panel in (left, right)]
+    if any(curve.empty for curve in curves):
+        return Measured()
+    lowest = [load_curve.lowest_utilisation(curve) for curve in curves]
+    short = [name for name, one in zip(OUTCOMES, lowest, strict=False) if not math.isfinite(one)]
+    if short:
+        why = f"the load curve of {' and of '.join(short)} lacks levels"
+        return Measured(refused=f"{why}: it takes {load_curve.FEWEST} with figures")
+    share = max(UTILISATION, *lowest)
+    sides = zip((left, right), curves, strict=True)
+    return compared(*(_at_utilisation(*side, share, assumptions.seed) for side in sides))
+
+
+def _at_utilisation(panel: Panel, curve: pd.DataFrame, share: float, seed: int) -> Figure:
+    estimate, level = load_curve.at_utilisation(curve, share, seed=seed)
+    note = f"at {share:.0%} of its peak throughput, about {level:.2g} at once"
+    return Figure.of(estimate, panel.run(SERVE).id, note=note)
 
 
 def first_token(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:

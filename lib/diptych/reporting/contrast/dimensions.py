@@ -104,6 +104,8 @@ ALWAYS = [
               amounts.under_load("p95_ms", ALONE)),
     Dimension("loaded-p95", "Speed", "latency under load, p95", "ms", LOWER, RATIO,
               amounts.under_load("p95_ms", TOGETHER)),
+    Dimension("equal-use", "Speed", "latency at equal utilisation, p95", "ms", LOWER, RATIO,
+              amounts.equal_utilisation),
     Dimension("first-token", "Speed", "time to first token (TTFT), p50", "ms", LOWER, RATIO,
               amounts.first_token),
     Dimension("throughput", "Cost", "requests a second", "", HIGHER, RATIO,

@@ -47,7 +47,7 @@ QUESTIONS = (
              ("perturbed-",)),
     Question("labels", "Which gets by with few labels?", "few labels", "labels"),
     Question("latency", "Which answers sooner?", "quick answers", "p50",
-             ("p95", "loaded-p95", "first-token")),
+             ("p95", "loaded-p95", "equal-use", "first-token")),
     Question("volume", "Which is cheaper for many answers?", "many answers", "cost",
              ("cost-correct", "throughput")),
     Question("change", "Which holds when the world changes?", "a changing world", "afterwards",
