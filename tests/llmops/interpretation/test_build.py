@@ -28,6 +28,10 @@ def test_a_leaderboard_names_who_leads_who_is_worse_and_what_would_tell():
     assert lines.startswith("good has the best accuracy: 0.950")
     assert "1 are shown to be worse (bad); 1 are not" in lines
     assert "rows instead of 40" in lines
+    assert "They differ (p = 1e-09" in lines
+    unclear = " ".join(meaning.of_leaderboard(ranked(good=38, near=37, bad=5), ACCURACY, 0.2))
+    assert "That any differ is open (p = 0.2" in unclear
+    assert "equally good" not in lines + unclear  # with a small p it once said the opposite
     alone = " ".join(meaning.of_leaderboard(ranked(good=38), ACCURACY, math.nan))
     assert "nothing to compare" in alone
     assert meaning.of_leaderboard(ranked(good=38).head(0), ACCURACY, math.nan)

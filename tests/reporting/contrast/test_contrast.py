@@ -519,6 +519,37 @@ def test_both_sides_of_a_scenario_have_one_floor():
         assert len(floors) in (0, 2), (name, floors)
 
 
+def test_speed_compute_and_footprint_are_one_line_each(found):
+    """Nine of 22 lines once said again that a smaller model takes less."""
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    deciding = [answer.evidence[0].dimension for answer in made.answers]
+    amounts_of = [d for d in deciding if d.kind == "ratio"]
+    groups = [d.group for d in amounts_of if d.key not in ("labels", "leaving")]
+    assert sorted(groups) == ["Cost", "Footprint", "Speed"]
+    drawn = {v.dimension for a in made.answers for v in contrast._apart(a)}
+    amounts_drawn = {d.key for d in drawn if d.kind == "ratio"}
+    assert amounts_drawn == {d.key for d in amounts_of}
+    assert {"calibration", "perturbed-typos", "drift"} <= {d.key for d in drawn}
+
+
+def test_latencies_and_losses_go_by_their_names(found):
+    names = {d.key: d.name for d in dimensions.of(*evidence.sides(found))}
+    assert names["perturbed-typos"] == "accuracy drop under typos"
+    assert names["first-token"] == "time to first token (TTFT), p50"
+    for key in ("p50", "p95", "loaded-p95", "equal-use"):
+        assert names[key].endswith(", p95" if key != "p50" else ", p50")
+    assert not [name for name in names.values() if re.search(r"\bloss\b|first word|of 100", name)]
+
+
+def test_open_and_unmeasured_are_two_words(found):
+    for verdict in concluded(found).values():
+        both = verdict.measured.left is not None and verdict.measured.right is not None
+        if verdict.winner == "inconclusive":
+            assert both, verdict.dimension.key
+        if verdict.winner == "not measured":
+            assert not both, verdict.dimension.key
+
+
 def pairs_of_systems(apart: float, count: int):
     """Rows that two systems get right, one better by `apart`.
 

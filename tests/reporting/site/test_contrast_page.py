@@ -175,6 +175,19 @@ def test_the_landing_page_says_who_the_language_model_is(site):
     assert html.count('<img class="figure"') == 4  # of each scenario the forest and the frontier
 
 
+def test_no_page_counts_wins_and_the_first_shows_no_further_line_on_amounts(site):
+    """ "15 : 3" once stood there, most of it that a smaller model takes less."""
+    tally = re.compile(r"\b\d+ : \d+\b|\b(?:MLOps|LLMOps|tie) \d+\b|\b\d+ (?:wins|lines)\b")
+    for page in site.glob("*.html"):
+        if page.name != "contrast-run.html":  # the notebook, as anyone may have edited it
+            assert not tally.findall(words(page.read_text())), page.name
+    landing = words((site / "index.html").read_text())
+    assert "latency of one request at a time, p50" in landing
+    for further in ("at a time, p95", "under load, p95", "equal utilisation", "requests a second",
+                    "cost of 1,000 correct answers", "size of the model"):  # fmt: skip
+        assert further not in landing
+
+
 def test_a_summary_prints_on_two_pages(site, tmp_path):
     for name in NAMES:
         page = site / f"summary-{name}.html"

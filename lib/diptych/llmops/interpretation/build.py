@@ -109,7 +109,8 @@ def of_leaderboard(ranked: pd.DataFrame, metric: Metric, equal: float) -> list[s
     best, others = ranked.iloc[0], ranked.iloc[1:]
     lines = [f"{best['name']} has the best {metric.title}: {figure(best)}."]
     if is_known(equal):
-        lines.append(f"That all are equally good has p = {equal:.2g} (Cochran, or Friedman).")
+        p = f"p = {equal:.2g}, Cochran's or Friedman's test"
+        lines.append(f"They differ ({p})." if equal < ALPHA else f"That any differ is open ({p}).")
     if others.empty:
         return [*lines, "There is nothing to compare it with: add a prompt, or run mlops/2_build."]
     worse = others[others["verdict"] == "worse"]

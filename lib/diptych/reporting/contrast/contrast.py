@@ -327,6 +327,15 @@ def write(
     return path
 
 
+def _apart(answer: Answer) -> list[Verdict]:
+    """Return the lines of an answer that a picture shows: of amounts the one that decides.
+
+    Nine more would say again that a smaller model takes less.
+    """
+    first, *others = answer.evidence
+    return [first, *(one for one in others if one.dimension.kind == dimensions.SHARE)]
+
+
 def _facts(one: Contrast, goal: float) -> dict:
     title = one.scenario.title
     keys = {answer.question.key for answer in one.answers}
@@ -340,7 +349,7 @@ def _facts(one: Contrast, goal: float) -> dict:
         "sentence": one.sentence,
         "answers": [answer.facts() for answer in one.answers],
         "stated": one.stated.to_dict("records"),
-        "forest": forest.html([v for answer in one.answers for v in answer.evidence], title),
+        "forest": forest.html([v for a in one.answers for v in _apart(a)], title),
         "frontier": frontier.html(compared, title, "usd"),
         "by labels": frontier.html(compared, title, "labels"),
         "ways": json.loads(compared.to_json(orient="records")),
