@@ -1,5 +1,7 @@
 """A workspace of the commit before opens; what cannot be used is refused in one sentence."""
 
+import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,11 +16,12 @@ import pytest
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
 from diptych.core.data import versions
+from diptych.core.data.sources import DataError
 from diptych.core.store import records
 from diptych.core.store.calls import Calls
 from diptych.core.store.migrations import MIGRATIONS
 from diptych.core.store.predictions import Predictions
-from diptych.execution import runs
+from diptych.execution import history, runs
 from diptych.execution.cache import entries
 from diptych.llmops.prompts import bundle
 from diptych.llmops.registry import PromptRegistry
@@ -184,3 +187,49 @@ def test_the_prompt_is_read():
     version = PromptRegistry("tumours").challenger()
     assert version.number == 1
     assert bundle.load(version.folder).prompt.name == "plain"
+
+
+# what a newer version of the code, of MLflow or of Delta wrote; last, for it changes the workspace
+def test_a_newer_run_is_refused(home):
+    run = run_of("mlops/2_build")
+    path = run.folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": runs.FORMAT + 1}))
+    with pytest.raises(records.RecordError, match="was made by a newer Diptych; update this one"):
+        records.find("mlops/2_build", TASK, run.id)
+    assert run.id in list(history.runs_table()["run"])
+
+
+def test_a_run_without_facts_of_a_newer_diptych_is_not_built_on():
+    content = {"format": runs.FORMAT + 1, "notebook": "mine", "complete": True}
+    assert not runs.Run("a", Path("a"), result=content).is_current
+    assert runs.Run("a", Path("a"), result=content | {"format": runs.FORMAT}).is_current
+    assert runs.Run("a", Path("a"), result={"notebook": "mine", "complete": True}).is_current
+
+
+def test_a_newer_model_is_refused():
+    folder = run_of("mlops/2_build").folder / "model"
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": models.FORMAT + 1}))
+    with pytest.raises(models.ModelError, match="a newer Diptych saved it"):
+        models.load(folder)
+
+
+def test_a_table_of_a_newer_delta_is_refused(home):
+    (log,) = (home / "tables" / "tumours" / "_delta_log").glob("*0.json")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        if "protocol" in line:
+            line["protocol"] |= {"minReaderVersion": 9, "minWriterVersion": 99}
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for use in (versions.read, versions.history):
+        with pytest.raises(DataError, match=r"a newer deltalake wrote it; update deltalake"):
+            use("tumours")
+
+
+def test_a_store_of_another_mlflow_is_refused(home):
+    with closing(sqlite3.connect(home / "mlflow.db")) as store, store:
+        store.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    opened = "from diptych.mlops.registry import ModelRegistry; ModelRegistry('tumours')"
+    done = subprocess.run([sys.executable, "-c", opened], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]  # a process has looked at it once
+    assert re.search(r"RegistryError: registry: .* mlflow db upgrade sqlite:///.*mlflow.db$", last)

@@ -57,7 +57,14 @@ class Run:
 
         A notebook that writes ``result.json`` by itself has no facts, and its names are its own.
         """
-        return "facts" not in self.result or self.result.get("format") == FORMAT
+        written = self.result.get("format")
+        return written == FORMAT or ("facts" not in self.result and not self.is_newer)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a Diptych that came after this one made it."""
+        written = self.result.get("format")
+        return isinstance(written, int) and written > FORMAT
 
     @property
     def notebook(self) -> str:
@@ -109,9 +116,14 @@ def load_current(run_id: str, root: Path | None = None) -> Run:
     Raises
     ------
     LookupError
-        As `load_run` does, and if the run is an earlier Diptych's, which recorded other names.
+        As `load_run` does, and if the run is an earlier Diptych's, which recorded other names,
+        or a newer one's.
     """
     run = load_run(run_id, root)
+    if run.is_newer:
+        raise LookupError(
+            f"{run.id} was made by a newer Diptych; update this one, or run {run.notebook} again"
+        )
     if not run.is_current:
         raise LookupError(
             f"{run.id} was made by an earlier Diptych, which recorded other names; "

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from diptych.base import workspace
 from diptych.core.data.column import Column
 from diptych.core.data.schema import FILLED
-from diptych.core.data.sources import DataError, refuse_odd_path
+from diptych.core.data.sources import DataError, first_line, refuse_odd_path
 from diptych.execution.cache import dependencies
 
 if TYPE_CHECKING:
@@ -380,12 +380,22 @@ def address(name: str) -> str:
 
 def _open(name: str) -> DeltaTable | None:
     from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
+    from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
         return DeltaTable(address(name))
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        remedy = (
+            "a newer deltalake wrote it; update deltalake"
+            if "Unsupported" in str(error)
+            else "restore a copy, or move the folder away to start a new one"
+        )
+        raise DataError(
+            f"data: the table {workspace.shown(workspace.tables() / name)} cannot be read "
+            f"({first_line(error)}); {remedy}."
+        ) from error
 
 
 def _schema(table: DeltaTable) -> pa.Schema:

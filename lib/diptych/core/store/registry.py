@@ -69,7 +69,18 @@ def _client(uri: str) -> Any:
         from mlflow import MlflowClient
     # a warm kernel has imported it before this was set
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        if "schema" not in str(error):
+            raise
+        raise RegistryError(
+            f"registry: {uri} is of another MLflow than this one. Was it a newer one, update "
+            "MLflow (pip install -U mlflow); was it an older one, keep a copy of the file "
+            f"and run: mlflow db upgrade {uri}"
+        ) from error
 
 
 def open_client() -> Any:

@@ -570,7 +570,10 @@ def _card(folder: Path) -> dict:
     if not (folder / "model.json").is_file():
         raise ModelError("there is no model.json")
     card = json.loads((folder / "model.json").read_text("utf-8"))
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    written = card.get("format") if isinstance(card, dict) else None
+    if isinstance(written, int) and written > FORMAT:
+        raise ModelError(f"a newer Diptych saved it (format {written}); update this one")
+    if written != FORMAT:
         raise ModelError(f"model.json is not of format {FORMAT}")
     if "card" in card and card.pop("card") != hashing.of_json(card):
         raise ModelError("model.json was changed after the model was saved")
