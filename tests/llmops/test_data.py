@@ -1,6 +1,6 @@
 """Examples and evaluation rows: pinned, balanced, and free of leaks."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
@@ -13,7 +13,9 @@ from diptych.llmops import data
 from diptych.llmops.client.ask import ask
 from diptych.llmops.client.target import Target
 from diptych.llmops.data import PromptError
+from diptych.llmops.evaluation import judge
 from diptych.llmops.prompts.prompt import Prompt
+from diptych.llmops.prompts.variant import by_step
 from diptych.llmops.server import process
 
 LABELS = ("negative", "positive")
@@ -56,6 +58,38 @@ def test_the_main_question_has_as_many_rows_as_the_margin_needs(rows, notebook):
     # a difference of twice the margin, of systems that disagree on 9 % of the rows, in 4 of 5
     needed = (norm.ppf(0.975) + norm.ppf(0.8)) ** 2 * 0.09 / values.get("margin", 0.02) ** 2
     assert needed <= measured
+
+
+def test_calls_of_the_judge_are_in_the_forecast(rows):
+    task = tasks.get("reviews")
+    questions = data.Questions.of(rows, task, data.Extent(4, 30, 4, 0, 2, 1), 0)
+    given = data.choose(task, ["plain"], LABELS), [0], [0.0], 0.7, ("free",)
+    lines = by_step(questions.steps(*given), "openai/gpt-4o").set_index("step")
+    assert lines.loc["judge", "calls"] == 2 * judge.MOST  # in both orders
+    assert lines.loc["judge", "usd"] > lines.loc["judge", "usd, about"] > 0
+    by_another = by_step(
+        replace(questions, judge="local").steps(*given), "openai/gpt-4o"
+    ).set_index("step")
+    assert by_another.loc["judge", ["calls", "usd"]].tolist() == [2 * judge.MOST, 0]
+    assert by_another["usd"].drop("judge").equals(lines["usd"].drop("judge"))
+
+
+@pytest.mark.parametrize(("name", "rows_judged"), [("summaries", 20), ("demand", 0)])
+def test_what_the_judge_reads_is_no_longer_than_was_forecast(name, rows_judged):
+    task = tasks.get(name)
+    test = data.as_text(task.load(), task)
+    test = test[test["split"] == "test"].head(60)
+    steps = judge.steps(test, 64)
+    assert sum(len(step.rows) for step in steps) == 2 * rows_judged
+    if not steps:
+        return
+    (requests,) = [step.variants[0].requests(step.rows.to_dict("records")) for step in steps]
+    answers = test.assign(output="word " * 50)
+    compared = judge.pairs(answers, test, test, task.grader, [])
+    texts = judge.Judge().asked(compared)
+    planned = sorted(len(request["messages"][0]["content"]) for request in requests)
+    assert sum(map(len, texts)) <= sum(planned)
+    assert requests[0]["max_tokens"] == judge.TOKENS
 
 
 def test_the_pool_holds_train_rows_with_the_labels_in_turn(rows):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
 from diptych.core.store.records import Recorder
 from diptych.llmops.client.budget import prompt_bytes
-from diptych.llmops.evaluation import scorers
+from diptych.llmops.evaluation import judge, scorers
 from diptych.llmops.prompts.constraint import FREE
 from diptych.llmops.prompts.prompt import (
     Numbers,
@@ -24,7 +24,7 @@ from diptych.llmops.prompts.prompt import (
     read_prompt,
     write,
 )
-from diptych.llmops.prompts.variant import Step, grid
+from diptych.llmops.prompts.variant import MAX_TOKENS_TEXT, Step, grid
 from diptych.llmops.server import process
 
 __all__ = [
@@ -225,7 +225,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Questions:
-    """The rows that an evaluation asks about."""
+    """The rows that an evaluation asks about, and the model that judges ("": the one asked)."""
 
     validation: pd.DataFrame
     test: pd.DataFrame
@@ -233,6 +233,7 @@ class Questions:
     hand_written: pd.DataFrame
     further: pd.DataFrame
     extent: Extent
+    judge: str = ""
 
     @classmethod
     def of(cls, stored: pd.DataFrame, task: Task, extent: Extent, seed: int) -> "Questions":
@@ -255,7 +256,8 @@ class Questions:
         """Draw as many as the parameters of a run in progress say, which are `Extent`'s."""
         parameters = run.fact("parameters")
         extent = Extent(**{each.name: parameters[each.name] for each in fields(Extent)})
-        return cls.of(stored, task, extent, parameters["seed"])
+        rows = cls.of(stored, task, extent, parameters["seed"])
+        return replace(rows, judge=parameters.get("judge", ""))
 
     def steps(
         self,
@@ -265,10 +267,11 @@ class Questions:
         repeat_temperature: float = 0.7,
         decodings: Sequence[str] = (FREE,),
     ) -> list[Step]:
-        """Return all that is asked of one model in ``2_build``, for `forecast`."""
+        """Return all that ``2_build`` asks of one model, and of its judge, for `forecast`."""
         finalists = grid(prompts, shots=[max(shots)], temperatures=[max(temperatures)])
         warm = grid(prompts, shots=[max(shots)], temperatures=[repeat_temperature])
         again = self.test.head(self.extent.repeat_rows)
+        longest = max(each.fields().get("max_tokens") or MAX_TOKENS_TEXT for each in finalists)
         return [
             Step(
                 "validation",
@@ -281,6 +284,7 @@ class Questions:
             Step("perturbed", finalists, self.perturbed, one=True),
             Step("hand-written", finalists, self.hand_written, one=True),
             Step("further", finalists, self.further, one=True, free=True),
+            *judge.steps(self.test, longest, self.judge),
         ]
 
 

@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from diptych.core.data.schema import REFERENCE, is_number
 from diptych.core.evaluation import graders, stats
 from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import scorers
 from diptych.llmops.prompts.prompt import SLOT, Prompt
+from diptych.llmops.prompts.variant import Step, Variant
 
 SAME, RIGHT = "same in both orders", "right where decided"
 PREFERRED = "preferred to the reference"
 MOST = 20  # pairs that are judged
 TOKENS = 32  # of a reply, at most
+BYTES = 4  # of a token, about
 CHANCE = 0.5  # what a coin reaches in either
 QUESTION = """Two answers were given to the same question. Which one is better?
 
@@ -238,6 +241,35 @@ def pairs(
     others = [next(x for x in labels if x != label) for label in unsure["label"]]
     columns = {"question": unsure["text"].to_numpy(), "a": unsure["label"].to_numpy()}
     return pd.DataFrame({**columns, "b": others, "better": "a"})
+
+
+def steps(rows: pd.DataFrame, longest: int, model: str = "") -> list[Step]:
+    """Return what a judge is asked of `rows` at most, before there are answers, for `forecast`.
+
+    Which rows are judged is not known then: the longest count, with answers as long as they may be.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `pairs` takes them; of numbers nothing is judged.
+    longest : int
+        Tokens of an answer at most, where answers are texts.
+    model : str
+        That judges; "" for the one that answers.
+    """
+    labels = rows["label"].unique()
+    has_two = REFERENCE in rows or len(labels) > 1
+    if rows.empty or not has_two or "text" not in rows or is_number(rows["label"]):
+        return []
+    some = rows.loc[rows["text"].str.len().nlargest(MOST).index]
+    if REFERENCE in rows:
+        a, b = "x" * (BYTES * longest), some[REFERENCE].str.split("\n").str[0]
+    else:
+        a, b = sorted(labels, key=len)[-2:]
+    asked = pd.DataFrame({"question": some["text"], "a": a, "b": b})
+    both = pd.concat([asked, asked.rename(columns={"a": "b", "b": "a"})], ignore_index=True)
+    prompt = Prompt("judge", "judge", tuple(asked), "", QUESTION, request={"max_tokens": TOKENS})
+    return [Step("judge", [Variant(prompt)], both, model=model)]
 
 
 def compare(judge: Judge, compared: pd.DataFrame) -> pd.DataFrame:

@@ -166,6 +166,8 @@ class Step:
         Only one of the variants will be asked, and which is not known: the dearest counts.
     free : bool
         It is asked where calls cost nothing and take milliseconds, see `Target.is_quick`.
+    model : str
+        That is asked, whichever the other steps ask; "" for theirs.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Step:
     repeats: int = 1
     one: bool = False
     free: bool = False
+    model: str = ""
 
 
 def forecast(
@@ -237,7 +240,7 @@ def by_step(
 
 def _bill(step: Step, requests: list, model: str, options: CallOptions) -> dict:
     """Return the figures of one step on one model."""
-    target, lines = Target.parse(model), []
+    target, lines = Target.parse(step.model or model), []
     for each in [[]] if step.free and not target.is_quick else requests:
         estimates = [
             estimate(each, target, replace(options, repeat=repeat))
