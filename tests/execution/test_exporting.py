@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -60,6 +61,26 @@ def test_a_page_is_written_here_and_the_run_stays_as_it_is(run):
     assert "secret_code" in page.text
     assert page.all("alt")[0] == "logo"
     assert "[lost: the picture gone.png is not on this page: there is no such file]" in page.text
+
+
+@pytest.mark.parametrize(
+    ("models", "box_speaks"),
+    [(["local"], True), (["local/diptych?slots=2"], True), (["openai/gpt-5", "local"], True),
+     (["local/qwen2.5-coder-0.5b"], False), (["recorded/smollm2-135m"], False), (None, False)],
+)  # fmt: skip
+def test_the_model_in_the_box_says_what_it_is(run, models, box_speaks, monkeypatch):
+    """On the page of a run that asks it, and of one that builds on such a run."""
+    monkeypatch.setenv("DIPTYCH_HOME", str(run.parents[1]))
+    (run / "result.json").write_text("{}")
+    later = run.parent / "20261124-001400-later-1a2b"
+    shutil.copytree(run, later)
+    first = json.loads((run / "manifest.json").read_text())
+    above = {"models": models} if models else {}
+    (run / "manifest.json").write_text(json.dumps(first | {"parameters": above}))
+    below = first | {"id": later.name, "parameters": {"upstream": run.name}}
+    (later / "manifest.json").write_text(json.dumps(below))
+    sentence = "it is for tests, teaching and offline starts"
+    assert [sentence in Page(exported(folder)).text for folder in (run, later)] == [box_speaks] * 2
 
 
 def test_options_change_how_it_looks(run):

@@ -10,7 +10,7 @@ from diptych.base.errors import ParameterError
 from diptych.base.lazy import import_nbformat
 from diptych.base.secrets import Redactor
 from diptych.execution import percent, runs
-from diptych.execution.pages import look
+from diptych.execution.pages import look, speaker
 from diptych.execution.pages.look import Look
 
 SECTION = "page"  # of a parameter file
@@ -52,14 +52,17 @@ def write(notebook: Path, page: Path, manifest: Mapping, options: Look) -> None:
     """
     nbformat = import_nbformat()
     from diptych.execution.notebooks import title
-    from diptych.execution.pages.export import notebook_to_html
+    from diptych.execution.pages.export import Nav, notebook_to_html
 
     nb = Redactor().tree(nbformat.read(notebook, as_version=4))  # it may come from elsewhere
     name = manifest.get("title") or title(nb) or manifest.get("name") or notebook.stem
     places = [Path(manifest["path"]).parent] if manifest.get("path") else []
     places += [Path(manifest["cwd"])] if manifest.get("cwd") else []
     folders = (*places, notebook.absolute().parent)
-    html = notebook_to_html(nb, title=name, manifest=manifest, look=options, folders=folders)
+    nav = Nav(note=speaker.note(manifest))
+    html = notebook_to_html(
+        nb, title=name, manifest=manifest, nav=nav, look=options, folders=folders
+    )
     workspace.write_atomic(page, html)
 
 

@@ -1,8 +1,8 @@
 """The catalogue as a table: what is known, and what is on this machine."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
+from diptych.execution.pages import speaker
 from diptych.llmops.server import catalogue, store
 from diptych.llmops.server.catalogue import CatalogueError
 
@@ -50,15 +50,9 @@ def speakers(models: Sequence[str]) -> str:
     return " ".join(dict.fromkeys(map(_speaker, models)))
 
 
-def _card() -> str:
-    """Return the first sentence of the card of the model in the box."""
-    card = (files("diptych") / "assets" / "model" / "MODEL_CARD.md").read_text("utf-8")
-    return card.split("\n\n")[1].strip()
-
-
 def box_size() -> str:
     """Return how many parameters the model in the box has, as its card says it."""
-    return _card().partition(" parameters")[0].rpartition(" ")[2]
+    return speaker.card().partition(" parameters")[0].rpartition(" ")[2]
 
 
 def _speaker(model: str) -> str:
@@ -67,7 +61,7 @@ def _speaker(model: str) -> str:
         return f"Answers come from {model}."
     where = "on this machine" if endpoint == "local" else "recorded: nobody was asked now"
     if not name or name == "diptych":
-        return _card()
+        return speaker.card()
     try:
         known = store.entry(name)
     except CatalogueError:
