@@ -80,7 +80,8 @@ def executed(cells: list[str], folder: Path) -> list[dict]:
     return json.loads(out.read_text())["cells"]
 
 
-def test_every_example_runs_as_written_in_a_fresh_notebook(tmp_path):
+def test_every_example_runs_as_written_in_a_fresh_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))  # without other runs
     blocks = [code for long, code in BLOCK.findall((DOCS / "face.md").read_text()) if not long]
     examples = [
         (name, example)

@@ -109,10 +109,10 @@ def test_equal_errors_end_a_run_with_one_sentence_and_the_remedy(fakes):
     fake = fakes["openai"]
     quota = {"type": "insufficient_quota", "code": "insufficient_quota"}
     fake.refusal = lambda *_: fake.error(429, "You exceeded your current quota.", **quota)
-    words = "5 calls in a row failed alike.*exceeded your current quota.*raise the quota"
+    words = "exceeded your current quota.*raise the quota"
     with pytest.raises(NotebookFailed, match=words):
         run("llmops/2_build", models=["openai/gpt-5-nano"], concurrency=1, **FEW)
-    assert len(fake.seen) == 5
+    assert len(fake.seen) == 1  # the call by hand; the grid gives up after five in a row
 
 
 @LONG

@@ -270,9 +270,10 @@ class _Work:
                 self.alike.clear()
             self.alike.append(kind)
             if len(self.alike) == self.options.patience:
+                alike = f"{len(self.alike)} calls in a row failed alike, the last with "
                 self.stop(EndpointError(
-                    f"{who}: {len(self.alike)} calls in a row failed alike, the last with {error} "
-                    f"(model {model}); {remedy}. What was answered is in the ledger"
+                    f"{who}: {alike if len(self.alike) > 1 else ''}{error} (model {model}); "
+                    f"{remedy}. What was answered is in the ledger"
                 ))  # fmt: skip
 
     def _answer(

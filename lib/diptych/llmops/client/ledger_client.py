@@ -7,6 +7,7 @@ call that an evaluation makes.
 import functools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx2
 
@@ -16,6 +17,7 @@ from diptych.llmops.client.ask import Answer, ask
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.target import Target
+from diptych.llmops.server.process import EndpointError
 
 BASE_URL, PATH = "http://ledger/v1", "/v1/chat/completions"
 PAYMENT_REQUIRED, BAD_GATEWAY = 402, 502
@@ -56,6 +58,7 @@ class _Transport(httpx2.BaseTransport):
 
     def __init__(self, target: Target, options: CallOptions):
         self.target, self.options = target, options
+        self.once = replace(options, give_up=True, patience=1, alike=[])  # the reader waits for it
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the answer; an error says what happened, as the endpoint would."""
@@ -66,9 +69,11 @@ class _Transport(httpx2.BaseTransport):
         try:
             if streamed and not self.target.is_recorded:
                 return self._streamed(body, request)
-            answer = ask(body, self.target, self.options)
+            answer = ask(body, self.target, self.once)
         except BudgetError as error:
             return _error(PAYMENT_REQUIRED, str(error), request)
+        except EndpointError as error:  # with its remedy
+            return _error(BAD_GATEWAY, str(error), request)
         if answer.error or not answer.response:
             return _error(BAD_GATEWAY, answer.error or "no answer is on record", request)
         if streamed:

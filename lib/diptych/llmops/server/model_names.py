@@ -12,7 +12,7 @@ from diptych.llmops.server import store
 from diptych.llmops.server.refusals import RefusedError
 
 # the one model that is there, where the client knows none or has to name one
-ANY = ("", "diptych", "default")
+ANY = ("", "diptych", "default", "local")
 
 
 @dataclass(frozen=True)
