@@ -10,9 +10,11 @@ import sys
 import time
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from llmops import fakes
+from sklearn.metrics import log_loss
 
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.graders import Scoring
@@ -21,6 +23,7 @@ from diptych.core.evaluation.metrics import METRICS
 from diptych.core.store.calls import Calls
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops import build
+from diptych.llmops.client.ask import Answer
 from diptych.llmops.client.budget import Budget, BudgetError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import chat_completions
@@ -436,6 +439,48 @@ def test_an_unreadable_answer_is_a_forecast_that_favours_no_class():
         "a forecast that favours no class."
     )
     assert evaluate.stand_ins(whole) == ""
+
+
+def test_log_loss_and_brier_of_three_labels_are_those_of_their_shares(tmp_path):
+    """Of two labels the confidence tells both; of three the whole vector is needed."""
+    labels, draws = ("bad", "fair", "good"), np.random.default_rng(0)
+    shares = draws.dirichlet([2, 1, 1], 60)
+    truth = np.array(labels)[draws.integers(0, 3, 60)]
+    predicted = np.array(labels, object)[shares.argmax(axis=1)]
+    frame = results(("x", 1.0, {}), rows=60).assign(
+        expected=truth, predicted=predicted, confidence=shares.max(axis=1), score=1.0,
+        probabilities=list(shares),
+    )  # fmt: skip
+    frame.to_parquet(tmp_path / "results.parquet")
+    frame = pd.read_parquet(tmp_path / "results.parquet")
+    for name in ("log_loss", "brier"):
+        rows = evaluate.scored_rows(frame, Scoring(metric=METRICS[name]))["x"]
+        figure = METRICS[name].figure(rows)
+        if name == "log_loss":
+            assert figure == pytest.approx(log_loss(truth, shares, labels=labels))
+        else:
+            hit = truth[:, None] == np.array(labels)
+            assert figure == pytest.approx(((shares - hit) ** 2).sum(axis=1).mean())
+    unread = frame.copy()
+    unread.loc[0, ["predicted", "confidence", "probabilities"]] = None, math.nan, None
+    rows = evaluate.scored_rows(unread, Scoring(metric=METRICS["brier"]))["x"]
+    assert rows.probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
+    frame["probabilities"] = None
+    assert evaluate.scored_rows(frame, Scoring(metric=METRICS["brier"]))["x"].probabilities is None
+
+
+def test_an_answer_keeps_the_shares_of_all_its_labels():
+    labels = ("good", "bad", "fair")
+    prompt = Prompt("p", "t", ("text",), "", "{text}", output=LABELS | {"enum": list(labels)})
+    tops = [{"token": name, "logprob": math.log(p)} for name, p in
+            (("Good", 0.4), ("bad", 0.2), ("fair", 0.1), ("The", 0.1))]  # fmt: skip
+    token = {"token": "Good", "logprob": math.log(0.4), "top_logprobs": tops}
+    answer = Answer("Good", token_probabilities=[token])
+    sure, shares = evaluate._confident(Variant(prompt), answer, "good")
+    assert sure == pytest.approx(4 / 7)
+    assert shares == pytest.approx([2 / 7, 1 / 7, 4 / 7])  # bad, fair, good
+    assert evaluate._confident(Variant(prompt), answer, None)[1] is None
+    assert evaluate._confident(Variant(prompt), Answer("Good"), "good")[1] is None
 
 
 def test_probabilities_that_most_answers_lack_are_none():

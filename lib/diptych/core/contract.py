@@ -311,8 +311,8 @@ PARAMETERS = Fact("parameters", "the notebook's parameters", dict)  # every note
 
 ANSWERS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
-    "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms", "latency_ms", "cached",
-    "grader",
+    "probabilities", "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
+    "latency_ms", "cached", "grader",
 )  # fmt: skip
 PREDICTIONS = Table(
     "test_predictions",

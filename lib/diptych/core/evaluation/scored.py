@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+MOST_KNOWN = 0.9  # share of answers whose probabilities must be known, else there are none
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredRows:
@@ -189,6 +191,46 @@ class ScoredRows:
     def errors(self) -> np.ndarray:
         """Predicted minus true number, shape (n,)."""
         return self.predicted - self.truth
+
+
+def class_shares(
+    predicted: np.ndarray, classes: Sequence[str], confidence: Sequence[float],
+    probabilities: Sequence[Sequence[float] | None],
+) -> np.ndarray | None:  # fmt: skip
+    """Return answers' probabilities of the classes, None where fewer than `MOST_KNOWN` have them.
+
+    A row without them favours no class. Where the classes are two, the confidence tells both.
+
+    Parameters
+    ----------
+    predicted : ndarray, shape (n,)
+        Labels, None where an answer has none.
+    confidence : sequence of float, shape (n,)
+        The probability of the predicted label, NaN where it is not known.
+    probabilities : sequence, shape (n,)
+        Those of the classes in their order, or none.
+
+    Returns
+    -------
+    ndarray of float, shape (n, len(classes)), or None
+    """
+    count, answered = len(classes), np.array([one is not None for one in predicted], bool)
+    none = np.full(count, 1 / max(count, 1))
+    rows, known = [], 0
+    for label, is_answer, sure, listed in zip(
+        predicted, answered, confidence, probabilities, strict=True
+    ):
+        if np.size(listed) == count > 1:
+            row = np.asarray(listed, float)
+        elif count == 2 and is_answer and np.isfinite(sure):
+            row = np.array([sure, 1 - sure] if label == classes[0] else [1 - sure, sure])
+        else:
+            row = none
+        known += bool(is_answer and row is not none)
+        rows.append(row)
+    if not known or known < MOST_KNOWN * answered.sum():
+        return None
+    return np.vstack(rows)
 
 
 def _codes(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:

@@ -16,7 +16,7 @@ from diptych.core.evaluation.graders import RIGHT, Scoring
 from diptych.core.evaluation.leaderboard import all_equal as equally_good
 from diptych.core.evaluation.leaderboard import compare, rank, shown
 from diptych.core.evaluation.metrics import Metric
-from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.scored import ScoredRows, class_shares
 from diptych.core.evaluation.stats import Estimate
 from diptych.execution import cells
 from diptych.llmops.client import adaptation
@@ -24,11 +24,10 @@ from diptych.llmops.client.ask import Answer, ask_many
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.request import opened
 from diptych.llmops.evaluation import outcome, scorers
-from diptych.llmops.evaluation.confidence import of_label, shares
+from diptych.llmops.evaluation.confidence import shares
 from diptych.llmops.prompts.constraint import SCORES
 from diptych.llmops.prompts.variant import Variant
 
-MOST_KNOWN = 0.9  # share of answers whose probability must be known, else there are none
 CHUNK = 1_000  # requests sent and graded at once, so that memory stays flat
 COSTS = (
     "failed",
@@ -45,8 +44,8 @@ COSTS = (
 NOTHING = "(none)"  # where an answer names no label
 COLUMNS = (
     "variant", "id", "repeat", "output", "predicted", "expected", "score", "correct", "confidence",
-    "outcome", "error", "prompt_tokens", "completion_tokens", "usd", "first_token_ms",
-    "latency_ms", "cached", "grader", "stand_in",
+    "probabilities", "outcome", "error", "prompt_tokens", "completion_tokens", "usd",
+    "first_token_ms", "latency_ms", "cached", "grader", "stand_in",
 )  # fmt: skip
 
 
@@ -91,7 +90,8 @@ def evaluate(
     DataFrame
         `COLUMNS`, one line per variant, repeat and row: ``score`` from 0 to 1 (NaN where the call
         failed), ``correct`` where it is 0.5 or more, ``confidence`` the probability of the label,
-        NaN where it is not known, ``outcome`` what became of the question
+        NaN where it is not known, ``probabilities`` a list of those of all labels, sorted, None
+        where they are not known, ``outcome`` what became of the question
         (`diptych.llmops.evaluation.outcome`), ``grader`` the name of what graded it. Where the
         label is a number, ``predicted`` and ``expected`` are floats, no answer has a score, and
         ``stand_in`` is what an answer without a number counts as.
@@ -179,7 +179,7 @@ def _graded(variant, repeat: int, rows: list, answers: list[Answer], grader) -> 
             variant.name, row["id"], repeat, answer.text, grade.predicted,
             scorers.expected(row, grader), math.nan if answer.error else grade.score,
             not answer.error and grade.score >= RIGHT,
-            confidence(variant, answer, grade.predicted), outcome.of_grade(answer, grade),
+            *_confident(variant, answer, grade.predicted), outcome.of_grade(answer, grade),
             answer.error, answer.prompt_tokens, answer.completion_tokens, answer.usd,
             answer.first_token_ms, answer.latency_ms, answer.cached, name, variant.prompt.stand_in,
         )
@@ -227,12 +227,23 @@ def _likeliest(variant: Variant, answer: Answer) -> Answer:
 
 def confidence(variant: Variant, answer: Answer, predicted: str | None) -> float:
     """Return the probability of the label that was read of an answer, NaN where it is not known."""
-    if variant.decoding == SCORES and predicted in variant.prompt.labels:
+    return _confident(variant, answer, predicted)[0]
+
+
+def _confident(variant: Variant, answer: Answer, predicted: str | None):
+    """Return the probability of the label that was read, and those of all labels, sorted.
+
+    NaN and None where they are not known. A label that is among none of the alternatives that the
+    endpoint lists has 0.
+    """
+    labels, written = variant.prompt.labels, predicted
+    if variant.decoding == SCORES and predicted in labels:
         written = "".join(str(token.get("token") or "") for token in answer.token_probabilities)
         written = scorers.read_answer(variant.prompt, written, graders.LABEL)
-        known = shares(answer.token_probabilities, written, variant.prompt.labels)
-        return known.get(predicted, math.nan)
-    return of_label(answer.token_probabilities, predicted, variant.prompt.labels)
+    known = shares(answer.token_probabilities, written, labels)
+    if predicted not in known:
+        return math.nan, None
+    return known[predicted], [min(known[name], 1.0) for name in sorted(labels)]
 
 
 def grades(results: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -295,20 +306,16 @@ def counted(results: pd.DataFrame) -> pd.Series:
 
 
 def _labelled(lines: pd.DataFrame, metric: Metric) -> ScoredRows:
-    """Return labels and what the answers give of probabilities: those of two classes, or none.
+    """Return labels and the probabilities of classes, as `class_shares` has them.
 
-    An answer without a label, or whose label has no known probability, is a forecast that favours
-    neither class. Probabilities that most answers lack are none.
+    Where the rows lack a class, the listed probabilities do not fit, and are none.
     """
     truth, predicted = lines["expected"].to_numpy(object), lines["predicted"].to_numpy(object)
     predicted = np.where(pd.isna(predicted), None, predicted)
     classes = sorted(set(truth) | {name for name in predicted if name is not None})
-    sure, answered = lines["confidence"].to_numpy(float), predicted != None  # noqa: E711
-    known = np.isfinite(sure) & answered
-    if len(classes) != 2 or known.sum() < MOST_KNOWN * max(answered.sum(), 1):
-        return metric.scored(truth, predicted, None, classes)
-    second = np.where(known, np.where(predicted == classes[1], sure, 1 - sure), 0.5)
-    return metric.scored(truth, predicted, np.column_stack([1 - second, second]), classes)
+    listed = lines["probabilities"] if "probabilities" in lines else [None] * len(lines)
+    known = class_shares(predicted, classes, lines["confidence"].to_numpy(float), listed)
+    return metric.scored(truth, predicted, known, classes)
 
 
 def stand_ins(results: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from diptych.core.data.perturb import MARK
 from diptych.core.evaluation import metrics
 from diptych.core.evaluation.graders import LABEL
 from diptych.core.evaluation.metrics import Metric
-from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.scored import ScoredRows, class_shares
 from diptych.core.evaluation.stats import Estimate
 from diptych.execution.runs import Run
 from diptych.llmops.server import listing
@@ -386,21 +386,9 @@ def scored(lines: pd.DataFrame, everything: pd.DataFrame, metric: Metric) -> Sco
     named = [*everything["truth"], *everything["predicted"]]
     classes = sorted({name for name in named if isinstance(name, str)})
     positive = metric.positive if len(classes) == 2 else ""
-    shares = _shares(lines, predicted, classes)
-    return ScoredRows.of_labels(truth, predicted, shares, classes, positive)
-
-
-def _shares(lines: pd.DataFrame, predicted: np.ndarray, classes: Sequence[str]):
-    """Return each row's probabilities of the classes; None where they are not recorded."""
-    lists = [one for one in lines["probabilities"] if one is not None and np.size(one) > 1]
-    if len(lists) == len(lines) and {len(one) for one in lists} == {len(classes)}:
-        return np.vstack(lists)
     sure = lines["confidence"].to_numpy(float)
-    answered = np.array([one is not None for one in predicted])
-    if len(classes) != 2 or not np.isfinite(sure).all() or not answered.all():
-        return None
-    second = np.where(predicted == classes[1], sure, 1 - sure)
-    return np.column_stack([1 - second, second])
+    shares = class_shares(predicted, classes, sure, lines["probabilities"])
+    return ScoredRows.of_labels(truth, predicted, shares, classes, positive)
 
 
 def metric_of(left: Panel, right: Panel) -> tuple[Metric | None, str]:
