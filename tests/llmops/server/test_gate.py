@@ -97,6 +97,32 @@ def test_what_would_swell_or_stall_it_is_refused(shared, body, status):
     assert ask(shared, "POST", CHAT, HELLO)[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": None, "name": {}}], "max_tokens": 2}),
+        (
+            "/v1/messages",
+            {"messages": [{"role": "user", "content": None, "name": {}}], "max_tokens": 2},
+        ),
+        (
+            "/v1/messages/count_tokens",
+            {"messages": [{"role": "user", "content": None, "name": {}}]},
+        ),
+        ("/apply-template", {"messages": [{"role": "user", "content": None, "name": {}}]}),
+        ("/v1/rerank", {"query": "a", "documents": ["b"]}),
+        ("/infill", {"input_prefix": "a", "input_suffix": "b", "n_predict": 2}),
+    ],
+)
+def test_what_llama_cpp_cannot_read_or_do_is_the_requests_fault(shared, path, body):
+    """It answers these with 500 and 501."""
+    status, text = ask(shared, "POST", path, body)
+    assert status == 400
+    error = json.loads(text)["error"]
+    assert error["type"] == "invalid_request_error"
+    assert "Failed to parse" in error["message"] or "support" in error["message"]
+
+
 def test_a_client_that_leaves_frees_its_slot(shared):
     body = json.dumps(HELLO | {"max_tokens": 100_000, "ignore_eos": True}).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

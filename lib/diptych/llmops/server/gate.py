@@ -40,6 +40,7 @@ START_S = 30.0
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
 PASSED_ON = (b"content-type", b"accept")
+UNREADABLE = ("Failed to parse", "json.exception")  # in llama.cpp's errors: it is the request
 ANSWERED = ("content-type", "cache-control", "retry-after")
 
 
@@ -184,6 +185,15 @@ class Gate:
 
 
 async def _answer(answer, send) -> None:
+    """Send llama.cpp's answer as it comes.
+
+    Raises
+    ------
+    RefusedError
+        If it failed by what the request holds, which llama.cpp takes for a failure of its own.
+    """
+    if answer.status >= 500:
+        await _refuse_request(answer)
     head = [
         (name.encode(), answer.headers[name].encode("latin-1"))
         for name in ANSWERED
@@ -195,6 +205,13 @@ async def _answer(answer, send) -> None:
     async for chunk in answer.content.iter_any():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _refuse_request(answer) -> None:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        reason = str(json.loads(await answer.read())["error"]["message"])
+        if answer.status == 501 or any(words in reason for words in UNREADABLE):
+            raise RefusedError(400, reason)
 
 
 async def _stream(answer, written: responses.Answer, send) -> None:

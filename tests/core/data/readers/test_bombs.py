@@ -1,13 +1,18 @@
 """Tables that are small on the disk and huge in memory, and what is no file at all."""
 
+import contextlib
 import os
+import random
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 from diptych.core.data import readers
 from diptych.core.data.readers import formats, parquet
+from diptych.core.data.readers.arrow_size import unpacked_size
 from diptych.core.data.sources import DataError
 
 
@@ -50,6 +55,71 @@ def test_texts_are_read_as_they_were_written(tmp_path, form):
     frame = readers.read_table(location).frame
     assert [None if value != value or value is None else value for value in frame["text"]] == words
     assert frame["n"].tolist() == list(range(200))
+
+
+def arrow(path, table, packed="zstd"):
+    options = pa.ipc.IpcWriteOptions(compression=packed)
+    opened = pa.ipc.new_stream if path.suffix == ".arrows" else pa.ipc.new_file
+    with pa.OSFile(str(path), "wb") as file, opened(file, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return str(path)
+
+
+def of_one_text(kind):
+    """A million rows that mean one text of two megabytes."""
+    if kind == "coded":
+        codes = pa.array(np.zeros(1_000_000, np.int8))
+        return pa.DictionaryArray.from_arrays(codes, pa.array(["x" * 2_000_000]))
+    if kind == "runs":
+        ends = pa.array([999_999, 1_000_000], pa.int32())
+        return pa.RunEndEncodedArray.from_arrays(ends, pa.array(["x" * 2_000_000, "y"]))
+    text = pa.array(["x" * 2_000_000], pa.string_view()).buffers()
+    view = text[1].to_pybytes() * 1_000_000
+    return pa.Array.from_buffers(pa.string_view(), 1_000_000, [None, pa.py_buffer(view), text[2]])
+
+
+@pytest.mark.parametrize("name", ["bomb.arrow", "bomb.arrows", "bomb.feather"])
+@pytest.mark.parametrize("kind", ["coded", "runs", "views"])
+def test_a_text_that_arrow_says_once_is_refused(tmp_path, name, kind):
+    location = arrow(tmp_path / name, pa.table({"text": of_one_text(kind)}))
+    assert os.path.getsize(location) < 3_000_000
+    with pytest.raises(DataError, match=r"^task: \S+ has .* would take 2,0\d\d\.\d GB here"):
+        readers.read_table(location)
+
+
+@pytest.mark.parametrize("packed", ["zstd", "lz4", None])
+@pytest.mark.parametrize("name", ["zeros.arrow", "zeros.arrows"])
+def test_packed_zeros_are_counted_before_they_are_unpacked(tmp_path, monkeypatch, name, packed):
+    table = pa.table({"a": np.zeros(1_000_000), "b": ["text"] * 1_000_000})
+    location = arrow(tmp_path / name, table, packed)
+    size = unpacked_size(Path(location).read_bytes())
+    assert table.nbytes <= size <= 1.01 * table.nbytes
+    assert readers.read_table(location).frame.shape == (1_000_000, 2)
+    monkeypatch.setattr(parquet, "LEAST", 10**6)
+    monkeypatch.setattr(parquet.psutil, "virtual_memory", lambda: Memory)
+    with pytest.raises(DataError, match=r"^task: \S+ has .* would take 0.0 GB here"):
+        readers.read_table(location)
+
+
+def test_a_run_of_two_billion_numbers_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet.psutil, "virtual_memory", lambda: Memory)
+    column = pa.RunEndEncodedArray.from_arrays(pa.array([2**31 - 1]), pa.array([1.0]))
+    with pytest.raises(DataError, match=r"^task: \S+ has 0.0 MB and would take 17.2 GB here"):
+        readers.read_table(arrow(tmp_path / "run.arrow", pa.table({"a": column})))
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.arrows"])
+def test_a_damaged_arrow_file_is_a_sentence(tmp_path, name):
+    location = arrow(tmp_path / name, pa.table({"a": range(1000), "b": ["x", "y"] * 500}))
+    data, draw = Path(location).read_bytes(), random.Random(1)
+    for _ in range(200):
+        broken = bytearray(data)
+        for _ in range(3):
+            broken[draw.randrange(10, len(data))] = draw.randrange(256)
+        end = draw.choice([len(data), draw.randrange(12, 999)])
+        Path(location).write_bytes(bytes(broken[:end]))
+        with contextlib.suppress(DataError):
+            readers.read_table(location)
 
 
 def test_too_many_columns_are_refused(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.compute
@@ -13,13 +14,16 @@ import pyarrow.feather
 import pyarrow.fs
 import pyarrow.parquet
 
+from diptych.core.data.readers.arrow_size import unpacked_size
 from diptych.core.data.readers.table import Guess, RawTable, Source
 from diptych.core.data.readers.typed import frame_of
 from diptych.core.data.sources import DataError, first_line
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 LEAST = 2**30  # bytes of a table that are read however little memory is free
-FAULTS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+NUMBER = 8  # bytes
+VIEWS = (pa.string_view(), pa.binary_view())
+FAULTS = (pa.ArrowException, OSError, ValueError, LookupError, TypeError)
 
 
 def read_parquet(source: Source) -> RawTable:
@@ -32,6 +36,8 @@ def read_parquet(source: Source) -> RawTable:
     """
     try:
         table = _unpacked(source)
+    except DataError:  # it is larger than the memory
+        raise
     except FAULTS as error:
         raise _damaged(source.place, "Parquet", error) from error
     return RawTable(frame_of(table, source.place, source.options.get("leave_out", "")))
@@ -57,17 +63,35 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
 
 
-def _written_out(column: pa.ChunkedArray) -> int:
-    """Return the bytes of a column without its codes."""
-    if not pa.types.is_dictionary(column.type):
-        return column.nbytes
-    return sum(
-        pa.compute.sum(pa.compute.binary_length(part.dictionary).take(part.indices)).as_py() or 0
-        for part in column.chunks
-    )
+def _written_out(column: pa.ChunkedArray) -> float:
+    """Return about how many bytes a column takes without its codes, runs and shared texts."""
+    return sum(NUMBER * len(part) + _texts(part) for part in column.chunks)
 
 
-def _refuse_bomb(source: Source, size: int) -> None:
+def _texts(part: pa.Array) -> float:
+    """Return the bytes of all texts in an array, each as often as it is meant."""
+    if pa.types.is_dictionary(part.type):
+        uses = pa.compute.value_counts(part.indices.drop_null())
+        lengths = _lengths(part.dictionary)[uses.field("values").to_numpy()]
+        return float(lengths @ uses.field("counts").to_numpy().astype(float))
+    if pa.types.is_run_end_encoded(part.type):
+        ends = np.clip(part.run_ends.to_numpy(), part.offset, part.offset + len(part))
+        return float(_lengths(part.values) @ np.diff(ends, prepend=part.offset).astype(float))
+    return float(_lengths(part).sum()) if part.type in VIEWS else part.nbytes
+
+
+def _lengths(part: pa.Array) -> np.ndarray:
+    """Return the bytes of each text in an array, 0 for what is none."""
+    if part.type in VIEWS and len(part):  # a view begins with its length
+        views = np.frombuffer(part.buffers()[1], "<i4").reshape(-1, 4)
+        return views[part.offset : part.offset + len(part), 0].astype(float)
+    try:
+        return pa.compute.binary_length(part).fill_null(0).to_numpy().astype(float)
+    except pa.ArrowNotImplementedError:
+        return np.zeros(len(part))
+
+
+def _refuse_bomb(source: Source, size: float) -> None:
     most = max(LEAST, psutil.virtual_memory().available // 2)
     if size > most:
         raise DataError(
@@ -86,13 +110,20 @@ def read_arrow(source: Source) -> RawTable:
         If it is damaged or has nested columns.
     """
     buffer = pa.BufferReader(source.data)
+    is_old = source.data.startswith(b"FEA1")  # never packed
     try:
-        if source.data.startswith(b"FEA1"):
+        _refuse_bomb(source, len(source.data) if is_old else unpacked_size(source.data))
+        if is_old:
             table = pa.feather.read_table(buffer)
         elif source.data.startswith(b"ARROW1"):
             table = pa.ipc.open_file(buffer).read_all()
         else:
             table = pa.ipc.open_stream(buffer).read_all()
+        table.validate()
+        _refuse_bomb(source, sum(map(_written_out, table.columns)))
+        table.validate(full=True)  # else a damaged offset ends the process
+    except DataError:  # it is larger than the memory
+        raise
     except FAULTS as error:
         raise _damaged(source.place, "Arrow", error) from error
     return RawTable(frame_of(table, source.place, source.options.get("leave_out", "")))
