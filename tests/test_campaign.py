@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("parts", [["pages", "requests"], ["secrets"]])
+@pytest.mark.parametrize(
+    "parts", [["pages", "requests"], pytest.param(["secrets"], marks=pytest.mark.long)]
+)
 def test_a_short_campaign_keeps_every_promise(request, parts):
     command = [sys.executable, request.config.rootpath / "benchmarks" / "campaign", "--short"]
     done = subprocess.run(

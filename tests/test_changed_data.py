@@ -74,7 +74,7 @@ def test_a_pin_that_differs_from_the_source_stops_and_names_the_version(home):
     assert checked(place, data_version=1).fact("data_version") == 1
 
 
-@pytest.mark.parametrize("pinned", [-1, 0])
+@pytest.mark.parametrize("pinned", [pytest.param(-1, marks=pytest.mark.long), 0])
 def test_an_older_version_is_built_on_by_its_number(home, capsys, pinned):
     place = write(home / "my.csv", 200)
     first = checked(place, data_version=pinned)

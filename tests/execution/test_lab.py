@@ -65,6 +65,7 @@ def test_a_terminal_has_the_commands_although_the_server_has_none_itself(opened,
     assert note.read_text().strip() == str(lab.Path(sys.executable).with_name("diptych"))
 
 
+@pytest.mark.long
 def test_the_theme_follows_the_system_as_figures_do(opened):
     for dark, name in ((True, "JupyterLab Dark"), (False, "JupyterLab Light")):
         opened.open("start_here", dark=dark, ready=False)

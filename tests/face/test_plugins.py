@@ -85,6 +85,7 @@ def site(tmp_path):
     return package(tmp_path / "site", "shop_plugins", "\n".join(BLOCKS), points)
 
 
+@pytest.mark.long
 def test_a_package_adds_a_name_of_each_kind_to_command_and_notebook(tmp_path, site):
     listed = diptych_in(tmp_path, "plugins", "--json", path=site)
     assert listed.returncode == 1  # one could not be loaded

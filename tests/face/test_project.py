@@ -90,6 +90,7 @@ def test_the_wheel_works_in_an_empty_folder_with_the_core_alone(wheel, tmp_path,
     assert not list((wheel / "diptych" / "project").rglob(".diptych"))
 
 
+@pytest.mark.long
 def test_a_project_has_all_that_make_needs(wheel, tmp_path, rows):
     done = cli(wheel, tmp_path, "init", "mine", "--from", str(rows), "--text-column", "",
                "--label-column", "churned")  # fmt: skip

@@ -342,6 +342,7 @@ def test_a_hosted_model_is_recorded_within_a_budget(hosted, calls, monkeypatch):
     assert fakes.KEY not in json.dumps(facts)
 
 
+@pytest.mark.long
 def test_a_fine_tuned_model_is_a_recording_of_its_own(home, gguf, monkeypatch):
     few = record.Scope("reviews", (("instruct/label_only", (0,), {"test": 4}),))
     monkeypatch.setattr(record, "TUNED", few)

@@ -257,7 +257,11 @@ registry.promote(registry.version(sys.argv[3]), "killed", {"promoted": True})
 
 @pytest.mark.parametrize(
     ("when", "promoted"),
-    [("before the alias", False), ("before the row", True), ("after the row", True)],
+    [
+        pytest.param("before the alias", False, marks=pytest.mark.long),
+        ("before the row", True),
+        pytest.param("after the row", True, marks=pytest.mark.long),
+    ],
 )
 def test_the_audit_of_a_killed_promotion_is_true(registry, folder, when, promoted):
     first, second = register(registry, folder, 2)
@@ -272,6 +276,7 @@ def test_the_audit_of_a_killed_promotion_is_true(registry, folder, when, promote
     assert again.rollback("it fails") == first
 
 
+@pytest.mark.long
 def test_a_killed_registration_leaves_no_run_that_seems_to_run(registry, folder):
     (made,) = register(registry, folder, 1)
     command = [sys.executable, "-c", KILLED, "while it registers", registry.name, str(folder)]

@@ -114,6 +114,7 @@ def test_a_caller_killed_after_the_zygote_leaves_no_process(kernels, own_zygote)
     until(lambda: not pids(kernels.folder))
 
 
+@pytest.mark.long
 def test_many_runs_leave_nothing_behind(kernels, own_zygote):
     def held():
         gc.collect()  # what earlier tests left is not counted

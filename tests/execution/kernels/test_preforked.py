@@ -120,6 +120,7 @@ def test_it_knows_what_was_learnt_meanwhile(kernels, folder):
     until(lambda: on_preforked(kernels, folder, ahead) == ["True\n"])
 
 
+@pytest.mark.long
 def test_requests_at_once_get_a_kernel_each(kernels, folder):
     meet = (
         f"{PIDS}\nimport time\nopen(f'here-{{os.getpid()}}', 'w').close()\n"
@@ -144,7 +145,14 @@ def test_a_killed_one_is_not_missed(kernels, folder):
     on_preforked(kernels, folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGSEGV, marks=pytest.mark.long),
+    ],
+)
 def test_it_ends_with_the_zygote(kernels, folder, number):
     left = preforked(folder)
     left.parent().send_signal(number)

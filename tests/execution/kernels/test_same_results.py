@@ -57,6 +57,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_outputs_are_those_of_a_kernel_started_afresh(notebooks, folder, monkeypatch):
     monkeypatch.setenv("DIPTYCH_RUN", str(folder))  # the notebook shows all variables
     expected = bare(notebooks / "torture.ipynb", folder / "plain.ipynb")

@@ -222,6 +222,7 @@ def test_a_folder_not_fit_for_sockets_is_named(kernels, monkeypatch, capfd, name
     assert why in line
 
 
+@pytest.mark.long
 def test_papermill_finds_the_engine(kernels, own_zygote):
     path = kernels.write("depth = 1", "import psutil; print(psutil.Process().parent().cmdline())")
     output = path.with_suffix(".out.ipynb")

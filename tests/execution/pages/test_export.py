@@ -416,6 +416,7 @@ def test_ten_times_the_output_takes_about_ten_times_as_long(html, n):
     assert took[1] < 40 * took[0] + 0.5
 
 
+@pytest.mark.long
 def test_a_page_of_a_thousand_displays_is_written_in_seconds():
     """200 took 403 s: the page was rendered anew for each output left out (many-displays-page)."""
     rows = "".join(f"<tr><th>{i}</th>{'<td>0.123456</td>' * 5}</tr>" for i in range(50))

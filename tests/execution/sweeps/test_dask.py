@@ -21,6 +21,7 @@ def cluster(tmp_path):
         yield found
 
 
+@pytest.mark.long
 def test_a_killed_workers_points_are_run_by_another(cluster, notebooks, home, tmp_path):
     address, workers = cluster
     gate = tmp_path / "gate"

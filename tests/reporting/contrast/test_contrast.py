@@ -569,7 +569,10 @@ def pairs_of_systems(apart: float, count: int):
 ROWS_OF_DEFAULT = 1828  # of the test set of reviews
 
 
-@pytest.mark.parametrize(("apart", "fewest", "most"), [(0.0, 0.0, 0.05), (0.04, 0.8, 1.0)])
+@pytest.mark.parametrize(
+    ("apart", "fewest", "most"),
+    [(0.0, 0.0, 0.05), pytest.param(0.04, 0.8, 1.0, marks=pytest.mark.long)],
+)
 def test_how_often_a_winner_is_named(apart, fewest, most):
     dimension = next(d for d in dimensions.ALWAYS if d.key == "quality")
     named = []
