@@ -40,7 +40,12 @@ START_S = 30.0
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
 PASSED_ON = (b"content-type", b"accept")
-UNREADABLE = ("Failed to parse", "json.exception")  # in llama.cpp's errors: it is the request
+UNREADABLE = (
+    "Failed to parse",
+    "json.exception",
+    "is required",
+    "range_check",
+)  # in llama.cpp's errors: it is the request
 ANSWERED = ("content-type", "cache-control", "retry-after")
 
 
@@ -193,7 +198,7 @@ async def _answer(answer, send) -> None:
         If it failed by what the request holds, which llama.cpp takes for a failure of its own.
     """
     if answer.status >= 500:
-        await _refuse_request(answer)
+        _refuse_request(answer.status, failure := await answer.read())
     head = [
         (name.encode(), answer.headers[name].encode("latin-1"))
         for name in ANSWERED
@@ -202,15 +207,17 @@ async def _answer(answer, send) -> None:
     if "content-length" in answer.headers:
         head.append((b"content-length", answer.headers["content-length"].encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": head})
+    if answer.status >= 500:
+        await _piece(send, failure)
     async for chunk in answer.content.iter_any():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _refuse_request(answer) -> None:
+def _refuse_request(status: int, failure: bytes) -> None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        reason = str(json.loads(await answer.read())["error"]["message"])
-        if answer.status == 501 or any(words in reason for words in UNREADABLE):
+        reason = str(json.loads(failure)["error"]["message"])
+        if status == 501 or any(words in reason for words in UNREADABLE):
             raise RefusedError(400, reason)
 
 
