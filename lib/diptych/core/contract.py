@@ -228,6 +228,11 @@ RISE_UNDER = Value(
     "error rise under {perturbation}", "rise of the mean absolute error under {perturbation}",
     interval=True,
 )  # fmt: skip
+WORSE_UNDER = Value(
+    "quality drop under {perturbation}",
+    "how much worse the metric gets under {perturbation}, where it is not the accuracy",
+    interval=True,
+)
 ANSWER_INSTABILITY = Value(
     "answer_instability", "answer instability: share of rows whose answer changes when repeated",
     interval=True,
@@ -418,6 +423,7 @@ CONTRACTS = (
             CALIBRATION_ERROR,
             COVERAGE,
             RISE_UNDER,
+            WORSE_UNDER,
             OWN_METRIC,
         ),
         (
@@ -474,6 +480,7 @@ CONTRACTS = (
         (
             *_BUILT,
             RISE_UNDER,
+            WORSE_UNDER,
             Value("faithful, {name}", "share of faithful summaries of {name}", interval=True),
             Value("copied, {name}", "share of summaries of {name} copied from the text",
                   interval=True),

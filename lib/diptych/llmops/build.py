@@ -11,6 +11,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats, text_metrics
 from diptych.core.evaluation.graders import ROUGE_L, Scoring
 from diptych.core.evaluation.leaderboard import estimates
+from diptych.core.evaluation.metrics import Metric
 from diptych.core.store.records import Record, RecordError
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.evaluation import outcome, scorers
@@ -175,12 +176,14 @@ def accuracies(results: pd.DataFrame, margin: float, seed: int) -> pd.DataFrame:
     return leaderboard(results.head(0) if numbers else results, margin, seed)
 
 
-def accuracy_drop(results: pd.DataFrame, seed: int) -> pd.DataFrame:
+def accuracy_drop(results: pd.DataFrame, seed: int, metric: Metric | None = None) -> pd.DataFrame:
     """Return what answers lose on perturbed rows, see `diptych.core.data.perturb.accuracy_drop`."""
     results = outcome.measured(results)
     if is_number(results["expected"]):
         results = results.assign(label=results["expected"], predicted=counted(results))
-    return perturb.accuracy_drop(results, "variant", seed)
+    if perturb.by_another(metric):
+        results = results.rename(columns={"expected": "label"})
+    return perturb.accuracy_drop(results, "variant", seed, metric)
 
 
 def faithful(results: pd.DataFrame, rows: pd.DataFrame, grader: str) -> dict[str, stats.Estimate]:
@@ -223,6 +226,7 @@ def figures(
     """
     task = board.task
     kind = "error rise under " if task.regression else "accuracy drop under "
+    kind = "quality drop under " if perturb.by_another(task.metric) else kind
     ranked = leaderboard(results, board.margin, board.seed, scoring=task.scoring)
     return {
         **estimates(accuracies(results, board.margin, board.seed), "accuracy of "),
@@ -235,6 +239,8 @@ def figures(
 
 def title_of_drop(task: Task) -> str:
     """Return what an axis calls the result of `accuracy_drop`."""
+    if perturb.by_another(task.metric):
+        return f"how much worse the {task.metric.title} gets"
     return "rise of the mean error" if task.regression else "accuracy lost"
 
 

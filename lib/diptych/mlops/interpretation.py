@@ -362,7 +362,8 @@ def of_robustness(
     if worst["low"] > 0:
         sentences.append(
             f"{what} costs most: {figure(worst['value'], worst['low'], worst['high'])} of "
-            f"{'the mean error' if metric.needs == 'numbers' else 'the accuracy'}, beyond chance."
+            f"{'the mean error' if metric.needs == 'numbers' else 'the ' + metric.title}, beyond "
+            "chance."
         )
     else:
         sentences.append(

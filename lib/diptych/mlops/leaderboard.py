@@ -243,6 +243,7 @@ class Leaderboard:
         """
         model, score = self.models[self.best], self.scores[self.best]
         change = "error rise under " if self.task.regression else "accuracy drop under "
+        change = "quality drop under " if perturb.by_another(self.task.metric) else change
         again = build.evaluate(model, self._rows["test"], self.task.scoring).predicted
         return {
             **board.estimates(build.accuracies(self.scores), "accuracy of "),

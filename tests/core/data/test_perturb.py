@@ -5,9 +5,11 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from diptych.core.data import generators, perturb, splits, tasks
 from diptych.core.data.generators.grammar import OPPOSITE
+from diptych.core.evaluation.metrics import parse
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +230,24 @@ def test_harm_compares_each_row_with_itself():
     assert (lost.name, lost.value, lost.n) == ("typos, x", 0.5, 2)
     assert lost.low < 0.5 < lost.high
     assert perturb.accuracy_drop(said.head(3), "family", 0).empty
+
+
+def test_harm_is_of_the_metric_of_the_task():
+    draws = np.random.default_rng(0)
+    truth = np.where(draws.uniform(size=80) < 0.3, "no", "yes")
+    answers = {way: np.where(draws.uniform(size=80) < at, truth, "yes")
+               for way, at in (("", 0.9), ("~typos", 0.5))}  # fmt: skip
+    said = pd.concat([
+        pd.DataFrame({"family": "x", "id": [f"{i}{way}" for i in range(80)], "label": truth,
+                      "predicted": answer, "correct": truth == answer, "confidence": np.nan,
+                      "probabilities": None})
+        for way, answer in answers.items()
+    ])  # fmt: skip
+    (lost,) = perturb.accuracy_drop(said, "family", 0, parse("f1:no")).itertuples()
+    figures = [f1_score(truth, answer, pos_label="no") for answer in answers.values()]
+    assert lost.value == pytest.approx(figures[0] - figures[1])
+    assert lost.low < lost.value < lost.high
+    assert perturb.accuracy_drop(said, "family", 0, parse("brier")).empty  # no probabilities
+    (right,) = perturb.accuracy_drop(said, "family", 0, parse("accuracy")).itertuples()
+    shares = [(truth == answer).mean() for answer in answers.values()]
+    assert right.value == pytest.approx(shares[0] - shares[1])

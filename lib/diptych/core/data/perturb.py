@@ -20,8 +20,8 @@ from diptych.core.data.column import NUMBER
 from diptych.core.data.generators import grammar, lexicon
 from diptych.core.data.tasks import Task
 from diptych.core.evaluation import stats
-from diptych.core.evaluation.metrics import METRICS
-from diptych.core.evaluation.scored import ScoredRows
+from diptych.core.evaluation.metrics import LABELS_OR, METRICS, Figure, Metric, MetricError
+from diptych.core.evaluation.scored import ScoredRows, class_shares
 
 MARK = "~"  # between a row's id and the way it was perturbed
 EVERY = 4  # words to a typing error
@@ -61,8 +61,13 @@ def rows(data: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     return pd.concat([whole, *named], ignore_index=True)
 
 
-def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
+def accuracy_drop(
+    predictions: pd.DataFrame, model: str, seed: int, metric: Metric | None = None
+) -> pd.DataFrame:
     """Return how much accuracy models lose on perturbed rows, against the same rows unperturbed.
+
+    Of another metric of labels, how much worse that gets; a model for which it is not defined has
+    no line.
 
     Of numbers, by how much their mean absolute error rises.
 
@@ -72,6 +77,8 @@ def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFr
         ``id`` as `rows` gives it, `model` and ``correct``; of numbers ``label`` and ``predicted``.
     model : str
         The column that names the model.
+    metric : Metric, optional
+        Of the task; then also ``label``, ``predicted``, ``confidence`` and ``probabilities``.
 
     Returns
     -------
@@ -82,6 +89,8 @@ def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFr
     of_numbers = "label" in predictions and pd.api.types.is_float_dtype(predictions["label"])
     columns = ["label", "predicted"] if of_numbers else ["correct"]
     lose = _rise if of_numbers else _drop
+    if by_another(metric):
+        columns = ["label", "predicted", "confidence", "probabilities"]
     base = predictions["id"].str.split(MARK, n=1)
     marked = predictions.assign(base=base.str[0], way=base.str[1])
     before = marked[marked["way"].isna()].set_index([model, "base"])[columns]
@@ -90,9 +99,36 @@ def accuracy_drop(predictions: pd.DataFrame, model: str, seed: int) -> pd.DataFr
         if len(after) < 2:
             continue
         unperturbed = before.loc[name].reindex(after["base"])
-        lost = lose(unperturbed.to_numpy(float), after[columns].to_numpy(float), seed)
+        if by_another(metric):
+            lost = _worse(unperturbed, after[columns], metric)
+        else:
+            lost = lose(unperturbed.to_numpy(float), after[columns].to_numpy(float), seed)
+        if lost is None:
+            continue
         lines.append((f"{way}, {name}", lost.value, lost.low, lost.high, lost.n))
     return pd.DataFrame(lines, columns=["name", "value", "low", "high", "n"])
+
+
+def by_another(metric: Metric | None) -> bool:
+    """Say whether labels are judged by another metric than the share that is right."""
+    return metric is not None and metric.needs in LABELS_OR and metric.spec != "accuracy"
+
+
+def _worse(before: pd.DataFrame, after: pd.DataFrame, metric: Metric) -> Figure | None:
+    """Return how much worse the metric gets, None where it is not defined for these rows."""
+    texts = pd.concat([before, after])[["label", "predicted"]].stack().dropna()
+    classes, pair = sorted(set(texts)), []
+    for lines in (before, after):
+        predicted = lines["predicted"].to_numpy(object)
+        predicted = np.where(pd.isna(predicted), None, predicted)
+        sure = lines["confidence"].to_numpy(float)
+        known = class_shares(predicted, classes, sure, lines["probabilities"])
+        pair.append(metric.scored(lines["label"].to_numpy(object), predicted, known, classes))
+    try:
+        lost = metric.drop(*pair)
+    except MetricError:
+        return None
+    return lost if np.isfinite(lost.value) else None
 
 
 def _drop(before: np.ndarray, after: np.ndarray, seed: int) -> stats.Estimate:
