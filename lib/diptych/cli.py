@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import io
 import json
 import signal
 import sys
@@ -1168,12 +1169,20 @@ def serve_llm(model, lora, open_page, **options):
         raise click.ClickException(str(error)) from error
 
 
+def _let_any_name_be_written() -> None:
+    """Write a file's name that is no text by its codes, where it would end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0, 1 for a failed notebook, 2 for bad input, 130 for Ctrl-C."""
     from diptych.base import groups
     from diptych.base.errors import NotebookFailed, ParameterError, WorkspaceError
 
     signal.signal(signal.SIGTERM, _interrupt)
+    _let_any_name_be_written()
     wanted = {"traceback": False}
     try:
         code = cli.main(args=arguments, prog_name="diptych", standalone_mode=False, obj=wanted)

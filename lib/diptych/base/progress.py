@@ -1,8 +1,14 @@
 """Progress on stderr: bars on a terminal, one line a notebook anywhere."""
 
+import re
 import sys
 
 from tqdm import tqdm
+
+# control characters, marks and overrides of direction, halves of characters
+STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Bar:
@@ -45,4 +51,15 @@ class Bar:
 
 def say(line: str) -> None:
     """Write a line above the bars."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line, also="\n\t"), file=sys.stderr)
+
+
+def printable(text: str, also: str = "") -> str:
+    """Return a text, such as a file's name, that steers no terminal and turns no direction.
+
+    Parameters
+    ----------
+    also : str
+        Characters that stay all the same.
+    """
+    return STEERING.sub(lambda match: match[0] if match[0] in also else ascii(match[0])[1:-1], text)

@@ -1,6 +1,7 @@
 """What ``diptych list`` shows: notebooks and their parameters, read from the notebooks."""
 
 import json
+import shlex
 import shutil
 import textwrap
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
+from diptych.base.progress import printable
 from diptych.execution.declaration import parameters_cell, read_parameters
 from diptych.execution.notebooks import all_files, read_notebook, short_name, title
 
@@ -42,12 +44,12 @@ def notebook_table(notebooks: list[dict]) -> str:
     if not rows:
         return "No notebooks."
     table = _table(("notebook", "parameters", "question"), rows)
-    return f"{table}\n\n`diptych list {rows[0][0]}` shows a notebook's parameters."
+    return f"{table}\n\n`diptych list {_typed(rows[0][0])}` shows a notebook's parameters."
 
 
 def parameter_table(facts: dict) -> str:
     """Return a notebook's parameters: name, type, default, help with its range or choices."""
-    heading = f"{facts['notebook']}: {facts['title']}\n"
+    heading = printable(f"{facts['notebook']}: {facts['title']}") + "\n"
     if facts["parameters"] is None:
         return f"{heading}\n{facts['problem']}"
     if facts["takes_any"]:
@@ -65,7 +67,13 @@ def parameter_table(facts: dict) -> str:
     ]
     first = rows[0]
     table = _table(("name", "type", "default", "help"), rows)
-    return f"{heading}\n{table}\n\nRun it: diptych run {facts['notebook']} -p {first[0]}={first[2]}"
+    command = f"diptych run {_typed(facts['notebook'])} -p {first[0]}={first[2]}"
+    return f"{heading}\n{table}\n\nRun it: {command}"
+
+
+def _typed(name: str) -> str:
+    """Return a name as it is typed in a shell."""
+    return shlex.quote(f"notebooks/{name}.ipynb" if name.startswith("-") else name)
 
 
 def _count(parameters: list | None) -> str:
@@ -74,6 +82,7 @@ def _count(parameters: list | None) -> str:
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return aligned columns; the last one is wrapped to the terminal."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [
         max(map(len, column)) for column in zip(header[:-1], *(r[:-1] for r in rows), strict=True)
     ]

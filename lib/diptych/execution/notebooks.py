@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
+from diptych.base.progress import printable
 
 HERE = ("python3", "diptych")  # kernels of this environment
 
@@ -35,7 +36,7 @@ def find(name: str | Path, folder: str, suffixes: tuple[str, ...], kind: str, hi
         for suffix in ("", *suffixes):
             path = start / f"{Path(name).expanduser()}{suffix}"
             if path.is_file():
-                return path
+                return _with_a_name(path, kind)
     known = [short_name(path, base) for path in all_files(base, suffixes)]
     parent = Path(name).parent
     beside = [path for suffix in suffixes for path in parent.glob(f"*{suffix}")]
@@ -44,6 +45,17 @@ def find(name: str | Path, folder: str, suffixes: tuple[str, ...], kind: str, hi
     for suffix in suffixes:
         short = short.removesuffix(suffix)
     raise ParameterError(f"{name}: no such {kind}. {nearest(short, known)}{hint}.")
+
+
+def _with_a_name(path: Path, kind: str) -> Path:
+    """Return a path that pages and records can name, or refuse it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{printable(str(path))}: the name of this {kind} is not UTF-8. Rename it."
+        ) from error
+    return path
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

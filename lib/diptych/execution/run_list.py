@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
+from diptych.base.progress import printable
 from diptych.execution import index_page
 from diptych.execution.history import parameters_of, runs_table
 from diptych.execution.notebooks import nearest
@@ -102,5 +103,5 @@ def _has(run_id: str, root: Path | None, name: str, value: str) -> bool:
 def _cell(value) -> str:
     if value is None or value != value:
         return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else printable(str(value))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -194,3 +194,23 @@ def test_a_huge_range_is_drawn_from_without_being_made(repository):
     many = plan_sweep(NAME, (), (), ["floor=-1..9223372036854775000", "upstream=a,b"], random=3)
     assert len(many.points()) == 3
     assert plan.described()["floor"] == "1..999999999999"
+
+
+LAYERS = ", ".join(
+    f"&{after} [{', '.join([f'*{before}'] * 9)}]"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "values", [f"[&a [1, 2], {LAYERS}]", "[&a [*a]]", "[" * 1500, f"[&a 1{', *a' * 20_000}]"]
+)
+def test_values_that_explode_are_refused(repository, values):
+    """Aliases of aliases, a list that holds itself, lists without end."""
+    with pytest.raises(ParameterError, match=r"--grid depth = .*: no list of YAML values") as error:
+        plan_sweep(NAME, (), (), [f"depth={values}"])
+    assert len(str(error.value)) < 400
+    with pytest.raises(ParameterError):
+        plan_sweep(NAME, (), [f"depth={values}"], ["rate=0,1"])
+    with pytest.raises(ParameterError):
+        plan_sweep(NAME, file(repository, f"sweep: {{grid: {{depth: {values}}}}}"))

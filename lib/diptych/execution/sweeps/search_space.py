@@ -224,13 +224,14 @@ def _lists(texts, option: str, declared: Mapping[str, Parameter], problems: list
         name, equals, listed = text.partition("=")
         name = name.strip()
         if not equals or not listed.strip():
-            problems.append(f"{option} {display('', text)}: no values. Write {option} name=a,b,c.")
+            shown = display("", text).strip('"')
+            problems.append(f"{option} {shown}: no values. Write {option} name=a,b,c.")
         elif name in lists:
             problems.append(f"{option} {name}: given twice. Put all its values into one.")
         else:
             try:
                 lists[name] = _parsed(listed, declared.get(name))
-            except (yaml.YAMLError, ValueError):
+            except (yaml.YAMLError, ValueError, RecursionError):
                 listed = display(name, listed)
                 problems.append(f"{option} {name} = {listed}: no list of YAML values.")
     return lists
