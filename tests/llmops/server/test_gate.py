@@ -114,6 +114,7 @@ def test_what_would_swell_or_stall_it_is_refused(shared, body, status):
         ("/v1/messages", {"max_tokens": 2}),
         ("/v1/messages/count_tokens", {}),
         ("/detokenize", {"tokens": [99_999_999]}),
+        (CHAT, HELLO | {"reasoning_format": ""}),
         ("/infill", {"input_prefix": "a", "input_suffix": "b", "n_predict": 2}),
     ],
 )
@@ -123,7 +124,7 @@ def test_what_llama_cpp_cannot_read_or_do_is_the_requests_fault(shared, path, bo
     assert status == 400
     error = json.loads(text)["error"]
     assert error["type"] == "invalid_request_error"
-    words = ("Failed to parse", "support", "is required", "range_check")
+    words = ("Failed to parse", "support", "is required", "range_check", "Unknown")
     assert any(each in error["message"] for each in words)
 
 

@@ -45,6 +45,7 @@ UNREADABLE = (
     "json.exception",
     "is required",
     "range_check",
+    "Unknown ",
 )  # in llama.cpp's errors: it is the request
 ANSWERED = ("content-type", "cache-control", "retry-after")
 
