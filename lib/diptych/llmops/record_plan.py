@@ -59,6 +59,7 @@ class Scope:
 
 SHORT = "instruct/label_only"  # a prompt for instruction models
 FEW, BY_HAND = {"valid": 40, "test": 150}, {"handwritten": 150}
+FURTHER = (200, 250, 300, 400)  # test rows, those above among them: a verdict may need them
 ZERO, FEW_SHOT = (0,), (4, 8)
 REPEATED, PERTURBED = "repeated", "perturbed"  # test rows asked again; test rows with typos
 REPEATS, WARM = 3, 0.7  # as in ``2_build``
@@ -70,7 +71,8 @@ SCOPES = {
     "sentiment": Scope(
         "reviews",
         ((SHORT, ZERO, FEW), (SHORT, ZERO, BY_HAND), (SHORT, FEW_SHOT, FEW),
-         (SHORT, FEW_SHOT, BY_HAND), (SHORT, ZERO, AGAIN)),
+         (SHORT, FEW_SHOT, BY_HAND), *((SHORT, ZERO, {"test": n}) for n in FURTHER),
+         (SHORT, ZERO, AGAIN)),
         load=16,
     ),
     "chatbot": Scope(

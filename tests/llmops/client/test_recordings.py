@@ -84,7 +84,8 @@ def test_what_reports_show_replays_without_a_miss(replayed):
         assert set(evaluate.COLUMNS) < set(results)
     for name in MODELS:
         test = replayed[name, "sentiment"].query("split == 'test' and shots == 0")
-        assert test["id"].nunique() == len(test) == 150
+        assert test["id"].nunique() == len(test)
+        assert len(test) in (150, *record_plan.FURTHER)
 
 
 def test_models_answered_the_same_rows(replayed):
