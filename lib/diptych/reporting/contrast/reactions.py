@@ -63,7 +63,7 @@ def _drawn(table: pd.DataFrame, title: str) -> tuple:
     for side, window in table.attrs["alarms"].items():
         if window in places:
             axes.axvline(places[window], color=COLORS[side], linewidth=1, linestyle="--")
-    step = max(1, len(windows) // 8)
+    step = -(-len(windows) // 5)  # names of months, in a picture of half the width
     axes.set_xticks(np.arange(len(windows))[::step], windows[::step])
     axes.set(xlabel="window", ylabel="the task's metric")
     fig.legend(loc="outside upper left", ncols=2)
