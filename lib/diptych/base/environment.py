@@ -18,7 +18,7 @@ FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}  # of git's lines about a file, before
 
 
 def requirements(extra: str = "") -> list[str]:
-    """Return the requirements the package declares, or those of one extra: ``pandas>=3``."""
+    """Return the requirements the package declares for this platform, or those of one extra."""
     try:
         declared = importlib.metadata.requires("diptych") or []
     except importlib.metadata.PackageNotFoundError:
@@ -27,9 +27,18 @@ def requirements(extra: str = "") -> list[str]:
     for line in declared:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         named = re.search(r"extra\s*==\s*[\"']([\w-]+)", marker)
-        if (named[1] if named else "") == extra:
+        if (named[1] if named else "") == extra and _holds(marker, extra):
             chosen.append(requirement)
     return chosen
+
+
+def _holds(marker: str, extra: str) -> bool:
+    """Say whether a requirement's marker is true here, such as one of the platform."""
+    try:
+        from packaging.markers import Marker
+    except ImportError:  # the doctor names it as missing
+        return True
+    return not marker or Marker(marker).evaluate({"extra": extra})
 
 
 def name_of(requirement: str) -> str:
