@@ -3,6 +3,7 @@
 Nothing here needs a key or a running server, so a report is replayed from the ledger without them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -108,8 +109,9 @@ def prepare(requests: Iterable, target: Target) -> PreparedRequests:
         return PreparedRequests(target, provider, bodies, hashes, _changed(hashes, wanted, bodies))
     file = process.model_file(target.server.get("model"))
     adapters = (target.server.get("adapters") or {}).items()
-    models = {name: f"{_digest(file)} {_digest(Path(path))}" for name, path in adapters}
-    hashes = [request_hash(models.get(body["model"], _digest(file)), body) for body in bodies]
+    served = _digest(file)
+    models = {name: f"{served} {_digest(Path(path))}" for name, path in adapters}
+    hashes = [request_hash(models.get(body["model"], served), body) for body in bodies]
     target = replace(target, server={**target.server, "model": file})
     return PreparedRequests(target, provider, bodies, hashes, _changed(hashes, wanted, bodies))
 
@@ -186,15 +188,18 @@ def estimate(
     todo = [body for name, body in prepared.by_hash().items() if name not in known]
     prompts, answers = [prompt_bytes(body) // 4 for body in todo], [limit_of(x) for x in todo]
     prices = [prepared.price(body) for body in todo]
-    about = [x.usd(*tokens) for x, *tokens in zip(prices, prompts, answers, strict=True)]
-    bounds = [most_tokens({**body, LIMITS[0]: limit_of(body)}) for body in todo]
-    most = [x.usd(*tokens) for x, tokens in zip(prices, bounds, strict=True)]
-    return Estimate(len(todo), len(known), sum(prompts), sum(answers), _total(about), _total(most))
+    about = _cost(prices, zip(prompts, answers, strict=True))
+    most = _cost(prices, (most_tokens({**body, LIMITS[0]: limit_of(body)}) for body in todo))
+    return Estimate(len(todo), len(known), sum(prompts), sum(answers), about, most)
 
 
-def _total(amounts: Sequence[float | None]) -> float | None:
-    """Return the sum, None where an amount is not known."""
-    return None if None in amounts else sum(amounts, 0.0)
+def _cost(prices: Sequence[Price], tokens: Iterable[tuple[int, int]]) -> float | None:
+    """Return what calls cost, None where a price is not known; equal calls are priced once."""
+    calls = Counter(zip(prices, map(tuple, tokens), strict=True))
+    amounts = {call: call[0].usd(*call[1]) for call in calls}
+    if None in amounts.values():
+        return None
+    return sum((count * amounts[call] for call, count in calls.items()), 0.0)
 
 
 def opened(calls: Calls | str | Path | None):
