@@ -17,8 +17,10 @@ ASSUMPTIONS = Assumptions()
 REGRESSION, MAJORITY, BOX = "logistic regression", "majority class", f"model in the box, {NAME}"
 ACCURACY = metrics.parse("accuracy")
 
+NOTHING_ELSE = Elsewhere()
 
-def lined_up(found, others=Elsewhere()):  # noqa: B008
+
+def lined_up(found, others=NOTHING_ELSE):
     panels = evidence.sides(found)
     for panel in panels:
         panel.represent(others)

@@ -195,7 +195,7 @@ def estimate(
 
 def _cost(prices: Sequence[Price], tokens: Iterable[tuple[int, int]]) -> float | None:
     """Return what calls cost, None where a price is not known; equal calls are priced once."""
-    calls = Counter(zip(prices, map(tuple, tokens), strict=True))
+    calls = Counter(zip(prices, tokens, strict=True))
     amounts = {call: call[0].usd(*call[1]) for call in calls}
     if None in amounts.values():
         return None
