@@ -1,99 +1,97 @@
 """Attack what was built, and write what came of it: kills, hostile requests, keys, hostile pages.
 
-    make campaign                                  # about 40 minutes on two cores
-    python benchmarks/campaign --short --print     # half a minute, as in `make test`
+    make campaign                                  # within an hour on two cores
+    make campaign ONLY="kills secrets"             # some parts; the others keep their figures
+    make campaign GO_ON=1                          # those that were not stored within a day
+    python benchmarks/campaign --short             # half a minute, as in `make test`; only printed
 
 Everything is made up from a seed, runs in a workspace of its own and stays on this machine's
-loopback. The results go into benchmarks/TRUST.md; the exit status is 1 if a promise is broken.
+loopback. Each part stores its figures in benchmarks/trust/ when it ends, and benchmarks/TRUST.md
+is written from them; the exit status is 1 if a promise is broken.
 """
 
 import argparse
+import importlib
 import os
-import platform
 import random
 import shutil
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 # slow to import, and it reads the workspace from the environment
-from figures import HEAD, Figure
+import trust
+from figures import Figure
 
-PARTS = ("redactor", "pages", "requests", "secrets", "kills")
-WHOLE = {"pages": 2_000, "requests": 20_000, "secrets": 5, "kills": 300, "seconds": 30}
-SHORT = {"pages": 100, "requests": 150, "secrets": 1, "kills": 0, "seconds": 0}
-
-
-def figures_of(part: str, sizes: dict, home: Path, seed: int) -> list[Figure]:
-    """Run one part of the campaign."""
-    import hostile_pages
-    import hostile_requests
-    import key_shapes
-    import kills
-    import slow_texts
-
-    rng = random.Random(f"{part} {seed}")
-    match part:
-        case "redactor":
-            return slow_texts.run()
-        case "pages":
-            return hostile_pages.run(home, rng, sizes["pages"])
-        case "requests":
-            return hostile_requests.run(home, rng, sizes["requests"], sizes["seconds"])
-        case "secrets":
-            return key_shapes.run(home, rng, sizes["secrets"])
-        case _:
-            return kills.run(home, rng, sizes["kills"]) if sizes["kills"] else []
+# each with its module and function, how much of it the whole campaign has and the short one
+PARTS = {
+    "redactor": ("slow_texts", "run", 1, 1),
+    "pages": ("hostile_pages", "run", 2_000, 100),
+    "requests": ("hostile_requests", "run", 20_000, 150),
+    "slowdown": ("hostile_requests", "slowdowns", 30, 0),
+    "secrets": ("key_shapes", "run", 5, 1),
+    "kills-runs": ("kills", "runs", 180, 0),
+    "kills-sweeps": ("kills_of_calls", "sweeps", 120, 0),
+    "kills-reports": ("kills_of_calls", "reports", 100, 0),
+    "kills-asks": ("kills_of_calls", "asks", 200, 0),
+    "kills-endpoints": ("kills", "endpoints", 150, 0),
+    "kills-promotions": ("kills", "promotions", 250, 0),
+}  # fmt: skip
 
 
-def scaled(share: float) -> dict:
-    """Return the sizes of a share of the whole campaign."""
-    return {name: max(1, round(size * share)) for name, size in WHOLE.items()}
+def figures_of(part: str, size: int, home: Path, seed: int) -> list[Figure]:
+    """Run one part of the campaign in a folder and a workspace of its own."""
+    folder = home / part
+    folder.mkdir()
+    os.environ["DIPTYCH_HOME"] = str(folder / "workspace")
+    module, function, *_ = PARTS[part]
+    run = getattr(importlib.import_module(module), function)
+    return run(folder, random.Random(f"{part} {seed}"), size)
 
 
-def report(figures: list[Figure], seed: int, seconds: float) -> str:
-    """Return the page."""
-    command = " ".join(["python benchmarks/campaign", *sys.argv[1:]])
-    return "\n\n".join([
-        "# What the attacks came to",
-        f"Written by `{command}` (the whole is `make campaign`) on {date.today()} with seed "
-        f"{seed} in {seconds / 60:.0f} minutes, Python {platform.python_version()}. The head of "
-        "each module in "
-        "`benchmarks/campaign/` says what is done; SECURITY.md says what is promised.",
-        "\n".join([HEAD, *(figure.line() for figure in figures)]),
-        "Not tried here: what SECURITY.md names as not promised.",
-    ]) + "\n"  # fmt: skip
+def chosen(only: list[str], go_on: bool) -> list[str]:
+    """Return the parts that begin with one of these words, and were not stored of late."""
+    parts = [part for part in PARTS if not only or part.startswith(tuple(only))]
+    return [part for part in parts if not (go_on and trust.is_recent(part))]
 
 
 def main() -> int:
     """Run the parts that were asked for; 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--only", nargs="+", default=[], help=f"beginnings of {', '.join(PARTS)}")
+    parser.add_argument("--go-on", action="store_true", help="leave out what a day ago was stored")
     parser.add_argument("--seed", type=int, default=27)
     parser.add_argument("--short", action="store_true", help="a little of each, no kills")
     parser.add_argument("--scale", type=float, default=1, help="share of the whole, such as 0.1")
-    parser.add_argument("--print", action="store_true", help="print the page, do not store it")
     options = parser.parse_args()
-    began, home = time.monotonic(), Path(tempfile.mkdtemp(prefix="diptych-campaign-"))
-    os.environ["DIPTYCH_HOME"] = str(home / "workspace")
-    figures: list[Figure] = []
+    parts = chosen(options.only, options.go_on)
+    if not parts and not options.go_on:
+        parser.error(f"--only {' '.join(options.only)}: the parts are {', '.join(PARTS)}")
+    home = Path(tempfile.mkdtemp(prefix="diptych-campaign-"))
+    passes = []
     try:
-        for part in options.parts:
-            sizes = SHORT if options.short else scaled(options.scale)
-            figures += figures_of(part, sizes, home, options.seed)
-            print(f"{part}: done after {time.monotonic() - began:.0f} s", file=sys.stderr)
-            page = report(figures, options.seed, time.monotonic() - began)
-            if not options.print:  # after each part: one that is interrupted keeps its figures
-                (Path(__file__).parents[1] / "TRUST.md").write_text(page)
+        for part in parts:
+            _, _, whole, short = PARTS[part]
+            size = short if options.short else max(1, round(whole * options.scale))
+            if not size:
+                continue
+            began, load = time.monotonic(), os.getloadavg()[0]
+            figures = figures_of(part, size, home, options.seed)
+            seconds = time.monotonic() - began
+            passes.append(trust.Pass(part, figures, options.seed, seconds, load))
+            print(f"{part}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
+            if size == whole and not options.short:
+                passes[-1].store()  # one that is interrupted keeps its figures
+                trust.write(list(PARTS))
     finally:
-        if all(figure.holds for figure in figures):
+        holds = all(one.holds for one in passes)
+        if holds:
             shutil.rmtree(home, ignore_errors=True)
-    if options.print:
-        print(page)
-    return not all(figure.holds for figure in figures)
+    print(trust.page(passes))
+    return not holds
 
 
 if __name__ == "__main__":

@@ -8,16 +8,13 @@ of defence are seen.
 
 import random
 import re
-import sys
 from pathlib import Path
 
+import browser
 from figures import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from diptych.execution.pages.export import notebook_to_html
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-import browser
 
 OWN = "window.owned=1"
 OUT = "http://127.0.0.1:9/out"  # nobody listens there; the browser's log shows an attempt

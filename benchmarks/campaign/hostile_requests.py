@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -150,9 +151,9 @@ def under_attack(address: tuple[str, int], path: str, seconds: float) -> float:
     return sorted(times)[len(times) // 2] / alone
 
 
-def attack(part: str, url: str, pid: int, path: str, health: str, rng, count: int, seconds: float):
+def attack(part: str, url: str, pid: int, path: str, rng: random.Random, count: int):
     """Attack one server and return its figures."""
-    address = (urlsplit(url).hostname, urlsplit(url).port)
+    address = _address(url)
     served = psutil.Process(pid)
     for _ in range(max(50, count // 20)):
         send(address, request_of(path, rng))
@@ -163,34 +164,56 @@ def attack(part: str, url: str, pid: int, path: str, health: str, rng, count: in
         if statuses[-1] >= 500 or statuses[-1] < 0:
             print(f"{part}: {statuses[-1]} for {data[:300]!r}")
     grown = (served.memory_info().rss - before) / 2**20
-    figures = [
+    return [
         Figure(part, "answers 5xx", count, sum(status >= 500 for status in statuses)),
         Figure(part, "requests that hang", count, sum(status < 0 for status in statuses)),
         Figure(part, "memory gained", count, round(grown, 1), 20, "MiB"),
     ]
-    if seconds:  # not beside other tests, which slow down at random
-        slowdown = round(under_attack(address, health, seconds), 2)
-        what = "slowdown of a harmless request while under attack"
-        figures.append(Figure(part, what, 1, slowdown, 3, "times"))
-    return figures
 
 
-def run(home: Path, rng: random.Random, count: int, seconds: float) -> list[Figure]:
-    """Attack both servers with half of the requests each, and Responses with some more."""
+def _address(url: str) -> tuple[str, int]:
+    return urlsplit(url).hostname, urlsplit(url).port
+
+
+def _endpoint(home: Path) -> Endpoint:
+    """Return a model endpoint, to be entered."""
     texts = [f"a {word} film" for word in ("good", "bad", "fine", "poor")] * 10
     model = models.fit(
         texts, ["yes", "no"] * 20, family="logistic", kind="text", features=["text"], parameters={}
     )
-    folder, figures = model.save(home / "model"), []
-    with Endpoint(folder, ledger=home / "ledger.db", endpoint="attacked") as server:
-        at = ("model endpoint", server.url, server.pid, "/invocations", "/ping")
-        figures += attack(*at, rng, count // 2, seconds)
+    return Endpoint(model.save(home / "model"), ledger=home / "ledger.db", endpoint="attacked")
+
+
+@contextmanager
+def _llm_server():
     server = process.start()
     try:
-        at = ("LLM server", server.url, server.pid, "/v1/chat/completions", "/health")
-        figures += attack(*at, rng, count // 2, seconds)
-        at = ("Responses of the LLM server", server.url, server.pid, "/v1/responses", "/health")
-        figures += attack(*at, rng, count // 4, 0)
+        yield server
     finally:
         process.stop()
+
+
+def run(home: Path, rng: random.Random, count: int) -> list[Figure]:
+    """Attack the model endpoint with half of the requests, the LLM server with the others."""
+    figures, half = [], count // 2
+    with _endpoint(home) as server:
+        figures += attack("model endpoint", server.url, server.pid, "/invocations", rng, half)
+    with _llm_server() as server:
+        at = (server.url, server.pid)
+        figures += attack("LLM server", *at, "/v1/chat/completions", rng, half // 2)
+        what = "Responses of the LLM server"
+        figures += attack(what, *at, "/v1/responses", rng, half - half // 2)
     return figures
+
+
+def slowdowns(home: Path, _rng: random.Random, seconds: int) -> list[Figure]:
+    """Compare a harmless request with one under attack; not beside others, which slow it down."""
+    with _endpoint(home) as server:
+        model = under_attack(_address(server.url), "/ping", seconds)
+    with _llm_server() as server:
+        llm = under_attack(_address(server.url), "/health", seconds)
+    what = "slowdown of a harmless request while under attack"
+    return [
+        Figure("model endpoint", what, 1, round(model, 2), 3, "times"),
+        Figure("LLM server", what, 1, round(llm, 2), 3, "times"),
+    ]

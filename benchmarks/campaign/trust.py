@@ -1,0 +1,108 @@
+"""What each part of the campaign came to when it last ran whole, and the page of them all."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from figures import HEAD, Figure
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+DAY_S = 24 * 3600
+INTRODUCTION = (
+    "Written by `make campaign`, part by part: each ran whole on the day that its row says. The "
+    "head of each module in `benchmarks/campaign/` says what is done; SECURITY.md says what is "
+    "promised. Load is the number of running processes when a part began, its own not counted."
+)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One part's figures, and when and how they came about.
+
+    Attributes
+    ----------
+    part : str
+    figures : list of Figure
+    seed : int
+    seconds : float
+    load : float
+        The load average of a minute when it began.
+    time : float
+        Unix time when it ended.
+    """
+
+    part: str
+    figures: list[Figure]
+    seed: int
+    seconds: float
+    load: float
+    time: float = 0.0
+    cores: int = 0
+    python: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every promise is kept."""
+        return all(figure.holds for figure in self.figures)
+
+    def store(self) -> None:
+        """Replace the figures that are stored of the part."""
+        facts = asdict(self) | {
+            "time": round(time.time()),
+            "seconds": round(self.seconds),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        }
+        file = _file(self.part)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(facts, indent=1) + "\n")
+
+    def line(self) -> str:
+        """Return when and how it ran, as a line of a Markdown table."""
+        day = datetime.fromtimestamp(self.time or time.time(), UTC)
+        return (
+            f"| {self.part} | {day:%Y-%m-%d} | {self.seed} | {self.seconds / 60:.1f} | "
+            f"{self.load:.1f} | {self.cores or os.cpu_count()} | "
+            f"{self.python or platform.python_version()} |"
+        )
+
+
+def _file(part: str) -> Path:
+    return BENCHMARKS / "trust" / f"{part}.json"
+
+
+def stored(part: str) -> Pass | None:
+    """Return a part's last whole pass, None if there is none."""
+    if not _file(part).exists():
+        return None
+    facts = json.loads(_file(part).read_text())
+    return Pass(**facts | {"figures": [Figure(**figure) for figure in facts["figures"]]})
+
+
+def is_recent(part: str) -> bool:
+    """Return whether a part was stored within a day and holds."""
+    last = stored(part)
+    return last is not None and last.holds and time.time() - last.time < DAY_S
+
+
+def page(passes: list[Pass]) -> str:
+    """Return the page of some passes."""
+    when = "| part | day | seed | minutes | load | cores | Python |\n|---|---|---|---|---|---|---|"
+    figures = [figure.line() for one in passes for figure in one.figures]
+    return "\n\n".join([
+        "# What the attacks came to",
+        INTRODUCTION,
+        "\n".join([HEAD, *figures]),
+        "\n".join([when, *(one.line() for one in passes)]),
+        "Not tried here: what SECURITY.md names as not promised.",
+    ]) + "\n"  # fmt: skip
+
+
+def write(parts: list[str]) -> None:
+    """Write TRUST.md from what is stored of the parts."""
+    passes = [one for part in parts if (one := stored(part)) is not None]
+    (BENCHMARKS / "TRUST.md").write_text(page(passes))
