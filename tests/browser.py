@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
+PATIENCE_S = 30  # of a page, and of one command
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
     --disable-background-networking --disable-component-update --remote-debugging-port=0"""
@@ -94,11 +95,11 @@ class Browser:
         self.requests.clear()
         at_http = str(path).startswith("http:")
         self.call("Page.navigate", url=path if at_http else Path(path).absolute().as_uri())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         shown = f"complete {'http:' if at_http else 'file:'} undefined"
         state = "`${document.readyState} ${location.protocol} ${window.left}`"
         while self.evaluate(state) != shown:
-            assert time.monotonic() < deadline, f"{path}: the page did not load in 30 s"
+            assert time.monotonic() < deadline, f"{path}: the page did not load in {PATIENCE_S} s"
 
     def evaluate(self, expression: str):
         """Return the value of a JavaScript expression in the page."""
@@ -120,7 +121,7 @@ class Browser:
         self._run(self._session.close())
 
     def _run(self, coroutine):
-        return self._loop.run_until_complete(asyncio.wait_for(coroutine, 30))
+        return self._loop.run_until_complete(asyncio.wait_for(coroutine, PATIENCE_S))
 
     async def _connect(self, address: str) -> None:
         self._session = aiohttp.ClientSession()
@@ -145,10 +146,10 @@ class Browser:
 
 def _address(file: Path, process: subprocess.Popen) -> str:
     """Wait for the browser to say where it listens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not (file.exists() and file.read_text().count("\n")):
         assert process.poll() is None, "chromium ended before it listened"
-        assert time.monotonic() < deadline, "chromium did not listen within 30 s"
+        assert time.monotonic() < deadline, f"chromium did not listen within {PATIENCE_S} s"
         time.sleep(0.05)
     port, path = file.read_text().split("\n")[:2]
     return f"ws://127.0.0.1:{port}{path}"

@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from diptych.execution.pages.export import notebook_to_html
 
+browser.PATIENCE_S = 300  # a campaign may run beside other work
 OWN = "window.owned=1"
 OUT = "http://127.0.0.1:9/out"  # nobody listens there; the browser's log shows an attempt
 SEEDS = (

@@ -1,10 +1,9 @@
 """Kills (SIGKILL) at any moment of a run, an endpoint and a registry: what is left is true."""
 
+import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,28 +11,20 @@ from pathlib import Path
 import nbformat
 import numpy as np
 from figures import Figure
+from killing import PATIENCE_S, Forked, Killer, half_folders, kill
 from nbformat.v4 import new_code_cell, new_notebook
 
 from diptych.base import workspace
 from diptych.base.http_load import drive
 from diptych.core.store.predictions import Predictions
 from diptych.execution import abandoned
+from diptych.execution.runner import run_notebook
 from diptych.execution.runs import find_runs
 from diptych.mlops.models import model as models
 from diptych.mlops.registry import ModelRegistry
 from diptych.mlops.serving.process import Endpoint
 
-RUN = "import sys; from diptych.execution.runner import run_notebook; run_notebook(sys.argv[1])"
-PROMOTE = """
-import itertools, sys
-from diptych.mlops.registry import ModelRegistry
-registry = ModelRegistry("killed")
-print("ready", flush=True)
-for turn in itertools.count():
-    registry.promote(registry.version(1 + turn % 2), f"turn {turn}", {"promoted": True})
-"""
-CELLS = ("import diptych", "import time; time.sleep(0.3)", "print('x' * 100_000)")
-OK, FAILED = "ok", "failed"
+CELLS = ("turn = 0", "import diptych", "import time; time.sleep(0.3)", "print('x' * 100_000)")
 
 
 def fitted(home: Path) -> Path:
@@ -47,25 +38,27 @@ def fitted(home: Path) -> Path:
 
 def runs(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     """Kill runs; whatever looks like a run is one, whole."""
-    notebook, half = home / "short.ipynb", 0
-    nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in CELLS]), notebook)
-    for _ in range(kills):
-        command = [sys.executable, "-c", RUN, str(notebook)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.5, 4))
-        process.kill()
-        process.wait()
-    for folder in workspace.runs().iterdir():
-        if not folder.name.startswith("."):
-            whole = {"manifest.json", "notebook.ipynb", "notebook.html"}
-            half += not whole <= {path.name for path in folder.iterdir()}
-    seen = {run.id for run in find_runs()}
-    half += sum(name.startswith(".") for name in seen)
+    notebook = home / "short.ipynb"
+    cells = [new_code_cell(cell) for cell in CELLS]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(new_notebook(cells=cells), notebook)
+    ended = killed = 0
+    killer = Killer(rng, 3)
+    while killed < kills:
+        run = Forked(run_notebook, str(notebook), (), {"turn": ended})
+        if killer.strike(run):
+            if run.poll():
+                raise RuntimeError(f"{notebook}: a run ended with exit status {run.poll()}")
+            ended += 1
+        else:
+            killed += 1
+    half = len(half_folders(workspace.runs()))
+    half += sum(run.id.startswith(".") for run in find_runs())
     abandoned.remove(workspace.runs())
-    return [Figure("kills of runs", "half run folders", kills, half)]
+    return [Figure("kills of runs", f"half run folders ({ended} ended before)", kills, half)]
 
 
-def serving(home: Path, rng: random.Random, kills: int) -> list[Figure]:
+def endpoints(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     """Kill endpoints amid traffic; each acknowledged prediction is in the ledger, once."""
     folder, ledger = fitted(home), home / "served.db"
     acknowledged = lost = twice = 0
@@ -80,7 +73,7 @@ def serving(home: Path, rng: random.Random, kills: int) -> list[Figure]:
                 )
             )
             traffic.start()
-            time.sleep(rng.uniform(0.3, 1.5))
+            time.sleep(rng.uniform(0.1, 1.0))
             os.kill(server.pid, signal.SIGKILL)
             traffic.join()
         answered = {str(i) for i in np.flatnonzero(loads[0].status == 200)}
@@ -95,19 +88,28 @@ def serving(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     ]
 
 
-def registry(home: Path, rng: random.Random, kills: int) -> list[Figure]:
+def promote_on(ready: Path) -> None:
+    """Promote one of two versions after the other, until the process is killed."""
+    book = ModelRegistry("killed")
+    ready.touch()
+    for turn in itertools.count():
+        book.promote(book.version(1 + turn % 2), f"turn {turn}", {"promoted": True})
+
+
+def promotions(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     """Kill promotions; the audit's last row is what the alias says, and rows follow each other."""
     book, lies = ModelRegistry("killed"), 0
     for _ in range(2):
         book.register(fitted(home), {}, {}, "run")
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROMOTE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        process.stdout.readline()
+    for number in range(kills):
+        ready = home / f"ready-{number}"
+        process, until = Forked(promote_on, ready), time.monotonic() + PATIENCE_S
+        while not ready.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.5))
-        process.kill()
-        process.communicate()
+        if process.poll() is not None:
+            raise RuntimeError(f"promotions ended with exit status {process.poll()}")
+        kill(process)
         book = ModelRegistry("killed")
         history, champion = book.history(), book.champion()
         last = history["to_version"].iloc[-1] if len(history) else None
@@ -115,10 +117,3 @@ def registry(home: Path, rng: random.Random, kills: int) -> list[Figure]:
         before, after = history["from_version"].tolist(), history["to_version"].tolist()
         lies += before[1:] != after[:-1]
     return [Figure("kills of promotions", "audits that lie", kills, lies)]
-
-
-def run(home: Path, rng: random.Random, kills: int) -> list[Figure]:
-    """Kill each a third of the times."""
-    third = max(1, kills // 3)
-    figures = [part(home, rng, third) for part in (runs, serving, registry)]
-    return [figure for part in figures for figure in part]
