@@ -27,7 +27,7 @@ title: Tumours
 question: Benign or malignant?
 files: [tasks/tumours]
 notebooks: [mlops/1_data, mlops/2_build, mlops/3_release, mlops/4_serve, mlops/5_monitor,
-            mlops/6_improve]
+            mlops/6_improve, llmops/1_data]
 """
 
 
@@ -36,7 +36,7 @@ def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     page = report([str(tmp_path / "structured.yaml")], site=tmp_path / "site", progress=False)
     assert page.exists()
     runs = {run.notebook: run for run in find_runs()}
-    assert len(runs) == 7
+    assert len(runs) == 8
     assert all(run.status == "ok" for run in runs.values())
     built = runs["mlops/2_build"].result["values"]
     best = max(v["value"] for name, v in built.items() if name.startswith("accuracy of"))

@@ -4,8 +4,9 @@ import ipaddress
 import os
 import socket
 
-# ports of servers that this process has started: what they answer is of its own making
-STARTED: set[int] = set()
+# ports of this package's servers that this process started or found: what they answer follows from
+# what they were started with
+OWN_PORTS: set[int] = set()
 
 
 class ServeError(RuntimeError):

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,11 +11,14 @@ import sys
 import threading
 import time
 
+import nbformat
 import openai
 import pytest
 from llmops.local_server import answer, at, gone, wait_for
 
-from diptych.base import hashing
+from diptych.base import hashing, workspace
+from diptych.execution.cache import entries
+from diptych.execution.runner import prepare, run_notebook
 from diptych.llmops.client import endpoint
 from diptych.llmops.server import process
 
@@ -216,3 +220,32 @@ def test_the_server_file_is_read_even_if_its_server_is_dead(gguf, home):
     assert json.loads(file.read_text())["pid"] == server.pid  # left behind by the kill
     assert process.find(gguf) is None
     assert process.start(gguf).pid != server.pid
+
+
+ASKS_BY_ADDRESS = """
+from pathlib import Path
+import httpx2
+from diptych.llmops.server import process
+server = process.start("own.gguf")
+httpx2.post(f"{server.url}/tokenize", json={"content": "a good day"}).raise_for_status().json()
+"""
+
+
+def test_a_run_that_asks_a_server_found_running_is_linked_until_the_model_changes(
+    gguf, home, tmp_path
+):
+    """A library asks by the address: no code of this package is on its stack."""
+    path, model = tmp_path / "asks.ipynb", tmp_path / "own.gguf"
+    shutil.copyfile(gguf, model)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ASKS_BY_ADDRESS)]), path
+    )
+    server = process.start(model)
+    assert not run_notebook(path, progress=False).manifest["cache"]["unknown"]
+    found = entries.find(prepare(path), workspace.runs())
+    assert found.run, found.why
+    assert process.find(model) == server, "the run has started another"
+    assert process.stop(model)
+    with model.open("ab") as file:
+        file.write(b"another")
+    assert "own.gguf" in entries.find(prepare(path), workspace.runs()).why

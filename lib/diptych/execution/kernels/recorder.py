@@ -383,8 +383,8 @@ class Recorder:
         host = str(address[0])
         is_here = host.startswith("127.") or host in ("::1", "localhost", "0.0.0.0", "::")
         serving = sys.modules.get("diptych.base.serving")
-        if is_here and address[1] in getattr(serving, "STARTED", ()):
-            return  # the notebook has started this server itself, and that is noted
+        if is_here and address[1] in getattr(serving, "OWN_PORTS", ()):
+            return  # a server of this package, whose files are noted
         if is_here and responsible == LIBRARY:
             self.servers.add(host)
         elif responsible != OURS:

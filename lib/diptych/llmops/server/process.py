@@ -16,7 +16,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from diptych.base import serving
 from diptych.base.environment import process_start
 from diptych.base.serving import ServeError
 from diptych.llmops.server import store
@@ -234,7 +236,11 @@ def _answering(key: str) -> Server | None:
     is_private = place.st_uid == os.geteuid() and not place.st_mode & 0o077
     if not is_private or process_start(server.pid) != server.started:
         return None
-    return server if _is_healthy(server) else None
+    if not _is_healthy(server):
+        return None
+    if port := urlsplit(server.url).port:
+        serving.OWN_PORTS.add(port)
+    return server
 
 
 def _is_healthy(server: Server) -> bool:

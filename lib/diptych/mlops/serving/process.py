@@ -40,7 +40,7 @@ class Endpoint:
         listener = socket.create_server(("127.0.0.1", 0))
         port, handle = listener.getsockname()[1], listener.fileno()
         self.url = f"http://127.0.0.1:{port}"
-        serving.STARTED.add(port)
+        serving.OWN_PORTS.add(port)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed with the endpoint
         command = [sys.executable, "-m", "diptych", "serve", "model", str(folder)]
         command += ["--ledger", str(ledger), "--name", name, "--endpoint", endpoint]
