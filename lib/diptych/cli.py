@@ -1030,7 +1030,7 @@ def _show_recorded(session, scenarios, figures):
     """Print what is recorded, and what it shows."""
     from diptych.llmops import record, recorded
 
-    scenarios = ["sentiment"] if session.adapter else scenarios
+    scenarios = session.scenarios(scenarios)
     click.echo(record.status(session, scenarios))
     for scenario in scenarios if figures else []:
         table = recorded.measured(session.name, scenario)

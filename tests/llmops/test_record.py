@@ -342,10 +342,23 @@ def test_a_hosted_model_is_recorded_within_a_budget(hosted, calls, monkeypatch):
     assert fakes.KEY not in json.dumps(facts)
 
 
+def test_a_fine_tuned_model_has_answers_in_its_own_scenario_alone(home):
+    name = "smollm2-135m-lora-160"
+    others = [one for one in record_plan.SCOPES if one not in (*record_plan.TUNED, "small")]
+    assert others
+    for scenario in others:
+        assert replay.replayed(name, scenario).empty
+        assert replay.measured(name, scenario).empty
+        assert replay.load(name, scenario).empty
+        assert replay.judged(name, scenario) == "The judge was not recorded."
+    with pytest.raises(record.RecordingError, match="'chess' is not known"):
+        replay.replayed(name, "chess")
+
+
 @pytest.mark.long
 def test_a_fine_tuned_model_is_a_recording_of_its_own(home, gguf, monkeypatch):
     few = record.Scope("reviews", (("instruct/label_only", (0,), {"test": 4}),))
-    monkeypatch.setattr(record, "TUNED", few)
+    monkeypatch.setattr(record, "TUNED", {"sentiment": few})
     place = record.workspace.home() / "recordings"
     session = record_tuned.session(f"box={gguf}", 8, place, progress=False)
     adapter = place / "adapters" / "box-lora-8" / record_tuned.FILE

@@ -96,8 +96,12 @@ class Session:
         return cls(name, target, (folder or home()) / name)
 
     def scope(self, scenario: str) -> Scope | None:
-        """Return what is asked in a scenario, None where that is what `SCOPES` says."""
-        return TUNED if self.adapter else SCOPES.get(scenario)
+        """Return what is asked in a scenario, None where that needs no scope."""
+        return (TUNED if self.adapter else SCOPES).get(scenario)
+
+    def scenarios(self, names: Sequence[str] = ()) -> list[str]:
+        """Return in which scenarios the model is asked: `names` or all, of an adapter its own."""
+        return list(TUNED) if self.adapter else list(names) or scenarios()
 
     @cached_property
     def ledger(self) -> Path:
@@ -192,7 +196,7 @@ def record(
     session.folder.mkdir(parents=True, exist_ok=True)
     with Calls(session.ledger) as calls:
         keep = _Keeper(session, facts, calls)
-        names = ["sentiment"] if session.adapter else names or scenarios()
+        names = session.scenarios(names)
         keep.plan(names, shots)
         keep.write()  # with what a kill left in the ledger
         options = CallOptions(
@@ -381,7 +385,7 @@ def status(session: Session, names: Sequence[str] = ()) -> str:
     except FileNotFoundError:
         return f"{session.name}: nothing is recorded"
     lines = []
-    for scenario in names or scenarios():
+    for scenario in session.scenarios(names):
         known = {key(scenario, line): line for line in facts["parts"].get(scenario, [])}
         planned = parts(scenario, session.target, session.scope(scenario))
         planned = {part.key: part for part in planned}

@@ -59,6 +59,7 @@ class Scope:
 
 SHORT = "instruct/label_only"  # a prompt for instruction models
 FEW, BY_HAND = {"valid": 40, "test": 150}, {"handwritten": 150}
+WRITTEN = ({"test": 30}, {"valid": 40}, {"test": 60}, {"test": 100})  # where answers are texts
 FURTHER = (200, 250, 300, 400)  # test rows, those above among them: a verdict may need them
 ZERO, FEW_SHOT = (0,), (4, 8)
 REPEATED, PERTURBED = "repeated", "perturbed"  # test rows asked again; test rows with typos
@@ -77,16 +78,16 @@ SCOPES = {
     ),
     "chatbot": Scope(
         "support",
-        (("grounded", ZERO, {"test": 30}), ("grounded", ZERO, {"handwritten": 30}),
-         ("grounded", ZERO, {"test": 60})),
+        (*(("grounded", ZERO, sizes) for sizes in WRITTEN),
+         ("grounded", ZERO, {"handwritten": 30})),
         judged=True,
     ),
-    "summaries": Scope(
-        "summaries", (("main_point", ZERO, {"test": 30}), ("main_point", ZERO, {"test": 60})),
-    ),
+    "summaries": Scope("summaries", tuple(("main_point", ZERO, sizes) for sizes in WRITTEN)),
     "structured": Scope("tumours", ((SHORT, ZERO, {"test": 30}),)),
 }  # fmt: skip
-TUNED = Scope("reviews", ((SHORT, ZERO, {"test": 150, "handwritten": 50}),))  # of an adapter
+TUNED = {  # of an adapter, which learnt from the rows of this scenario
+    "sentiment": Scope("reviews", ((SHORT, ZERO, {"test": 150, "handwritten": 50}),)),
+}
 
 
 def scenarios() -> list[str]:

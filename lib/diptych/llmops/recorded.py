@@ -119,9 +119,13 @@ def replayed(name: str, scenario: str) -> pd.DataFrame:
 
 
 def _parts(name: str, scenario: str) -> Iterator[plan.Part]:
-    """Return what a recording has been asked in a scenario; of a fine-tuned model that is less."""
-    scope = plan.TUNED if "labels" in recordings.load(name).facts else None
-    return plan.parts(scenario, Target(RECORDED, name), scope)
+    """Yield what a recording has been asked in a scenario; of a fine-tuned model that is less."""
+    scope = None
+    if "labels" in recordings.load(name).facts:
+        scope = plan.TUNED.get(scenario)
+        if scope is None and scenario in plan.scenarios():
+            return
+    yield from plan.parts(scenario, Target(RECORDED, name), scope)
 
 
 def _is_stale(part: plan.Part, line: Mapping | None) -> bool:
@@ -210,8 +214,8 @@ def hallucination(name: str) -> pd.DataFrame:
 
 def judged(name: str, scenario: str) -> str:
     """Return whether a recorded model can be used as a judge of its answers, in a sentence."""
-    target = Target(RECORDED, name)
-    answers = graded(next(plan.parts(scenario, target)))
+    target, part = Target(RECORDED, name), next(_parts(name, scenario), None)
+    answers = graded(part) if part else None
     if answers is None or not _whole(plan.judged(scenario, target, answers)):
         return "The judge was not recorded."
     with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
@@ -224,6 +228,6 @@ def load(name: str, scenario: str) -> pd.DataFrame:
 
     It is empty where that was not measured, or the prompt has changed since.
     """
-    part = next(_parts(name, scenario))
-    calls = recordings.load(name).load(part.variant.prompt.version)
+    part = next(_parts(name, scenario), None)
+    calls = recordings.load(name).load(part.variant.prompt.version) if part else []
     return load_curve.of_rounds(pd.DataFrame(calls)) if calls else pd.DataFrame()
