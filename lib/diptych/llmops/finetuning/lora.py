@@ -6,9 +6,10 @@ E. Hu et al., "LoRA: Low-rank adaptation of large language models", 2021 (arXiv 
 from collections.abc import Sequence
 from pathlib import Path
 
+from diptych.llmops.finetuning.architectures import ARCHITECTURES
 from diptych.llmops.finetuning.examples import Example
 from diptych.llmops.finetuning.fitting import Schedule, fit
-from diptych.llmops.finetuning.weights import ARCHITECTURE, Base, adapted
+from diptych.llmops.finetuning.weights import Base, adapted
 from diptych.llmops.pretrain.export import interleave, tensor_name
 
 SCHEDULE = Schedule(epochs=1.5, batch=8, rate=2e-3)
@@ -55,8 +56,9 @@ def to_gguf(tuned, path: Path) -> Path:
     from peft import get_peft_model_state_dict
 
     config, shape = tuned.peft_config["default"], tuned.get_base_model().config
+    architecture = ARCHITECTURES[shape.model_type]
     heads = {"q_proj": shape.num_attention_heads, "k_proj": shape.num_key_value_heads}
-    writer = gguf.GGUFWriter(path, ARCHITECTURE)
+    writer = gguf.GGUFWriter(path, architecture.name)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(config.lora_alpha))
@@ -66,7 +68,7 @@ def to_gguf(tuned, path: Path) -> Path:
         side = side[0].lower()
         array = tensor.detach().float().numpy()
         part = matrix.rpartition(".")[2]
-        if side == "b" and part in heads:
+        if architecture.pairs and side == "b" and part in heads:
             array = interleave(array, heads[part])
         writer.add_tensor(f"{tensor_name(f'{matrix}.weight')}.lora_{side}", array)
     path.parent.mkdir(parents=True, exist_ok=True)

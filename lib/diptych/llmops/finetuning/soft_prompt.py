@@ -12,7 +12,7 @@ import numpy as np
 
 from diptych.llmops.finetuning.examples import Example
 from diptych.llmops.finetuning.fitting import Schedule, fit
-from diptych.llmops.finetuning.weights import ARCHITECTURE, Base, TuningError, adapted, value
+from diptych.llmops.finetuning.weights import Base, TuningError, adapted, value
 
 SCHEDULE = Schedule(epochs=3, batch=32, rate=3e-2)
 LENGTH = 16
@@ -75,7 +75,7 @@ def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
 
     reader = gguf.GGUFReader(base.path)
     tokens = [TOKEN.format(number) for number in range(len(vectors))]
-    writer = gguf.GGUFWriter(path, ARCHITECTURE)
+    writer = gguf.GGUFWriter(path, value(reader, "general.architecture"))
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":  # the writer's own
             continue
@@ -113,7 +113,7 @@ def _with(tokens: list[str], name: str, content):
             return [*content, *[0.0] * len(tokens)]
         case "tokenizer.chat_template":
             return "".join(tokens) + content
-    return content + len(tokens) if name == f"{ARCHITECTURE}.vocab_size" else content
+    return content + len(tokens) if name.endswith(".vocab_size") else content
 
 
 def _add(writer, name: str, tensor, rows: np.ndarray) -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.base import environment as machine
 from diptych.base.serving import ServeError
-from diptych.llmops.pretrain.export import LAYER, TOP
+from diptych.llmops.finetuning.architectures import ARCHITECTURES, Architecture, parameter_name
 from diptych.llmops.pretrain.training import has_bfloat16
-from diptych.llmops.server.gguf import context_length, header
+from diptych.llmops.server import gguf as file_header
 
-ARCHITECTURE = "llama"
-PARTS = {gguf: name for name, gguf in LAYER.items()}
 WIDE = 512  # numbers a token; narrower models are no faster in 16 bits
-WHOLE = {gguf: name for name, gguf in TOP.items()} | {"output.weight": "lm_head.weight"}
+SCALED = "rope_freqs.weight"  # a tensor of models that scale their positions
 
 
 class TuningError(RuntimeError):
@@ -32,7 +31,7 @@ class Base:
     ----------
     path : Path
         Its GGUF file.
-    model : LlamaForCausalLM
+    model : PreTrainedModel
         The frozen weights, in 32 bits; those of a wide model in bfloat16 where the processor
         computes with it, which takes half the time and half the memory.
     """
@@ -42,7 +41,7 @@ class Base:
 
 
 def load(path: Path, half: bool | None = None) -> Base:
-    """Read the weights of a GGUF model of the LLaMA architecture, in any precision.
+    """Read the weights of a GGUF model of an architecture of `ARCHITECTURES`, in any precision.
 
     Parameters
     ----------
@@ -53,41 +52,49 @@ def load(path: Path, half: bool | None = None) -> Base:
     Raises
     ------
     TuningError
-        If the file is no GGUF model, or of another architecture.
+        See `check`.
     """
     import torch
     from gguf import GGUFReader
-    from transformers import LlamaForCausalLM
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    try:
-        context_length(path)  # a clear error if it is no model
-    except ServeError as error:
-        raise TuningError(str(error)) from error
+    architecture = check(path)
     reader = GGUFReader(path)
-    shape = config(reader, {tensor.name for tensor in reader.tensors})
+    shape = config(reader, architecture, {tensor.name for tensor in reader.tensors})
     if half is None:
-        half = shape.hidden_size >= WIDE and has_bfloat16("cpu")
+        half = _is_half(shape.hidden_size)
     kind = torch.bfloat16 if half else torch.float32
-    state = {parameter_name(tensor.name): matrix(tensor, shape, kind) for tensor in reader.tensors}
+    state = {
+        parameter_name(tensor.name): matrix(tensor, shape, kind, architecture.pairs)
+        for tensor in reader.tensors
+    }
     state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
     with torch.device("meta"):  # without weights: no random ones, and no second copy
-        model = LlamaForCausalLM(shape)
+        model = architecture.part("ForCausalLM")(shape)
     model.load_state_dict(state, assign=True)
-    model.model.rotary_emb = LlamaRotaryEmbedding(shape)  # its table is in no state
+    model.model.rotary_emb = architecture.part("RotaryEmbedding")(shape)  # in no state
     model.tie_weights()
     return Base(path, model.requires_grad_(False).eval())
 
 
-def matrix(tensor, shape, kind):
-    """Return a tensor of a GGUF file as transformers computes with it, in the precision `kind`."""
+def _is_half(width: int) -> bool:
+    return width >= WIDE and has_bfloat16("cpu")
+
+
+def matrix(tensor, shape, kind, pairs: bool = True):
+    """Return a tensor of a GGUF file as transformers computes with it, in the precision `kind`.
+
+    Parameters
+    ----------
+    pairs : bool
+        See `Architecture`.
+    """
     import torch
     from gguf import dequantize
 
     heads = {"attn_q": shape.num_attention_heads, "attn_k": shape.num_key_value_heads}
     array = np.array(dequantize(tensor.data, tensor.tensor_type), np.float32)
     part = tensor.name.split(".")[-2]
-    if part in heads:
+    if pairs and part in heads:
         array = pair_to_halves(array, heads[part])
     return torch.from_numpy(array).to(kind)
 
@@ -109,46 +116,38 @@ def ignore_old_name() -> None:
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
 
 
-def config(reader, names: set[str]):
+def config(reader, architecture: Architecture, names: set[str]):
     """Return the configuration of a model for transformers.
 
-    Raises
-    ------
-    TuningError
-        If transformers and llama.cpp would compute it differently.
+    Parameters
+    ----------
+    names : set of str
+        Of the file's tensors.
     """
-    from transformers import LlamaConfig
 
-    architecture = value(reader, "general.architecture")
-    if architecture != ARCHITECTURE:
-        raise TuningError(
-            f"model: {Path(reader.data.filename).name} is of the architecture {architecture}; only "
-            f"{ARCHITECTURE} models can be tuned here; take one of those, or the method api"
-        )
-    scaling = value(reader, "llama.rope.scaling.type", "none")
-    if scaling != "none" or "rope_freqs.weight" in names:
-        raise TuningError(
-            "model: it scales its positions for long contexts, which is not supported here; "
-            "take a model without this, or the method api"
-        )
-    heads = value(reader, "llama.attention.head_count")
-    return LlamaConfig(
+    def has(key: str, default=None):
+        return value(reader, f"{architecture.name}.{key}", default)
+
+    heads = has("attention.head_count")
+    sizes = {"head_dim": has("attention.key_length")}
+    return architecture.part("Config")(
+        **{name: size for name, size in sizes.items() if size},
         vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data),
-        hidden_size=value(reader, "llama.embedding_length"),
-        intermediate_size=value(reader, "llama.feed_forward_length"),
-        num_hidden_layers=value(reader, "llama.block_count"),
+        hidden_size=has("embedding_length"),
+        intermediate_size=has("feed_forward_length"),
+        num_hidden_layers=has("block_count"),
         num_attention_heads=heads,
-        num_key_value_heads=value(reader, "llama.attention.head_count_kv", heads),
-        max_position_embeddings=value(reader, "llama.context_length"),
-        rms_norm_eps=value(reader, "llama.attention.layer_norm_rms_epsilon"),
+        num_key_value_heads=has("attention.head_count_kv", heads),
+        max_position_embeddings=has("context_length"),
+        rms_norm_eps=has("attention.layer_norm_rms_epsilon"),
         rope_parameters={
-            "rope_type": "default",
-            "rope_theta": value(reader, "llama.rope.freq_base", 10_000.0),
+            "rope_type": "default", "rope_theta": has("rope.freq_base", 10_000.0),
         },
+        attention_bias="blk.0.attn_q.bias" in names,
         tie_word_embeddings="output.weight" not in names,
         eos_token_id=value(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=0,
-    )
+    )  # fmt: skip
 
 
 def value(reader, key: str, default=None):
@@ -157,34 +156,42 @@ def value(reader, key: str, default=None):
     return default if field is None else field.contents()
 
 
-def parameter_name(tensor: str) -> str:
-    """Return the name in `LlamaForCausalLM` of a tensor; the reverse of `export.tensor_name`."""
-    if tensor in WHOLE:
-        return WHOLE[tensor]
-    _, layer, part, _ = tensor.split(".")
-    return f"model.layers.{layer}.{PARTS[part]}.weight"
-
-
 def pair_to_halves(matrix: np.ndarray, heads: int) -> np.ndarray:
     """Reorder the rows of a query or key matrix; the reverse of `export.interleave`."""
     rows = matrix.shape[0]
     return matrix.reshape(heads, rows // heads // 2, 2, -1).swapaxes(1, 2).reshape(matrix.shape)
 
 
-def check(path: Path) -> None:
-    """Refuse, from its header alone, a model whose weights `load` would refuse.
+def check(path: Path) -> Architecture:
+    """Return a model's architecture; refuse what cannot be tuned here, from its header alone.
 
     Raises
     ------
     TuningError
-        If the file is no GGUF model, or of another architecture.
+        If the file is no GGUF model, of another architecture, too large for the machine's memory,
+        or if transformers and llama.cpp would compute it differently.
     """
     try:
-        architecture = header(path).get("general.architecture")
+        values = file_header.header(path)
+        scaled = file_header.has_tensor(path, SCALED)
     except ServeError as error:
         raise TuningError(str(error)) from error
-    if architecture != ARCHITECTURE:
+    name = values.get("general.architecture")
+    if name not in ARCHITECTURES:
         raise TuningError(
-            f"model: {path.name} is of the architecture {architecture}; only {ARCHITECTURE} models "
-            "can be tuned here; take one of those, or the method api"
+            f"model: {path.name} is of the architecture {name}; only those of "
+            f"{', '.join(ARCHITECTURES)} can be tuned here; take one of those, or the method api"
         )
+    if scaled or values.get("rope.scaling.type", "none") != "none":
+        raise TuningError(
+            f"model: {path.name} scales its positions for long contexts, which is not supported "
+            "here; take a model without this, or the method api"
+        )
+    size = 2 if _is_half(int(values["embedding_length"])) else 4
+    needed, there = size * file_header.layer_numbers(values) / 2**30, machine.memory_gib()
+    if there and needed > there:
+        raise TuningError(
+            f"model: {path.name} takes more than {needed:.0f} GiB of memory while it is tuned, and "
+            f"this machine has {there:.0f}; take a smaller model, or the method api"
+        )
+    return ARCHITECTURES[name]

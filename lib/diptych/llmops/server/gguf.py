@@ -4,6 +4,7 @@ The format is described in ggml's docs/gguf.md. The reader of the package gguf t
 large vocabulary; this one stops at what it looks for.
 """
 
+import mmap
 import struct
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from diptych.base.serving import ServeError
 FORMATS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q",
            12: "<d"}  # fmt: skip
 TEXT, ARRAY = 8, 9
+LISTED = 64 * 2**20  # bytes, within which vocabulary and list of tensors end
 
 
 def header(path: Path) -> dict:
@@ -66,6 +68,29 @@ def cache_bytes(values: dict) -> int:
     size = int(values.get("attention.key_length") or width // heads)
     cached = int(values.get("attention.head_count_kv") or heads)
     return 2 * 2 * int(values.get("block_count") or 0) * cached * size
+
+
+def layer_numbers(values: dict) -> int:
+    """Return how many numbers the matrices of all layers hold, of a model without experts.
+
+    Parameters
+    ----------
+    values : dict
+        As `header` returns them.
+    """
+    width, inner = int(values["embedding_length"]), int(values["feed_forward_length"])
+    heads = int(values["attention.head_count"])
+    size = int(values.get("attention.key_length") or width // heads)
+    cached = int(values.get("attention.head_count_kv") or heads)
+    attention = 2 * width * size * (heads + cached)
+    return int(values["block_count"]) * (attention + 3 * width * inner)
+
+
+def has_tensor(path: Path, name: str) -> bool:
+    """Say whether a GGUF file names a tensor in its list, which stands within its first 64 MiB."""
+    text = name.encode()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(struct.pack("<Q", len(text)) + text, 0, LISTED) >= 0
 
 
 def _number(file, form: str):
