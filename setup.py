@@ -1,4 +1,4 @@
-"""The wheel also holds notebooks/ and params/, which the repository has at its root."""
+"""The wheel also holds notebooks, params, docs and teach, which the repository has at its root."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-PROJECT = ("notebooks", "params")
+PROJECT = ("notebooks", "params", "docs", "teach")
 # a release names the repository that it comes from, wherever that is
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY", "")
 HOST = os.environ.get("GITHUB_SERVER_URL", "https://github.com")

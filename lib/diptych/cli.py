@@ -632,7 +632,7 @@ def list_(notebook, as_json):
 @GROUP_COLUMN
 @click.option("--read-options", default="", metavar="OPTIONS", help="As `inspect` takes them.")
 def init(folder, rows, **columns):
-    """Write a project into FOLDER: notebooks, params, plugins, Makefile, tests, CI.
+    """Write a project into FOLDER: notebooks, params, docs, plugins, Makefile, tests, CI.
 
     In it `make report` and `make test` work.
     """
@@ -641,6 +641,7 @@ def init(folder, rows, **columns):
     written = project.init(folder, rows, **columns)
     for note in written.notes:
         click.echo(note, err=True)
+    click.echo(f"next: {project.next_step(written.folder)}", err=True)
     click.echo(written.folder)
 
 
@@ -774,8 +775,9 @@ def report(scenario, overrides, site, engine, open_page, pdf, **options):
 def contrast(table, overrides, site, engine, open_page, models, force, **columns):
     """Take TABLE through both sides and answer which way to take.
 
-    TABLE is a path or an address of your rows: CSV, Parquet, Excel, JSON lines or Delta. For
-    example: diptych contrast tickets.csv --text-column message --label-column team
+    TABLE is a path or an address of your rows: CSV, Parquet, Excel, JSON lines or Delta; or the
+    name of a task, also one of a plugin. For example:
+    diptych contrast tickets.csv --text-column message --label-column team
     """
     from diptych.core.data.sources import DataError
     from diptych.execution.engine import named

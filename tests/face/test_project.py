@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,7 +35,7 @@ ROOT = Path(diptych.__file__).parents[2]
 def wheel(tmp_path_factory) -> Path:
     """The wheel, unpacked as pip unpacks it; its dependencies are those of this environment."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("lib", "notebooks", "params"):
+    for name in ("lib", *project.COPIED):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.egg-info"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -87,6 +89,7 @@ def test_the_wheel_works_in_an_empty_folder_with_the_core_alone(wheel, tmp_path,
     lab = cli(wheel, here, "lab", without=str(core))
     assert lab.returncode == 2
     assert "pip install 'diptych[lab]'" in lab.stderr
+    assert (wheel / "diptych/project/docs/plugins.md").is_file()
     assert not list((wheel / "diptych" / "project").rglob(".diptych"))
 
 
@@ -128,6 +131,60 @@ def test_rows_that_cannot_be_used_write_nothing(tmp_path, rows):
     with pytest.raises(ParameterError, match="gone"):
         project.init(tmp_path / "new", rows, text_column="", label_column="gone")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_column_that_the_table_lacks_is_refused(tmp_path, rows):
+    with pytest.raises(
+        ParameterError, match=r"text_column: 'message' is no column.*age, fee, chur"
+    ):
+        project.init(tmp_path / "new", rows, text_column="message", label_column="churned")
+
+
+def test_texts_get_a_scenario_of_both_sides(tmp_path):
+    lines = [f"{'good' if n % 3 else 'bad'} thing {n},{n % 3 > 0},2026-0{1 + n % 6}-11\n"
+             for n in range(90)]  # fmt: skip
+    table = tmp_path / "notes.csv"
+    table.write_text("note,liked,day\n" + "".join(lines))
+    columns = {"text_column": "note", "label_column": "liked", "time_column": "day"}
+    project.init(tmp_path / "mine", table, **columns)
+    scenario = yaml.safe_load((tmp_path / "mine/params/scenarios/notes.yaml").read_text())
+    assert {"mlops/6_improve", "llmops/6_improve"} < set(scenario["notebooks"])
+
+
+def test_every_link_of_a_project_leads_somewhere(tmp_path):
+    project.init(tmp_path / "mine")
+    pages = [path for path in (tmp_path / "mine").rglob("*") if path.suffix in (".md", ".ipynb")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\((\.{0,2}[\w/][^)#\s:]*)[^)\s:]*\)", page.read_text("utf-8"))
+    ]
+    assert len(links) > 10
+    lost = [(page.name, link) for page, link in links if not (page.parent / link).exists()]
+    assert lost == []
+
+
+def test_make_takes_the_python_that_has_diptych(tmp_path):
+    """The shell's; else its own; and the command that is shown names one that the shell lacks."""
+    project.init(tmp_path / "my shop")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("make", "sh", "grep", "env"):
+        (tools / name).symlink_to(shutil.which(name))
+
+    def made(*words: str) -> str:
+        environment = {"PATH": str(tools), "PYTHONPATH": str(ROOT / "lib")}
+        return subprocess.run(
+            ["make", "-n", "report", *words], cwd=tmp_path / "my shop", env=environment,
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    assert '".venv/bin/python" -m diptych report' in made()
+    word = shlex.split(project.next_step(tmp_path / "my shop"))[-1]
+    assert word in ("report", f"PY={sys.executable}")
+    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tools / "python").chmod(0o755)
+    assert '"python" -m diptych report' in made()
 
 
 def test_what_is_missing_names_its_installation():

@@ -1,9 +1,13 @@
-"""A project of one's own, as `diptych init` writes it: notebooks, params, plugins, tests, CI."""
+"""A project of one's own, as `diptych init` writes it: notebooks, params, docs, tests, CI."""
 
+import os
 import re
+import shlex
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diptych.base import workspace
 from diptych.base.errors import ParameterError
@@ -17,11 +21,15 @@ FILES = {  # of the project: its template
     "tests/test_project.py": "test_project.txt",
     "README.md": "README.md",
 }
+if TYPE_CHECKING:
+    from diptych.core.data.inspection import Inspection
+
+COPIED = ("notebooks", "params", "docs", "teach")  # also in setup.py
+LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:|#)([^)#]+)[^)]*\)")  # to a file beside: text, path
 MARK = "# a Diptych project: `diptych` works from here\n[tool.diptych]\nenvironment = []\n"
 PLUGINS = "# modules, or files of this project, that add names: `diptych plugins` lists them\n"
 MOST_BYTES = 20_000_000  # of rows that are copied into the project
 TABLE = ["mlops/1_data", "mlops/2_build", "mlops/3_release", "mlops/4_serve"]
-TEXT = ["llmops/1_data", "llmops/2_build"]
 
 
 @dataclass
@@ -66,11 +74,13 @@ def init(folder: Path, rows: Path | None = None, **columns: str) -> Written:
     task = None if rows is None else _task_of(Path(rows), columns)
     written = Written(folder, task.name if task else "")
     source = _source()
-    for name in ("notebooks", "params"):
+    for name in COPIED:
         shutil.copytree(
             source / name, folder / name,
             ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True,
         )  # fmt: skip
+    for page in [*folder.glob("docs/*.md"), *folder.glob("teach/*.md")]:
+        page.write_text(_without_lost_links(page), "utf-8")
     (folder / "pyproject.toml").write_text(MARK, "utf-8")
     (folder / "params" / "plugins.yaml").write_text(f"{PLUGINS}plugins: [plugins.py]\n", "utf-8")
     names = {"NAME": folder.name, "SCENARIO": task.name if task else "sentiment"}
@@ -86,8 +96,29 @@ def init(folder: Path, rows: Path | None = None, **columns: str) -> Written:
     return written
 
 
+def next_step(folder: Path) -> str:
+    """Return the command that makes the report of a new project.
+
+    It names this Python where the shell would find no other that has Diptych.
+    """
+    inside = os.path.relpath(folder)
+    place = shlex.quote(inside if len(inside) < len(str(folder)) else str(folder))
+    pythons = {shutil.which(name) for name in ("python", "python3")}
+    here = "" if sys.executable in pythons else f" PY={shlex.quote(sys.executable)}"
+    return f"cd {place} && make report{here}"
+
+
+def _without_lost_links(page: Path) -> str:
+    """Return a page in which a link to a file that only Diptych's repository has is plain text."""
+
+    def shown(match: re.Match[str]) -> str:
+        return match[0] if (page.parent / match[2]).exists() else match[1]
+
+    return LINK.sub(shown, page.read_text("utf-8"))
+
+
 def _source() -> Path:
-    """Return where the notebooks and params of Diptych itself lie."""
+    """Return where the notebooks, params and docs of Diptych itself lie."""
     clone = workspace.PACKAGE.parents[1]
     return workspace.SHIPPED if workspace.SHIPPED.is_dir() else clone
 
@@ -106,6 +137,8 @@ class _Task:
         """Write its files, and copy the rows unless they are many."""
         import yaml
 
+        from diptych.reporting.contrast import own_table
+
         place = str(self.rows)
         if self.rows.is_file() and self.rows.stat().st_size <= MOST_BYTES:
             place = f"data/{self.rows.name}"
@@ -119,8 +152,10 @@ class _Task:
             "title": self.name,
             "question": f"Can {self.parameters['label_column']} be predicted?",
             "files": [f"tasks/{self.name}"],
-            "notebooks": TABLE + (TEXT if self.has_texts else []),
+            "notebooks": TABLE,
         }
+        if self.has_texts:
+            scenario |= own_table.both_sides("time_column" in self.parameters)
         text = yaml.safe_dump(scenario, sort_keys=False)
         path = folder / "params" / "scenarios" / f"{self.name}.yaml"
         path.write_text(f"# diptych report {self.name}\n{text}", "utf-8")
@@ -144,12 +179,8 @@ def _task_of(rows: Path, columns: dict[str, str]) -> _Task:
         result = inspection.inspect_file(OwnRows(place, **columns))
     except DataError as error:
         raise ParameterError(str(error)) from error
-    label = columns.get("label_column", "label")
-    if label not in ("label", result.roles.get("label_column")):
-        names = ", ".join(str(column["column"]) for column in result.columns)
-        raise ParameterError(
-            f"label_column: {label!r} is no column of {rows.name}, which has {names}"
-        )
+    for role in ("text_column", "label_column"):
+        _check_named(role, columns.get(role, ""), result)
     if result.problem:
         raise ParameterError(f"{result.problem}\nSee all: diptych inspect {rows}")
     name = re.sub(r"[^a-z0-9]+", "_", rows.stem.lower()).strip("_") or "mine"
@@ -158,3 +189,16 @@ def _task_of(rows: Path, columns: dict[str, str]) -> _Task:
     parameters.setdefault("label_column", "label")
     texts = bool(parameters.get("text_column"))
     return _Task(name, rows.absolute(), parameters, texts, list(result.warnings))
+
+
+def _check_named(role: str, column: str, result: "Inspection") -> None:
+    """Refuse a column that is named and that the table has not.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if column in ("", role.partition("_")[0], result.roles.get(role)):  # none, or the default
+        return
+    names = ", ".join(result.names)
+    raise ParameterError(f"{role}: {column!r} is no column of {result.place}, which has {names}")

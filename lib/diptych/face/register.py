@@ -25,7 +25,9 @@ def task(name: str, **columns: Any) -> Callable[[F], F]:
         What ``-p task=`` takes.
     **columns
         Of a DataFrame: ``text_column``, ``label_column``, ``time_column``, ``group_column``,
-        ``metric``, ``datasheet``.
+        ``metric``, ``datasheet``. Where answers are texts: ``grader``, a scorer's name;
+        ``reference_column``, with the right answers; ``replies``, the answer that a trained model
+        gives for each label.
 
     Raises
     ------

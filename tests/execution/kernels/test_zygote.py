@@ -201,6 +201,18 @@ def test_a_package_that_needs_an_unfit_one_is_found_with_it(run_there, own_zygot
     assert log.read_text().count("not imported ahead") == 1
 
 
+def test_a_package_that_adds_names_to_this_one_is_left_to_kernels(run_there, own_zygote, python):
+    """Imported ahead, it would have added them to another process's copy, and not again."""
+    _, libraries = python
+    (libraries / "adding.py").write_text("from diptych.base import errors\nerrors.ADDED = 1")
+    (libraries / "beside.py").write_text("")
+    use = "import adding, beside; from diptych.base import errors; print(errors.ADDED)"
+    ahead = "import sys; print([n for n in ('adding', 'beside') if n in sys.modules])"
+    until(lambda: run_there(ahead, use) == ["['beside']\n", "1\n"])
+    (known,) = own_zygote.glob("*.json")
+    assert "adding" in json.loads(known.read_text())["refused"]
+
+
 def test_where_none_can_be_forked_a_line_tells_and_kernels_start_afresh(kernels):
     caller = kernels.launch("print(1 + 1)", before="import os; del os.fork", stderr=subprocess.PIPE)
     _, err = caller.communicate()

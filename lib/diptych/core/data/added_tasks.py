@@ -2,8 +2,10 @@
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from diptych.base.plugins import PluginError
@@ -11,13 +13,16 @@ from diptych.core.data import schema, tasks
 from diptych.core.data.column import NUMBER
 from diptych.core.data.sources import DataError
 from diptych.core.data.tasks import Task
-from diptych.core.evaluation import metrics
+from diptych.core.evaluation import graders, metrics
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
-COLUMNS = ("text_column", "label_column", "time_column", "group_column", "metric", "datasheet")
+COLUMNS = (
+    "text_column", "label_column", "time_column", "group_column", "metric", "datasheet", "grader",
+    "reference_column", "replies",
+)  # fmt: skip
 
 
-def builder(name: str, function: object, **columns: str) -> Callable[[], Task]:
+def builder(name: str, function: object, **columns: Any) -> Callable[[], Task]:
     """Return what makes the task, see `diptych.face.register.task`; nothing is read now.
 
     Raises
@@ -59,6 +64,9 @@ def _of_frame(
     group_column: str = "",
     metric: str = "",
     datasheet: str = "",
+    grader: str = graders.LABEL,
+    reference_column: str = graders.REFERENCE,
+    replies: Mapping[str, str] | None = None,
 ) -> Task:
     if text_column is None:
         text_column = "text" if "text" in frame else ""
@@ -67,8 +75,11 @@ def _of_frame(
     known = schema.interpret(raw, text_column, label_column, time_column, group_column,
                              target=target)  # fmt: skip
 
+    references = _references(name, raw, grader, reference_column)
+
     def rows(seed: int) -> pd.DataFrame:
-        return tasks.assigned(known, seed)
+        frame = tasks.assigned(known, seed)
+        return frame if references is None else frame.assign(reference=references[known.positions])
 
     number = known.regression or target == NUMBER
     chosen = metrics.parse(metric or ("rmse" if number else "accuracy"))
@@ -77,5 +88,23 @@ def _of_frame(
     sheet = datasheet or f"# Datasheet: {name}\n\nRows of the plugin that registers this task.\n"
     return Task(
         name, kind, known.features, sheet, rows, labels=labels, metric=chosen,
-        columns=known.columns, notes=list(known.notes),
+        columns=known.columns, notes=list(known.notes), grader=grader, replies=dict(replies or {}),
     )  # fmt: skip
+
+
+def _references(name: str, raw: pd.DataFrame, grader: str, column: str) -> np.ndarray | None:
+    """Return what answers are compared with, by row; None where they are compared with labels.
+
+    Raises
+    ------
+    DataError
+        If the grader compares with a column that the rows have not.
+    """
+    if not graders.get(grader).needs_reference:
+        return None
+    if column not in raw:
+        raise DataError(
+            f"reference_column: {name} is graded by {grader}, which compares with {column!r}, and "
+            f"the rows have {', '.join(map(str, raw))}; name the column that holds the references"
+        )
+    return raw[column].to_numpy(object)

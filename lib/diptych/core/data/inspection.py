@@ -28,6 +28,8 @@ class Inspection:
     ----------
     place : str
     rows : int
+    names : list of str
+        Of all columns, as the file has them.
     guesses : list of dict
         ``guessed``, ``value``, ``because``, ``to override``.
     columns : list of dict
@@ -50,6 +52,7 @@ class Inspection:
 
     place: str
     rows: int
+    names: list[str]
     guesses: list[dict]
     columns: list[dict] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -76,7 +79,8 @@ def inspect_file(own: OwnRows) -> Inspection:
     """
     raw = own.read_raw()
     own, remarks = _with_roles(own, raw.frame)
-    result = Inspection(readers.shown(own.place), len(raw.frame), _records(raw.guessed()))
+    names = [str(name) for name in raw.frame]
+    result = Inspection(readers.shown(own.place), len(raw.frame), names, _records(raw.guessed()))
     result.roles = {name: getattr(own, name) for name in ROLES}
     result.warnings = [*raw.notes, *remarks]
     plain = not own.text_column and "text" not in raw.frame  # then all columns are read anyhow

@@ -1,8 +1,9 @@
 """What a zygote imports ahead: the libraries that the notebooks it served have imported.
 
 Only installed packages, never this one and never the user's own modules. A package is left to the
-kernels if it opens files, starts threads, sets up the shell or writes text when it is imported,
-or if a successor of the zygote did not survive it.
+kernels if it opens files, starts threads, sets up the shell or writes text when it is imported, if
+it imports this one (a plugin adds its names there, and each kernel has its own), or if a successor
+of the zygote did not survive it.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from diptych.execution.kernels import location, shell
@@ -148,11 +150,11 @@ class Imports:
         loaded, before = set(sys.modules), self._traces()
         trying.write_text(package)
         signal.alarm(HANG)
-        with contextlib.suppress(Exception, SystemExit):
+        with contextlib.suppress(Exception, SystemExit), _without_this_one() as is_plugin:
             importlib.import_module(name)
         signal.alarm(0)
         trying.unlink()
-        if self._traces() == before and not _threads_of_its_own():
+        if not is_plugin and self._traces() == before and not _threads_of_its_own():
             return True
         self.learnt = location.learn(self.interpreter, refused=[package])
         _forget(loaded)
@@ -179,6 +181,24 @@ def _is_library(package: str) -> bool:
         return False
     where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))
     return bool(where) and where.startswith(location.libraries())
+
+
+@contextlib.contextmanager
+def _without_this_one() -> Iterator[list[str]]:
+    """Hide this package's modules, and yield a list of those that are imported meanwhile."""
+    imported: list[str] = []
+    hidden = {name: sys.modules.pop(name) for name in _of_this_one()}
+    try:
+        yield imported
+    finally:
+        imported += _of_this_one()
+        for name in imported:
+            del sys.modules[name]
+        sys.modules |= hidden
+
+
+def _of_this_one() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "diptych"]
 
 
 def _forget(before: set[str]) -> None:

@@ -327,8 +327,10 @@ def every(task: str, labels: Sequence[str] = (), numbers: Numbers | None = None)
     Those that plugins add for it, or for any task, come last.
     """
     generic = NUMBER if numbers else ANY
-    names = [path.stem for path in _files(task) or _files(generic)]
-    names += [name for name, added in PROMPTS.items() if added.task in (task, generic)]
+    names = [path.stem for path in _files(task)]
+    names += [name for name, added in PROMPTS.items() if added.task == task]
+    names = names or [path.stem for path in _files(generic)]
+    names += [name for name, added in PROMPTS.items() if added.task == generic]
     return [read_prompt(task, name, labels, numbers) for name in dict.fromkeys(names)]
 
 

@@ -1,0 +1,1 @@
+"""What a harbour office adds to Diptych."""
