@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 from figures import Figure
+from key_shapes_onwards import WAYS_OUT, carry_on
 from nbformat.v4 import new_code_cell, new_notebook
 
 from diptych.base import workspace
@@ -73,7 +74,14 @@ display(pd.DataFrame({"text": keys}))
 FAIL = f"{WAYS}\nraise ValueError(text)"
 HANG = f"{WAYS}\nimport time; (here / 'hangs').touch(); time.sleep(600)"
 RUN = "import sys; from diptych.execution.runner import run_notebook; run_notebook(sys.argv[1])"
-WAYS_OUT = 24  # files of 8 names, 3 codings, 7 formats and names; 6 kinds of outputs
+TABLES = """
+from diptych.core.store.records import Recorder
+record = Recorder(here, "campaign/keys", {})
+record.save("rows", pd.DataFrame({"text": keys, "probabilities": [{key: 0.5} for key in keys]}))
+record.record("text", text)
+record.note(text=text)
+"""
+WITHIN = 28  # files of 8 names, 3 codings, 7 formats and names; 6 kinds of outputs; 4 records
 
 
 def made_up(template: str, rng: random.Random) -> str:
@@ -107,7 +115,7 @@ def run(home: Path, rng: random.Random, rounds: int) -> list[Figure]:
         held = {"CAMPAIGN_HELD_TOKEN": made_up("{a20} {a9}!", rng).replace(" ", "&")}
         (home / "keys").write_text("\n".join(keys))
         os.environ |= held | {"CAMPAIGN_FILE": str(home / "keys")}
-        for name, source in (("whole", WAYS), ("failed", FAIL), ("killed", HANG)):
+        for name, source in (("whole", WAYS + TABLES), ("failed", FAIL), ("killed", HANG)):
             notebook = home / f"{name}-{number}.ipynb"
             nbformat.write(new_notebook(cells=[new_code_cell(source)]), notebook)
             command = [sys.executable, "-c", RUN, str(notebook)]
@@ -119,13 +127,17 @@ def run(home: Path, rng: random.Random, rounds: int) -> list[Figure]:
         quiet = home / "quiet.ipynb"
         nbformat.write(new_notebook(cells=[new_code_cell("1")]), quiet)
         run_notebook(str(quiet))  # the next run redacts what the killed one left
-        total += 3 * (len(keys) + 1)
-        found |= leaks(runs, [*keys, *held.values()])
+        every = [*keys, *held.values()]
+        words = carry_on(home, rng, keys)
+        found |= {f"{key} on a terminal or in an error" for key in every if key in words}
+        found |= leaks(workspace.home(), every)
+        total += len(every)
         abandoned.remove(runs)
     for leak in sorted(found):
         print("found:", leak)
-    what = f"keys found after {len(TEMPLATES)} shapes x {WAYS_OUT} ways out x 3 ends"
-    return [Figure("secrets", what, total * WAYS_OUT, len(found))]
+    ways = 3 * WITHIN + len(WAYS_OUT)
+    what = f"keys found of {len(TEMPLATES)} shapes on {WITHIN} ways x 3 ends + {len(WAYS_OUT)}"
+    return [Figure("secrets", what, total * ways, len(found))]
 
 
 def _kill_when(process: subprocess.Popen, reached, seconds: float) -> None:

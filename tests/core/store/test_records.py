@@ -110,3 +110,19 @@ def test_a_value_of_a_foreign_run_that_is_not_there_is_named(foreign):
     foreign.record("depth", 1.0)
     with pytest.raises(RecordError, match=re.escape("width: run r recorded no such value")):
         foreign.value("width")
+
+
+def test_no_key_is_in_a_saved_table(foreign):
+    """A compressed table would hide it from the reading of the run's files."""
+    key = "ghp_" + "aB3dE6gH9" * 4
+    texts = [f"number {i}: {key}" for i in range(100)]
+    frame = pd.DataFrame({"text": texts, "number": range(100)})
+    frame["kind"] = pd.Categorical([key, "b"] * 50)
+    frame["probabilities"] = [{key: 0.5, "other": 0.5}] * 100
+    foreign.save("rows", frame)
+    saved = load("r").table("rows")
+    assert key not in saved.to_json()
+    assert saved["text"].str.contains("redacted").all()
+    assert saved["number"].tolist() == list(range(100))
+    assert saved["kind"].tolist()[1::2] == ["b"] * 50
+    assert frame["text"][0] == texts[0], "the notebook's own table stays"

@@ -206,7 +206,7 @@ class Recorder(Record):
         self._write()
 
     def save(self, name: str, frame: pd.DataFrame) -> None:
-        """Save a table for later stages.
+        """Save a table for later stages; what looks like a key in its texts is redacted.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Recorder(Record):
         if self.contract:
             self.contract.check_columns(name, list(frame))
         self._replace("tables", name)
-        frame.to_parquet(self._path(name), index=False)
+        _without_secrets(frame).to_parquet(self._path(name), index=False)
         self._write()
 
     def conclude(self, **values: Any) -> pd.DataFrame:
@@ -537,3 +537,15 @@ def _folder(notebook: str) -> Path:
 def _plain(value: Any) -> Any:
     """Turn numpy scalars into what JSON knows."""
     return value.item() if hasattr(value, "item") else value
+
+
+def _without_secrets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its texts redacted; in a compressed file nobody would see them."""
+    redactor, clean = Redactor(), {}
+    for name, column in frame.select_dtypes(["object", "string", "category"]).items():
+        values = column.tolist()
+        text = "\n".join(map(str, values))
+        if redactor.text(text) != text:
+            kind = object if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
+            clean[name] = pd.Series(redactor.tree(values), column.index, dtype=kind)
+    return frame.assign(**clean)
