@@ -11,9 +11,7 @@ import pytest
 )
 def test_a_short_campaign_keeps_every_promise(request, parts):
     command = [sys.executable, request.config.rootpath / "benchmarks" / "campaign", "--short"]
-    done = subprocess.run(
-        [*command, "--only", *parts], capture_output=True, text=True, timeout=500
-    )
+    done = subprocess.run([*command, "--only", *parts], capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert "**no**" not in done.stdout
     assert done.stdout.count("| yes |") >= len(parts)
