@@ -46,8 +46,16 @@ for module, names in {
             delattr(module, name)
 """
 IMPORTS = """
-import diptych
+import diptych, threading
 failed = {}
+
+class Watched(type(os.environ)):
+    def __getitem__(self, name):
+        if name.startswith("DIPTYCH_"):
+            failed[name] = "read by an import: a warm kernel would have the value of another caller"
+        return super().__getitem__(name)
+
+os.environ.__class__ = Watched
 for found in pkgutil.walk_packages(diptych.__path__, "diptych."):
     if found.name.endswith("__main__"):
         continue
@@ -55,6 +63,7 @@ for found in pkgutil.walk_packages(diptych.__path__, "diptych."):
         __import__(found.name)
     except Exception as error:
         failed[found.name] = f"{type(error).__name__}: {error}"
+failed |= {thread.name: "runs, and a fork would lose it" for thread in threading.enumerate()[1:]}
 print("\\n".join(f"{name}: {why}" for name, why in failed.items()))
 """
 RUN = """
@@ -73,6 +82,7 @@ def without(code: str, folder: Path) -> subprocess.CompletedProcess:
 
 
 def test_every_module_is_imported_without_what_windows_lacks(tmp_path):
+    """And without reading settings or starting threads: zygotes import them for many callers."""
     done = without(IMPORTS, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == ""

@@ -27,7 +27,6 @@ from diptych.llmops.client.providers import RECORDED
 from diptych.llmops.client.target import Target
 from diptych.llmops.record_plan import (
     SCOPES,
-    TEXT,
     TUNED,
     Part,
     RecordingError,
@@ -37,6 +36,7 @@ from diptych.llmops.record_plan import (
     key,
     parts,
     scenarios,
+    text_version,
 )
 from diptych.llmops.server import process, sizing
 
@@ -240,7 +240,8 @@ class _Keeper:
         """Find out what there is to ask."""
         for scenario in names:
             every = list(parts(scenario, self.session.target, self.session.scope(scenario)))
-            self.versions[scenario] = {part.variant.prompt.version for part in every} | {TEXT}
+            self.versions[scenario] = {part.variant.prompt.version for part in every}
+            self.versions[scenario].add(text_version())
             self.keys[scenario] = {part.key for part in every} | {judged_key(scenario)}
             for part in every:
                 if not shots or part.variant.shots in shots:

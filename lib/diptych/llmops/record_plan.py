@@ -247,4 +247,7 @@ def _prompt(name: str) -> Prompt:
     return Prompt(name, "", ("text",), "", "{text}")
 
 
-TEXT = _prompt(CARDS).version  # of texts as they stand
+@cache
+def text_version() -> str:
+    """Return the version of the prompt of texts as they stand."""
+    return _prompt(CARDS).version

@@ -1,6 +1,8 @@
 """One zygote serves all callers, learns from their notebooks, and is never stale."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -77,15 +79,42 @@ def test_it_ends_when_nobody_needs_it(kernels, own_zygote, monkeypatch):
     assert not list(own_zygote.glob("*.sock"))
 
 
-def test_it_learns_libraries_but_no_module_of_ours_or_the_users(kernels, own_zygote):
+def test_it_learns_libraries_and_this_package_but_no_module_of_the_users(kernels, own_zygote):
     mine = kernels.folder / "mine.py"
     mine.write_text("value = 1")
-    ahead = "import sys; print([n for n in ('yaml', 'mine', 'diptych') if n in sys.modules])"
-    use = "import yaml, mine, diptych.core; print(mine.value)"
+    names = "('yaml', 'mine', 'diptych.core.contract')"
+    ahead = f"import sys; print([n for n in {names} if n in sys.modules])"
+    use = "import yaml, mine, diptych.core.contract; print(mine.value)"
     assert kernels.run(ahead, use) == ["[]\n", "1\n"]
-    kernels.wait_for("yaml", own_zygote)
+    kernels.wait_for("diptych.core.contract", own_zygote)
     mine.write_text("value = 2222")
-    assert kernels.run(ahead, use) == ["['yaml']\n", "2222\n"]
+    assert kernels.run(ahead, use) == ["['yaml', 'diptych.core.contract']\n", "2222\n"]
+
+
+def test_a_kernel_after_an_edit_of_this_package_has_the_edit(kernels, own_zygote, tmp_path):
+    """At once, and not when files are looked at the next time."""
+    package = tmp_path / "lib" / "diptych"
+    shutil.copytree(LIB / "diptych", package, ignore=shutil.ignore_patterns("assets", "*.pyc"))
+    edited = package / "base" / "errors.py"
+    look = "import sys; print('diptych.base.errors' in sys.modules)"
+    value = "from diptych.base import errors; print(getattr(errors, 'EDITED', 0))"
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(package.parent)},
+    ) as caller:  # fmt: skip
+
+        def run() -> list[str]:
+            notebook = str(kernels.write(look, value))
+            own = {"PYTHONPATH": str(package.parent)}
+            print(json.dumps([notebook, own]), file=caller.stdin, flush=True)
+            assert caller.stdout.readline() == "\n"
+            return kernels.outputs()
+
+        until(lambda: run() == ["True\n", "0\n"])
+        for number in (1, 2):
+            with edited.open("a") as file:
+                file.write(f"\nEDITED = {number}\n")
+            assert run()[1] == f"{number}\n"
 
 
 def test_a_users_module_goes_before_a_library_of_its_name(kernels, own_zygote, capfd):

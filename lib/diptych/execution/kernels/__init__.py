@@ -1,8 +1,8 @@
 """Warm kernels: one process imports the libraries once, and forks a kernel for each notebook.
 
 The forking process (the zygote) outlives the command that started it. A kernel forked from it is
-as isolated as one started afresh: only libraries of the environment are shared, never this
-package and never the user's own modules. Two doors lead to it: a pipe for runs
+as isolated as one started afresh: only libraries of the environment and this package are shared,
+never the user's own modules. Two doors lead to it: a pipe for runs
 (`diptych.execution.kernels.pipe`) and Jupyter's usual sockets for JupyterLab and nbval
 (`diptych.execution.kernels.provisioner`).
 """

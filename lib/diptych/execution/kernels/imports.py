@@ -1,9 +1,9 @@
 """What a zygote imports ahead: the libraries that the notebooks it served have imported.
 
-Only installed packages, never this one and never the user's own modules. A package is left to the
-kernels if it opens files, starts threads, sets up the shell or writes text when it is imported, if
-it imports this one (a plugin adds its names there, and each kernel has its own), or if a successor
-of the zygote did not survive it.
+Installed packages and this one, never the user's own modules. A package is left to the kernels if
+it opens files, starts threads, sets up the shell or writes text when it is imported, if it imports
+this one (a plugin adds its names there, and each kernel has its own), or if a successor of the
+zygote did not survive it. Of this package single modules are left, not the whole.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from diptych.execution.kernels import location, shell
 
-LOOK = 1.0  # seconds between looks at the files of what was imported
+THIS = "diptych"
+LOOK = 1.0  # seconds between looks at the files of what was imported; at this package's always
 HANG = 100  # seconds an import may take; less than a caller waits
 
 
@@ -73,8 +74,9 @@ class Imports:
         """Return what the notebooks served so far have imported, and this process has not tried."""
         self.learnt = location.read_learnt(self.interpreter)
         refused = set(self.learnt.refused)
-        new = (name for name in self.learnt.modules if name not in self._tried)
-        return [name for name in new if name.partition(".")[0] not in refused]
+        new = [name for name in self.learnt.modules if name not in self._tried]
+        # this package last: what it imports was then tried by its own name
+        return sorted((n for n in new if _unit(n) not in refused), key=_is_of_this_one)
 
     def give_up(self) -> None:
         """Want none of what is wanted now any more."""
@@ -95,12 +97,11 @@ class Imports:
         """
         new = self.wanted()
         self._tried.update(new)
-        self.packages = {name.partition(".")[0] for name in self._tried}
+        self.packages = {name.partition(".")[0] for name in self._tried} - {THIS}
         with self.shell.builtin_trap:
             unfit = [name for name in new if not self._import(name, trying)]
         if unfit:
-            packages = dict.fromkeys(name.partition(".")[0] for name in unfit)
-            raise Unfit(f"not imported ahead from now on: {', '.join(packages)}")
+            raise Unfit(f"not imported ahead from now on: {', '.join(map(_unit, unfit))}")
 
     def settle(self) -> None:
         """Make what was imported ready to be shared, and note how it can become stale."""
@@ -114,10 +115,12 @@ class Imports:
 
     def are_edited(self) -> bool:
         """Say whether a file of what was imported has changed since, in place."""
+        stamps = self._stamps
         if time.monotonic() - self._looked < LOOK:
-            return False
-        self._looked = time.monotonic()
-        return any(_changed(file) != stamp for file, stamp in self._stamps.items())
+            stamps = {file: stamps[file] for file in stamps if file.startswith(location.PACKAGE)}
+        else:
+            self._looked = time.monotonic()
+        return any(_changed(file) != stamp for file, stamp in stamps.items())
 
     def refusal(self, folder: Path) -> str:
         """Return why a kernel forked for a folder would differ from one started afresh, or "".
@@ -138,25 +141,26 @@ class Imports:
         """Write down, in a kernel about to end, which libraries its notebook imported."""
         loaded = [name for name in sys.modules if name not in before]
         names = [name for name in loaded if _is_public(name) and _comes_from_library(name)]
-        new = [n for n in names if n.partition(".")[0] not in ("diptych", *self.learnt.refused)]
+        new = [name for name in names if _unit(name) not in self.learnt.refused]
         if new:
             location.learn(self.interpreter, modules=new)
 
     def _import(self, name: str, trying: Path) -> bool:
         """Import a module if there is need, and say whether its package bears it."""
-        package = name.partition(".")[0]
-        if name in sys.modules or package in self.learnt.refused or not _is_library(package):
+        unit = _unit(name)
+        if name in sys.modules or unit in self.learnt.refused or not _is_library(name):
             return True
         loaded, before = set(sys.modules), self._traces()
-        trying.write_text(package)
+        trying.write_text(unit)
         signal.alarm(HANG)
-        with contextlib.suppress(Exception, SystemExit), _without_this_one() as is_plugin:
+        hiding = contextlib.nullcontext([]) if _is_of_this_one(name) else _without_this_one()
+        with contextlib.suppress(Exception, SystemExit), hiding as is_plugin:
             importlib.import_module(name)
         signal.alarm(0)
         trying.unlink()
         if not is_plugin and self._traces() == before and not _threads_of_its_own():
             return True
-        self.learnt = location.learn(self.interpreter, refused=[package])
+        self.learnt = location.learn(self.interpreter, refused=[unit])
         _forget(loaded)
         return False
 
@@ -171,34 +175,42 @@ class Imports:
         return _open_files(), hooks, printers, shell.EarlyStream.written
 
 
-def _is_library(package: str) -> bool:
-    """Say whether a package would be found among those installed; this one is never."""
-    if package == "diptych":
-        return False
+def _unit(name: str) -> str:
+    """Return what is refused if a module is unfit: its package, of this one the module."""
+    return name if _is_of_this_one(name) else name.partition(".")[0]
+
+
+def _is_of_this_one(name: str) -> bool:
+    return name.partition(".")[0] == THIS
+
+
+def _is_library(name: str) -> bool:
+    """Say whether a module's package would be found among those installed, or is this one."""
     try:
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(name.partition(".")[0])
     except (ImportError, ValueError, AttributeError):
         return False
     where = spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), ""))
-    return bool(where) and where.startswith(location.libraries())
+    return bool(where) and where.startswith(_shared())
+
+
+def _shared() -> tuple[str, ...]:
+    """Return the folders whose modules may be imported ahead."""
+    return (*location.libraries(), location.PACKAGE)
 
 
 @contextlib.contextmanager
 def _without_this_one() -> Iterator[list[str]]:
     """Hide this package's modules, and yield a list of those that are imported meanwhile."""
     imported: list[str] = []
-    hidden = {name: sys.modules.pop(name) for name in _of_this_one()}
+    hidden = {name: sys.modules.pop(name) for name in filter(_is_of_this_one, list(sys.modules))}
     try:
         yield imported
     finally:
-        imported += _of_this_one()
+        imported += filter(_is_of_this_one, sys.modules)
         for name in imported:
             del sys.modules[name]
         sys.modules |= hidden
-
-
-def _of_this_one() -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] == "diptych"]
 
 
 def _forget(before: set[str]) -> None:
@@ -223,11 +235,11 @@ def _is_public(name: str) -> bool:
 
 def _comes_from_library(name: str) -> bool:
     where = getattr(sys.modules[name], "__file__", None)
-    return isinstance(where, str) and where.startswith(location.libraries())
+    return isinstance(where, str) and where.startswith(_shared())
 
 
 def _files() -> list[str]:
-    """Return the files of the libraries that were imported."""
+    """Return the files of what was imported ahead."""
     return [sys.modules[name].__file__ for name in list(sys.modules) if _comes_from_library(name)]
 
 

@@ -24,6 +24,7 @@ from ipykernel.zmqshell import ZMQInteractiveShell
 from tornado.ioloop import IOLoop
 from traitlets import Any
 
+from diptych.base import completion
 from diptych.execution.kernels import wire
 from diptych.execution.kernels.shell import EARLY
 
@@ -278,6 +279,7 @@ def run(
         if not ahead:
             app.become()
         app.initialize(arguments)
+        completion.register(app.shell)  # this package, imported before, has met no shell
         app.start()
         report(before)
         code = 0
@@ -301,8 +303,6 @@ def _leave() -> None:
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "diptych"]:
-        del sys.modules[name]
 
 
 def _become(request: dict, files: list[int]) -> None:

@@ -36,13 +36,14 @@ PRIVATE = {
     "TERM_SESSION_ID", "TMUX", "TMUX_PANE", "WINDOWID", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
     "_", "_MLFLOW_TELEMETRY_SESSION_ID",
 }  # fmt: skip
-# Ours are read in the kernel, which imports this package itself; but this one by the zygote.
+# Ours are read in the kernel, never where a module is imported; but this one by the zygote.
 OURS, IDLE = "DIPTYCH_", "DIPTYCH_KERNEL_IDLE"
 # ipykernel sets them where they are missing: a run started in a kernel finds the same zygote
 DEFAULTS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 LONGEST = 100  # characters of a socket's path; the system refuses a few more
 PROFILE = ("ipython_config.py", "ipython_kernel_config.py", "startup")
 HERE = Path(__file__).parent
+PACKAGE = str(HERE.parents[1]) + os.sep
 
 
 @dataclass
