@@ -112,6 +112,19 @@ def test_accuracy_is_true_where_labels_came_and_estimated_before(log):
     assert found.loc[("2025-02", "estimated"), "value"] < 0.5
 
 
+def test_the_estimate_allows_for_what_confidence_was_off_on_the_test_set(log):
+    rows = log.query("window == '2025-01'")
+    before = pd.DataFrame({
+        "confidence": [0.5] * 20, "predicted": ["a"] * 20, "correct": [True] * 14 + [False] * 6,
+        "error": "",
+    })  # fmt: skip
+    table = monitor.quality(rows, "label", before=before).table().set_index("kind")
+    assert table.loc["estimated", "value"] == pytest.approx(np.exp(-0.5) + 0.2)
+    silent = before.assign(confidence=np.nan)
+    table = monitor.quality(rows, "label", before=silent).table().set_index("kind")
+    assert table.loc["estimated", "value"] == pytest.approx(np.exp(-0.5))
+
+
 def test_an_answer_without_a_label_is_wrong_and_a_failed_call_is_no_answer(log):
     late = log.assign(label="positive")
     right = monitor.graded(late, "label")

@@ -67,15 +67,11 @@ def test_an_instruction_model_answers_plain_questions(workspace):
     assert right >= len(OPINIONS) - 1
 
 
-def test_what_can_be_tuned_is_known_before_anything_is_asked(workspace, capsys):
+def test_what_can_be_tuned_is_known_before_anything_is_asked(workspace):
     prompt = Prompt("p", "reviews", ("text",), "", "{text}")
-    known = {
-        name: finetuning.choose("auto", Variant(prompt, Target.parse(f"local/{name}")))
-        for name in MODELS
-    }
-    assert known["smollm2-135m"] == "lora"
-    if known["qwen2.5-coder-0.5b"] == "none":
-        assert "qwen2" in capsys.readouterr().out
+    for name in MODELS:
+        variant = Variant(prompt, Target.parse(f"local/{name}"))
+        assert finetuning.choose("auto", variant) == "lora"
 
 
 FEW = ("rows=12", "perturbed_rows=6", "validation_rows=6", "hand_written_rows=6", "repeat_rows=4",

@@ -20,7 +20,7 @@ from diptych.core.evaluation.metrics import NUMBERS
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.core.monitoring import meaning_drift
 from diptych.core.monitoring.cusum import Alarm, Detector
-from diptych.core.monitoring.drift import Numeric, Profile
+from diptych.core.monitoring.drift import NO_GAP, ConfidenceGap, Numeric, Profile
 from diptych.core.monitoring.text_drift import describe_texts, new_words
 from diptych.core.monitoring.windows import (
     InputWatch,
@@ -189,7 +189,10 @@ def _grades(lines: pd.DataFrame, grader: str) -> pd.Series:
 
 
 def quality(
-    log: pd.DataFrame, scoring: str | Scoring, tolerance: Tolerance | None = None
+    log: pd.DataFrame,
+    scoring: str | Scoring,
+    tolerance: Tolerance | None = None,
+    before: pd.DataFrame | None = None,
 ) -> Quality:
     """Return how good the answers are, by the task's metric; failed calls are left out.
 
@@ -198,16 +201,32 @@ def quality(
     Where that is the accuracy, it is also estimated from the model's confidence: an answer without
     a label counts as a confidence of 0, unless none of its window has any, because the endpoint
     then gives no probabilities.
+
+    Parameters
+    ----------
+    before : DataFrame, optional
+        The same model's answers to the test set, as `evaluate` returns them: the estimate takes
+        into account by how much its confidence was off there.
     """
     scoring, lines = Scoring.of(scoring), _labelled(log)
     answered = log[log["status"] == "ok"]
-    measured = answered.groupby("window")["probability"].transform("count") > 0
-    sure = answered["probability"].where(answered["prediction"].notna(), 0.0).where(measured)
-    confidence = sure.astype(float).set_axis(answered["window"])
+    confidence = _sure(answered, answered["probability"], answered["prediction"])
+    confidence = confidence.set_axis(answered["window"])
     lines = lines.sort_values("id")
     windows = lines["window"].to_numpy(object)
     stand_in = np.nan if tolerance is None else tolerance.stand_in
-    return Quality.of(scoring.metric, _scored(lines, scoring, stand_in), windows, confidence)
+    gap = NO_GAP
+    if before is not None and scoring.metric.right_or_wrong:
+        test = before[before["error"] == ""].assign(window="")
+        gap = ConfidenceGap.of(_sure(test, test["confidence"], test["predicted"]), test["correct"])
+    rows = _scored(lines, scoring, stand_in)
+    return Quality.of(scoring.metric, rows, windows, confidence, gap)
+
+
+def _sure(lines: pd.DataFrame, probability: pd.Series, predicted: pd.Series) -> pd.Series:
+    """Return each answer's confidence: 0 without a label, NaN where its window has none at all."""
+    measured = probability.groupby(lines["window"]).transform("count") > 0
+    return probability.where(predicted.notna(), 0.0).where(measured).astype(float)
 
 
 def _scored(lines: pd.DataFrame, scoring: Scoring, stand_in: float) -> ScoredRows:

@@ -203,14 +203,45 @@ def alarms(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def estimated_accuracy(confidences: Sequence[float], level: float = 0.95) -> Estimate:
+@dataclass(frozen=True)
+class ConfidenceGap:
+    """By how much a model is right more often than its confidence says, on labelled rows.
+
+    Attributes
+    ----------
+    value, variance : float
+        Of the mean difference of right (0 or 1) and confidence.
+    """
+
+    value: float = 0.0
+    variance: float = 0.0
+
+    @classmethod
+    def of(cls, confidence: Sequence[float], right: Sequence) -> "ConfidenceGap":
+        """Measure it; rows without a confidence are left out, and none of fewer than two."""
+        gaps = np.asarray(right, float) - np.asarray(confidence, float)
+        gaps = gaps[np.isfinite(gaps)]
+        if len(gaps) < 2:
+            return cls()
+        return cls(float(gaps.mean()), float(gaps.var(ddof=1)) / len(gaps))
+
+
+NO_GAP = ConfidenceGap()
+
+
+def estimated_accuracy(
+    confidences: Sequence[float], level: float = 0.95, gap: ConfidenceGap = NO_GAP
+) -> Estimate:
     """Estimate accuracy before labels come by the mean probability of the predicted class.
 
-    `confidences` has shape (n,), n at least 2. The interval is that of the accuracy these very
-    rows will show, sum c(1 - c) being the variance of the number right. It holds only while the
-    model is calibrated and the meaning of the classes stands still: under concept drift, or far
-    from the training data, confidence says nothing about truth (Garg et al. 2022, arXiv
-    2201.04234). Check it when labels arrive.
+    `confidences` has shape (n,), n at least 2. With a `gap`, measured on the test set, the estimate
+    is the accuracy there plus the difference of the confidences (Guillory et al. 2021, arXiv
+    2107.03315): a model that was too modest there is taken to be so still. The interval is that of
+    the accuracy these very rows will show, sum c(1 - c) being the variance of the number right,
+    with the variance of the gap. It holds only while the model errs about itself as before and the
+    meaning of the classes stands still: under concept drift, or far from the training data,
+    confidence says nothing about truth (Garg et al. 2022, arXiv 2201.04234). Check it when labels
+    arrive.
     """
     from scipy.stats import norm
 
@@ -219,8 +250,9 @@ def estimated_accuracy(confidences: Sequence[float], level: float = 0.95) -> Est
         raise ValueError(
             f"confidences has shape {c.shape} or values outside 0..1: give at least two shares."
         )
-    half = norm.ppf(0.5 + level / 2) * math.sqrt((c * (1 - c)).sum()) / len(c)
-    mean = float(c.mean())
+    variance = (c * (1 - c)).sum() / len(c) ** 2 + gap.variance
+    half = norm.ppf(0.5 + level / 2) * math.sqrt(variance)
+    mean = min(max(float(c.mean()) + gap.value, 0.0), 1.0)
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), len(c))
 
 

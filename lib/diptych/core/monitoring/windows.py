@@ -146,17 +146,26 @@ class Quality:
     confidence : Series of float
         Probability of the predicted class of every row, its window as the index; NaN where there
         is none. The accuracy is estimated from it, and no other metric.
+    gap : ConfidenceGap
+        By how much the model was right more often than its confidence said, on the test set.
     """
 
     live: LiveRows
     confidence: pd.Series
+    gap: drift.ConfidenceGap = drift.NO_GAP
 
     @classmethod
     def of(
-        cls, metric: Metric, rows: ScoredRows, windows: Sequence, confidence: pd.Series
+        cls,
+        metric: Metric,
+        rows: ScoredRows,
+        windows: Sequence,
+        confidence: pd.Series,
+        gap: drift.ConfidenceGap = drift.NO_GAP,
     ) -> "Quality":
         """Build it from the labelled rows, their windows and every row's confidence."""
-        return cls(LiveRows({TRUE: rows}, np.asarray(windows, object), metric), confidence)
+        live = LiveRows({TRUE: rows}, np.asarray(windows, object), metric)
+        return cls(live, confidence, gap)
 
     @property
     def metric(self) -> Metric:
@@ -175,7 +184,7 @@ class Quality:
             either, or where the metric is not defined, has a line of NaN with the reason.
         """
         lines = [
-            {"window": window, "kind": ESTIMATED} | as_line(drift.estimated_accuracy(group))
+            {"window": window, "kind": ESTIMATED} | as_line(self._estimate(group))
             for window, group in self._estimable()
         ]
         true = self.live.table().drop(columns="model")
@@ -199,8 +208,7 @@ class Quality:
 
             shares = [group for window, group in self._estimable() if asked(window)]
             if shares:
-                sure = pd.concat(shares)
-                figures[f"{ESTIMATED} score {when}"] = stats.wilson(round(sure.sum()), len(sure))
+                figures[f"{ESTIMATED} score {when}"] = self._estimate(pd.concat(shares))
             names = [window for window in self.live.names if asked(window)]
             measured = self.live.figure(TRUE, names)
             if names and np.isfinite(measured.value):
@@ -238,6 +246,9 @@ class Quality:
         gaps = self.table().query("value.isna()")
         lines += [f"{row.window}: {row.reason}." for row in gaps.itertuples()]
         return "\n".join(lines)
+
+    def _estimate(self, confidence: pd.Series) -> stats.Estimate:
+        return drift.estimated_accuracy(confidence, gap=self.gap)
 
     def _estimable(self) -> list[tuple[str, pd.Series]]:
         if not self.metric.right_or_wrong:
