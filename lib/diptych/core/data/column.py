@@ -126,7 +126,7 @@ class Column:
             numbers = values.astype("float64")
             return numbers.where(np.isfinite(numbers) & ~numbers.isin(self._stand_ins))
         if self.kind == TIME and pd.api.types.is_datetime64_any_dtype(values.dtype):
-            times = native_times(values, self.time.zone)
+            times = native_times(values, self.form.zone)
             if times is not None:
                 return times
         if self.kind == NUMBER and self._plain and isinstance(values.dtype, pd.StringDtype):
@@ -159,11 +159,24 @@ class Column:
         table = pd.array([*read, None], dtype=dtype)
         return pd.Series(table.take(codes), index=values.index)
 
+    @property
+    def form(self) -> TimeFormat:
+        """How the times of a column of times are written.
+
+        Raises
+        ------
+        ValueError
+            If it is a column of another kind.
+        """
+        if self.time is None:
+            raise ValueError(f"{self.original} is a column of kind {self.kind}, not of times")
+        return self.time
+
     def _plain_times(self, distinct: Sequence) -> list[int | None]:
         """Read ISO strings all at once; None where `read_value` must decide."""
         if self.kind != TIME or any(re.search(PLAIN, word) for word in self._missing):
             return [None] * len(distinct)
-        return plain_moments(distinct, self.time)
+        return plain_moments(distinct, self.form)
 
     @cached_property
     def _missing(self) -> frozenset[str]:
@@ -245,9 +258,9 @@ class Column:
         return {spelling(form): form for form in self.forms}
 
     def _time(self, value: Any) -> int:
-        moment = self.time.parse(value)
+        moment = self.form.parse(value)
         if moment is None:
-            raise self._error(value, f"send a time {self.time.describe()}, or null")
+            raise self._error(value, f"send a time {self.form.describe()}, or null")
         return moment
 
     def _error(self, value: Any, remedy: str) -> CellError:

@@ -122,7 +122,7 @@ def _of_hub(location: str) -> State:
     name = re.sub(r"^hf:(//)?", "", location).partition(":")[0]
     owner_and_name = "/".join(name.split("/")[:2])
     try:
-        return State(huggingface_hub.dataset_info(owner_and_name, timeout=TIMEOUT).sha)
+        return State(huggingface_hub.dataset_info(owner_and_name, timeout=TIMEOUT).sha or "")
     except Exception as error:  # whatever its transport raises
         return State(unknown=first_line(error))
 

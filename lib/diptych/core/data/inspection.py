@@ -140,7 +140,7 @@ def _shown(values: pd.Series, kind: str) -> str:
 
 def _reading(column: Column) -> str:
     if column.kind == TIME:
-        return column.time.describe()
+        return column.form.describe()
     parts = [f"decimal {column.decimal}" if column.decimal != "." else ""]
     parts += [f"thousands {column.thousands!r}" if column.thousands else ""]
     sign = f"without {column.sign}" if column.sign else ""

@@ -99,7 +99,8 @@ def accuracy_drop(
         if len(after) < 2:
             continue
         unperturbed = before.loc[name].reindex(after["base"])
-        if by_another(metric):
+        lost: stats.Estimate | None
+        if metric is not None and by_another(metric):
             lost = _worse(unperturbed, after[columns], metric)
         else:
             lost = lose(unperturbed.to_numpy(float), after[columns].to_numpy(float), seed)
@@ -117,15 +118,15 @@ def by_another(metric: Metric | None) -> bool:
 def _worse(before: pd.DataFrame, after: pd.DataFrame, metric: Metric) -> Figure | None:
     """Return how much worse the metric gets, None where it is not defined for these rows."""
     texts = pd.concat([before, after])[["label", "predicted"]].stack().dropna()
-    classes, pair = sorted(set(texts)), []
+    classes, scored = sorted(set(texts)), []
     for lines in (before, after):
-        predicted = lines["predicted"].to_numpy(object)
-        predicted = np.where(pd.isna(predicted), None, predicted)
+        answers = lines["predicted"].to_numpy(object)
+        predicted = np.where(pd.isna(answers), np.array(None), answers)
         sure = lines["confidence"].to_numpy(float)
         known = class_shares(predicted, classes, sure, lines["probabilities"])
-        pair.append(metric.scored(lines["label"].to_numpy(object), predicted, known, classes))
+        scored.append(metric.scored(lines["label"].to_numpy(object), predicted, known, classes))
     try:
-        lost = metric.drop(*pair)
+        lost = metric.drop(scored[0], scored[1])
     except MetricError:
         return None
     return lost if np.isfinite(lost.value) else None
@@ -295,8 +296,8 @@ def _typed_missing(data: Any, test: pd.DataFrame, task: Task, most: int, seed: i
     """Take values out of a typed table, of whatever kind."""
     chosen = test.head(most).copy()
     width = len(task.features)
-    gaps = [_generator("missing", seed, name).random(width) < MISSING for name in chosen["id"]]
-    gaps = np.asarray(gaps).reshape(len(chosen), width)
+    drawn = [_generator("missing", seed, name).random(width) < MISSING for name in chosen["id"]]
+    gaps = np.asarray(drawn).reshape(len(chosen), width)
     for at, name in enumerate(task.features):
         chosen[name] = chosen[name].mask(gaps[:, at])
     return chosen
@@ -304,13 +305,15 @@ def _typed_missing(data: Any, test: pd.DataFrame, task: Task, most: int, seed: i
 
 def _shift(data: Any, test: pd.DataFrame, task: Task, most: int, seed: int) -> pd.DataFrame:
     """Move square images by one pixel in one of four directions; what comes in is blank."""
-    side = round(len(task.features) ** 0.5)
+    if task.bounds is None:
+        raise ValueError(f"{task.name}: an image needs bounds, of which the lower is blank")
+    side, blank = round(len(task.features) ** 0.5), task.bounds[0]
 
     def change(values: Any, rng: Any) -> Any:
         axis, step = rng.integers(2), rng.choice((-1, 1))
         moved = np.roll(values.reshape(side, side), step, axis)
         edge = 0 if step == 1 else side - 1
-        moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = task.bounds[0]
+        moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = blank
         return moved.ravel()
 
     return _changed(test.head(most), task, "shift", seed, change)
@@ -323,8 +326,8 @@ def _changed(chosen: pd.DataFrame, task: Task, way: str, seed: int, change: Any)
         change(row, _generator(way, seed, name))
         for row, name in zip(values, chosen["id"], strict=True)
     ]
-    changed = np.asarray(changed, dtype=np.float32).reshape(values.shape)
-    frame = pd.DataFrame(changed, columns=task.features, index=chosen.index)
+    numbers = np.asarray(changed, dtype=np.float32).reshape(values.shape)
+    frame = pd.DataFrame(numbers, columns=task.features, index=chosen.index)
     return pd.concat([chosen.drop(columns=task.features), frame], axis=1)[chosen.columns]
 
 

@@ -100,16 +100,16 @@ def assign(
     SplitError
         If there are no rows, or a group is missing.
     """
-    labels = np.asarray(labels, dtype=object)
-    if not len(labels):
+    label_of = np.asarray(labels, dtype=object)
+    if not len(label_of):
         raise SplitError("splits: there are no rows; give rows")
-    units, together, notes = _units(content, labels, groups, repeats)
+    units, together, notes = _units(content, label_of, groups, repeats)
     timed = times is not None and bool(times.notna().all())
     shares = SHARES if timed else SHARES_WITHOUT_TIME
     place = positions(units, seed)
     edges = np.cumsum(list(shares.values()))[:-1]
     split = np.array(list(shares), dtype=object)[np.searchsorted(edges, place, side="right")]
-    early = np.ones(len(labels), dtype=bool)
+    early = np.ones(len(label_of), dtype=bool)
     if timed:
         live_from = live_from or middle(times)
         early = (times < live_from).to_numpy()
@@ -118,8 +118,8 @@ def assign(
         if early.all():
             notes.append("all rows have one time, so none is live")
         split[~early] = LIVE
-    split[early], rare = spread(units[early], labels[early], split[early], place[early], shares)
-    notes += rare + _late(labels, early)
+    split[early], rare = spread(units[early], label_of[early], split[early], place[early], shares)
+    notes += rare + _late(label_of, early)
     if timed and groups is not None:
         notes += _again(np.asarray(groups, dtype=object), early)
     return Assignment(split, live_from if timed else None, together, notes)

@@ -288,7 +288,7 @@ def get(
         If the name is unknown, the rows cannot be read, a column is not as it must be, or the
         metric suits no such label.
     """
-    chosen = {"metric": _parsed(metric)} if metric else {}
+    chosen = _parsed(metric) if metric else None
     parameters = {
         "task": task, "text_column": text_column, "label_column": label_column,
         "time_column": time_column, "group_column": group_column, "read_options": read_options,
@@ -296,7 +296,8 @@ def get(
     }  # fmt: skip
     if task in BUILT_IN:
         built_in = BUILT_IN[task]()
-        subject = replace(built_in, seed=seed, name=_seeded(built_in.name, seed), **chosen)
+        name = _seeded(built_in.name, seed)
+        subject = replace(built_in, seed=seed, name=name, metric=chosen or built_in.metric)
         _refuse_metric(metric, built_in.regression, subject)
         subject.parameters = parameters
         return subject
@@ -305,7 +306,7 @@ def get(
             readers.resolve(task), text_column, label_column, time_column, group_column,
             read_options.strip(), target_of(metric),
         )  # fmt: skip
-        subject = _own(own, seed, data_version, chosen.get("metric"))
+        subject = _own(own, seed, data_version, chosen)
         subject.parameters = parameters
         return subject
     near = difflib.get_close_matches(task, BUILT_IN, n=1)
@@ -504,7 +505,7 @@ def _people(name: str, generate: Callable, key: str, time: str, label: str, grou
     )  # fmt: skip
 
 
-_SHIPPED = {
+_SHIPPED: dict[str, Callable[[], Task]] = {
     "reviews": _reviews,
     "tumours": _tumours,
     "digits": _digits,
@@ -514,7 +515,9 @@ _SHIPPED = {
     "claims": _claims,
     "demand": _demand,
 }
-BUILT_IN = plugins.Registry("task", _SHIPPED, "core.data.added_tasks")
+BUILT_IN: plugins.Registry[Callable[[], Task]] = plugins.Registry(
+    "task", _SHIPPED, "core.data.added_tasks"
+)
 
 
 def _table(prefix: str, data: np.ndarray, names: list[str], labels: np.ndarray) -> pd.DataFrame:
@@ -562,7 +565,10 @@ class OwnRows:
     def conventions(self, raw: readers.RawTable | None = None) -> Conventions:
         """Return what the user and the file settle about numbers, gaps and dates."""
         options = self.options
-        settled = {"order": options.get("dates", ""), "percent": options.get("percent", "")}
+        settled: dict[str, Any] = {
+            "order": options.get("dates", ""),
+            "percent": options.get("percent", ""),
+        }
         settled["zone"] = options.get("zone", "UTC")
         kinds = readers.kinds_of(options)
         settled["kinds"] = {name: kind for name, kind in kinds.items() if kind != readers.DROP}
@@ -591,7 +597,7 @@ class OwnRows:
 
 def _own(own: OwnRows, seed: int, data_version: int, metric: Metric | None) -> Task:
     name = _seeded(own.name, seed)
-    task = Task(name, "table", [], "", None, seed, from_user=True)
+    task = Task(name, "table", [], "", lambda seed: load(seed), seed, from_user=True)
     task.target, task.group_column = own.label_column, own.group_column
     task.metric = metric or task.metric
 

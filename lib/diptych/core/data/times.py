@@ -259,7 +259,7 @@ def read_times(
 
 def plain_moments(values: Sequence, form: TimeFormat) -> list[int | None]:
     """Read strings such as ``2026-03-31 14:00:00`` all at once; None where `parse` must decide."""
-    unread = [None] * len(values)
+    unread: list[int | None] = [None] * len(values)
     if (form.layout, form.zone) != ("iso", "UTC") or not any(isinstance(x, str) for x in values):
         return unread
     import pyarrow as pa
@@ -274,7 +274,7 @@ def plain_moments(values: Sequence, form: TimeFormat) -> list[int | None]:
         return unread
 
 
-def series(moments: list[int], codes: Any, index: Any) -> "pd.Series":
+def series(moments: Sequence[int | None], codes: Any, index: Any) -> "pd.Series":
     """Return a UTC series of `moments` (microseconds) at `codes`; -1 is a missing one."""
     import numpy as np
     import pandas as pd
@@ -317,7 +317,7 @@ def _native(values: "pd.Series", zone: str) -> tuple["pd.Series", TimeFormat, li
     return times, form, notes + far_times(times)
 
 
-def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeFormat, list[str]]:
+def decide(distinct: Sequence, order: str = "", zone: str = "UTC") -> tuple[TimeFormat, list[str]]:
     """Return the format that reads most of some different values, and what was decided.
 
     Raises
@@ -331,7 +331,7 @@ def decide(distinct: list, order: str = "", zone: str = "UTC") -> tuple[TimeForm
         name: sum(bool(pattern.fullmatch(text)) for text in sample)
         for name, pattern in LAYOUTS.items()
     }
-    layout = max(counts, key=counts.get)
+    layout = max(counts, key=lambda name: counts[name])
     if not counts[layout]:
         raise TimeError(f"it holds {sample[0]!r}, which is no time")
     if layout in NUMERIC and counts[layout] == counts["epoch"]:
@@ -449,8 +449,8 @@ def _year_first(matches: list[re.Match]) -> bool:
 
 def _in_order(matches: list[re.Match], order: str) -> bool:
     form = TimeFormat("numeric", order)
-    moments = [form.parse(m[0]) for m in matches]
-    if None in moments:
+    moments = [moment for m in matches if (moment := form.parse(m[0])) is not None]
+    if len(moments) < len(matches):
         return False
     rising = all(a <= b for a, b in itertools.pairwise(moments))
     return rising or all(a >= b for a, b in itertools.pairwise(moments))
@@ -531,7 +531,7 @@ def _moment(part: dict, layout: str, form: TimeFormat) -> int:
         offset = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).utcoffset()
     else:
         offset = zone.utcoffset(None)
-    return _bounded(total + micro - offset // timedelta(microseconds=1))
+    return _bounded(total + micro - (offset or timedelta()) // timedelta(microseconds=1))
 
 
 def _year(text: str) -> int:
@@ -545,7 +545,7 @@ def _month_and_day(part: dict, layout: str, order: str) -> tuple[int, int]:
         a, b = int(part["a"]), int(part["b"])
         return (a, b) if order == MONTH_FIRST else (b, a)
     if layout == "quarter":
-        return 3 * int(get("q") or get("q2")) - 2, 1
+        return 3 * int(part["q"] or part["q2"]) - 2, 1
     if get("month"):
         return MONTHS[part["month"].casefold()], int(get("d") or 1)
     return int(get("m") or get("m2") or 1), int(get("d") or 1)

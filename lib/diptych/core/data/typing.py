@@ -8,7 +8,7 @@ note.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,8 @@ def infer(
     if not conventions.decimal:
         strings = (raw[name] for name in names if is_strings(raw[name]))
         conventions = replace(conventions, decimal=file_decimal(strings, conventions))
-    columns, left_out, notes, taken = [], {}, {}, set()
+    columns, left_out, notes = [], {}, {}
+    taken: set[str] = set()
     for name in names:
         try:
             column, remarks = infer_column(raw[name], str(name), conventions, taken)
@@ -273,7 +274,7 @@ def _as_boolean(facts: Facts, conventions: Conventions, requested: bool) -> Any:
         return None
     if not requested and any(x in words and not words & y for x, y in LONELY.items()):
         return None  # of Y, N and T, or of T, F and N, the last is a value of its own
-    named = {True: [], False: []}
+    named: dict[bool, list[str]] = {True: [], False: []}
     for word in sorted(words):
         named[TRUTH[word]].append(repr(word))
     if max(map(len, named.values())) < 2:
@@ -348,7 +349,7 @@ def _percent(
     sign = column.sign
     if sign != "%" or not signs[""]:
         return sign == "%" and conventions.percent == "fraction", _sign_note(sign, signs)
-    sizes = {True: [], False: []}
+    sizes: dict[bool, list[float]] = {True: [], False: []}
     for text, token in tokens.items():
         sizes[token.sign == "%"].append(abs(column.read_value(text) or 0))
     if conventions.percent:
@@ -388,7 +389,7 @@ def _power_note(strings: list[str]) -> list[str]:
     ]
 
 
-def _narrowed(numbers: list) -> list[str]:
+def _narrowed(numbers: Sequence) -> list[str]:
     """Say how many whole numbers fall together for models that read float32, as trees do."""
     import numpy as np
 
@@ -426,7 +427,7 @@ def _infinite(facts: Facts) -> list[str]:
     import numpy as np
 
     if facts.native:
-        endless = np.flatnonzero(np.isinf(np.asarray(facts.values, dtype=np.float64)))
+        endless = np.flatnonzero(np.isinf(np.asarray(facts.values, dtype=np.float64))).tolist()
     else:
         endless = [i for i, text in enumerate(facts.strings) if text.casefold() in INFINITE]
     rows = sum(facts.counts[i] for i in endless)
@@ -484,7 +485,7 @@ def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> st
 
     A column whose numbers can be read with either mark (1.234) follows the others.
     """
-    shown = Counter()
+    shown: Counter[str] = Counter()
     for values in columns:
         try:
             facts = Facts.of(_first_distinct(values), "", conventions)
@@ -511,12 +512,12 @@ def _is_code(texts: Collection[str]) -> bool:
     return zeros and all(re.fullmatch(r"\d+", x) for x in texts)
 
 
-def _stand_ins(numbers: list, counts: list[int]) -> list[str]:
+def _stand_ins(numbers: Sequence, counts: list[int]) -> list[str]:
     """Name numbers far from the others that often stand for a missing one, such as -999."""
     import numpy as np
 
     suspect = np.isin(np.array(numbers, dtype=np.float64), list(STAND_INS))
-    rows = {numbers[i]: counts[i] for i in np.flatnonzero(suspect) if counts[i] > 1}
+    rows = {numbers[i]: counts[i] for i in np.flatnonzero(suspect).tolist() if counts[i] > 1}
     if not rows:
         return []
     notes = []
@@ -653,12 +654,12 @@ def _choices(counts: Counter) -> list[str]:
 
 def _category(facts: Facts, conventions: Conventions, requested: bool) -> Any:
     """Keep the different values; those that differ in case and spaces only become one."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for text, count in zip(facts.texts, facts.counts, strict=True):
         counts[text] += count
     if len(counts) > MOST_FORMS:
         return {"kind": CATEGORY}, [f"it holds {len(counts):,} different values"]
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for text in counts:
         groups.setdefault(spelling(text), []).append(text)
     forms, merged = [], []

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -342,7 +342,9 @@ def _commit(
         number = 0 if table is None else table.version() + 1
         # Delta counts versions back from the table it opened, wrongly if others commit meanwhile
         totals = {"number": str(number), "digest": digest, "rows": str(count)}
-        mode = "error" if table is None else "overwrite" if action == "ingest" else "append"
+        mode: Literal["error", "overwrite", "append"] = "error"
+        if table is not None:
+            mode = "overwrite" if action == "ingest" else "append"
         try:
             write_deltalake(
                 address(name) if table is None else table,

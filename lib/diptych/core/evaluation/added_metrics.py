@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def read_added(name: str, entry: object) -> Metric:
 
 
 def of_function(
-    name: str, function: object, *, title: str = "", per_row: bool = False, **about
+    name: str, function: object, *, title: str = "", per_row: bool = False, **about: Any
 ) -> Metric:
     """Return the metric of a function, see `diptych.face.register.metric`.
 
@@ -70,7 +71,7 @@ def of_function(
 
 def _called(name: str, function: Callable, needs: str, rows: ScoredRows) -> np.ndarray:
     """Return what the function gives for some rows."""
-    second = rows.predicted
+    second: np.ndarray | None = rows.predicted
     if needs == PROBABILITIES:
         second = rows.score if rows.positive else rows.probabilities
     try:
@@ -108,10 +109,9 @@ def _jackknife(name: str, call: Callable[[ScoredRows], np.ndarray], rows: Scored
     if not np.isfinite(value):
         return value, np.full(n, np.nan)
     if n > influence.MANY:
-        moved = influence.of_parts(n, lambda part: _number(name, call(rows.take(part))))
-        if moved is not None:
-            return value, moved
-        moved = np.zeros(n)
+        of_parts = influence.of_parts(n, lambda part: _number(name, call(rows.take(part))))
+        if of_parts is not None:
+            return value, of_parts
     order = np.random.default_rng(n).permutation(n)
     for group in np.array_split(order, min(n, GROUPS)):
         others = np.ones(n, dtype=bool)

@@ -27,10 +27,10 @@ def rows(train: Sequence, truth: Sequence, scoring: Scoring) -> ScoredRows | Non
     """
     if scoring.grader != LABEL:
         return None
-    train = pd.Series(train).dropna()
+    labels = pd.Series(train).dropna()
     if np.asarray(truth).dtype.kind == "f":
-        return ScoredRows.of_numbers(truth, np.full(len(truth), train.mean()))
-    shares = train.astype(str).value_counts(normalize=True).sort_index()
+        return ScoredRows.of_numbers(truth, np.full(len(truth), labels.mean()))
+    shares = labels.astype(str).value_counts(normalize=True).sort_index()
     probabilities = np.tile(shares.to_numpy(), (len(truth), 1))
     predicted = np.full(len(truth), shares.idxmax(), dtype=object)
     return scoring.metric.scored(truth, predicted, probabilities, list(shares.index))

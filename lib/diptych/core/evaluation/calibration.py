@@ -45,9 +45,10 @@ def error(confidence: Sequence[float], correct: Sequence, level: float = 0.95) -
     square = float(weight @ (gap2 - noise))
     spread = math.sqrt(float((weight**2) @ (4 * gap2 * noise + 2 * noise**2)))
     half = float(norm.ppf(0.5 + level / 2)) * spread
-    ends = (math.sqrt(max(x, 0.0)) for x in (square, square - half, square + half))
+    squares = (square, square - half, square + half)
+    value, low, high = (math.sqrt(max(x, 0.0)) for x in squares)
     note = "" if n >= FEWEST else f"{n} rows are too few for a calibration error; it takes {FEWEST}"
-    return Figure(*ends, n, note)
+    return Figure(value, low, high, n, note)
 
 
 def _variance(share: np.ndarray, n: np.ndarray) -> np.ndarray:

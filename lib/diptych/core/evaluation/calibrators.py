@@ -5,7 +5,6 @@ Platt 1999, "Probabilistic outputs for support vector machines"; Zadrozny and El
 two lists of numbers, so it is stored as JSON and applied without scikit-learn.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +31,7 @@ class Calibrator:
     x: tuple[float, ...]
     y: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         points = np.array([self.x, self.y], float)  # refuses lists of different length
         sorted_points = (np.diff(points, axis=1) >= 0).all()
         inside = self.method == PLATT or ((points >= 0) & (points <= 1)).all()
@@ -114,7 +113,7 @@ def _temperature(probability: np.ndarray, yes: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
-def _loss(probability: Sequence[float], yes: np.ndarray) -> np.ndarray:
+def _loss(probability: np.ndarray, yes: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(np.where(yes, probability, 1 - probability), LEAST, None))
 
 

@@ -6,14 +6,14 @@ same kind with the stated probability, whatever the model.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation.stats import Estimate, wilson
 
 
-def half_width(errors: Sequence[float], level: float = 0.9) -> float:
+def half_width(errors: ArrayLike, level: float = 0.9) -> float:
     """Return the half width of a prediction interval.
 
     Parameters
@@ -34,16 +34,16 @@ def half_width(errors: Sequence[float], level: float = 0.9) -> float:
     ValueError
         If there is no row or an error is missing, or the level is outside (0, 1).
     """
-    errors = np.abs(np.asarray(errors, float))
+    sizes = np.abs(np.asarray(errors, float))
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: it must lie between 0 and 1.")
-    if not len(errors) or not np.isfinite(errors).all():
+    if not len(sizes) or not np.isfinite(sizes).all():
         raise ValueError("errors: give at least one, and none that is missing or infinite.")
-    place = math.ceil((len(errors) + 1) * level)
-    return float(np.sort(errors)[place - 1]) if place <= len(errors) else math.inf
+    place = math.ceil((len(sizes) + 1) * level)
+    return float(np.sort(sizes)[place - 1]) if place <= len(sizes) else math.inf
 
 
-def coverage(errors: Sequence[float], half: float) -> Estimate:
+def coverage(errors: ArrayLike, half: float) -> Estimate:
     """Return the share of rows whose true number lies in the interval, with Wilson's interval."""
-    errors = np.abs(np.asarray(errors, float))
-    return wilson(int((errors <= half).sum()), len(errors))
+    sizes = np.abs(np.asarray(errors, float))
+    return wilson(int((sizes <= half).sum()), len(sizes))

@@ -5,11 +5,11 @@ first is the demographic parity difference, the larger gap of the others the equ
 difference.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation.metrics import FEWEST, Figure, Metric, MetricError
 from diptych.core.evaluation.scored import ScoredRows
@@ -18,7 +18,7 @@ from diptych.core.evaluation.stats import wilson
 DRAWS = 20_000
 
 
-def by_group(rows: ScoredRows, groups: Sequence, metric: Metric) -> pd.DataFrame:
+def by_group(rows: ScoredRows, groups: ArrayLike, metric: Metric) -> pd.DataFrame:
     """Return a metric of each group of rows.
 
     Parameters
@@ -77,7 +77,7 @@ class Gap(Figure):
     between: str = ""
 
 
-def largest_gap(rows: ScoredRows, groups: Sequence, metric: Metric, level: float = 0.95) -> Gap:
+def largest_gap(rows: ScoredRows, groups: ArrayLike, metric: Metric, level: float = 0.95) -> Gap:
     """Return the largest difference of a metric between two groups.
 
     The largest of many differences is large by chance alone. So the interval is simultaneous over
@@ -101,14 +101,14 @@ def largest_gap(rows: ScoredRows, groups: Sequence, metric: Metric, level: float
     return _gap([figures], len(rows), len(every) - len(figures), level)
 
 
-def parity_gap(rows: ScoredRows, groups: Sequence, level: float = 0.95) -> Gap:
+def parity_gap(rows: ScoredRows, groups: ArrayLike, level: float = 0.95) -> Gap:
     """Return the demographic parity difference: the largest gap in the selection rate."""
     groups = np.asarray(groups).astype(str)
     shares = _shares(rows.says_positive, groups)
     return _gap([shares], len(rows), len(set(groups.tolist())) - len(shares), level)
 
 
-def odds_gap(rows: ScoredRows, groups: Sequence, level: float = 0.95) -> Gap:
+def odds_gap(rows: ScoredRows, groups: ArrayLike, level: float = 0.95) -> Gap:
     """Return the equalized odds difference: the larger gap in true and false positive rate."""
     groups, yes = np.asarray(groups).astype(str), rows.is_positive
     rates = [_shares(rows.says_positive[part], groups[part]) for part in (yes, ~yes)]
@@ -138,8 +138,8 @@ def gaps(rows: ScoredRows, groups: pd.DataFrame, metric: Metric) -> pd.DataFrame
             measured["equalized odds difference"] = odds_gap(rows, groups[column])
         for name, gap in measured.items():
             ends = {"value": gap.value, "low": gap.low, "high": gap.high, "between": gap.between}
-            name = {"name": f"{name}, {column}"}
-            lines.append(name | ends | {"left out": gap.left_out, "note": gap.note})
+            line = {"name": f"{name}, {column}", **ends}
+            lines.append(line | {"left out": gap.left_out, "note": gap.note})
     return pd.DataFrame(lines)
 
 

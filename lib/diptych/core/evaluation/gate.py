@@ -7,11 +7,13 @@ explicit limit of None waives it. The limits are parameters of the notebooks ``3
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation import fairness
 from diptych.core.evaluation.fairness import Gap
@@ -81,9 +83,9 @@ class Candidate:
         name: str,
         metric: Metric,
         rows: ScoredRows,
-        slice_of: Sequence | None = None,
+        slice_of: ArrayLike | None = None,
         groups: pd.DataFrame | None = None,
-        **figures,
+        **figures: Any,
     ) -> "Candidate":
         """Build a candidate whose score, slices and gaps are the metric of its rows.
 
@@ -94,19 +96,19 @@ class Candidate:
         groups : DataFrame, shape (n, columns), optional
             The groups of each row by each column, in order.
         """
-        slices = {}
-        if slice_of is not None:
-            slice_of = np.asarray(slice_of).astype(str)
-            _same_length("slice_of", slice_of, "rows", rows)
-            parts = sorted(set(slice_of.tolist()))
-            slice_of = slice_of if len(parts) > 1 else None
-            for part in parts if slice_of is not None else ():
-                slices[part] = _score(metric, rows.take(slice_of == part))
+        slices: dict[str, Figure] = {}
+        parts = None if slice_of is None else np.asarray(slice_of).astype(str)
+        if parts is not None:
+            _same_length("slice_of", parts, "rows", rows)
+            names = sorted(set(parts.tolist()))
+            parts = parts if len(names) > 1 else None
+        if parts is not None:
+            slices = {part: _score(metric, rows.take(parts == part)) for part in names}
         groups = pd.DataFrame() if groups is None else groups
         gaps = {name: fairness.largest_gap(rows, groups[name], metric) for name in groups}
         score = metric.estimate(rows)
         return cls(
-            name=name, score=score, metric=metric, rows=rows, slices=slices, slice_of=slice_of,
+            name=name, score=score, metric=metric, rows=rows, slices=slices, slice_of=parts,
             gaps=gaps, **figures,
         )  # fmt: skip
 
@@ -127,7 +129,9 @@ class Candidate:
         if self.slice_of is not None:
             columns = {"slice": self.slice_of} | columns
         title, lines = self.metric.title, []
-        for column, names in columns.items() if self.rows is not None else ():
+        for column, names in columns.items():
+            if self.rows is None:
+                break
             for line in fairness.by_group(self.rows, names, self.metric).to_dict("records"):
                 shown = Figure(line["value"], line["low"], line["high"], line["n"])
                 value = line["reason"] if line["reason"] else str(shown)
@@ -136,11 +140,11 @@ class Candidate:
 
     @classmethod
     def from_rows(
-        cls, name: str, grades: Sequence, slice_of: Sequence | None = None, **figures
+        cls, name: str, grades: ArrayLike, slice_of: ArrayLike | None = None, **figures: Any
     ) -> "Candidate":
         """Build a candidate from right (1) and wrong (0) answers, or grades between."""
-        rows = ScoredRows.of_grades(np.asarray(grades, float))
-        right_or_wrong = bool(np.isin(rows.grades, (0, 1)).all())
+        rows = ScoredRows.of_grades(grades)
+        right_or_wrong = bool(np.isin(grades, (0, 1)).all())
         metric = RIGHT_OR_WRONG if right_or_wrong else METRICS["grade"]
         return cls.of_rows(name, metric, rows, slice_of, **figures)
 
@@ -184,7 +188,7 @@ class Limits:
     level: float = 0.95
     extra: Mapping[str, float | None] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("margin", "slice_margin"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
@@ -269,7 +273,9 @@ def decide(
 COLUMNS = ["rule", "measured", "limit", "status", "reason", "rows_needed"]
 
 
-def _conclude(name, table, blocking, open_rules) -> Decision:
+def _conclude(
+    name: str, table: pd.DataFrame, blocking: pd.DataFrame, open_rules: pd.DataFrame
+) -> Decision:
     slices = int((table["rule"].str.startswith("slice ") & (table["status"] == INCONCLUSIVE)).sum())
     left = f" {slices} slices are inconclusive." if slices > 1 else (
         " 1 slice is inconclusive." if slices else ""
@@ -291,7 +297,8 @@ def _floor(candidate: Candidate, floor: float | None) -> Check:
     if floor is None:
         return (rule, _text(score), "", WAIVED, f"No {rule[7:]} is set for the metric.", None)
     limit = f"{'>=' if metric.higher_is_better else '<='} {floor:g}"
-    if (why := _unmeasured(score)) is not None:
+    why = _unmeasured(score)
+    if score is None or why is not None:
         reason = f"The metric was not measured{why}."
         return (rule, _text(score), limit, *_without(candidate, reason))
     sign = metric.sign
@@ -366,7 +373,9 @@ def _against_champion(candidate: Candidate, champion: Candidate | None, limits: 
     )
 
 
-def _slice(part: str, candidate: Candidate, champion: Candidate | None, margin) -> Check:
+def _slice(
+    part: str, candidate: Candidate, champion: Candidate | None, margin: float | None
+) -> Check:
     rule, new = f"slice {part}", candidate.slices.get(part)
     if margin is None:
         return (rule, _text(new), "", WAIVED, f"No margin is set for {rule}.", None)
@@ -391,7 +400,10 @@ def _slice(part: str, candidate: Candidate, champion: Candidate | None, margin) 
     )
 
 
-def _question(rule, new, old, gap: Estimate, where: str, question: tuple, spread: float) -> Check:
+def _question(
+    rule: str, new: Candidate, old: Candidate, gap: Estimate, where: str,
+    question: tuple[str, float, float], spread: float,
+) -> Check:  # fmt: skip
     """Answer "no worse" or "better" from the interval of an improvement.
 
     `question` is the question, the margin, and the distance from the line of decision that the
@@ -412,10 +424,10 @@ def _question(rule, new, old, gap: Estimate, where: str, question: tuple, spread
     needed = None
     if status == INCONCLUSIVE:
         needed = _needed(spread, shows, gap.n)
-        shown = f"show a gain of {shows:.3g}" if asked_for == BETTER else (
+        what = f"show a gain of {shows:.3g}" if asked_for == BETTER else (
             "show that there is none, where both are equal"
         )  # fmt: skip
-        reason += _asks(needed, shown)
+        reason += _asks(needed, what)
     return (rule, shown_gap, limit, status, f"{reason}.", needed)
 
 
@@ -431,12 +443,9 @@ def _outcome(question: str, status: str, margin: float) -> str:
 
 def _improvement(new: Candidate, old: Candidate, part: str | None, level: float = 0.95) -> Estimate:
     """Compare in pairs where both models have rows, else by the two intervals."""
-    if new.rows is not None and old.rows is not None:
-        a, b = (_rows(side, part, new.slice_of) for side in (new, old))
-        if len(a) >= 2:
-            return new.metric.improvement(a, b, level)
-    a, b = ((x.score if part is None else x.slices[part]) for x in (new, old))
-    gap, wider = unpaired_difference(a, b), _wider(level)
+    if pair := _pair(new, old, part):
+        return new.metric.improvement(*pair, level=level)
+    gap, wider = unpaired_difference(_figure(new, part), _figure(old, part)), _wider(level)
     low, high = (gap.value + (end - gap.value) * wider for end in (gap.low, gap.high))
     if new.metric.higher_is_better:
         return Estimate(gap.value, low, high, gap.n)
@@ -452,15 +461,34 @@ def _wider(level: float) -> float:
 
 def _spread(new: Candidate, old: Candidate, part: str | None, gap: Estimate) -> float:
     """Return the standard deviation of one row's part in a difference."""
-    if new.rows is not None and old.rows is not None:
-        a, b = (_rows(side, part, new.slice_of) for side in (new, old))
-        if len(a) >= 2:
-            return new.metric.spread(a, b)
+    if pair := _pair(new, old, part):
+        return new.metric.spread(*pair)
     return (gap.high - gap.low) / 2 / 1.96 * math.sqrt(gap.n)
 
 
-def _rows(side: Candidate, part: str | None, slice_of) -> ScoredRows:
-    return side.rows if part is None else side.rows.take(slice_of == part)
+def _pair(new: Candidate, old: Candidate, part: str | None) -> tuple[ScoredRows, ScoredRows] | None:
+    """Return the rows of both, of a slice if one is named; None where they are not two or more."""
+    if new.rows is None or old.rows is None:
+        return None
+    pair = new.rows, old.rows
+    if part is not None:
+        inside = np.asarray(new.slice_of) == part
+        pair = new.rows.take(inside), old.rows.take(inside)
+    return pair if len(pair[0]) >= 2 else None
+
+
+def _figure(side: Candidate, part: str | None) -> Estimate:
+    """Return the score, or that of a slice.
+
+    Raises
+    ------
+    ValueError
+        If it was not measured.
+    """
+    figure = side.score if part is None else side.slices[part]
+    if figure is None:
+        raise ValueError(f"{side.name} has no score.")
+    return figure
 
 
 def _needed(spread: float, shows: float, n: int) -> int | None:
@@ -494,7 +522,9 @@ def _calibrated(candidate: Candidate, most: float | None) -> list[Check]:
 
 def _calibration(error: Estimate | float | None, most: float | None) -> Check:
     rule = "calibration error"
-    if most is None or not isinstance(error, Estimate):
+    if most is None:
+        return _waived(rule, _text(error))
+    if not isinstance(error, Estimate):
         return _at_most(rule, error, most)
     limit = f"<= {most:g}"
     if (why := _unmeasured(error)) is not None:
@@ -540,13 +570,17 @@ def _gap(rule: str, gap: Gap, most: float) -> Check:
 def _at_most(rule: str, figure: float | None, most: float | None, unit: str = "") -> Check:
     shown = _text(figure) + (unit if _unmeasured(figure) is None else "")
     if most is None:
-        return (rule, shown, "", WAIVED, f"No limit is set for {rule}.", None)
-    limit = f"<= {most:g}{unit}"
-    if (why := _unmeasured(figure)) is not None:
+        return _waived(rule, shown)
+    limit, why = f"<= {most:g}{unit}", _unmeasured(figure)
+    if figure is None or why is not None:
         return (rule, shown, limit, NOT_MEASURED, f"The {rule} was not measured{why}.", None)
     good = figure <= most
     reason = f"The {rule} is {shown}, {'within' if good else 'above'} the limit of {most:g}{unit}."
     return (rule, shown, limit, PASS if good else FAIL, reason, None)
+
+
+def _waived(rule: str, shown: str) -> Check:
+    return (rule, shown, "", WAIVED, f"No limit is set for {rule}.", None)
 
 
 def _in_units(margin: float, champion: Candidate) -> float:
@@ -593,7 +627,7 @@ def _check_alike(candidate: Candidate, other: Candidate | None) -> None:
         _same_length(candidate.name, candidate.rows, other.name, other.rows)
 
 
-def _same_length(name_a: str, a: Sequence, name_b: str, b: Sequence) -> None:
+def _same_length(name_a: str, a: Sized, name_b: str, b: Sized) -> None:
     if len(a) != len(b):
         raise ValueError(
             f"{name_a} has {len(a)} rows and {name_b} {len(b)}: score both on the same test rows."

@@ -6,12 +6,14 @@ register it in a plugin (`diptych.face.register.scorer`).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from diptych.base import plugins
 from diptych.base.errors import Plain
 from diptych.core.evaluation import text_metrics
 from diptych.core.evaluation.metrics import METRICS, Metric
 
+T = TypeVar("T")  # what a row holds; or the columns of many rows
 LABEL = "label"  # the grader, and the column that it compares with
 REFERENCE = "reference"  # the column of tasks whose answer is a text
 CONTAINS, ROUGE_L = "contains", "rouge_l"
@@ -48,7 +50,7 @@ class Grader:
         """Whether rows need a ``reference``."""
         return self.column == REFERENCE
 
-    def expected(self, row: Mapping) -> str:
+    def expected(self, row: Mapping[str, T]) -> T:
         """Return what an answer to a row is compared with.
 
         Raises
@@ -123,7 +125,7 @@ class Scoring:
     grader: str = LABEL
     metric: Metric = METRICS["accuracy"]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         grader = get(self.grader)
         if grader.needs_reference:
             object.__setattr__(self, "metric", replace(METRICS["grade"], title=grader.metric))

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation import stats
 from diptych.core.evaluation.metrics import METRICS, Metric, MetricError
@@ -200,9 +201,9 @@ def all_equal(scores: Mapping[str, Sequence]) -> float:
     return float(friedmanchisquare(*means).pvalue)
 
 
-def _means(values: Sequence) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
-    return values.mean(axis=1) if values.ndim == 2 else values
+def _means(values: ArrayLike) -> np.ndarray:
+    each = np.asarray(values, dtype=float)
+    return each.mean(axis=1) if each.ndim == 2 else each
 
 
 def _estimate(means: np.ndarray, seed: int) -> stats.Estimate:

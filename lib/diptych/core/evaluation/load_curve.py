@@ -120,12 +120,12 @@ def at_utilisation(
     rates, figures = (_logs(lines, column) for column in (THROUGHPUT, name))
     value, level = _reached(levels, rates[0], figures[0], share)
     if level == levels[0]:
-        ends = (float(lines[name + end].iloc[0]) for end in ("", " low", " high"))
-        return Estimate(*ends, len(lines)), float(level)
-    drawn = [_drawn(one, lines["rounds"], random) for one in (rates, figures)]
-    low, high = np.quantile(_reached(levels, *drawn, share)[0], [0.025, 0.975])
-    ends = np.exp([value, min(low, value), max(high, value)])
-    return Estimate(*map(float, ends), len(lines)), float(level)
+        first, low, high = (float(lines[name + end].iloc[0]) for end in ("", " low", " high"))
+        return Estimate(first, low, high, len(lines)), float(level)
+    drawn_rates, drawn = (_drawn(one, lines["rounds"], random) for one in (rates, figures))
+    low, high = np.quantile(_reached(levels, drawn_rates, drawn, share)[0], [0.025, 0.975])
+    first, low, high = np.exp([value, min(low, value), max(high, value)]).tolist()
+    return Estimate(first, low, high, len(lines)), float(level)
 
 
 def _measured(curve: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +151,9 @@ def _drawn(logs: tuple, rounds: pd.Series, random: np.random.Generator) -> np.nd
     return value + half * spread
 
 
-def _reached(levels, rates, figures, share: float) -> np.ndarray:
+def _reached(
+    levels: np.ndarray, rates: np.ndarray, figures: np.ndarray, share: float
+) -> np.ndarray:
     """Return the logarithms of the figure and the levels at a share of each curve's peak.
 
     Parameters
@@ -206,9 +208,9 @@ def measure(
 
 def _sent(send: Callable, level: int, number: int, pid: int | None) -> pd.DataFrame:
     """Return the calls of one round, with what it took of the server's machine."""
-    before = usage(pid) if pid else None
+    before = None if pid is None else usage(pid)
     calls = send(level, number).assign(concurrency=level, round=number)
-    if before is None:
+    if pid is None or before is None:
         return calls
     after = usage(pid)
     cpu_ms = 1000 * (after["cpu_s"] - before["cpu_s"]) / len(calls)

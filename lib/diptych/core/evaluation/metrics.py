@@ -13,8 +13,10 @@ plugin (`diptych.face.register.metric`).
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from diptych.base import plugins
 from diptych.base.errors import Plain
@@ -128,7 +130,7 @@ class Metric:
     step: float = 0.0
     quantile: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.needs in (NUMBERS, GRADES) or self.losses is not None:
             object.__setattr__(self, "alike", True)
         if not self.spec:
@@ -175,7 +177,11 @@ class Metric:
         return 1 if self.higher_is_better else -1
 
     def scored(
-        self, truth: Sequence, predicted: Sequence, probabilities=None, classes: Sequence[str] = ()
+        self,
+        truth: Sequence | np.ndarray,
+        predicted: Sequence | np.ndarray,
+        probabilities: ArrayLike | None = None,
+        classes: Sequence[str] = (),
     ) -> ScoredRows:
         """Return labelled rows as the metric takes them; see `ScoredRows.of_labels`.
 
@@ -183,7 +189,9 @@ class Metric:
         """
         others = sorted(set(np.asarray(truth, object).tolist()) - set(classes))
         if classes and others and probabilities is not None:
-            probabilities = np.column_stack([probabilities, np.zeros((len(truth), len(others)))])
+            probabilities = np.column_stack(
+                [np.asarray(probabilities), np.zeros((len(truth), len(others)))]
+            )
         classes = [*classes, *others] if classes else ()
         positive = self.positive if len(classes or set(truth)) == 2 else ""
         return ScoredRows.of_labels(truth, predicted, probabilities, classes, positive)
@@ -209,7 +217,7 @@ class Metric:
         value, moved = self.influences(rows)
         if not math.isfinite(value):
             return Figure(value, value, value, len(rows), self._why_undefined(rows))
-        if self.needs == GRADES and np.isin(rows.grades, (0, 1)).all():
+        if rows.grades is not None and np.isin(rows.grades, (0, 1)).all():
             share = wilson(int(rows.grades.sum()), len(rows), level)
             return Figure(value, share.low, share.high, len(rows))
         if self.counts is not None:
@@ -364,7 +372,9 @@ class Metric:
             return f"{self.title} is not defined: there are {which} rows of {rows.positive!r}"
         return f"{self.title} is not defined on these rows"
 
-    def _of_shares(self, value: float, counts: list, level: float) -> tuple[float, float]:
+    def _of_shares(
+        self, value: float, counts: list[tuple[int, int]], level: float
+    ) -> tuple[float, float]:
         if len(counts) == 1:
             share = wilson(*counts[0], level)
             return self.of_share(share.low), self.of_share(share.high)
@@ -374,7 +384,9 @@ class Metric:
         above = [self.of_share(s.high) - c for c, s in zip(centre, shares, strict=True)]
         return value - math.hypot(*below) / len(counts), value + math.hypot(*above) / len(counts)
 
-    def _transformed(self, value, moved, rows: ScoredRows, level) -> tuple[float, float]:
+    def _transformed(
+        self, value: float, moved: np.ndarray, rows: ScoredRows, level: float
+    ) -> tuple[float, float]:
         error = float(np.sqrt(moved @ moved)) / len(moved)
         half = _quantile(level, self._rows_behind(rows)) * error
         if self.scale == "z":
@@ -382,13 +394,16 @@ class Metric:
                 np.tanh(_ends(np.arctanh(_inside(value, -1, 1)), half / (1 - value**2 + 1e-9)))
             )
         if self.losses is not None:
-            return tuple(map(self.of_share, _hall(self.losses(rows), level, self.low)))
+            low, high = _hall(self.losses(rows), level, self.low)
+            return self.of_share(low), self.of_share(high)
         if self.scale == "log of 1 - x" and value < 1:
             low, high = _ends(math.log(1 - value), half / (1 - value))
             return 1 - math.exp(min(high, MOST_EXPONENT)), 1 - math.exp(low)
         return self._bounded(value, half, rows, level)
 
-    def _bounded(self, value, half, rows: ScoredRows, level) -> tuple[float, float]:
+    def _bounded(
+        self, value: float, half: float, rows: ScoredRows, level: float
+    ) -> tuple[float, float]:
         """Return the ends on the logit scale; of a perfect figure Wilson's, of the rarest class."""
         if half == 0 or not 0 < value < 1:
             n = self._rows_behind(rows)
@@ -497,7 +512,7 @@ def _accuracy_counts(rows: ScoredRows) -> list:
     return [(int(rows.right.sum()), len(rows))]
 
 
-def _recall_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
+def _recall_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list[tuple[int, int]]:
     pairs = []
     for name in names or [rows.positive]:
         true, predicted = _both(rows, name)
@@ -510,7 +525,7 @@ def _precision_counts(rows: ScoredRows) -> list:
     return [(int((true & predicted).sum()), int(predicted.sum()))]
 
 
-def _jaccard_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list:
+def _jaccard_counts(rows: ScoredRows, names: Sequence[str] = ()) -> list[tuple[int, int]]:
     pairs = []
     for name in names or [rows.positive]:
         true, predicted = _both(rows, name)
@@ -540,9 +555,7 @@ def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
     def influences(rows: ScoredRows) -> Influences:
         if rows.positive:
             return area(rows.is_positive, rows.score)
-        parts = [
-            area(rows.true_codes == i, rows.probabilities[:, i]) for i in range(len(rows.classes))
-        ]
+        parts = [area(rows.true_codes == i, rows.shares[:, i]) for i in range(len(rows.classes))]
         return influence.average(parts)
 
     return influences
@@ -550,7 +563,7 @@ def _area(area: Callable) -> Callable[[ScoredRows], Influences]:
 
 def _of_truth(rows: ScoredRows) -> np.ndarray:
     """Probability of the true class; 0 where the model does not know that class."""
-    shares = np.append(rows.probabilities, np.zeros((len(rows), 1)), axis=1)
+    shares = np.append(rows.shares, np.zeros((len(rows), 1)), axis=1)
     return shares[np.arange(len(rows)), rows.true_codes]
 
 
@@ -560,7 +573,7 @@ def _log_losses(rows: ScoredRows) -> np.ndarray:
 
 def _brier_losses(rows: ScoredRows) -> np.ndarray:
     """Squared distance of the probabilities from the truth, halved for two classes."""
-    squares = (rows.probabilities**2).sum(axis=1) - 2 * _of_truth(rows) + 1
+    squares = (rows.shares**2).sum(axis=1) - 2 * _of_truth(rows) + 1
     return squares / 2 if len(rows.classes) == 2 else squares
 
 
@@ -591,7 +604,7 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
     """
 
     def costs(rows: ScoredRows) -> np.ndarray:
-        def of(true, predicted) -> float:
+        def of(true: str, predicted: str) -> float:
             if predicted == true:
                 return matrix.get(true, {}).get(predicted, 0.0)
             try:
@@ -618,7 +631,7 @@ def cost(matrix: Mapping[str, Mapping[str, float]], currency: str = "") -> Metri
     return _loss("cost", title, costs, low=-math.inf, step=max(every) - min(every))
 
 
-def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, **fields) -> Metric:
+def _loss(name: str, title: str, losses: Callable, needs: str = LABELS, **fields: Any) -> Metric:
     """Return a metric that is the mean of row-wise losses."""
     return Metric(
         name, title, lambda rows: influence.mean(losses(rows)), needs,
@@ -656,7 +669,7 @@ BEST_FIRST = (
            low=-math.inf, scale="log of 1 - x", fewest=FEWEST_R2),
     pinball(0.1),
     pinball(0.9),
-    Metric("grade", "mean grade", lambda rows: influence.mean(rows.grades), GRADES),
+    Metric("grade", "mean grade", lambda rows: influence.mean(np.asarray(rows.grades)), GRADES),
 )  # fmt: skip
 METRICS = plugins.Registry(
     "metric", {metric.name: metric for metric in BEST_FIRST}, "core.evaluation.added_metrics"
@@ -718,7 +731,7 @@ def _costs(text: str) -> dict[str, dict[str, float]]:
     return matrix
 
 
-def settle(spec: str, truth: Sequence) -> tuple[str, str]:
+def settle(spec: str, truth: ArrayLike) -> tuple[str, str]:
     """Return the metric that decides for a task, and why, as a sentence.
 
     Parameters

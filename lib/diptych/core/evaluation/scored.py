@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 MOST_KNOWN = 0.9  # share of answers whose probabilities must be known, else there are none
 
@@ -39,9 +40,9 @@ class ScoredRows:
     @classmethod
     def of_labels(
         cls,
-        truth: Sequence[str],
-        predicted: Sequence[str | None],
-        probabilities: np.ndarray | None = None,
+        truth: ArrayLike,
+        predicted: ArrayLike | Sequence[str | None],
+        probabilities: ArrayLike | None = None,
         classes: Sequence[str] = (),
         positive: str = "",
     ) -> "ScoredRows":
@@ -70,11 +71,11 @@ class ScoredRows:
         if positive and positive not in classes:
             raise ValueError(f"positive is {positive!r}: take one of {', '.join(classes)}.")
         if not positive and len(classes) == 2:
-            positive = min(classes, key=lambda name: (truth == name).sum())
+            positive = min(classes, key=lambda name: np.count_nonzero(truth == name))
         return cls(truth, predicted, probabilities, classes, positive)
 
     @classmethod
-    def of_numbers(cls, truth: Sequence[float], predicted: Sequence[float]) -> "ScoredRows":
+    def of_numbers(cls, truth: ArrayLike, predicted: ArrayLike) -> "ScoredRows":
         """Check and keep numbers and their predictions.
 
         Raises
@@ -89,7 +90,7 @@ class ScoredRows:
         return cls(truth, predicted)
 
     @classmethod
-    def of_grades(cls, grades: Sequence[float], ids: Sequence | None = None) -> "ScoredRows":
+    def of_grades(cls, grades: ArrayLike, ids: ArrayLike | None = None) -> "ScoredRows":
         """Check and keep how good each answer is: right (1) or wrong (0), or a grade between.
 
         Parameters
@@ -113,7 +114,7 @@ class ScoredRows:
     def __len__(self) -> int:
         return len(self.truth)
 
-    def take(self, rows) -> "ScoredRows":
+    def take(self, rows: np.ndarray | slice) -> "ScoredRows":
         """Return some of the rows, by a mask or by positions; the positive class stays."""
         shares = None if self.probabilities is None else self.probabilities[rows]
         grades = None if self.grades is None else self.grades[rows]
@@ -183,9 +184,22 @@ class ScoredRows:
         return self.predicted_codes == self.code(self.positive)
 
     @property
+    def shares(self) -> np.ndarray:
+        """The probabilities; a metric that needs them refuses rows without.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if self.probabilities is None:
+            raise ValueError("probabilities: these rows have none.")
+        return self.probabilities
+
+    @property
     def score(self) -> np.ndarray:
         """Probability of the positive class, shape (n,)."""
-        return self.probabilities[:, self.classes.index(self.positive)]
+        return self.shares[:, self.classes.index(self.positive)]
 
     @property
     def errors(self) -> np.ndarray:
@@ -220,7 +234,7 @@ def class_shares(
     for label, is_answer, sure, listed in zip(
         predicted, answered, confidence, probabilities, strict=True
     ):
-        if np.size(listed) == count > 1:
+        if listed is not None and np.size(listed) == count > 1:
             row = np.asarray(listed, float)
         elif count == 2 and is_answer and np.isfinite(sure):
             row = np.array([sure, 1 - sure] if label == classes[0] else [1 - sure, sure])
@@ -254,7 +268,7 @@ def _same_length(truth: np.ndarray, predicted: np.ndarray) -> None:
         )
 
 
-def _shares(probabilities, n: int, k: int) -> np.ndarray:
+def _shares(probabilities: ArrayLike, n: int, k: int) -> np.ndarray:
     shares = np.asarray(probabilities, float)
     if shares.shape != (n, k):
         raise ValueError(

@@ -7,12 +7,13 @@ Brier score and log loss use scikit-learn's `brier_score_loss` and `log_loss`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 RESAMPLES = 2_000
 MANY, FEW_VALUES = 10_000, 64  # rows of so few different values are resampled by their counts
@@ -33,8 +34,8 @@ class Estimate:
 
     def rounded(self, digits: int = 3) -> "Estimate":
         """Return the estimate with its three figures rounded."""
-        ends = (round(x, digits) for x in (self.value, self.low, self.high))
-        return Estimate(*ends, self.n)
+        value, low, high = (round(x, digits) for x in (self.value, self.low, self.high))
+        return Estimate(value, low, high, self.n)
 
 
 def wilson(correct: int, n: int, level: float = 0.95) -> Estimate:
@@ -53,7 +54,9 @@ def wilson(correct: int, n: int, level: float = 0.95) -> Estimate:
     return Estimate(correct / n, float(low), float(high), int(n))
 
 
-def wilson_ends(correct, n, level: float) -> tuple[np.ndarray, np.ndarray]:
+def wilson_ends(
+    correct: float | np.ndarray, n: float | np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return both ends of Wilson's interval; `correct` and `n` are numbers or arrays."""
     from scipy.special import ndtri
 
@@ -64,7 +67,7 @@ def wilson_ends(correct, n, level: float) -> tuple[np.ndarray, np.ndarray]:
     return low, np.where(share < 1, np.minimum(middle + half, 1), 1.0)
 
 
-def accuracy(y: Sequence, p: Sequence, level: float = 0.95) -> Estimate:
+def accuracy(y: ArrayLike, p: ArrayLike, level: float = 0.95) -> Estimate:
     """Share of predictions `p` equal to the labels `y` (both shape (n,)), Wilson interval."""
     y, p = np.asarray(y), np.asarray(p)
     if y.shape != p.shape or y.ndim != 1:
@@ -77,10 +80,10 @@ def accuracy(y: Sequence, p: Sequence, level: float = 0.95) -> Estimate:
 
 
 def bootstrap(
-    values: Sequence[float],
+    values: ArrayLike,
     statistic: Callable[[np.ndarray], float] = np.mean,
     *,
-    clusters: Sequence | None = None,
+    clusters: ArrayLike | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -111,18 +114,18 @@ def bootstrap(
     if statistic is np.mean:
         sums, sizes = np.bincount(group, weights=values), np.bincount(group)
 
-        def draw(picked, axis):
+        def mean(picked: np.ndarray, axis: int) -> np.ndarray:
             return sums[picked].sum(axis) / sizes[picked].sum(axis)
     else:
         members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
 
-        def draw(picked):
+        def other(picked: np.ndarray) -> float:
             rows = picked if clusters is None else np.concatenate([members[i] for i in picked])
             return statistic(values[rows])
 
     result = stats.bootstrap(
         (np.arange(count),),
-        draw,
+        mean if statistic is np.mean else other,
         n_resamples=resamples,
         batch=max(1, 2_000_000 // count),
         vectorized=statistic is np.mean,
@@ -134,7 +137,9 @@ def bootstrap(
     return Estimate(float(statistic(values)), float(low), float(high), len(values))
 
 
-def _by_counts(different, counts, level: float, resamples: int, seed: int) -> Estimate:
+def _by_counts(
+    different: np.ndarray, counts: np.ndarray, level: float, resamples: int, seed: int
+) -> Estimate:
     """Return what `bootstrap` does of a mean, from how often each different value occurs.
 
     How often each is drawn is multinomial, so the interval is the same and takes no time that
@@ -147,11 +152,11 @@ def _by_counts(different, counts, level: float, resamples: int, seed: int) -> Es
 
 
 def paired_difference(
-    correct_a: Sequence[float],
-    correct_b: Sequence[float],
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
     seed: int = 0,
     *,
-    clusters: Sequence | None = None,
+    clusters: ArrayLike | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Estimate:
@@ -178,7 +183,7 @@ def paired_difference(
     return Estimate(float(np.mean(a - b)), smoothed.low, smoothed.high, len(a))
 
 
-def repeated(values: Sequence[float], level: float = 0.95) -> Estimate:
+def repeated(values: ArrayLike, level: float = 0.95) -> Estimate:
     """Return the geometric mean of repeated measurements of an amount above 0.
 
     Parameters
@@ -200,8 +205,8 @@ def repeated(values: Sequence[float], level: float = 0.95) -> Estimate:
         raise ValueError(f"values: {measured.tolist()}; give at least two, all above 0.")
     logs = np.log(measured)
     half = float(t.ppf(0.5 + level / 2, len(logs) - 1)) * logs.std(ddof=1) / math.sqrt(len(logs))
-    ends = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
-    return Estimate(*map(float, ends), len(logs))
+    value, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]).tolist()
+    return Estimate(value, low, high, len(logs))
 
 
 def ratio(a: Estimate, b: Estimate) -> Estimate:
@@ -218,7 +223,10 @@ def ratio(a: Estimate, b: Estimate) -> Estimate:
     ends = [(one.value, one.low, one.high) for one in (a, b)]
     if min(min(three) for three in ends) <= 0:
         raise ValueError(f"a, b: {ends}; a ratio takes amounts above 0.")
-    logs = [Estimate(*map(math.log, three), one.n) for three, one in zip(ends, (a, b), strict=True)]
+    logs = (
+        Estimate(math.log(one.value), math.log(one.low), math.log(one.high), one.n)
+        for one in (a, b)
+    )
     gap = unpaired_difference(*logs)
     return Estimate(math.exp(gap.value), math.exp(gap.low), math.exp(gap.high), gap.n)
 
@@ -235,7 +243,7 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Estimate:
     return Estimate(value, low, high, min(a.n, b.n))
 
 
-def mcnemar(correct_a: Sequence, correct_b: Sequence) -> float:
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     """p-value of the exact McNemar test that two models are right equally often.
 
     Both arrays have shape (n,) and hold 0 or 1 for the same rows.
@@ -247,7 +255,7 @@ def mcnemar(correct_a: Sequence, correct_b: Sequence) -> float:
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def cochran(correct_matrix: Sequence) -> float:
+def cochran(correct_matrix: ArrayLike) -> float:
     """p-value of Cochran's Q test (1950) that three or more models are right equally often.
 
     `correct_matrix` has shape (n, models) and holds 0 or 1; if all rows agree the value is 1.
@@ -270,7 +278,7 @@ def cochran(correct_matrix: Sequence) -> float:
     return float(chi2.sf(q, models - 1))
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Return the p-values, shape (k,), corrected for k tests (Holm 1979), in the given order."""
     p_values = np.asarray(p_values, float)
     if p_values.size == 0 or not ((p_values >= 0) & (p_values <= 1)).all():
@@ -327,9 +335,7 @@ def required_n(
     return math.ceil(((test + chance) / difference) ** 2)
 
 
-def rows_needed(
-    correct_a: Sequence[float], correct_b: Sequence[float], margin: float
-) -> int | None:
+def rows_needed(correct_a: ArrayLike, correct_b: ArrayLike, margin: float) -> int | None:
     """Return on how many rows a difference of `margin` between two models would show.
 
     The better share stays as it was measured and the other one lies `margin` below it. The two
@@ -376,7 +382,7 @@ def verdict(difference: Estimate, margin: float) -> Literal["better", "worse", "
 
 
 def reliability(
-    confidence: Sequence[float], correct: Sequence, bins: int = 10, level: float = 0.95
+    confidence: ArrayLike, correct: ArrayLike, bins: int = 10, level: float = 0.95
 ) -> pd.DataFrame:
     """Stated against true accuracy in bins of about equal size, lowest confidence first.
 
@@ -407,7 +413,7 @@ def reliability(
     return pd.DataFrame(columns)
 
 
-def calibration_error(confidence: Sequence[float], correct: Sequence, bins: int = 10) -> float:
+def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
     """Return the expected calibration error: mean |confidence - accuracy| over the rows' bins.
 
     Bins hold about equally many rows (Naeini et al. 2015, Guo et al. 2017). Arguments as in
@@ -418,7 +424,7 @@ def calibration_error(confidence: Sequence[float], correct: Sequence, bins: int 
     return float(np.average(gap, weights=table["n"]))
 
 
-def _numbers(name: str, values: Sequence) -> np.ndarray:
+def _numbers(name: str, values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"{name} has shape {values.shape}: give at least two numbers in a row.")
@@ -428,7 +434,9 @@ def _numbers(name: str, values: Sequence) -> np.ndarray:
     return values
 
 
-def _paired(a, b, names=("correct_a", "correct_b")) -> tuple[np.ndarray, np.ndarray]:
+def _paired(
+    a: ArrayLike, b: ArrayLike, names: tuple[str, str] = ("correct_a", "correct_b")
+) -> tuple[np.ndarray, np.ndarray]:
     a, b = _numbers(names[0], a), _numbers(names[1], b)
     if len(a) != len(b):
         raise ValueError(
@@ -446,7 +454,7 @@ def _binary(values: np.ndarray) -> np.ndarray:
     return values.astype(bool)
 
 
-def _clusters(clusters: Sequence | None, n: int) -> np.ndarray:
+def _clusters(clusters: ArrayLike | None, n: int) -> np.ndarray:
     if clusters is None:
         return np.arange(n)
     codes, sources = pd.factorize(np.asarray(clusters))

@@ -98,6 +98,8 @@ def described(rows: ScoredRows, threshold: float | None = None) -> str:
     parts = []
     for name, n, what in (("recall", positives, "true"), ("precision", flagged, "flagged")):
         figure = METRICS[name].estimate(rows) if n else None
-        value = f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})" if n else "undefined"
+        value = (
+            f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})" if figure else "undefined"
+        )
         parts.append(f"{name} {value} over {n:,} {what} rows")
     return f"{at}, {rows.positive!r} is answered: {' and '.join(parts)}."

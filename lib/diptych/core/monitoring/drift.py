@@ -10,12 +10,14 @@ what chance gives for this reference and a window of this size: see `_thresholds
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring import statistics
@@ -61,7 +63,9 @@ class Profile:
     left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, seed: int = 0):
+    def fit(
+        cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, seed: int = 0
+    ) -> "Profile":
         """Profile the reference rows.
 
         `columns` left out takes every column of numbers, booleans, strings or categories. One
@@ -96,11 +100,12 @@ class Profile:
     @classmethod
     def from_dict(cls, content: dict) -> "Profile":
         """Rebuild a profile from what `to_dict` returned, also after a trip through JSON."""
-        columns = {}
+        columns: dict[str, Numeric | Categorical] = {}
         for name, column in content["columns"].items():
-            kind = Categorical if "levels" in column else Numeric
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in column.items()}
-            columns[name] = kind(**values)
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in column.items()
+            }
+            columns[name] = Categorical(**values) if "levels" in column else Numeric(**values)
         return cls(columns, content["seed"], content.get("left_out", {}))
 
 
@@ -141,13 +146,15 @@ def compare_profiles(
     thresholds = _thresholds(profile, n, alpha)
     for (name, column), threshold in zip(profile.columns.items(), thresholds, strict=True):
         kind, series = type(column).__name__.lower(), window[name]
-        row = {"feature": name, "kind": kind, "n": n}
+        row: dict[str, Any] = {"feature": name, "kind": kind, "n": n}
         if _kind(series) != kind and series.notna().any():
             why = f"Column '{name}' is {series.dtype}, in its profile {kind}: convert."
             rows.append(row | _not_compared(why))
             continue
-        measure = _compare_numeric if kind == "numeric" else _compare_categorical
-        row |= measure(column, series)
+        if isinstance(column, Numeric):
+            row |= _compare_numeric(column, series)
+        else:
+            row |= _compare_categorical(column, series)
         row["threshold"] = max(threshold, min_effect, 1e-12)
         rows.append(row | {"drifted": row["shift"] > row["threshold"] + 1e-12, "reason": ""})
     rows += [
@@ -187,20 +194,23 @@ def alarms(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Summarise what `compare_windows` returned, one row per window.
 
     The columns are window, n, drifted (number of features), worst (feature with the largest shift
-    relative to its threshold), shift and threshold of that feature, alarm. A window of which no
-    feature could be compared has no worst one and no alarm.
+    relative to its threshold), shift and threshold of that feature, alarm; and before the alarm
+    that feature's figure of each statistic that a plugin adds. A window of which no feature could
+    be compared has no worst one and no alarm.
     """
     rows = []
-    for name, table in tables.items():
-        relative = table["shift"] / table["threshold"]
+    for window, table in tables.items():
+        added = [name for name in table if name not in statistics.TAKEN]
+        relative, names = table["shift"] / table["threshold"], ["shift", "threshold", *added]
+        worst = {"worst": ""} | dict.fromkeys(names, np.nan)
         if relative.notna().any():
-            figures = table.loc[relative.idxmax(), ["feature", "shift", "threshold"]]
-        else:
-            figures = ["", np.nan, np.nan]
+            line = table.loc[relative.idxmax()]
+            worst = {"worst": line["feature"], **line[names]}
         drifted = int(table["drifted"].sum())
-        rows.append((name, int(table["n"].iloc[0]), drifted, *figures, drifted > 0))
+        counts = {"window": window, "n": int(table["n"].iloc[0]), "drifted": drifted}
+        rows.append(counts | worst | {"alarm": drifted > 0})
     names = ["window", "n", "drifted", "worst", "shift", "threshold", "alarm"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=names)
 
 
 @dataclass(frozen=True)
@@ -265,7 +275,7 @@ def _kind(series: pd.Series) -> str:
     return "categorical" if named else ""
 
 
-def _require(frame: pd.DataFrame, columns) -> None:
+def _require(frame: pd.DataFrame, columns: Iterable[str]) -> None:
     for name in columns:
         if name not in frame:
             raise ValueError(f"The rows lack the column '{name}'; they have {list(frame)}.")
@@ -279,17 +289,12 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
         raise ValueError(
             f"Column {name!r} is {series.dtype}: give numbers, names or categories and a str name."
         )
-    numbers = _floats(series) if kind == "numeric" else None
-    present = series.dropna() if numbers is None else numbers[np.isfinite(numbers)].astype(float)
+    if kind == "categorical":
+        return _fit_levels(series)
+    numbers = _floats(series)
+    present = numbers[np.isfinite(numbers)].astype(float)
     if not len(present):
         raise ValueError(f"Column '{name}' holds no finite number, so nothing can be compared.")
-    if kind == "categorical":
-        levels, most = _counts(series), min(LEVELS, max(8, len(present) // 20))
-        if len(levels) > most:
-            # chosen and counted on the same rows, they would look more frequent than they are
-            frequency, series = _counts(series[::2]), series[1::2]
-            levels = sorted(frequency, key=frequency.get, reverse=True)[:most]
-        return Categorical(tuple(levels), tuple(_level_counts(series, levels)))
     least, q1, q3, most = np.quantile(present, [0, 0.005, 0.995, 1]).tolist()
     spread = float(present.std()) if least < most else 0.0
     if q3 > q1:  # a few outliers must not stretch the bins over empty space
@@ -298,6 +303,15 @@ def _fit_column(name: str, series: pd.Series) -> Numeric | Categorical:
     high = most + max(1e-6 * (most - least), 1e-9 * max(1.0, abs(most)))
     counts, below, above = _histogram(numbers, least, high)
     return Numeric(least, high, spread, below, above, tuple(counts.tolist()))
+
+
+def _fit_levels(series: pd.Series) -> Categorical:
+    levels, most = list(_counts(series)), min(LEVELS, max(8, int(series.notna().sum()) // 20))
+    if len(levels) > most:
+        # chosen and counted on the same rows, they would look more frequent than they are
+        frequency, series = _counts(series[::2]), series[1::2]
+        levels = sorted(frequency, key=lambda level: frequency[level], reverse=True)[:most]
+    return Categorical(tuple(levels), tuple(_level_counts(series, levels)))
 
 
 def _floats(series: pd.Series) -> np.ndarray:
@@ -338,7 +352,7 @@ def _counts(series: pd.Series) -> dict[str, int]:
     return counts
 
 
-def _level_counts(series: pd.Series, levels) -> list[int]:
+def _level_counts(series: pd.Series, levels: Sequence[str]) -> list[int]:
     """Return the rows that are missing, of each level, and other."""
     counts = _counts(series)
     known = [counts.get(level, 0) for level in levels]
@@ -361,8 +375,8 @@ def _compare_numeric(column: Numeric, series: pd.Series) -> dict:
     middle = np.cumsum(p[1:]) - p[1:] / 2
     share = middle / (1 - p[0]) if p[0] < 1 else middle
     group = np.minimum(share * COARSE, COARSE - 1).astype(int) + 1
-    coarse = [np.bincount(np.append(0, group), c) for c in (column.counts, counts)]
-    return row | _coarse_distances(*coarse) | {"shift": np.abs(np.cumsum(p - q)).max()}
+    then, now = (np.bincount(np.append(0, group), c) for c in (column.counts, counts))
+    return row | _coarse_distances(then, now) | {"shift": np.abs(np.cumsum(p - q)).max()}
 
 
 def _compare_categorical(column: Categorical, series: pd.Series) -> dict:
@@ -372,9 +386,9 @@ def _compare_categorical(column: Categorical, series: pd.Series) -> dict:
     return row | _coarse_distances(column.counts, counts) | {"shift": np.abs(p - q).sum() / 2}
 
 
-def _coarse_distances(reference: Sequence, window: Sequence) -> dict[str, float]:
+def _coarse_distances(reference: ArrayLike, window: ArrayLike) -> dict[str, float]:
     """Return PSI, half a row added to each bin so that an empty one counts, and JS distance."""
-    counts = np.array([reference, window], float)
+    counts = np.array([np.asarray(reference), np.asarray(window)], float)
     counts = counts[:, counts.any(axis=0)]
     p, q = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
     psi = float(((q - p) * np.log(q / p)).sum())

@@ -6,10 +6,10 @@ alpha * 6 / (pi² k²), which sums to alpha over any number of looks (Bonferroni
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from diptych.core.evaluation.fairness import figure
 from diptych.core.evaluation.metrics import Metric, MetricError
@@ -70,7 +70,7 @@ def in_units(margin: float, metric: Metric, value: float) -> float:
 
 
 def falls(
-    rows: ScoredRows, windows: Sequence, reference: ScoredRows, metric: Metric, margin: float
+    rows: ScoredRows, windows: ArrayLike, reference: ScoredRows, metric: Metric, margin: float
 ) -> pd.DataFrame:
     """Say at each window whether a metric has fallen below its reference by more than a margin.
 
@@ -100,19 +100,21 @@ def falls(
         ``reason`` (why this look decides nothing, else "") and ``by`` (what looked: "window",
         "newest half" or "rows in order"). The line of the last is there if it rang.
     """
-    windows = np.asarray(windows, object)
-    names, lines = sorted(set(windows.tolist())), []
+    window_of = np.asarray(windows, object)
+    names, lines = sorted(set(window_of.tolist())), []
     for look, window in enumerate(names, 1):
         at = level(look, OF_LOOKS)
         for since, by in {names[look // 2]: "newest half", window: "window"}.items():
-            recent = rows.take((windows >= since) & (windows <= window))
+            recent = rows.take((window_of >= since) & (window_of <= window))
             lines.append((window, since, *_look(recent, reference, metric, margin, at), by))
-    lines += _in_order(rows, windows, reference, metric, margin)
+    lines += _in_order(rows, window_of, reference, metric, margin)
     table = pd.DataFrame(lines, columns=COLUMNS)
     return table.sort_values("window", kind="stable", ignore_index=True)
 
 
-def _in_order(rows: ScoredRows, windows, reference, metric: Metric, margin) -> list[tuple]:
+def _in_order(
+    rows: ScoredRows, windows: np.ndarray, reference: ScoredRows, metric: Metric, margin: float
+) -> list[tuple]:
     """Return the line of the CUSUM if it rang, with the figure since the fall began."""
     if not len(rows):
         return []
@@ -132,7 +134,9 @@ def _in_order(rows: ScoredRows, windows, reference, metric: Metric, margin) -> l
     return [(windows[alarm.row], windows[alarm.began], *ends)]
 
 
-def _look(rows: ScoredRows, reference: ScoredRows, metric: Metric, margin, at: float) -> tuple:
+def _look(
+    rows: ScoredRows, reference: ScoredRows, metric: Metric, margin: float, at: float
+) -> tuple:
     now, then = (figure(metric, some, at) for some in (rows, reference))
     ends = (now.value, now.low, now.high, len(rows))
     if why := now.note or then.note:

@@ -10,7 +10,7 @@ from diptych.base import plugins
 Statistic = Callable[[np.ndarray, np.ndarray], float]
 # those of Diptych's own, which no plugin may name
 TAKEN = ("ks", "wasserstein", "psi", "js", "shift", "threshold", "drifted", "feature", "kind", "n",
-         "missing", "reason")  # fmt: skip
+         "missing", "reason", "window", "worst", "alarm")  # fmt: skip
 
 
 def read_added(name: str, entry: object) -> Statistic:

@@ -363,7 +363,9 @@ def outcome(live: LiveRows, split: WindowSplit) -> dict[str, Figure | float]:
     before = live.figure("champion", [name for name in live.names if name not in seen]).value
     old, new = (live.figure(model, split.after) for model in ("champion", "challenger"))
     both = {"champion afterwards": old, "challenger afterwards": new}
-    values = {name: one for name, one in both.items() if np.isfinite([one.low, one.high]).all()}
+    values: dict[str, Figure | float] = {
+        name: one for name, one in both.items() if np.isfinite([one.low, one.high]).all()
+    }
     lost = live.metric.sign * (before - old.value)
     least = sequential.in_units(LOSS, live.metric, before)
     if split.alarm and np.isfinite(lost + new.value) and lost >= least:

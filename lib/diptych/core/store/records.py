@@ -78,7 +78,7 @@ class Recorder(Record):
         self._sources: dict[tuple[str, str], cells.Cell] = {}  # which cell recorded what
         self._stamps: dict | None = None  # of the files of a concluded run
 
-    @property
+    @property  # type: ignore[misc]  # a field of a Record, which the cells move here
     def folder(self) -> Path:
         """The run's folder, into which cells may write files of their own."""
         self._follow(recording=True)
@@ -106,7 +106,7 @@ class Recorder(Record):
     def _repr_html_(self) -> str:
         return self.snapshot()._repr_html_()
 
-    @property
+    @property  # type: ignore[misc]
     def upstream(self) -> str | None:
         """Id of the run this one builds on."""
         self._follow()
@@ -118,7 +118,9 @@ class Recorder(Record):
 
     def parent(self) -> Record:
         """Return the run this one builds on."""
-        return load(self.upstream)
+        if (run_id := self.upstream) is None:
+            raise RecordError(f"upstream: {self.notebook} builds on no run")
+        return load(run_id)
 
     def stage(self, notebook: str) -> Record:
         """Return the run of an earlier stage that this one builds on."""
@@ -247,6 +249,13 @@ class Recorder(Record):
         return summary(self.snapshot())
 
     @property
+    def _beginning(self) -> "Beginning":
+        """What the run in progress began with; only one that `start` made follows the cells."""
+        if self._begun is None:
+            raise RecordError(f"{self._folder.name}: begin a run with start(...)")
+        return self._begun
+
+    @property
     def _concluded(self) -> bool:
         return self._stamps is not None
 
@@ -260,13 +269,13 @@ class Recorder(Record):
     def _replace(self, kind: str, *names: str) -> None:
         """Note which cell records; what a run has ended with is not changed, a new run is begun."""
         log = self._log
-        ended = self._concluded and log is not None and process_environment.run_folder() is None
-        before = {self._sources.get((kind, name)) for name in names} - {None}
-        if ended and (replaced := before - {log.current}):
-            log.note(f"{log.current} recorded once more what a run had ended with")
-            log.dropped += replaced
-            self._begin_again(log)
-            log.written()
+        if log is not None and self._concluded and process_environment.run_folder() is None:
+            before = [self._sources.get((kind, name)) for name in names]
+            if replaced := {cell for cell in before if cell not in (None, log.current)}:
+                log.note(f"{log.current} recorded once more what a run had ended with")
+                log.dropped.extend(filter(None, replaced))
+                self._begin_again(log)
+                log.written()
         for name in names:
             self._remember(kind, name)
 
@@ -303,7 +312,8 @@ class Recorder(Record):
             If a parameter has been changed to what it cannot be.
         """
         log = self._log
-        if log is None or (log.current.names.shows and not recording):
+        shows = log is not None and log.current is not None and log.current.names.shows
+        if log is None or (shows and not recording):
             return
         if problem := log.fault(self, recording):
             raise RecordError(problem)
@@ -338,9 +348,9 @@ class Recorder(Record):
         changes = ", ".join(
             f"{name} {a!r} → {b!r}" for name, (a, b) in log.changes.items() if a != b
         )
-        parameters = checked_values(self._begun.declared, self._begun.namespace)
+        parameters = checked_values(self._beginning.declared, self._beginning.namespace)
         if log.from_top:
-            self.task, self._upstream = self._begun.upstream()
+            self.task, self._upstream = self._beginning.upstream()
         before = self._folder
         if self._sources or self._concluded:
             self._folder = _folder(self.notebook)
@@ -356,7 +366,7 @@ class Recorder(Record):
         self.facts["parameters"] = parameters
         self._sources, self._stamps, self.complete, self.draft = stays, None, False, []
         self.replayed = ReplayedLatency()
-        self._begun.started = datetime.now(UTC)
+        self._beginning.started = datetime.now(UTC)
         self._write()
 
     def after_cell(self) -> None:
@@ -390,7 +400,7 @@ class Recorder(Record):
         text = Redactor().json(content)
         workspace.write_atomic(self._folder / "result.json", text)
         if self._concluded and self._log is not None and not by_runner:
-            begun = self._begun
+            begun = self._beginning
             parameters = self.facts["parameters"]
             session.keep(
                 self._folder, self.notebook, self._log, begun.declared, parameters, begun.started
@@ -508,7 +518,7 @@ def source(task: str, read_options: str = "") -> dict[str, str]:
     """Return ``source``, a digest of what lies where a task names; {} if that cannot be known."""
     from diptych.core.data import freshness  # not needed to read what runs recorded
 
-    return freshness.as_task(freshness.state(task, read_options))
+    return dict(freshness.as_task(freshness.state(task, read_options)))
 
 
 def _heading(run: Recorder, later: bool) -> str:

@@ -233,14 +233,15 @@ class Registry:
         self.version(version.number)
         with self._lock:
             before = self.champion()
+            who = _who()
             promotion = {
                 "from_version": before and before.number,
                 "to_version": version.number,
-                "who": _who(),
+                "who": who,
                 "why": why,
                 "gate": gate,
             }
-            check_promotion(promotion["who"], why)
+            check_promotion(who, why)
             workspace.sync(version.folder)  # MLflow copied it, and waits for no disk
             with self._intending({"promote": promotion, "time": utc(None)}):
                 self._point(CHAMPION, version.number)

@@ -6,6 +6,7 @@ call that an evaluation makes.
 
 import functools
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from diptych.llmops.client import endpoint
 from diptych.llmops.client.ask import Answer, ask
 from diptych.llmops.client.budget import BudgetError
 from diptych.llmops.client.call_options import CallOptions
+from diptych.llmops.client.providers import FORMATS
 from diptych.llmops.client.target import Target
 from diptych.llmops.server.process import EndpointError
 
@@ -28,6 +30,7 @@ def connection(target: Target | str = "local", options: CallOptions = CallOption
 
     An equal request is answered from the ledger. A streamed one (``stream=True``) is always made
     anew and not recorded: its times are those of now; the budget holds what it can cost at most.
+    From an endpoint whose wire format a plugin adds it comes in one piece, and is on record.
 
     Parameters
     ----------
@@ -67,9 +70,11 @@ class _Transport(httpx2.BaseTransport):
         body = json.loads(request.read())
         streamed = body.pop("stream", False)
         try:
-            if streamed and not self.target.is_recorded:
+            now = streamed and not self.target.is_recorded
+            if now and self.target.provider.format in FORMATS:
                 return self._streamed(body, request)
-            answer = ask(body, self.target, self.once)
+            anew = {"stream": True, "repeat": time.time_ns() % 2**31} if now else {}
+            answer = ask(body, self.target, replace(self.once, **anew))
         except BudgetError as error:
             return _error(PAYMENT_REQUIRED, str(error), request)
         except EndpointError as error:  # with its remedy

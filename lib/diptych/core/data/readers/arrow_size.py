@@ -48,9 +48,9 @@ def _size_of(message: pa.Message) -> int:
     """Return the bytes of one message's buffers, unpacked."""
     table = _Table.root(message.metadata.to_pybytes())
     kind, header = table.number(1, "<B"), table.table(2)
-    if kind not in (DICTIONARY, BATCH) or header is None:
+    batch = header.table(1) if header is not None and kind == DICTIONARY else header
+    if kind not in (DICTIONARY, BATCH) or batch is None:
         return 0
-    batch = header.table(1) if kind == DICTIONARY else header
     buffers = batch.structs(2, BUFFER)
     if batch.table(3) is None:  # not packed
         return sum(length for _, length in buffers)

@@ -6,14 +6,19 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from diptych.core.data.readers.table import Source
 from diptych.core.data.sources import DataError, bounded, first_line
 
-OPENERS = {b"\x1f\x8b": ("gzip", gzip.open), b"BZh": ("bzip2", bz2.open)} | {
-    b"\xfd7zXZ\x00": ("xz", lzma.open)
+Opener = Callable[[io.BytesIO], AbstractContextManager[io.BufferedIOBase]]
+OPENERS: dict[bytes, tuple[str, Opener]] = {
+    b"\x1f\x8b": ("gzip", lambda packed: gzip.GzipFile(fileobj=packed)),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
 }
 SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 OFFICE = ("[Content_Types].xml", "mimetype", "META-INF/manifest.xml")  # in xlsx and ods
