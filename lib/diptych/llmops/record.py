@@ -267,13 +267,14 @@ class _Keeper:
         part = next(parts(scenario, self.session.target))
         server = {name: x for name, x in part.variant.target.server.items() if name != "slots"}
         target = replace(part.variant.target, server=server)  # as many as it is served with
-        rows = part.rows.head(scope.load).to_dict("records")
+        rows = part.rows.to_dict("records")
         file, version = self.session.folder / recordings.LOAD, part.variant.prompt.version
         load = recordings.read_load(file)
         for level in load_curve.LEVELS:
             if (version, level) not in {(line["version"], line["concurrency"]) for line in load}:
+                some = rows[: max(scope.load, level)]  # fewer would never be so many at once
                 calls = load_test.drive(
-                    part.variant.requests(rows), [level], target,
+                    part.variant.requests(some), [level], target,
                     replace(options, caller="load", run=f"{options.run} load", progress=False),
                     ROUNDS,
                 )  # fmt: skip

@@ -38,7 +38,7 @@ class Scope:
     judged : bool
         Whether the model then judges its answers, see `judged`.
     load : int
-        Rows that are asked at each level of concurrency; 0: no load is measured.
+        Rows asked at each level of concurrency, as many as it is high at least; 0: none.
     """
 
     task: str
