@@ -2,7 +2,7 @@
 
     make campaign                                  # within an hour on two cores
     make campaign ONLY="kills secrets"             # some parts; the others keep their figures
-    make campaign GO_ON=1                          # those that were not stored within a day
+    make campaign GO_ON=1                          # go on with one that was interrupted today
     python benchmarks/campaign --short             # half a minute, as in `make test`; only printed
 
 Everything is made up from a seed, runs in a workspace of its own and stays on this machine's
@@ -33,18 +33,18 @@ PARTS = {
     "requests": ("hostile_requests", "run", 20_000, 150),
     "slowdown": ("hostile_requests", "slowdowns", 30, 0),
     "secrets": ("key_shapes", "run", 5, 1),
-    "kills-runs": ("kills", "runs", 180, 0),
-    "kills-sweeps": ("kills_of_calls", "sweeps", 120, 0),
-    "kills-reports": ("kills_of_calls", "reports", 100, 0),
-    "kills-asks": ("kills_of_calls", "asks", 200, 0),
+    "kills-runs": ("kills", "runs", 200, 0),
+    "kills-sweeps": ("kills_of_calls", "sweeps", 80, 0),
+    "kills-reports": ("kills_of_calls", "reports", 60, 0),
+    "kills-asks": ("kills_of_calls", "asks", 260, 0),
     "kills-endpoints": ("kills", "endpoints", 150, 0),
     "kills-promotions": ("kills", "promotions", 250, 0),
-}  # fmt: skip
+}
+BATCHES = {"kills": 20, "secrets": 1}  # after so many the figures are stored
 
 
-def figures_of(part: str, size: int, home: Path, seed: int) -> list[Figure]:
+def figures_of(part: str, size: int, folder: Path, seed: int) -> list[Figure]:
     """Run one part of the campaign in a folder and a workspace of its own."""
-    folder = home / part
     folder.mkdir()
     os.environ["DIPTYCH_HOME"] = str(folder / "workspace")
     module, function, *_ = PARTS[part]
@@ -52,45 +52,51 @@ def figures_of(part: str, size: int, home: Path, seed: int) -> list[Figure]:
     return run(folder, random.Random(f"{part} {seed}"), size)
 
 
-def chosen(only: list[str], go_on: bool) -> list[str]:
-    """Return the parts that begin with one of these words, and were not stored of late."""
-    parts = [part for part in PARTS if not only or part.startswith(tuple(only))]
-    return [part for part in parts if not (go_on and trust.is_recent(part))]
+def passes_of(part: str, size: int, home: Path, options: argparse.Namespace):
+    """Run a part to its size, kills in batches; yield what is done so far after each."""
+    done = trust.recent(part, options.seed) if options.go_on else None
+    while done is None or done.size < size:
+        so_far = done.size if done else 0
+        more = min(size - so_far, BATCHES.get(part.partition("-")[0], size))
+        began, load = time.monotonic(), os.getloadavg()[0]
+        figures = figures_of(part, more, home / f"{part}-{so_far}", options.seed + so_far)
+        seconds = time.monotonic() - began
+        last = trust.Pass(part, more, figures, options.seed, seconds, load)
+        done = done.plus(last) if done else last
+        print(f"{part}: {done.size} of {size}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        yield done
 
 
 def main() -> int:
     """Run the parts that were asked for; 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], help=f"beginnings of {', '.join(PARTS)}")
-    parser.add_argument("--go-on", action="store_true", help="leave out what a day ago was stored")
+    parser.add_argument(
+        "--go-on", action="store_true", help="go on with what was stored within a day"
+    )
     parser.add_argument("--seed", type=int, default=27)
     parser.add_argument("--short", action="store_true", help="a little of each, no kills")
     parser.add_argument("--scale", type=float, default=1, help="share of the whole, such as 0.1")
     options = parser.parse_args()
-    parts = chosen(options.only, options.go_on)
-    if not parts and not options.go_on:
+    parts = [x for x in PARTS if not options.only or x.startswith(tuple(options.only))]
+    if not parts:
         parser.error(f"--only {' '.join(options.only)}: the parts are {', '.join(PARTS)}")
     home = Path(tempfile.mkdtemp(prefix="diptych-campaign-"))
-    passes = []
+    done: dict[str, trust.Pass] = {}
     try:
         for part in parts:
             _, _, whole, short = PARTS[part]
             size = short if options.short else max(1, round(whole * options.scale))
-            if not size:
-                continue
-            began, load = time.monotonic(), os.getloadavg()[0]
-            figures = figures_of(part, size, home, options.seed)
-            seconds = time.monotonic() - began
-            passes.append(trust.Pass(part, figures, options.seed, seconds, load))
-            print(f"{part}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
-            if size == whole and not options.short:
-                passes[-1].store()  # one that is interrupted keeps its figures
-                trust.write(list(PARTS))
+            for so_far in passes_of(part, size, home, options) if size else ():
+                done[part] = so_far
+                if size == whole and not options.short:
+                    so_far.store()  # one that is interrupted keeps its figures
+                    trust.write(list(PARTS))
     finally:
-        holds = all(one.holds for one in passes)
+        holds = all(one.holds for one in done.values())
         if holds:
             shutil.rmtree(home, ignore_errors=True)
-    print(trust.page(passes))
+    print(trust.page(list(done.values())))
     return not holds
 
 

@@ -1,6 +1,6 @@
 """What the parts of the campaign count, and whether it is what SECURITY.md promises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Figure:
     most : float
         The highest value that is promised.
     unit : str
+    among : int
+        How many there were of what is counted, 0 where `tried` says it.
     """
 
     part: str
@@ -25,16 +27,23 @@ class Figure:
     value: float
     most: float = 0
     unit: str = ""
+    among: int = 0
 
     @property
     def holds(self) -> bool:
         """Whether the promise is kept."""
         return self.value <= self.most
 
+    def plus(self, more: "Figure") -> "Figure":
+        """Return what this and a further pass came to: counts are added up."""
+        tried, among = self.tried + more.tried, self.among + more.among
+        return replace(self, tried=tried, value=self.value + more.value, among=among)
+
     def line(self) -> str:
         """Return the figure as a line of a Markdown table."""
+        what = f"{self.what}, of {self.among:,}" if self.among else self.what
         cells = (
-            self.part, self.what, f"{self.tried:,}", f"{self.value:,.4g} {self.unit}".strip(),
+            self.part, what, f"{self.tried:,}", f"{self.value:,.4g} {self.unit}".strip(),
             f"{self.most:,.4g} {self.unit}".strip(), "yes" if self.holds else "**no**",
         )  # fmt: skip
         return f"| {' | '.join(cells)} |"

@@ -55,7 +55,7 @@ def runs(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     half = len(half_folders(workspace.runs()))
     half += sum(run.id.startswith(".") for run in find_runs())
     abandoned.remove(workspace.runs())
-    return [Figure("kills of runs", f"half run folders ({ended} ended before)", kills, half)]
+    return [Figure("kills of runs", "half run folders", kills, half, among=ended + kills)]
 
 
 def endpoints(home: Path, rng: random.Random, kills: int) -> list[Figure]:
@@ -83,7 +83,7 @@ def endpoints(home: Path, rng: random.Random, kills: int) -> list[Figure]:
         lost += len(answered - set(rows))
         twice += len(rows) - len(set(rows))
     return [
-        Figure("kills of endpoints", f"acknowledged rows lost, of {acknowledged:,}", kills, lost),
+        Figure("kills of endpoints", "acknowledged rows lost", kills, lost, among=acknowledged),
         Figure("kills of endpoints", "rows recorded twice", kills, twice),
     ]
 

@@ -79,7 +79,7 @@ def asks(home: Path, rng: random.Random, kills: int) -> list[Figure]:
 
 def _paid(part: str, kills: int, lost: int, twice: int, paid: int) -> list[Figure]:
     return [
-        Figure(part, f"answers lost that were not under way, of {paid:,}", kills, lost),
+        Figure(part, "answers lost that were not under way", kills, lost, among=paid),
         Figure(part, "calls paid twice", kills, twice),
     ]
 
@@ -124,7 +124,7 @@ def _is_whole(folder: Path) -> bool:
 def reports(home: Path, rng: random.Random, kills: int) -> list[Figure]:
     """Kill reports of both panels and the contrast; the site is the old one or the new one."""
     clone, killer = _clone(home), Killer(rng, 14, 1.03)
-    lost = twice = done = half = broken = finished = turn = 0
+    lost = twice = done = half = broken = turn = 0
     with serving(CountingEndpoint(0.05)) as endpoint:
         lines = f"counting:\n  base_url: {endpoint.url}\n  prices: free\n"
         (clone / "params" / "endpoints.yaml").write_text(lines)
@@ -135,12 +135,12 @@ def reports(home: Path, rng: random.Random, kills: int) -> list[Figure]:
             bill.after_kill()
             half += len(half_folders(workspace.runs()))
             broken += _is_broken(clone / "site")
-            done, finished, turn = done + (not ended), finished + ended, turn + ended
+            done, turn = done + (not ended), turn + ended
     lost, twice = bill.lost, bill.twice()
     abandoned.remove(workspace.runs())
     part = "kills of reports"
     return [
-        Figure(part, f"half run folders ({finished} reports came to their end)", kills, half),
+        Figure(part, "half run folders", kills, half),
         Figure(part, "sites with a link that leads nowhere", kills, broken),
         *_paid(part, kills, lost, twice, endpoint.paid),
     ]

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from figures import HEAD, Figure
 BENCHMARKS = Path(__file__).resolve().parents[1]
 DAY_S = 24 * 3600
 INTRODUCTION = (
-    "Written by `make campaign`, part by part: each ran whole on the day that its row says. The "
-    "head of each module in `benchmarks/campaign/` says what is done; SECURITY.md says what is "
-    "promised. Load is the number of running processes when a part began, its own not counted."
+    "Written by `make campaign`, part by part, each on the day that its row says. The head of "
+    "each module in `benchmarks/campaign/` says what is done; SECURITY.md says what is promised. "
+    "Load is the most processes that ran beside it (load average of a minute), so that minutes "
+    "are those of a machine that others used, too."
 )
 
 
@@ -26,6 +27,8 @@ class Pass:
     Attributes
     ----------
     part : str
+    size : int
+        How much of the part is done.
     figures : list of Figure
     seed : int
     seconds : float
@@ -36,6 +39,7 @@ class Pass:
     """
 
     part: str
+    size: int
     figures: list[Figure]
     seed: int
     seconds: float
@@ -48,6 +52,13 @@ class Pass:
     def holds(self) -> bool:
         """Whether every promise is kept."""
         return all(figure.holds for figure in self.figures)
+
+    def plus(self, more: "Pass") -> "Pass":
+        """Return this pass and a further part of it as one."""
+        figures = [one.plus(two) for one, two in zip(self.figures, more.figures, strict=True)]
+        size, seconds = self.size + more.size, self.seconds + more.seconds
+        load = max(self.load, more.load)
+        return replace(more, size=size, figures=figures, seconds=seconds, load=load)
 
     def store(self) -> None:
         """Replace the figures that are stored of the part."""
@@ -83,10 +94,11 @@ def stored(part: str) -> Pass | None:
     return Pass(**facts | {"figures": [Figure(**figure) for figure in facts["figures"]]})
 
 
-def is_recent(part: str) -> bool:
-    """Return whether a part was stored within a day and holds."""
+def recent(part: str, seed: int) -> Pass | None:
+    """Return the part's pass with this seed if it was stored within a day and holds."""
     last = stored(part)
-    return last is not None and last.holds and time.time() - last.time < DAY_S
+    fits = last is not None and last.holds and last.seed == seed
+    return last if fits and time.time() - last.time < DAY_S else None
 
 
 def page(passes: list[Pass]) -> str:

@@ -156,7 +156,16 @@ def _native(values: "pd.Series") -> str:
 def _may_be_numbers(first: "pd.Series", missing: tuple[str, ...]) -> bool:
     """Whether the first rows hold only plain numbers and words for missing."""
     _, rest = plain_numbers(first)
-    return bool(first[rest].dropna().str.strip().str.casefold().isin(missing).all())
+    return _are_all(_words(first, rest), missing)
+
+
+def _words(values: "pd.Series", rest: Any) -> "pd.Series | None":
+    """Return what is there beside numbers; None, at once, where nothing is."""
+    return values[rest].dropna().str.strip() if rest.any() else None
+
+
+def _are_all(words: "pd.Series | None", missing: tuple[str, ...]) -> bool:
+    return words is None or bool(words.str.casefold().isin(missing).all())
 
 
 def _with_zeros(strings: Any) -> Any:
@@ -181,8 +190,8 @@ def _numbers_of(values: "pd.Series", missing: tuple[str, ...]) -> Any:
     if not _may_be_numbers(values.iloc[:FIRST], missing):
         return values, "", Counter()
     numbers, rest = plain_numbers(values)
-    words = values[rest].dropna().str.strip()
-    if numbers.isna().all() or not words.str.casefold().isin(missing).all():
+    words = _words(values, rest)
+    if numbers.isna().all() or not _are_all(words, missing):
         return values, "", Counter()
     strings = pa.array(values, pa.string(), from_pandas=True)
     if pc.any(pc.match_substring_regex(_with_zeros(strings), r"^\s*[+-]?0[0-9]")).as_py():
@@ -192,4 +201,4 @@ def _numbers_of(values: "pd.Series", missing: tuple[str, ...]) -> Any:
     whole = whole and not pc.any(pc.match_substring(strings.filter(pa.array(~rest)), ".")).as_py()
     if whole:
         numbers = numbers.astype("Int64")
-    return numbers, "whole" if whole else "number", Counter(words.tolist())
+    return numbers, "whole" if whole else "number", Counter(() if words is None else words)

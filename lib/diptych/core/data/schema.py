@@ -195,7 +195,8 @@ def interpret(
     notes: list[str] = []
     _refuse_kinds(conventions.kinds, raw, label_column, time_column)
     is_text = _has_text(raw, text_column)
-    label, labels = _labels(raw, label_column, conventions, notes, target)
+    decimals = typing.Decimals(raw, conventions)
+    label, labels = _labels(raw, label_column, decimals, notes, target)
     needed = chosen if is_text else chosen | {"text_column": ""}
     raw, labels, positions = _complete(raw, labels, needed, notes)
     _refuse_labels(labels, label_column)
@@ -209,7 +210,7 @@ def interpret(
         kind, features, typed = "text", ["text"], TypedColumns([])
         frame["text"] = _texts(raw, text_column, parts, notes)
     else:
-        typed = typed_columns(raw, conventions, parts)
+        typed = typed_columns(raw, conventions, parts, decimals)
         _refuse_features(typed, raw, text_column)
         kind, features = "table", [column.name for column in typed.columns]
         notes += typed.sentences()
@@ -246,7 +247,7 @@ def check_columns(
 
 
 def typed_columns(
-    raw: pd.DataFrame, conventions: Conventions, exclude: Iterable[str]
+    raw: pd.DataFrame, conventions: Conventions, exclude: Iterable[str], decimals: typing.Decimals
 ) -> TypedColumns:
     """Return what `typing.infer` does.
 
@@ -256,7 +257,7 @@ def typed_columns(
         If a column cannot be of the kind that `conventions` asks for.
     """
     try:
-        return typing.infer(raw, conventions, exclude=exclude)
+        return typing.infer(raw, conventions, exclude, decimals)
     except KindError as error:
         raise DataError(f"read_options: kinds: {error}; give another kind, or drop.") from error
 
@@ -349,15 +350,16 @@ def _left_out(rows: pd.Series, what: str, name: str) -> str:
 
 
 def _labels(
-    raw: pd.DataFrame, name: str, conventions: Conventions, notes: list[str], target: str
+    raw: pd.DataFrame, name: str, decimals: typing.Decimals, notes: list[str], target: str
 ) -> tuple[Column, pd.Series]:
     """Return how labels are read, and the labels, null where there is none."""
     values = _column(raw, "label_column", name)
     if _empty(values).all():
         raise DataError(f"label_column: column {name!r} is empty; name another column.")
+    conventions = decimals.conventions
     kind = conventions.kinds.get(name, "")
     target = target or (kind and (NUMBER if kind == NUMBER else CLASSES))
-    if target != CLASSES and (numbers := _numbers(raw, name, conventions, target, notes)):
+    if target != CLASSES and (numbers := _numbers(raw, name, decimals, target, notes)):
         return numbers
     try:
         column, remarks = typing.label_column(values, name, conventions)
@@ -375,12 +377,10 @@ def _labels(
 
 
 def _numbers(
-    raw: pd.DataFrame, name: str, conventions: Conventions, target: str, notes: list[str]
+    raw: pd.DataFrame, name: str, decimals: typing.Decimals, target: str, notes: list[str]
 ) -> tuple[Column, pd.Series] | None:
     """Return labels as numbers; None where they are classes, by their values."""
-    if not conventions.decimal:
-        strings = (raw[x] for x in raw if pd.api.types.is_string_dtype(raw[x]))
-        conventions = replace(conventions, decimal=typing.file_decimal(strings, conventions))
+    conventions = replace(decimals.conventions, decimal=decimals.common(raw.columns))
     wanted = target == NUMBER
     try:
         reading = typing.number_label(raw[name], name, conventions, wanted)

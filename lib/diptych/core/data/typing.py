@@ -8,7 +8,7 @@ note.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,10 @@ STAND_INS = frozenset((-1, -9, -99, -999, -9999, -99999, 999, 9999, 99999, 99999
 
 
 def infer(
-    raw: "pd.DataFrame", conventions: Conventions | None = None, exclude: Iterable[str] = ()
+    raw: "pd.DataFrame",
+    conventions: Conventions | None = None,
+    exclude: Iterable[str] = (),
+    decimals: "Decimals | None" = None,
 ) -> TypedColumns:
     """Decide what each column means.
 
@@ -96,6 +99,8 @@ def infer(
     conventions : Conventions, optional
     exclude : iterable of str
         Columns with a part of their own, such as the label.
+    decimals : Decimals, optional
+        Of the same table, where it was looked at before.
 
     Returns
     -------
@@ -109,9 +114,8 @@ def infer(
     """
     conventions = conventions or Conventions()
     names = [name for name in raw.columns if name not in set(exclude)]
-    if not conventions.decimal:
-        strings = (raw[name] for name in names if is_strings(raw[name]))
-        conventions = replace(conventions, decimal=file_decimal(strings, conventions))
+    decimals = decimals or Decimals(raw, conventions)
+    conventions = replace(conventions, decimal=decimals.common(names))
     columns, left_out, notes = [], {}, {}
     taken: set[str] = set()
     for name in names:
@@ -480,24 +484,47 @@ def _reads_most(facts: Facts, conventions: Conventions) -> Any:
     return marks, unread[marks], notes
 
 
-def file_decimal(columns: Iterable["pd.Series"], conventions: Conventions) -> str:
-    """Return the decimal mark that columns with one reading only show; "" if they show none.
+class Decimals:
+    """The decimal marks of a raw table, whose columns are each looked at once.
 
-    A column whose numbers can be read with either mark (1.234) follows the others.
+    Parameters
+    ----------
+    raw : DataFrame
+    conventions : Conventions
+        Its ``decimal``, where it has one, is that of every column.
     """
-    shown: Counter[str] = Counter()
-    for values in columns:
-        try:
-            facts = Facts.of(_first_distinct(values), "", conventions)
-        except LeftOutError:
-            continue
-        tokens = [bare(x).number for x in facts.strings]
-        marks = {x[0] for x in fitting(tokens)} if tokens else set()
-        if len(marks) == 1:
-            shown[marks.pop()] += 1
-    if len(shown) != 1:
-        return ""  # the columns differ, or none shows it: each decides for itself
-    return next(iter(shown))
+
+    def __init__(self, raw: "pd.DataFrame", conventions: Conventions):
+        self.raw, self.conventions = raw, conventions
+        self._shown: dict[Hashable, str] = {}
+
+    def common(self, names: Iterable[Hashable]) -> str:
+        """Return the mark that columns with one reading only show; "" if they show none.
+
+        A column whose numbers can be read with either mark (1.234) follows the others.
+        """
+        if self.conventions.decimal:
+            return self.conventions.decimal
+        marks = {mark for name in names if (mark := self._of(name))}
+        return marks.pop() if len(marks) == 1 else ""  # else each column decides for itself
+
+    def _of(self, name: Hashable) -> str:
+        if name not in self._shown:
+            self._shown[name] = _shown_decimal(self.raw[name], self.conventions)
+        return self._shown[name]
+
+
+def _shown_decimal(values: "pd.Series", conventions: Conventions) -> str:
+    """Return the only decimal mark by which a column's strings can be read, "" if none or both."""
+    if not is_strings(values):
+        return ""
+    try:
+        facts = Facts.of(_first_distinct(values), "", conventions)
+    except LeftOutError:
+        return ""
+    tokens = [bare(x).number for x in facts.strings]
+    marks = {x[0] for x in fitting(tokens)} if tokens else set()
+    return marks.pop() if len(marks) == 1 else ""
 
 
 def _first_distinct(values: "pd.Series", most: int = 5_000) -> "pd.Series":
