@@ -140,9 +140,9 @@ class Lab:
         """Execute a command of JupyterLab and wait for it."""
         self.js(f"jupyterapp.commands.execute({name!r}, {json.dumps(arguments)}).then(() => null)")
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, **arguments) -> None:
         """Execute a command without waiting for what it runs."""
-        self.js(f"void jupyterapp.commands.execute({name!r})")
+        self.js(f"void jupyterapp.commands.execute({name!r}, {json.dumps(arguments)})")
 
     def wait_idle(self) -> None:
         """Wait until every cell that was begun has ended."""

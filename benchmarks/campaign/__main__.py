@@ -12,6 +12,7 @@ is written from them; the exit status is 1 if a promise is broken.
 
 import argparse
 import importlib
+import math
 import os
 import random
 import shutil
@@ -55,7 +56,8 @@ def figures_of(part: str, size: int, folder: Path, seed: int) -> list[Figure]:
 def passes_of(part: str, size: int, home: Path, options: argparse.Namespace):
     """Run a part to its size, kills in batches; yield what is done so far after each."""
     done = trust.recent(part, options.seed) if options.go_on else None
-    while done is None or done.size < size:
+    until = time.monotonic() + 60 * (options.minutes or math.inf)
+    while (done is None or done.size < size) and time.monotonic() < until:
         so_far = done.size if done else 0
         more = min(size - so_far, BATCHES.get(part.partition("-")[0], size))
         began, load = time.monotonic(), os.getloadavg()[0]
@@ -74,6 +76,7 @@ def main() -> int:
     parser.add_argument(
         "--go-on", action="store_true", help="go on with what was stored within a day"
     )
+    parser.add_argument("--minutes", type=float, help="begin no further kills of a part after that")
     parser.add_argument("--seed", type=int, default=27)
     parser.add_argument("--short", action="store_true", help="a little of each, no kills")
     parser.add_argument("--scale", type=float, default=1, help="share of the whole, such as 0.1")

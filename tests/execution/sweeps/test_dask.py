@@ -1,8 +1,10 @@
 """A sweep on a real Dask cluster: one worker is killed, and nothing is lost."""
 
+import json
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 from dask_cluster import PATIENCE, dask_cluster, until
@@ -86,3 +88,44 @@ def test_a_worker_names_no_file_outside_of_its_run(run, name):
 def test_the_names_of_a_runs_own_files_are_taken():
     files = {"tables/a b.parquet": b"", "notebook.html": b"", "..odd": b""}
     dask._check_names(dask.Parcel("20261129-run", files, ""))
+
+
+MANIFEST = {
+    "id": "r", "name": "bowl", "parameters": {"x": 1}, "status": "ok",
+    "cache": {"key": "k", "parts": {}},
+}  # fmt: skip
+POINT = SimpleNamespace(name="bowl", values={"x": 1})
+
+
+def parcel(manifest, *files):
+    """Return a run as a worker sends it."""
+    content = {"manifest.json": json.dumps(manifest).encode()}
+    return dask.Parcel("r", content | dict.fromkeys(files, b""), "")
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({"parameters": {"x": 2}}, "not asked: parameters .'x': 2"),
+        ({"id": "another"}, "not asked: id 'another'"),
+        ({"name": "other"}, "not asked: name 'other'"),
+        ({"cache": None}, "r without a whole manifest"),
+        ({"status": None, "parameters": None}, "not asked: parameters None"),
+    ],
+)
+def test_a_worker_that_lies_about_its_run_is_not_believed(lie, words):
+    pages = ("notebook.ipynb", "notebook.html")
+    dask._check_run(parcel(MANIFEST, *pages), POINT)
+    with pytest.raises(ValueError, match=words):
+        dask._check_run(parcel(MANIFEST | lie, *pages), POINT)
+
+
+def test_a_run_of_a_worker_has_its_page_unless_it_failed():
+    with pytest.raises(ValueError, match="without its page"):
+        dask._check_run(parcel(MANIFEST, "notebook.ipynb"), POINT)
+    dask._check_run(parcel(MANIFEST | {"status": "failed"}), POINT)
+    for content in (b"", b"[]", b"{", b"{}"):
+        with pytest.raises(ValueError, match="without a whole manifest"):
+            dask._check_run(dask.Parcel("r", {"manifest.json": content}, ""), POINT)
+    with pytest.raises(ValueError, match="without a whole manifest"):
+        dask._check_run(dask.Parcel("r", {}, ""), POINT)

@@ -5,6 +5,7 @@ runs that a stage builds on it makes in a workspace of its own. What a dead work
 by another.
 """
 
+import json
 import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from diptych.base import hashing, process_environment, workspace
 from diptych.base.errors import ParameterError
 from diptych.base.progress import say
+from diptych.base.secrets import Redactor
 from diptych.execution import runs
 from diptych.execution.cache import entries
 from diptych.execution.cache import fingerprint as keys
@@ -78,12 +80,12 @@ class Cluster:
             futures.append(
                 self.client.submit(run_parcel, prepared, content, self.engine, pure=False)
             )
-            sent[futures[-1].key] = (number, lookup)
+            sent[futures[-1].key] = (number, prepared, lookup)
         for future in as_completed(futures, loop=self.client.loop):
-            number, lookup = sent[future.key]
+            number, prepared, lookup = sent[future.key]
             try:
                 # a worker that dies with a result not yet fetched has it made again elsewhere
-                outcome = self._unpacked(future.result(), lookup)
+                outcome = self._unpacked(future.result(), prepared, lookup)
             except (Exception, CancelledError) as error:
                 outcome = Outcome(None, f"{type(error).__name__}: {error}")
             future.release()
@@ -93,11 +95,12 @@ class Cluster:
         """Leave the cluster; runs of this sweep that have not ended are cancelled."""
         self.client.close()
 
-    def _unpacked(self, parcel: Parcel, lookup: entries.Lookup) -> Outcome:
+    def _unpacked(self, parcel: Parcel, prepared: PreparedRun, lookup: entries.Lookup) -> Outcome:
         """Write a run folder that came back, whole or not at all."""
         if not parcel.run:
             return Outcome(None, parcel.error)
         _check_names(parcel)
+        _check_run(parcel, prepared)
         self.root.mkdir(parents=True, exist_ok=True)
         staged = self.root / f".{parcel.run}.{secrets.token_hex(2)}.partial"
         for name, content in parcel.files.items():
@@ -130,6 +133,34 @@ def _check_names(parcel: Parcel) -> None:
             raise ValueError(f"a worker sent a file named {name[:80]!r}, which is left out")
     if "/" in parcel.run or "\\" in parcel.run:
         raise ValueError(f"a worker sent a run named {parcel.run[:80]!r}, which is left out")
+
+
+def _check_run(parcel: Parcel, prepared: PreparedRun) -> None:
+    """Refuse a run that is not the one that was sent: it would stand in the table as that point.
+
+    Raises
+    ------
+    ValueError
+        If its manifest or its page is missing, or says that another notebook or point ran.
+    """
+    try:
+        manifest = json.loads(parcel.files["manifest.json"])
+        ran = {"id": manifest["id"], "name": manifest["name"], "parameters": manifest["parameters"]}
+        whole = manifest["status"] == "failed" or {"notebook.ipynb", "notebook.html"} <= {
+            *parcel.files
+        }
+        manifest["cache"]["key"], manifest["cache"]["parts"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"a worker sent {parcel.run} without a whole manifest") from error
+    sent = {"id": parcel.run, "name": prepared.name, "parameters": prepared.values}
+    wrong = [name for name in sent if _as_json(ran[name]) != _as_json(sent[name])]
+    if wrong or not whole:
+        what = f"{wrong[0]} {ran[wrong[0]]!r}"[:200] if wrong else "a run without its page"
+        raise ValueError(f"a worker sent what was not asked: {what}")
+
+
+def _as_json(value: object) -> str:
+    return Redactor().json(value)
 
 
 def connect(address: str):
