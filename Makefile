@@ -70,8 +70,8 @@ campaign: setup  ## attack what was built: kills, hostile requests, keys, hostil
 test-long: setup  ## readers on 10,000 tables, 200 days of partial reruns, pages beside nbconvert, damaged answers, budgets (about 30 minutes)
 	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest -n 3 -m "long or longer"
 
-test-lab: setup  ## a day in a real JupyterLab, screenshots in build/lab (about 5 minutes; needs Chromium)
-	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py
+test-lab: setup  ## a day in a real JupyterLab, hostile names, screenshots in build/lab (about 7 minutes; needs Chromium)
+	@$(IN_ROOT) DIPTYCH_LONG=1 $(PY) -m pytest tests/execution/test_lab.py tests/execution/test_lab_day.py tests/execution/test_lab_names.py
 
 test-models: setup  ## tests with real models, which it fetches: 600 MB (about 10 minutes on two quiet cores)
 	@$(IN_ROOT) $(PY) -m diptych model get smollm2-135m qwen2.5-coder-0.5b minilm-l6-v2
