@@ -987,13 +987,17 @@ def _models(call, *arguments):
     help="After fine-tuning (LoRA) on N labels, as NAME-lora-N; may be given again.",
 )  # fmt: skip
 @click.option(
+    "--at-once", type=click.IntRange(1, 64), default=1, metavar="N",
+    help="Ask a local model N questions at once: sooner, but answers take longer each.",
+)  # fmt: skip
+@click.option(
     "--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Keep recordings in this folder (default: a clone's package, else the workspace).",
 )  # fmt: skip
 @click.option(
     "--check", is_flag=True, help="Ask nothing; say what is missing, and what figures it has."
 )
-def model_record(models, shots, most, max_usd, labels, to, check):
+def model_record(models, shots, most, max_usd, labels, at_once, to, check):
     """Ask MODELs what the contrast compares, and keep the answers to be replayed.
 
     A MODEL is a name of `diptych model list`, NAME=FILE.gguf, or endpoint/model of a hosted one.
@@ -1010,7 +1014,7 @@ def model_record(models, shots, most, max_usd, labels, to, check):
         for model in models:
             if model in known:
                 continue
-            for session in _sessions(model, labels, to):
+            for session in _sessions(model, labels, to, at_once):
                 if not check:
                     count = record.record(session, names, max_usd=max_usd, shots=shots, most=most)
                     click.echo(f"{session.name}: {count:,} questions asked")
@@ -1019,13 +1023,13 @@ def model_record(models, shots, most, max_usd, labels, to, check):
         raise click.ClickException(str(error)) from None
 
 
-def _sessions(model, labels, to):
+def _sessions(model, labels, to, at_once):
     """Return the sessions of a model: its own, or one for each number of labels."""
     from diptych.llmops import record, record_tuned
 
     if not labels:
-        return [record.Session.of(model, to)]
-    return (record_tuned.session(model, count, to) for count in labels)
+        return [record.Session.of(model, to, at_once)]
+    return (record_tuned.session(model, count, to, at_once=at_once) for count in labels)
 
 
 def _show_recorded(session, scenarios, figures):

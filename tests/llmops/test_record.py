@@ -342,6 +342,21 @@ def test_a_hosted_model_is_recorded_within_a_budget(hosted, calls, monkeypatch):
     assert fakes.KEY not in json.dumps(facts)
 
 
+def test_several_questions_at_once_are_said_and_measure_no_single_one(home, gguf):
+    place = record.workspace.home() / "recordings"
+    session = record.Session.of(f"four={gguf}", place, at_once=4)
+    assert record.record(session, ["small"], most=8, progress=False) == 8
+    process.stop(**session.target.server)
+    facts = json.loads((session.folder / "facts.json").read_text())
+    assert [machine["at_once"] for machine in facts["machines"]] == [4]
+    assert not any("cpu_ms" in line for line in facts["parts"]["small"])
+    assert "4 questions at once" in recordings.load("four").when()
+    alone = record.Session.of(f"four={gguf}", place)
+    assert record.record(alone, ["small"], most=4, progress=False) == 4  # goes on where it was
+    process.stop(**alone.target.server)
+    assert len(alone.facts()["machines"]) == 2
+
+
 def test_a_fine_tuned_model_has_answers_in_its_own_scenario_alone(home):
     name = "smollm2-135m-lora-160"
     others = [one for one in record_plan.SCOPES if one not in (*record_plan.TUNED, "small")]

@@ -62,15 +62,19 @@ class Session:
     adapter : mapping
         Of a fine-tuned model: ``base`` (the recording of the model before), ``labels`` that it saw,
         and ``adapter`` (steps, seconds, size), see `record_tuned`.
+    at_once : int
+        Questions that a local model answers at once. With more than one it takes far less time and
+        computation in all, but answers come later, and what one of them takes is not measured.
     """
 
     name: str
     target: Target
     folder: Path
     adapter: Mapping = field(default_factory=dict, hash=False)
+    at_once: int = 1
 
     @classmethod
-    def of(cls, model: str, folder: Path | None = None) -> "Session":
+    def of(cls, model: str, folder: Path | None = None, at_once: int = 1) -> "Session":
         """Return the session of a model.
 
         Parameters
@@ -80,6 +84,7 @@ class Session:
             ``openai/gpt-5-mini``; ``NAME=`` before it, or before a GGUF file, names the recording.
         folder : Path, optional
             The folder of recordings; by default `home`.
+        at_once : int
 
         Raises
         ------
@@ -92,8 +97,8 @@ class Session:
             target = Target.parse(source)
             name = re.sub("[^A-Za-z0-9._-]+", "-", name)
         else:
-            target = Target(server={"model": str(process.model_file(source)), "slots": 1})
-        return cls(name, target, (folder or home()) / name)
+            target = Target(server={"model": str(process.model_file(source)), "slots": at_once})
+        return cls(name, target, (folder or home()) / name, at_once=at_once)
 
     def scope(self, scenario: str) -> Scope | None:
         """Return what is asked in a scenario, None where that needs no scope."""
@@ -144,8 +149,9 @@ class Session:
         if not self.target.is_local:
             return {"date": today, "load": 0.0}
         threads = sizing.fit(Path(self.target.server["model"]), slots=1).threads
+        several = {"at_once": self.at_once} if self.at_once > 1 else {}
         return {"date": today, "cpu": recordings.processor(), "cores": environment.cores(),
-                "threads": threads, "load": recordings.load_now()}  # fmt: skip
+                "threads": threads, "load": recordings.load_now(), **several}  # fmt: skip
 
 
 def _but_load(machine: Mapping) -> dict:
@@ -202,7 +208,7 @@ def record(
         options = CallOptions(
             run=json.dumps(session.machine(), sort_keys=True), calls=calls, stream=True,
             budget=Budget(max_usd, strict=True), give_up=True, timeout_s=PATIENCE_S,
-            concurrency=1 if session.target.is_local else REMOTE, progress=progress,
+            concurrency=session.at_once if session.target.is_local else REMOTE, progress=progress,
         )  # fmt: skip
         total = keep.ask_all(_first(keep.missing(), most), options)
         if most is None and not session.adapter:
@@ -321,7 +327,8 @@ class _Keeper:
         options = replace(options, caller=part.scenario, prompt_version=version, repeat=part.repeat)
         for start in range(0, len(requests), CHUNK):
             some = requests[start : start + CHUNK]
-            pid = process.start(**target.server).pid if target.is_local else None
+            alone = target.is_local and self.session.at_once == 1
+            pid = process.start(**target.server).pid if alone else None
             before = usage(pid)["cpu_s"] if pid else 0.0
             ask_many(some, target, options)
             if pid:

@@ -14,14 +14,18 @@ FILE, FACTS = "adapter.gguf", "facts.json"
 
 
 def session(
-    model: str, labels: int, folder: Path | None = None, progress: bool = True
+    model: str,
+    labels: int,
+    folder: Path | None = None,
+    progress: bool = True,
+    at_once: int = 1,
 ) -> record.Session:
     """Fine-tune a local model on training rows of the reviews, unless that was done.
 
     Parameters
     ----------
-    model : str
-        As `diptych.llmops.record.Session.of` takes it.
+    model, at_once
+        As `diptych.llmops.record.Session.of` takes them.
     labels : int
         Training rows; the same that a sample of so many has everywhere.
     folder : Path, optional
@@ -37,7 +41,7 @@ def session(
     ValueError, TuningError
         If the model cannot be tuned on this machine.
     """
-    base = record.Session.of(model, folder)
+    base = record.Session.of(model, folder, at_once)
     name = f"{base.name}-lora-{labels}"
     place = workspace.home() / "recordings" / "adapters" / name
     if not (place / FACTS).is_file():
@@ -46,7 +50,7 @@ def session(
     server = {**base.target.server, "adapters": {"lora": str(place / FILE)}}
     target = record.replace(base.target, model="lora", server=server)
     about = {"base": base.name, "labels": facts["labels"], "adapter": facts}
-    return record.Session(name, target, base.folder.with_name(name), about)
+    return record.Session(name, target, base.folder.with_name(name), about, at_once)
 
 
 def _tune(base: record.Session, labels: int, place: Path, progress: bool) -> None:

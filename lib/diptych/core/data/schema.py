@@ -247,7 +247,10 @@ def check_columns(
 
 
 def typed_columns(
-    raw: pd.DataFrame, conventions: Conventions, exclude: Iterable[str], decimals: typing.Decimals
+    raw: pd.DataFrame,
+    conventions: Conventions,
+    exclude: Iterable[str],
+    decimals: typing.Decimals | None = None,
 ) -> TypedColumns:
     """Return what `typing.infer` does.
 

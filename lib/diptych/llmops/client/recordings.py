@@ -115,6 +115,8 @@ def describe(machine: Mapping) -> str:
         return "the provider's machines"
     threads = machine["threads"]
     words = f"{machine['cpu']}, {threads} {'thread' if threads == 1 else 'threads'}"
+    if machine.get("at_once", 1) > 1:
+        words += f", {machine['at_once']} questions at once"
     busy = machine.get("load", 0) > machine["cores"]
     return f"{words}, busy with other work: times are upper bounds" if busy else words
 
