@@ -274,7 +274,7 @@ def run(notebook, files, overrides, limits, engine, kernel, **options):
     prepared = prepare(notebook, files, overrides, cwd=options["cwd"])
     look = replace(prepared.look, no_input=prepared.look.no_input or options["no_input"])
     prepared = replace(prepared, link_for=options["link_for"], look=look)
-    checking.check_task(prepared)
+    checking.check(prepared)
     try:
         done = scheduled.deliver(prepared, order, chosen)
     except NotebookFailed as error:

@@ -1,16 +1,20 @@
-"""What is wrong with a run's task, looked for before a kernel starts; it imports little."""
+"""What is wrong with a run's task or models, looked for before a kernel starts; imports little."""
 
 from diptych.execution.runner import PreparedRun
 
 
-def check_task(prepared: PreparedRun) -> None:
-    """Find what is wrong with rows of one's own before a kernel starts.
+def check(prepared: PreparedRun) -> None:
+    """Find what is wrong with rows of one's own, or with models, before a kernel starts.
 
     Raises
     ------
     ParameterError
         Naming the parameter, its value and the remedy.
     """
+    if "models" in prepared.values:
+        from diptych.llmops.client import precheck as models
+
+        models.check(prepared.values)
     if not {"task", "label_column"} <= prepared.values.keys():
         return
     from diptych.base.errors import ParameterError

@@ -14,7 +14,7 @@ from diptych.execution.runs import Run
 from diptych.execution.scheduled import seconds
 from diptych.execution.sweeps import sweep as sweeps
 from diptych.execution.sweeps.search_space import plan_sweep
-from diptych.face.checking import check_task
+from diptych.face.checking import check
 from diptych.face.shown import Page, ShownFrame, link
 
 Files = str | Path | Iterable[str | Path]
@@ -74,7 +74,7 @@ def run(
     """
     prepared = runner.prepare(notebook, _files(files), _values(notebook, parameters))
     prepared = replace(prepared, link_for=_seconds(link_for))
-    check_task(prepared)
+    check(prepared)
     chosen = named(engine, limits=Limits(run_s=timeout))
     return runner.run_prepared(prepared, progress=progress, engine=chosen, force=force)
 
@@ -150,7 +150,7 @@ def sweep(
         notebook, _files(files), _values(notebook, parameters, grid), grid,
         metric=metric, minimize=minimize or None, random=random,
     )  # fmt: skip
-    check_task(plan.base)
+    check(plan.base)
     result = sweeps.sweep(plan, workers=workers, progress=progress)
     from diptych.reporting.site import sweeps as pages
 

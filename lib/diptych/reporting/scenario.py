@@ -1,5 +1,6 @@
 """Run a scenario's notebooks as one pipeline and turn the runs into pages."""
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from diptych.execution.engine import Engine, named
 from diptych.execution.notebooks import all_files, find, find_notebook, nearest
 from diptych.execution.parameters import load_file
 from diptych.execution.runner import Run, prepare, run_all, run_notebook
+from diptych.llmops.client import precheck
 from diptych.reporting.site import site as pages
 
 FOLDER = "params/scenarios"
@@ -156,6 +158,8 @@ def report(
     chosen = [load(name) for name in names]
     plans = [steps(scenario, overrides) for scenario in chosen]
     assumptions = [text for text in overrides if name_of(text) in _of_contrast()]
+    for step in itertools.chain.from_iterable(plans):
+        precheck.check(prepare(*step).values)
     if assumptions:
         prepare(CONTRAST, (), assumptions)
     done = []

@@ -131,7 +131,10 @@ def _body(i: int, request, common: Mapping) -> dict:
     if not body.get("messages"):
         raise ValueError(f"request {i}: messages: there are none")
     if not body.get("model"):
-        raise ValueError(f"request {i}: model: is not given and the endpoint has none of its own")
+        raise ValueError(
+            f"request {i}: model: is not given and the endpoint has none of its own; append it: "
+            "NAME/MODEL, or to an address ADDRESS#MODEL"
+        )
     if "stream" in body:
         raise ValueError(f"request {i}: stream: is an option of the call, not of a request")
     return body
