@@ -2,6 +2,7 @@ import doctest
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_every_example_runs_as_written_in_a_fresh_notebook(tmp_path, monkeypatch
             assert "".join(shown[-1]).strip() == example.want.strip(), name
     rich = ["text/html" in o.get("data", {}) for cell in done for o in cell["outputs"]]
     assert sum(rich) >= 8  # run, sweep, best, model, leaderboard, two runs, answers, drift
+
+
+@pytest.mark.long
+def test_the_report_runs_as_written_in_a_fresh_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPTYCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
+    shutil.copytree(PACKAGE.parents[1] / "notebooks", tmp_path / "notebooks")
+    shutil.copytree(PACKAGE.parents[1] / "params", tmp_path / "params")
+    (tmp_path / "pyproject.toml").touch()
+    [block] = [code for long, code in BLOCK.findall((DOCS / "face.md").read_text()) if long]
+    *_, last = executed(["import diptych as dt", f"{block}page"], tmp_path)
+    assert "index.html" in last["outputs"][-1]["data"]["text/plain"]
+    assert (tmp_path / "site" / "contrast-sentiment.html").is_file()
 
 
 def test_compare_ranks_and_pairs_and_shows_a_plot():

@@ -25,7 +25,7 @@ from diptych.llmops.prompts.prompt import (
     write,
 )
 from diptych.llmops.prompts.variant import MAX_TOKENS_TEXT, Step, grid
-from diptych.llmops.server import process
+from diptych.llmops.server import llama, process
 
 __all__ = [
     "Extent", "Prompt", "PromptError", "Questions", "as_text", "choose", "difference", "every",
@@ -354,16 +354,16 @@ def inventory(
     DataFrame
         ``prompt``, ``version``, ``parent``, ``answers``, ``examples``, ``tokens`` (counted by the
         local model's own vocabulary; of pictures it has none), ``by 4 bytes`` (as forecasts guess
-        them) and ``note``.
+        them) and ``note``. Where no local model can run, ``tokens`` are those of ``by 4 bytes``.
 
     Raises
     ------
     EndpointError
         If the local model's server cannot be started.
     """
-    lines = []
+    lines, can_count = [], not llama.unavailable()
     for prompt in prompts:
-        messages = prompt.messages(row, examples)
+        guess = prompt_bytes({"messages": prompt.messages(row, examples)}) // 4
         lines.append(
             {
                 "prompt": prompt.name,
@@ -371,8 +371,8 @@ def inventory(
                 "parent": prompt.parent,
                 "answers": _answers(prompt),
                 "examples": len(prompt.examples),
-                "tokens": tokens(_in_words(prompt, row, examples)),
-                "by 4 bytes": prompt_bytes({"messages": messages}) // 4,
+                "tokens": tokens(_in_words(prompt, row, examples)) if can_count else guess,
+                "by 4 bytes": guess,
                 "note": prompt.note,
             }
         )  # fmt: skip
