@@ -33,6 +33,7 @@ PARTS = {
     "pages": ("hostile_pages", "run", 2_000, 100),
     "requests": ("hostile_requests", "run", 20_000, 150),
     "slowdown": ("hostile_requests", "slowdowns", 30, 0),
+    "token": ("token_times", "run", 2_000, 0),
     "secrets": ("key_shapes", "run", 5, 1),
     "kills-runs": ("kills", "runs", 200, 0),
     "kills-sweeps": ("kills_of_calls", "sweeps", 80, 0),

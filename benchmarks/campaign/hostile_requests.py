@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import psutil
 from figures import Figure
+from small_model import fitted
 
 from diptych.llmops.server import process
-from diptych.mlops.models import model as models
 from diptych.mlops.serving.process import Endpoint
 
 PATIENCE_S = 40.0  # longer than any limit of the servers
@@ -177,11 +177,7 @@ def _address(url: str) -> tuple[str, int]:
 
 def _endpoint(home: Path) -> Endpoint:
     """Return a model endpoint, to be entered."""
-    texts = [f"a {word} film" for word in ("good", "bad", "fine", "poor")] * 10
-    model = models.fit(
-        texts, ["yes", "no"] * 20, family="logistic", kind="text", features=["text"], parameters={}
-    )
-    return Endpoint(model.save(home / "model"), ledger=home / "ledger.db", endpoint="attacked")
+    return Endpoint(fitted(home), ledger=home / "ledger.db", endpoint="attacked")
 
 
 @contextmanager

@@ -23,6 +23,14 @@ PATIENCE_S = 120.0
 ORPHANS_S = 60.0  # how long a worker may take to see that its parent is gone
 
 
+Begun = Callable[[], bool]
+
+
+def at_once() -> bool:
+    """Return that a process has begun whatever it does."""
+    return True
+
+
 class Killer:
     """Kills processes at a moment of their work, the range of which follows what they take.
 
@@ -38,8 +46,8 @@ class Killer:
     def __init__(self, rng: random.Random, spread: float, growth: float = 1.15):
         self.rng, self.spread, self.growth = rng, spread, growth
 
-    def strike_command(self, command: list[str], **options) -> bool:
-        """Start a command and kill it; return whether it ended before.
+    def strike_command(self, command: list[str], begun: Begun = at_once, **options) -> bool:
+        """Start a command, wait until it has begun and kill it; return whether it ended before.
 
         Raises
         ------
@@ -48,14 +56,14 @@ class Killer:
         """
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(command, stdout=words, stderr=words, **options)
-            ended = self.strike(process)
+            ended = self.strike(process, begun)
             if process.returncode and ended:
                 words.seek(0)
                 text = words.read().decode(errors="replace")[-2000:]
                 raise RuntimeError(f"{command}: exit status {process.returncode}: {text}")
         return ended
 
-    def strike(self, process, begun: Callable[[], bool] = lambda: True) -> bool:
+    def strike(self, process, begun: Begun = at_once) -> bool:
         """Wait until a process has begun and kill it; return whether it ended before."""
         until = time.monotonic() + PATIENCE_S
         while not begun() and process.poll() is None and time.monotonic() < until:

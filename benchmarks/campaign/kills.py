@@ -13,6 +13,7 @@ import numpy as np
 from figures import Figure
 from killing import PATIENCE_S, Forked, Killer, half_folders, kill
 from nbformat.v4 import new_code_cell, new_notebook
+from small_model import fitted
 
 from diptych.base import workspace
 from diptych.base.http_load import drive
@@ -20,20 +21,10 @@ from diptych.core.store.predictions import Predictions
 from diptych.execution import abandoned
 from diptych.execution.runner import run_notebook
 from diptych.execution.runs import find_runs
-from diptych.mlops.models import model as models
 from diptych.mlops.registry import ModelRegistry
 from diptych.mlops.serving.process import Endpoint
 
 CELLS = ("turn = 0", "import diptych", "import time; time.sleep(0.3)", "print('x' * 100_000)")
-
-
-def fitted(home: Path) -> Path:
-    """Return the folder of a small model."""
-    texts = [f"a {word} film" for word in ("good", "bad", "fine", "poor")] * 10
-    model = models.fit(
-        texts, ["yes", "no"] * 20, family="logistic", kind="text", features=["text"], parameters={}
-    )
-    return model.save(home / "model")
 
 
 def runs(home: Path, rng: random.Random, kills: int) -> list[Figure]:
