@@ -2,7 +2,7 @@
 
     make campaign                                  # within an hour on two cores
     make campaign ONLY="kills secrets"             # some parts; the others keep their figures
-    make campaign GO_ON=1                          # go on with one that was interrupted today
+    make campaign RESUME=1                          # resume one that was interrupted today
     python benchmarks/campaign --short             # half a minute, as in `make test`; only printed
 
 Everything is made up from a seed, runs in a workspace of its own and stays on this machine's
@@ -56,7 +56,7 @@ def figures_of(part: str, size: int, folder: Path, seed: int) -> list[Figure]:
 
 def passes_of(part: str, size: int, home: Path, options: argparse.Namespace):
     """Run a part to its size, kills in batches; yield what is done so far after each."""
-    done = trust.recent(part, options.seed) if options.go_on else None
+    done = trust.recent(part, options.seed) if options.resume else None
     until = time.monotonic() + 60 * (options.minutes or math.inf)
     while (done is None or done.size < size) and time.monotonic() < until:
         so_far = done.size if done else 0
@@ -74,9 +74,7 @@ def main() -> int:
     """Run the parts that were asked for; 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], help=f"beginnings of {', '.join(PARTS)}")
-    parser.add_argument(
-        "--go-on", action="store_true", help="go on with what was stored within a day"
-    )
+    parser.add_argument("--resume", action="store_true", help="add to what was stored within a day")
     parser.add_argument("--minutes", type=float, help="begin no further kills of a part after that")
     parser.add_argument("--seed", type=int, default=27)
     parser.add_argument("--short", action="store_true", help="a little of each, no kills")
