@@ -8,19 +8,21 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import diptych
 import diptych as dt
 from diptych.base import plugins
 from diptych.base.plugins import PluginError
+from diptych.core.data.sources import DataError
 from diptych.core.evaluation import graders, metrics
 from diptych.core.evaluation.added_metrics import of_function
 from diptych.core.evaluation.metrics import METRICS, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.execution.declaration import read_parameters
 from diptych.execution.notebooks import find_notebook
-from diptych.llmops.prompts.prompt import PROMPTS, PromptError, read_prompt
+from diptych.llmops.prompts.prompt import PROMPTS, PromptError, every, read_prompt
 from diptych.mlops.models import families
 from diptych.mlops.models import model as models
 
@@ -233,6 +235,37 @@ def test_a_choice_of_a_notebook_takes_names_of_plugins():
     assert family.check("stump") == "stump"
     assert "stump" in family.allowed()
     assert "+" not in family.allowed()
+
+
+def test_a_task_whose_answers_are_texts_names_its_scorer_and_their_references():
+    rows = [(f"call {n}", ("berth", "cargo")[n % 2], f"answer {n}") for n in range(60)]
+    frame = pd.DataFrame(rows, columns=["call", "desk", "said"])
+    columns = {"text_column": "call", "label_column": "desk", "grader": "near"}
+
+    @dt.register.scorer("near")
+    def near(answer, expected):
+        return float(answer == expected)
+
+    dt.register.task("desk", reference_column="said", replies={"berth": "b"}, **columns)(
+        lambda: frame
+    )
+    task = dt.task("desk")
+    loaded = task.load()
+    number = loaded["text"].str.removeprefix("call ")
+    assert (loaded["reference"] == "answer " + number).all()
+    assert task.replies == {"berth": "b"}
+    assert task.scoring.metric.title == "near"
+    dt.register.task("lost", **columns)(lambda: frame)
+    with pytest.raises(DataError, match=r"reference_column: lost is graded by near.*desk, said"):
+        dt.task("lost")
+
+
+def test_a_task_has_the_prompts_that_are_registered_for_it_in_place_of_the_generic_ones():
+    exec(BLOCKS[4], {"dt": dt})
+    generic = [prompt.name for prompt in every("shop", ["no", "yes"])]
+    assert {"plain", "careful", "curt"} <= set(generic)
+    dt.register.prompt("own", "---\ntask: shop\ninputs: [text]\n---\n## user\n{text}")
+    assert [prompt.name for prompt in every("shop", ["no", "yes"])] == ["own", "curt"]
 
 
 def test_a_prompt_for_all_tasks_gets_their_labels():

@@ -37,6 +37,15 @@ def test_rows_with_a_time_are_followed_to_the_end(table):
     assert "change" in {question.key for question in questions.asked(made.questions)}
 
 
+def test_a_task_is_taken_by_its_name_and_has_its_columns(table):
+    made = scenario.load(str(own_table.write_scenario("tumours", {"label_column": "label"})))
+    assert "task=tumours" in made.parameters
+    assert "llmops/5_monitor" not in made.notebooks  # its rows have no time
+    assert "llmops/5_monitor" in own_table.both_sides(True)["notebooks"]
+    with pytest.raises(DataError, match="text_column: 'x' is given, and the task tumours has its"):
+        own_table.write_scenario("tumours", {"text_column": "x"})
+
+
 def test_a_column_that_is_not_there_is_named_before_anything_runs(table):
     with pytest.raises(DataError, match="label_column: there is no column 'stars'"):
         own_table.write_scenario(str(table), {"text_column": "message", "label_column": "stars"})
