@@ -93,29 +93,37 @@ def replayed(name: str, scenario: str) -> pd.DataFrame:
     EndpointError, RecordingError
         If there is no such recording or scenario.
     """
-    frames: dict[tuple, pd.DataFrame] = {}
-    left_out: dict[tuple, str] = {}
+    frames: list[pd.DataFrame] = []
+    left_out: list[str] = []
     lines = recordings.load(name).facts["parts"].get(scenario, [])
     known = {plan.key(scenario, line): line for line in lines}
-    for part in _parts(name, scenario):
-        if part.split.startswith(plan.REPEATED):  # these are among the test rows
-            continue
-        results = graded(part)
+    for key, same in _by_key(name, scenario).items():
+        part = same[0]
+        results = next((r for r in map(graded, same) if r is not None), None)
         if results is not None:
             columns = (part.variant.prompt.name, part.variant.shots, part.split)
-            frames[part.key] = results.assign(**dict(zip(FIGURES, columns, strict=False)))
-        elif _is_stale(part, known.get(part.key)):
-            left_out[part.key] = (
-                f"{RECORDED}/{name}: {part.title}: {state(part, known[part.key])}. Run "
+            frames.append(results.assign(**dict(zip(FIGURES, columns, strict=False))))
+        elif _is_stale(part, known.get(key)):
+            left_out.append(
+                f"{RECORDED}/{name}: {part.title}: {state(part, known[key])}. Run "
                 f"`diptych model record {name} {scenario}`, which asks only what is new"
             )
     first = list(FIGURES[:3])
     table = pd.DataFrame(columns=[*first, *evaluate.COLUMNS])
     if frames:
-        table = pd.concat(frames.values(), ignore_index=True)
+        table = pd.concat(frames, ignore_index=True)
         table = table[[*first, *(column for column in table if column not in first)]]
-    table.attrs["left out"] = [text for key, text in left_out.items() if key not in frames]
+    table.attrs["left out"] = left_out
     return table
+
+
+def _by_key(name: str, scenario: str) -> dict[tuple, list[plan.Part]]:
+    """Return the parts that are no repeats, which are among the test rows; the largest first."""
+    parts: dict[tuple, list[plan.Part]] = {}
+    for part in _parts(name, scenario):
+        if not part.split.startswith(plan.REPEATED):
+            parts.setdefault(part.key, []).append(part)
+    return {key: sorted(same, key=lambda part: -len(part.rows)) for key, same in parts.items()}
 
 
 def _parts(name: str, scenario: str) -> Iterator[plan.Part]:
