@@ -428,7 +428,7 @@ def test_what_cannot_be_tuned_is_told(tmp_path, gguf, capsys):
 def shaped(tmp_path):
     """Return a variant whose model's file says what it is, and holds one tensor."""
 
-    def make(layers, tensor="token_embd.weight", scaling=None):
+    def make(layers, tensor="token_embd.weight", scaling=None, inner=8192, experts=0):
         import gguf
 
         file = tmp_path / f"{layers}.gguf"
@@ -436,7 +436,8 @@ def shaped(tmp_path):
         writer.add_context_length(128)
         writer.add_block_count(layers)
         writer.add_embedding_length(2048)
-        writer.add_feed_forward_length(8192)
+        writer.add_feed_forward_length(inner)
+        writer.add_expert_count(experts)
         writer.add_head_count(16)
         if scaling:
             writer.add_rope_scaling_type(scaling)
@@ -456,6 +457,12 @@ def test_a_model_whose_positions_are_scaled_is_refused_before_anything_is_asked(
 
     for made in (shaped(2, weights.SCALED), shaped(3, scaling=gguf.RopeScalingType.YARN)):
         with pytest.raises(weights.TuningError, match="scales its positions"):
+            methods.check("lora", made)
+
+
+def test_experts_and_layers_of_different_shapes_are_refused(shaped):
+    for made in (shaped(2, experts=8), shaped(3, inner=[8192, 4096, 8192])):
+        with pytest.raises(weights.TuningError, match="has experts, or layers of different"):
             methods.check("lora", made)
 
 

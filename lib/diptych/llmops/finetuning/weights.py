@@ -187,6 +187,11 @@ def check(path: Path) -> Architecture:
             f"model: {path.name} scales its positions for long contexts, which is not supported "
             "here; take a model without this, or the method api"
         )
+    if values.get("expert_count") or not values.keys() >= file_header.SHAPE:
+        raise TuningError(
+            f"model: {path.name} has experts, or layers of different shapes, which is not "
+            "supported here; take a model without these, or the method api"
+        )
     size = 2 if _is_half(int(values["embedding_length"])) else 4
     needed, there = size * file_header.layer_numbers(values) / 2**30, machine.memory_gib()
     if there and needed > there:

@@ -13,6 +13,7 @@ from diptych.base.serving import ServeError
 FORMATS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q",
            12: "<d"}  # fmt: skip
 TEXT, ARRAY = 8, 9
+SHAPE = {"block_count", "embedding_length", "feed_forward_length", "attention.head_count"}
 LISTED = 64 * 2**20  # bytes, within which vocabulary and list of tensors end
 
 
@@ -76,7 +77,7 @@ def layer_numbers(values: dict) -> int:
     Parameters
     ----------
     values : dict
-        As `header` returns them.
+        As `header` returns them, with those of `SHAPE`.
     """
     width, inner = int(values["embedding_length"]), int(values["feed_forward_length"])
     heads = int(values["attention.head_count"])
