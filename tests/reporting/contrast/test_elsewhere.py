@@ -63,6 +63,25 @@ def test_a_row_whose_label_is_another_now_has_no_answer(known, truth):
     assert len(fewer.rows) == len(way.rows) - 10
 
 
+def test_a_recording_whose_rows_no_run_graded_is_said(truth):
+    other = pd.Series("neither", truth.index)
+    ways, left_out = elsewhere.recorded_ways("qwen2.5-coder-1.5b", "sentiment", other, "c-1")
+    assert ways == []
+    assert "qwen2.5-coder-1.5b: prompt label_only: no run graded its rows" in left_out[0]
+
+
+def test_texts_are_compared_with_the_reference_that_llmops_has(tmp_path):
+    """MLOps predicts an intent, of which its table of predictions holds the name."""
+    found = runs(tmp_path)
+    for run in found:
+        if run.notebook == "mlops/2_build":
+            file = run.folder / "predictions.parquet"
+            pd.read_parquet(file).assign(label="intent").to_parquet(file)
+    left, right = evidence.sides(found)
+    truth = elsewhere._truth(left, right)
+    assert set(truth[right.lines.index]) == {"good", "bad"}
+
+
 def test_the_stored_answers_are_those_of_the_stored_curve(truth):
     content = stored.of("sentiment", "reviews")
     lines = elsewhere._lines(content["answers"]["embeddings"], content["classes"],

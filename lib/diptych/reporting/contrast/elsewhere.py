@@ -78,10 +78,13 @@ def _task_of_scope(scenario: str) -> str:
 
 
 def _truth(left: Panel, right: Panel) -> pd.Series:
-    """Return the label of each row that a run has graded, by id."""
+    """Return what each row that a run has graded was compared with, by id.
+
+    Answers that are texts are compared with a reference, which only LLMOps has.
+    """
     frames = [
         panel.of_variant(panel.fact(BUILD, name))["truth"]
-        for panel, name in ((left, contract.FAMILY), (right, contract.VARIANT))
+        for panel, name in ((right, contract.VARIANT), (left, contract.FAMILY))
         if panel.run(BUILD) is not None
     ]
     truth = pd.concat(frames) if frames else pd.Series(dtype=object)
@@ -100,9 +103,13 @@ def recorded_ways(
         return [], []
     answers = recorded.replayed(name, scenario)
     cpu, title, ways = _cpu_ms(recording, scenario), _title(recording), []
+    left_out = list(answers.attrs["left out"])
     for (prompt, shots), lines in answers.groupby(["prompt", "shots"], sort=False):
         lines = lines.rename(columns={"expected": "truth"}).astype({"id": str}).set_index("id")
-        lines = lines[_same(lines["truth"], truth) | (lines["split"] == "valid")]
+        compared = lines[_same(lines["truth"], truth) | (lines["split"] == "valid")]
+        if set(lines["split"]) > set(compared["split"]):
+            left_out.append(f"{name}: prompt {prompt}: no run graded its rows with their labels")
+        lines = compared
         frames = {
             part: lines[lines["split"] == split].reindex(columns=LINES)
             for split, part in PARTS.items()
@@ -116,7 +123,7 @@ def recorded_ways(
                     model=_about(recording), where=recording.when(), **frames,
                 )
             )  # fmt: skip
-    return ways, answers.attrs["left out"]
+    return ways, left_out
 
 
 def _same(labels: pd.Series, truth: pd.Series) -> pd.Series:
