@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diptych.base import workspace
+from diptych.base import groups, workspace
 from diptych.base.errors import ParameterError
 
 TEMPLATES = Path(__file__).parent / "templates" / "project"
@@ -160,6 +160,8 @@ class _Task:
         path = folder / "params" / "scenarios" / f"{self.name}.yaml"
         path.write_text(f"# diptych report {self.name}\n{text}", "utf-8")
         written.notes += self.warnings
+        if self.has_texts and (advice := groups.missing("xllamacpp")):
+            written.notes.append(f"its report asks a language model on this machine: {advice}")
 
 
 def _task_of(rows: Path, columns: dict[str, str]) -> _Task:
