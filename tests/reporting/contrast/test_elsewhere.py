@@ -75,7 +75,7 @@ def test_texts_are_compared_with_the_reference_that_llmops_has(tmp_path):
     found = runs(tmp_path)
     for run in found:
         if run.notebook == "mlops/2_build":
-            file = run.folder / "predictions.parquet"
+            (file,) = run.folder.glob("*predictions.parquet")
             pd.read_parquet(file).assign(label="intent").to_parquet(file)
     left, right = evidence.sides(found)
     truth = elsewhere._truth(left, right)
