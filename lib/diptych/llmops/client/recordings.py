@@ -9,7 +9,7 @@ fails and says what to run.
 import json
 import lzma
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -105,20 +105,24 @@ class Recording:
         if not dates:
             return "nothing is recorded yet"
         days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-        places = dict.fromkeys(map(describe, machines))
-        return f"recorded {days} on {'; '.join(places)}"
+        return f"recorded {days} on {_described(machines)}"
 
 
-def describe(machine: Mapping) -> str:
-    """Return a machine as a page shows it: processor, threads, and whether others used it."""
-    if not machine.get("cpu"):
-        return "the provider's machines"
-    threads = machine["threads"]
-    words = f"{machine['cpu']}, {threads} {'thread' if threads == 1 else 'threads'}"
-    if machine.get("at_once", 1) > 1:
-        words += f", {machine['at_once']} questions at once"
-    busy = machine.get("load", 0) > machine["cores"]
-    return f"{words}, busy with other work: times are upper bounds" if busy else words
+def _described(machines: Sequence[Mapping]) -> str:
+    """Return machines as a page shows them: processors, threads, and whether others used them."""
+    local = [machine for machine in machines if machine.get("cpu")]
+    parts = [" and ".join(sorted({m.get("cpu") or "the provider's machines" for m in machines}))]
+    if threads := _counts(local, "threads"):
+        parts.append(f"{threads} {'thread' if threads == '1' else 'threads'}")
+    if (at_once := _counts(local, "at_once")) not in ("", "1"):
+        parts.append(f"{at_once} questions at once")
+    if any(machine.get("load", 0) > machine["cores"] for machine in local):
+        parts.append("busy with other work: times are upper bounds")
+    return ", ".join(parts)
+
+
+def _counts(machines: Sequence[Mapping], name: str) -> str:
+    return " or ".join(map(str, sorted({machine.get(name, 1) for machine in machines})))
 
 
 def question(body: Mapping) -> str:
