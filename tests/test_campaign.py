@@ -77,7 +77,9 @@ def test_a_part_of_the_campaign_goes_on_with_its_figures(campaign, tmp_path, mon
 
     monkeypatch.setattr(trust, "BENCHMARKS", tmp_path)
     for batch, fallen in enumerate((0, 2)):
-        done = trust.Pass("kills", 20, [Figure("k", "lies", 20, fallen, among=5)], 27, 60, batch)
+        done = trust.Pass(
+            "kills", 20, 60, [Figure("k", "lies", 20, fallen, among=5)], 27, 60, batch
+        )
         if before := trust.recent("kills", 27):
             done = before.plus(done)
         done.store()
@@ -89,3 +91,4 @@ def test_a_part_of_the_campaign_goes_on_with_its_figures(campaign, tmp_path, mon
     trust.write(["kills", "never ran"])
     page = (tmp_path / "TRUST.md").read_text()
     assert "| k | lies, of 10 | 40 | 2 | 0 | **no** |" in page
+    assert "| kills | 40 of 60 |" in page

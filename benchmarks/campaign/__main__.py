@@ -64,7 +64,7 @@ def passes_of(part: str, size: int, home: Path, options: argparse.Namespace):
         began, load = time.monotonic(), os.getloadavg()[0]
         figures = figures_of(part, more, home / f"{part}-{so_far}", options.seed + so_far)
         seconds = time.monotonic() - began
-        last = trust.Pass(part, more, figures, options.seed, seconds, load)
+        last = trust.Pass(part, more, PARTS[part][2], figures, options.seed, seconds, load)
         done = done.plus(last) if done else last
         print(f"{part}: {done.size} of {size}, {seconds:.0f} s", file=sys.stderr, flush=True)
         yield done

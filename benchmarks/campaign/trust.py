@@ -27,8 +27,8 @@ class Pass:
     Attributes
     ----------
     part : str
-    size : int
-        How much of the part is done.
+    size, whole : int
+        How much of the part is done, and how much there is.
     figures : list of Figure
     seed : int
     seconds : float
@@ -40,6 +40,7 @@ class Pass:
 
     part: str
     size: int
+    whole: int
     figures: list[Figure]
     seed: int
     seconds: float
@@ -75,11 +76,12 @@ class Pass:
     def line(self) -> str:
         """Return when and how it ran, as a line of a Markdown table."""
         day = datetime.fromtimestamp(self.time or time.time(), UTC)
-        return (
-            f"| {self.part} | {day:%Y-%m-%d} | {self.seed} | {self.seconds / 60:.1f} | "
-            f"{self.load:.1f} | {self.cores or os.cpu_count()} | "
-            f"{self.python or platform.python_version()} |"
-        )
+        cells = (
+            self.part, f"{self.size:,} of {self.whole:,}", f"{day:%Y-%m-%d}", self.seed,
+            f"{self.seconds / 60:.1f}", f"{self.load:.1f}", self.cores or os.cpu_count(),
+            self.python or platform.python_version(),
+        )  # fmt: skip
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 def _file(part: str) -> Path:
@@ -103,7 +105,7 @@ def recent(part: str, seed: int) -> Pass | None:
 
 def page(passes: list[Pass]) -> str:
     """Return the page of some passes."""
-    when = "| part | day | seed | minutes | load | cores | Python |\n|---|---|---|---|---|---|---|"
+    when = "| part | done | day | seed | minutes | load | cores | Python |\n" + "|---" * 8 + "|"
     figures = [figure.line() for one in passes for figure in one.figures]
     return "\n\n".join([
         "# What the attacks came to",
