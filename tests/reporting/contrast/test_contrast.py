@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from reporting.both import NAME, ROWS, SCENARIO, runs
 from sklearn.metrics import f1_score
@@ -323,6 +324,22 @@ def test_slices_that_disagree_are_the_answer(found):
     assert answer.outcome == "by slice"
     assert "by slice: first turn MLOps, own fact LLMOps" in answer.why
     assert questions.answer(alike, [*made.verdicts, sliced[0]]).outcome == "MLOps"
+
+
+def test_what_a_grade_does_not_tell_stands_beside_the_answer_that_rests_on_it(tmp_path):
+    """Selecting sentences wins by ROUGE-L also where written summaries are good."""
+    made = runs(tmp_path, metrics=("grade", "grade"))
+    for run in made:
+        if run.notebook.endswith("2_build"):
+            for file in run.folder.glob("*.parquet"):
+                frame = pd.read_parquet(file)
+                if "grader" in frame:
+                    frame.assign(grader="rouge_l").to_parquet(file)
+    answers = contrast.contrast(SCENARIO, made, ASSUMPTIONS).answers
+    why = {one.question.key: one.why for one in answers}
+    assert why["alike"].startswith("ROUGE-L on the test set: ")
+    assert "a good answer in other words gets a low grade" in why["alike"]
+    assert not any("ROUGE-L rewards" in why[key] for key in ("volume", "machine"))
 
 
 def test_wordings_of_a_generator_are_not_called_hand_written(tmp_path, monkeypatch):

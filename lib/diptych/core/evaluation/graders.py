@@ -38,12 +38,15 @@ class Grader:
         The column of the row that an answer is compared with: its label, or its reference.
     score : callable
         Takes an answer and what that column holds; returns a grade from 0 to 1.
+    caution : str
+        What its grades do not tell, "" if nothing: stands beside what rests on them.
     """
 
     name: str
     metric: str
     column: str
     score: Callable[[str, str], float] = field(repr=False)
+    caution: str = ""
 
     @property
     def needs_reference(self) -> bool:
@@ -93,8 +96,20 @@ def read_added(name: str, entry: object) -> Grader:
 
 BUILT_IN = (
     Grader(LABEL, "accuracy", LABEL, _same),
-    Grader(CONTAINS, "share with the reference in it", REFERENCE, text_metrics.contains),
-    Grader(ROUGE_L, "ROUGE-L", REFERENCE, text_metrics.rouge),
+    Grader(
+        CONTAINS,
+        "share with the reference in it",
+        REFERENCE,
+        text_metrics.contains,
+        "an answer that says the reference in other words counts as wrong",
+    ),
+    Grader(
+        ROUGE_L,
+        "ROUGE-L",
+        REFERENCE,
+        text_metrics.rouge,
+        "ROUGE-L rewards the reference's own words: a good answer in other words gets a low grade",
+    ),
 )
 GRADERS = plugins.Registry("scorer", {grader.name: grader for grader in BUILT_IN}, read_added)
 

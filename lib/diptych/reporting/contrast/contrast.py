@@ -182,9 +182,10 @@ def contrast(
 
 def _answers(scenario, concluded, refused, compared, panels, assumptions) -> list[Answer]:
     """Answer the scenario's questions, and say on which language model each answer rests."""
-    answers = []
+    answers, graders = [], {panel.grader for panel in panels} - {None}
+    caution = "; ".join(sorted(filter(None, (grader.caution for grader in graders))))
     for question in questions.asked(scenario.questions):
-        one = questions.answer(question, concluded, refused)
+        one = questions.answer(question, concluded, refused, caution)
         by_cascade = questions.cascade_ahead(one, compared, panels, assumptions.margin)
         answers.append(replace(by_cascade, speaker=questions.speaker(one, panels[1])))
     return answers

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 
@@ -13,8 +13,8 @@ from diptych.core import contract
 from diptych.core.contract import BUILD, MONITOR, SERVE, Contract, Fact, RecordError, Table, Value
 from diptych.core.data import versions
 from diptych.core.data.perturb import MARK
-from diptych.core.evaluation import metrics
-from diptych.core.evaluation.graders import LABEL
+from diptych.core.evaluation import graders, metrics
+from diptych.core.evaluation.graders import LABEL, Grader
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows, class_shares
 from diptych.core.evaluation.stats import Estimate
@@ -275,6 +275,15 @@ class Panel:
         run = self.run(BUILD)
         return "" if run is None else (run.result.get("task") or {}).get("task", "")
 
+    @property
+    def grader(self) -> Grader | None:
+        """What graded the selected model's or prompt's answers, None where it has no figure."""
+        try:
+            names = [] if self.lines is None else self.lines["grader"].dropna().unique()
+        except RecordError:  # calls failed: whoever measures its quality says so
+            return None
+        return graders.get(names[0]) if len(names) == 1 else None
+
     def slices(self) -> dict[str, pd.Index]:
         """Return the ids of the rows of each slice, where the task is to be read by slice."""
         if self.task not in READ_BY_SLICE or self.lines is None:
@@ -402,7 +411,11 @@ def metric_of(left: Panel, right: Panel) -> tuple[Metric | None, str]:
         why = f"the runs were decided by different metrics ({listed}); run them with one `metric`"
         return None, why
     spec = next(iter(noted.values()), None)
-    return (metrics.parse(spec) if spec else None), ""
+    metric = metrics.parse(spec) if spec else None
+    if metric is not None and metric.needs == metrics.GRADES:
+        grader = left.grader or right.grader
+        metric = metric if grader is None else replace(metric, title=grader.metric)
+    return metric, ""
 
 
 def sides(runs: Sequence[Run]) -> tuple[Panel, Panel]:

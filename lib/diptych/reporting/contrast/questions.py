@@ -94,6 +94,9 @@ class Answer:
         }
 
 
+OF_QUALITY = {"quality": "rows", "hand-written": "by_hand"}  # what of a way answers a line
+
+
 def asked(keys: Sequence[str] = ()) -> list[Question]:
     """Return the questions with these keys, all if none is given.
 
@@ -108,13 +111,17 @@ def asked(keys: Sequence[str] = ()) -> list[Question]:
     return [known[key] for key in keys] or list(QUESTIONS)
 
 
-def answer(question: Question, verdicts: Sequence[Verdict], refused: Sequence[str] = ()) -> Answer:
+def answer(
+    question: Question, verdicts: Sequence[Verdict], refused: Sequence[str] = (), caution: str = ""
+) -> Answer:
     """Answer a question from the verdicts on its lines.
 
     Parameters
     ----------
     refused : sequence of str
         The sides that the release gate refused; a win of theirs says so.
+    caution : str
+        What the grades of answers do not tell, see `diptych.core.evaluation.graders.Grader`.
     """
     by_key = {verdict.dimension.key: verdict for verdict in verdicts}
     decides = by_key[question.decides]
@@ -127,10 +134,9 @@ def answer(question: Question, verdicts: Sequence[Verdict], refused: Sequence[st
         outcome = BY_SLICE if len({v.winner for v in by_slice}) > 1 else outcome
     if decides.winner in refused:
         why += f"; the gate refused {decides.winner}, so it would not be released"
+    if caution and question.decides in OF_QUALITY and decides.winner != UNMEASURED:
+        why += f"; {caution}"
     return Answer(question, outcome, why, [decides, *beside])
-
-
-OF_QUALITY = {"quality": "rows", "hand-written": "by_hand"}  # what of a way answers a line
 
 
 def cascade_ahead(
