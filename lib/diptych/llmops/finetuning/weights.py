@@ -125,29 +125,29 @@ def config(reader, architecture: Architecture, names: set[str]):
         Of the file's tensors.
     """
 
-    def has(key: str, default=None):
+    def size(key: str, default=None):
         return value(reader, f"{architecture.name}.{key}", default)
 
-    heads = has("attention.head_count")
-    sizes = {"head_dim": has("attention.key_length")}
+    width, heads = size("embedding_length"), size("attention.head_count")
     return architecture.part("Config")(
-        **{name: size for name, size in sizes.items() if size},
         vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data),
-        hidden_size=has("embedding_length"),
-        intermediate_size=has("feed_forward_length"),
-        num_hidden_layers=has("block_count"),
+        hidden_size=width,
+        intermediate_size=size("feed_forward_length"),
+        num_hidden_layers=size("block_count"),
         num_attention_heads=heads,
-        num_key_value_heads=has("attention.head_count_kv", heads),
-        max_position_embeddings=has("context_length"),
-        rms_norm_eps=has("attention.layer_norm_rms_epsilon"),
+        num_key_value_heads=size("attention.head_count_kv", heads),
+        head_dim=size("attention.key_length", width // heads),
+        max_position_embeddings=size("context_length"),
+        rms_norm_eps=size("attention.layer_norm_rms_epsilon"),
         rope_parameters={
-            "rope_type": "default", "rope_theta": has("rope.freq_base", 10_000.0),
+            "rope_type": "default",
+            "rope_theta": size("rope.freq_base", 10_000.0),
         },
         attention_bias="blk.0.attn_q.bias" in names,
         tie_word_embeddings="output.weight" not in names,
         eos_token_id=value(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=0,
-    )  # fmt: skip
+    )
 
 
 def value(reader, key: str, default=None):
