@@ -240,7 +240,13 @@ class _Keeper:
         self.keys: dict[str, set[tuple]] = {}  # of all its parts
         self.answers: dict[tuple[str, int], dict] = {}  # what is recorded
         self.since = 0
-        self.cpu: dict[tuple, tuple[float, int]] = {}  # of the server, by part
+        self.cpu: dict[tuple, tuple[float, int]] = {}  # seconds of the server and rows, by part
+        self.cpu_before = {
+            key(scenario, line): (line["cpu_ms"] / 1000, line.get("cpu_rows", line["recorded"]))
+            for scenario, lines in facts["parts"].items()
+            for line in lines
+            if "cpu_ms" in line
+        }  # seconds a row and rows of former sittings
 
     def plan(self, names: Sequence[str], shots: Sequence[int]) -> None:
         """Find out what there is to ask."""
@@ -368,6 +374,9 @@ class _Keeper:
         machines.append(machine)
         return len(machines) - 1
 
+    def _before(self, part: Part) -> tuple[float, int]:
+        return self.cpu_before.get(part.key, (0.0, 0))
+
     def _write_facts(self) -> None:
         for part, requests in self.parts:
             scenario = self.facts["parts"].setdefault(part.scenario, [])
@@ -377,8 +386,9 @@ class _Keeper:
             # rows of the same text are one question
             line["recorded"] = len(part.rows) if known == len(requests) else known
             if part.key in self.cpu:
-                spent, count = self.cpu[part.key]
-                line["cpu_ms"] = round(1000 * spent / count, 1)
+                (spent, count), (each, rows) = self.cpu[part.key], self._before(part)
+                line["cpu_ms"] = round(1000 * (spent + each * rows) / (count + rows), 1)
+                line["cpu_rows"] = count + rows
             scenario[:] = [*(each for each in scenario if each not in same), line]
         for scenario, known in self.keys.items():  # what is asked no longer goes
             lines = self.facts["parts"].get(scenario, [])
