@@ -119,8 +119,9 @@ def test_no_key_is_in_a_saved_table(foreign):
     frame = pd.DataFrame({"text": texts, "number": range(100)})
     frame["kind"] = pd.Categorical([key, "b"] * 50)
     frame["probabilities"] = [{key: 0.5, "other": 0.5}] * 100
-    foreign.save("rows", frame)
+    foreign.save("rows", frame.assign(id=[f"SK{i:032x}" for i in range(100)]))
     saved = load("r").table("rows")
+    assert saved["id"].nunique() == 100, "rows are paired by their ids"
     assert key not in saved.to_json()
     assert saved["text"].str.contains("redacted").all()
     assert saved["number"].tolist() == list(range(100))

@@ -550,9 +550,13 @@ def _plain(value: Any) -> Any:
 
 
 def _without_secrets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its texts redacted; in a compressed file nobody would see them."""
+    """Return a table with its texts redacted; in a compressed file nobody would see them.
+
+    Ids stay: rows are paired by them, and two that are redacted would be one.
+    """
     redactor, clean = Redactor(), {}
-    for name, column in frame.select_dtypes(["object", "string", "category"]).items():
+    texts = frame.drop(columns="id", errors="ignore")
+    for name, column in texts.select_dtypes(["object", "string", "category"]).items():
         values = column.tolist()
         text = "\n".join(map(str, values))
         if redactor.text(text) != text:
