@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diptych.core.data import schema
+from diptych.core.data import schema, typing
 from diptych.core.data.sources import DataError
 
 
@@ -294,3 +294,19 @@ def test_groups_that_differ_in_case_and_spaces_are_one():
 def test_classes_that_are_several_or_the_same_are_said(labels, words):
     assert any(words in note for note in interpret(table(label=labels)).notes)
     assert not interpret(table(label=["a|b", "c", "a|b", "c"])).notes
+
+
+def test_the_decimal_mark_of_each_column_is_looked_for_once(monkeypatch):
+    """A table of 10,000 columns takes long enough with one look at each."""
+    looked, look = [], typing._shown_decimal
+    monkeypatch.setattr(
+        typing,
+        "_shown_decimal",
+        lambda values, *rest: looked.append(values.name) or look(values, *rest),
+    )
+    raw = pd.DataFrame({f"c{i}": ["1.234", "5.678", "9.012"] for i in range(5)}, dtype="str")
+    raw = raw.assign(shows=["1,5", "2,5", "3,75"], label=["4,5", "5,5", "6,25"]).astype("str")
+    rows = interpret(raw, "", "label", "", target="number")
+    assert sorted(looked) == sorted(raw.columns)
+    assert rows.frame["c0"].tolist() == [1234, 5678, 9012], "as the others show"
+    assert rows.frame["label"].tolist() == [4.5, 5.5, 6.25]
