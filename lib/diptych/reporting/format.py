@@ -1,6 +1,7 @@
 """Recorded values as text, the same on every page."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 
 def number(value) -> str:
@@ -13,6 +14,11 @@ def number(value) -> str:
         decimals = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         return f"{value:,.{decimals}f}"
     return "none" if value is None else str(value)
+
+
+def plain(value: float) -> str:
+    """Return two figures of a number, never as a power of ten: 0.0000061."""
+    return f"{Decimal(f'{value:.2g}'):f}"
 
 
 def with_unit(entry: Mapping) -> str:

@@ -20,6 +20,7 @@ from diptych.reporting.contrast import (
     contrast,
     dimensions,
     evidence,
+    forest,
     labels,
     questions,
     verdicts,
@@ -259,7 +260,7 @@ def test_an_inconclusive_comparison_says_how_many_rows_would_decide(tmp_path):
     quality = concluded(runs(tmp_path, wrong=(50, 58)))["quality"]
     assert quality.winner == "inconclusive"
     gap = quality.measured.difference
-    enough = int(re.search(r"about ([\d,]+) rows would decide", quality.why)[1].replace(",", ""))
+    enough = int(re.search(r"about ([\d,]+) rows would tell", quality.why)[1].replace(",", ""))
     assert enough > ROWS
     narrower = (gap.high - gap.low) / 2 * (ROWS / enough) ** 0.5
     assert gap.value + narrower == pytest.approx(0.02, abs=0.002)  # the nearer edge
@@ -324,6 +325,24 @@ def test_slices_that_disagree_are_the_answer(found):
     assert answer.outcome == "by slice"
     assert "by slice: first turn MLOps, own fact LLMOps" in answer.why
     assert questions.answer(alike, [*made.verdicts, sliced[0]]).outcome == "MLOps"
+
+
+def test_words_and_picture_say_alike_who_is_ahead(found):
+    """Of what is better when it is lower, too."""
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    drawn = forest.lines(made.verdicts).query("kind == 'share'").set_index("name")
+    assert {"accuracy drop under typos", "calibration error"} <= set(drawn.index)
+    for verdict in made.verdicts:
+        if verdict.dimension.name in drawn.index:
+            value = drawn["value"][verdict.dimension.name]
+            side = "MLOps" if value >= 0 else "LLMOps"
+            assert verdict.why.startswith(f"{side} is ahead by {abs(value):.3f}")
+
+
+def test_what_is_exact_has_no_interval(found):
+    size = concluded(found)["size"]
+    assert size.winner == "MLOps"
+    assert re.fullmatch(r"LLMOps has [\d.]+ times as much", size.why)
 
 
 def test_what_a_grade_does_not_tell_stands_beside_the_answer_that_rests_on_it(tmp_path):
@@ -460,7 +479,7 @@ def test_a_share_on_few_rows_after_a_drift_decides_nothing(tmp_path):
     afterwards = concluded(runs(tmp_path, afterwards=0.85))["afterwards"]
     assert afterwards.measured.right.value == 0.85
     assert afterwards.winner == "inconclusive"
-    assert "(-0.022 to +0.182)" in afterwards.why  # Newcombe's, of both intervals
+    assert "ahead by 0.080 (-0.022 to 0.182)" in afterwards.why  # Newcombe's, of both intervals
 
 
 def test_an_amount_or_share_without_an_interval_decides_nothing():

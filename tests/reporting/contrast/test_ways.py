@@ -180,8 +180,7 @@ def test_its_threshold_comes_from_validation_rows_alone(pair):
     wrong = second.but(validation=second.validation.assign(
         predicted=np.where(second.validation["truth"] == "bad", "good", "bad"), score=0.0
     ))  # fmt: skip
-    (made,) = cascade.of([first], [wrong], ACCURACY)
-    assert made.share == 0  # however good it is on test rows
+    assert cascade.of([first], [wrong], ACCURACY) == []  # however good it is on test rows
     assert cascade.of([first], [second.but(validation=None)], ACCURACY) == []
     assert cascade.of([first], [second], metrics.parse("roc_auc")) == []
 

@@ -164,7 +164,8 @@ def paired_difference(
 
     One row won by each side is added to the rows that are resampled, as Agresti and Min (2005)
     do for the Wald interval. Without them, two models that agree on all of 20 rows would have
-    an interval of width zero; beyond some hundred rows they no longer show.
+    an interval of width zero; beyond some hundred rows they no longer show. The interval ends
+    where a difference of grades can be at most: at -1 and 1.
 
     Both arrays have shape (n,) and hold 1 where the model is right and 0 where it is wrong, or
     a grade between 0 and 1; the other arguments are those of `bootstrap`. ValueError if the
@@ -180,7 +181,8 @@ def paired_difference(
         resamples=resamples,
         seed=seed,
     )
-    return Estimate(float(np.mean(a - b)), smoothed.low, smoothed.high, len(a))
+    low, high = max(smoothed.low, -1.0), min(smoothed.high, 1.0)
+    return Estimate(float(np.mean(a - b)), low, high, len(a))
 
 
 def repeated(values: ArrayLike, level: float = 0.95) -> Estimate:

@@ -49,7 +49,7 @@ def of(classifiers: Sequence[Way], models: Sequence[Way], metric: Metric) -> lis
     """Return the cascade of each language model behind the best classifier, by validation rows.
 
     Of a model's prompts the one that was best on validation rows. None where labels are not
-    compared, or a side has no validation rows.
+    compared, or a side has no validation rows, or where the classifier answers every row itself.
     """
     usable = [way for way in classifiers if _is_sure(way)]
     if metric.needs != LABELS or not usable:
@@ -61,7 +61,7 @@ def of(classifiers: Sequence[Way], models: Sequence[Way], metric: Metric) -> lis
         if way.validation is not None and (before is None or way.validated > before.validated):
             chosen[way.model] = way
     cascades = [_cascade(first, way, metric) for way in chosen.values()]
-    return [one for one in cascades if one is not None]
+    return [one for one in cascades if one is not None and one.share]
 
 
 def _is_sure(way: Way) -> bool:

@@ -27,6 +27,7 @@ from diptych.reporting.contrast import (
     labels,
     questions,
     reactions,
+    remarks,
     verdicts,
     ways,
 )
@@ -168,8 +169,8 @@ def contrast(
         prices,
         costs,
         labels.bought(left, right),
-        questions.gate_words(passed),
-        _answers(scenario, concluded, refused, compared, (left, right), assumptions),
+        " ".join(filter(None, (questions.gate_words(passed), remarks.who(right)))),
+        _answers(scenario, concluded, refused, compared, (left, right), costs, assumptions),
         stated(left, right),
         ways.with_forecast(ways.table(compared, left, right, assumptions), prices),
         cascades,
@@ -180,12 +181,12 @@ def contrast(
     )
 
 
-def _answers(scenario, concluded, refused, compared, panels, assumptions) -> list[Answer]:
+def _answers(scenario, concluded, refused, compared, panels, costs, assumptions) -> list[Answer]:
     """Answer the scenario's questions, and say on which language model each answer rests."""
-    answers, graders = [], {panel.grader for panel in panels} - {None}
-    caution = "; ".join(sorted(filter(None, (grader.caution for grader in graders))))
+    answers = []
     for question in questions.asked(scenario.questions):
-        one = questions.answer(question, concluded, refused, caution)
+        beside = remarks.of(question, panels, compared, costs, assumptions.goal)
+        one = questions.answer(question, concluded, refused, beside)
         by_cascade = questions.cascade_ahead(one, compared, panels, assumptions.margin)
         answers.append(replace(by_cascade, speaker=questions.speaker(one, panels[1])))
     return answers

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +20,7 @@ from diptych.core.evaluation.stats import Estimate
 from diptych.execution.runs import Run
 from diptych.llmops.server import listing
 from diptych.reporting.contrast.way import Elsewhere
-from diptych.reporting.format import number
+from diptych.reporting.format import number, plain
 
 LEFT, RIGHT = contract.PANELS
 # its pretraining had labelled text of their generators (MODEL_CARD.md), so it needs labels too
@@ -107,7 +106,7 @@ def _text(value: float, unit: str, *, named: bool = True) -> str:
         return "not reached"
     name = f" {unit}" if unit and named else ""
     if unit in ("USD", "ms", "s", "MB") and 0 < abs(value) < 1:
-        return f"{Decimal(f'{value:.2g}'):f}{name}"
+        return f"{plain(value)}{name}"
     return number(int(value) if unit in ("labels", "bytes") else value) + name
 
 

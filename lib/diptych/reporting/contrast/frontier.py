@@ -7,12 +7,13 @@ from diptych.core.contract import LLMOPS, MLOPS
 from diptych.core.plots.html import figure_html, show
 from diptych.core.plots.style import MARKERS, SERIES, figure, styled
 from diptych.reporting.contrast.way import CASCADE, SIDES
+from diptych.reporting.format import plain
 
 COLORS = {MLOPS: SERIES[0], LLMOPS: SERIES[1], CASCADE: SERIES[2]}  # on every picture
 SHAPES = dict(zip(COLORS, MARKERS, strict=False))
 KINDS = {
-    "usd": ("US dollars of compute for 1,000 answers", "best for its cost", "with a lower cost"),
-    "labels": ("labels it has seen", "best for its labels", "with fewer labels"),
+    "usd": ("US dollars of compute for 1,000 answers", "best for its cost", "cheaper way"),
+    "labels": ("labels it has seen", "best for its labels", "way with fewer labels"),
 }
 
 
@@ -56,7 +57,7 @@ def _drawn(ways: pd.DataFrame, title: str, kind: str) -> tuple:
     axes.legend(loc="lower right") if len(known["panel"].unique()) > 1 else None
     names = [f"{n}: {p.way} ({p.value:.3f})" for n, p in enumerate(best.itertuples(), start=1)]
     shown = ways[["way", "value", "low", "high", "n", kind]]
-    words = f"Nothing is better {less} than {'; '.join(names)}"
+    words = f"No {less} is better than the numbered ones. {'; '.join(names)}"
     alt = f"{metric.title} by {label}, {title}. {words}."
     return fig, alt, shown, f"{words}. 95 % intervals."
 
@@ -70,5 +71,5 @@ def _scale(axes, values: pd.Series, kind: str) -> None:
     else:
         axes.set_xscale("log")
         axes.set_xlim(values.min() / 2, values.max() * 2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_major_formatter(lambda value, _: plain(value))
     axes.minorticks_off()

@@ -54,7 +54,7 @@ QUESTIONS = (
              ("drift", "instability")),
     Question("machine", "Which needs the smaller machine?", "a small machine", "memory",
              ("size",)),
-    Question("here", "Which keeps the data here?", "data that stay here", "leaving"),
+    Question("here", "Which keeps the data here?", "data that must stay in house", "leaving"),
 )  # fmt: skip
 
 
@@ -112,7 +112,10 @@ def asked(keys: Sequence[str] = ()) -> list[Question]:
 
 
 def answer(
-    question: Question, verdicts: Sequence[Verdict], refused: Sequence[str] = (), caution: str = ""
+    question: Question,
+    verdicts: Sequence[Verdict],
+    refused: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> Answer:
     """Answer a question from the verdicts on its lines.
 
@@ -120,22 +123,22 @@ def answer(
     ----------
     refused : sequence of str
         The sides that the release gate refused; a win of theirs says so.
-    caution : str
-        What the grades of answers do not tell, see `diptych.core.evaluation.graders.Grader`.
+    remarks : sequence of str
+        See `diptych.reporting.contrast.remarks`.
     """
     by_key = {verdict.dimension.key: verdict for verdict in verdicts}
     decides = by_key[question.decides]
     beside = [v for v in verdicts if v.dimension.key.startswith(question.evidence or ("\0",))]
     outcome = EITHER if decides.winner == TIE else decides.winner
-    why = f"{decides.dimension.name}: {decides.why}{_rows(decides)}"
+    why = f"{decides.dimension.name}: {_levels(decides)}{decides.why}{_rows(decides)}"
     if by_slice := [v for v in beside if v.dimension.key.startswith("slice-")]:
         parts = (f"{v.dimension.key.partition('-')[2]} {v.winner}" for v in by_slice)
         why += f"; by slice: {', '.join(parts)}"
         outcome = BY_SLICE if len({v.winner for v in by_slice}) > 1 else outcome
     if decides.winner in refused:
         why += f"; the gate refused {decides.winner}, so it would not be released"
-    if caution and question.decides in OF_QUALITY and decides.winner != UNMEASURED:
-        why += f"; {caution}"
+    if decides.winner != UNMEASURED:
+        why = "; ".join([why, *remarks])
     return Answer(question, outcome, why, [decides, *beside])
 
 
@@ -176,6 +179,15 @@ def speaker(answered: Answer, right: Panel) -> str:
     return f"{right.speakers}." if right.run(BUILD) else ""
 
 
+def _levels(verdict: Verdict) -> str:
+    """Return both sides' figures, which a difference alone would hide."""
+    figures = verdict.measured.left, verdict.measured.right
+    unit = verdict.dimension.unit
+    if verdict.winner == UNMEASURED or None in figures or unit in ("labels", "bytes"):
+        return ""
+    return f"{figures[0].text(unit)} against {figures[1].text(unit)}, "
+
+
 def _rows(verdict: Verdict) -> str:
     gap = verdict.measured.difference
     return f", n {gap.n:,}" if gap is not None and gap.n else ""
@@ -191,7 +203,7 @@ def gate_words(passed: Mapping[str, bool | None]) -> str:
     """Say which side would be released."""
     yes, no = ([side for side, one in passed.items() if one is known] for known in (True, False))
     if len(no) == 2:
-        return "Neither would be released: both failed the gate or left it undecided."
+        return "Neither would be released: no candidate passed the release gate."
     if len(yes) == 2:
         return "Both passed the release gate."
     if yes and no:

@@ -110,21 +110,30 @@ def conclude(dimension: Dimension, measured: Measured, assumptions: Assumptions)
 
 
 def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple[str, str]:
-    gap = measured.difference
+    gap, sign = measured.difference, 1 if dimension.better == HIGHER else -1
     if gap is None:
-        value = measured.left.value - measured.right.value
-        return INCONCLUSIVE, f"a difference of {value:+.3f}; {NO_INTERVAL}"
-    difference = f"a difference of {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
-    difference += "" if measured.p is None else f", p {_probability(measured.p)},"
+        value = sign * (measured.left.value - measured.right.value)
+        return INCONCLUSIVE, f"{_ahead(value, ())}; {NO_INTERVAL}"
+    ahead = _ahead(sign * gap.value, sorted((sign * gap.low, sign * gap.high)))
+    ahead += "" if measured.p is None else f", p {_probability(measured.p)}"
     outcome = stats.verdict(gap, margin)
     if outcome == "unclear":
         rows = _rows_to_decide(gap, margin)
-        more = f"; about {rows:,} rows would decide if it stays so" if rows else ""
-        return INCONCLUSIVE, f"{difference} reaches across the margin of {margin:g}{more}"
+        more = f"; about {rows:,} rows would tell if the difference stays" if rows else ""
+        return INCONCLUSIVE, f"{ahead}; the interval reaches across the margin of {margin:g}{more}"
     if outcome == "tie":
-        return TIE, f"{difference} is inside the margin of {margin:g}"
+        return TIE, f"{ahead}, which is inside the margin of {margin:g}"
     wins = (outcome == "better") == (dimension.better == HIGHER)
-    return MLOPS if wins else LLMOPS, difference.rstrip(",")
+    return MLOPS if wins else LLMOPS, ahead
+
+
+def _ahead(gap: float, ends: Sequence[float]) -> str:
+    """Return who is ahead and by how much, of a difference in favour of MLOps with its interval."""
+    side = MLOPS if gap >= 0 else LLMOPS
+    if gap < 0:
+        ends = [-end for end in reversed(ends)]
+    interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+    return f"{side} is ahead by {abs(gap):.3f}{interval}"
 
 
 def _rows_to_decide(gap: Estimate, margin: float) -> int:
@@ -153,7 +162,8 @@ def _by_count(dimension: Dimension, left: float, right: float, ratio: float) -> 
     if low <= 0:
         less = LLMOPS if left > right else MLOPS
         return _winner(dimension, left > right), f"{less} has none"
-    return _winner(dimension, left > right), _times(dimension, Estimate(left / right, 0, 0, 0))
+    times = left / right
+    return _winner(dimension, left > right), _times(dimension, Estimate(times, times, times, 0))
 
 
 def _by_ratio(dimension: Dimension, measured: Measured, ratio: float) -> tuple[str, str]:
@@ -189,7 +199,7 @@ def _times(dimension: Dimension, times: Estimate) -> str:
     if times.value < 1:
         ends = [1 / end if end else math.inf for end in (times.value, times.high, times.low)]
     verb, kind = VERBS.get(dimension.unit, ("has", "as much"))
-    interval = f" ({_factor(ends[1])} to {_factor(ends[2])})" if ends[2] else ""
+    interval = f" ({_factor(ends[1])} to {_factor(ends[2])})" if ends[1] < ends[2] else ""
     return f"{more} {verb} {_factor(ends[0])}{interval} times {kind}"
 
 

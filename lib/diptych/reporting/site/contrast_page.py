@@ -10,6 +10,7 @@ from diptych.core.contract import OUTCOMES
 from diptych.execution.pages.export import Nav, provenance, render
 from diptych.execution.pages.sanitize import Fitter
 from diptych.execution.runs import Run
+from diptych.reporting.format import plain
 
 FILE = "contrast.json"  # in the folder of the contrast's run
 SIDES = dict(zip(OUTCOMES, ("left", "right", "even", "open", "open"), strict=True))  # in the style
@@ -75,7 +76,8 @@ def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
 
 def _way(way: Mapping, hrefs: Mapping[str, str]) -> dict:
     side, name = WAY_SIDES[way["panel"]]
-    return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name}
+    usd = "not measured" if way["usd"] is None else plain(way["usd"])
+    return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name, "usd": usd}
 
 
 def _fitted(prefix: str, figure: str) -> Markup:

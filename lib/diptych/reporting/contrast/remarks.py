@@ -1,0 +1,84 @@
+"""What stands beside an answer: whom it was measured on, and what its line does not show."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from diptych.reporting.contrast import breakeven
+from diptych.reporting.contrast.evidence import Panel, metric_of
+from diptych.reporting.contrast.questions import OF_QUALITY, Question
+from diptych.reporting.contrast.way import NAMES, Way
+from diptych.reporting.contrast.ways import better
+
+
+def of(
+    question: Question,
+    panels: tuple[Panel, Panel],
+    compared: Sequence[Way],
+    costs: pd.DataFrame,
+    goal: float,
+) -> list[str]:
+    """Return what a reader of an answer must know besides its line.
+
+    Parameters
+    ----------
+    compared : sequence of Way
+        Every way of the scenario.
+    costs : DataFrame
+        See `diptych.reporting.contrast.breakeven.monthly`.
+    goal : float
+        That labels are counted to.
+    """
+    right, remarks = panels[1], []
+    if question.decides in OF_QUALITY:
+        remarks += sorted({one.grader.caution for one in panels if one.grader})
+        remarks.append(_below_majority(panels, compared))
+    if question.decides == "labels":
+        remarks.append(f"the goal is {goal:g}")
+    if question.decides in ("cost", "p50"):
+        remarks.append(_compute(right))
+    if question.decides == "cost":
+        remarks.append(_break_even(costs))
+    return [remark for remark in remarks if remark]
+
+
+def who(right: Panel) -> str:
+    """Say that two models stand for LLMOps, "" if one does."""
+    chosen = right.representative
+    if chosen is None or not right.is_box:
+        return ""
+    return (
+        f"LLMOps is {chosen.name} for quality, which was not put through the gate, and the model "
+        "in the box for speed, cost and memory."
+    )
+
+
+def _below_majority(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str:
+    metric, _ = metric_of(*panels)
+    right = panels[1]
+    baseline = next((way for way in compared if way.name == NAMES["baseline"]), None)
+    chosen = right.representative or next(
+        (way for way in compared if way.side == right.name and way.selected), None
+    )
+    if metric is None or baseline is None or chosen is None:
+        return ""
+    gap = better(baseline, chosen, "rows", metric)
+    if gap is None or gap.low <= 0:
+        return ""
+    return "LLMOps is below the majority class: no evidence of what language models can do"
+
+
+def _compute(right: Panel) -> str:
+    """Return what the model that stands for quality takes, where another was served."""
+    chosen = right.representative
+    if chosen is None or chosen.cpu_ms is None or not right.is_box:
+        return ""
+    return f"{chosen.name} takes {chosen.cpu_ms.value:,.0f} ms of compute an answer, measured once"
+
+
+def _break_even(costs: pd.DataFrame) -> str:
+    crossed = breakeven.crossings(costs).set_index("option")["requests"] if len(costs) else {}
+    if breakeven.LOCAL not in crossed:
+        return ""
+    words = breakeven.crossing_words(breakeven.LOCAL, crossed[breakeven.LOCAL])
+    return f"with the labels and the work that are assumed, {words}"
