@@ -110,7 +110,7 @@ def test_the_report_runs_as_written_in_a_fresh_notebook(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     [block] = [code for long, code in BLOCK.findall((DOCS / "face.md").read_text()) if long]
     *_, last = executed(["import diptych as dt", f"{block}page"], tmp_path)
-    assert "index.html" in last["outputs"][-1]["data"]["text/plain"]
+    assert "index.html" in "".join(last["outputs"][-1]["data"]["text/plain"])
     assert (tmp_path / "site" / "contrast-sentiment.html").is_file()
 
 
