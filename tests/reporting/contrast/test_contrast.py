@@ -339,6 +339,16 @@ def test_words_and_picture_say_alike_who_is_ahead(found):
             assert verdict.why.startswith(f"{side} is ahead by {abs(value):.3f}")
 
 
+def test_an_answer_says_its_effect_in_a_few_characters(found):
+    made = contrast.contrast(SCENARIO, found, ASSUMPTIONS)
+    short = {one.question.key: one.facts()["effect"] for one in made.answers}
+    alike = next(one for one in made.answers if one.question.key == "alike")
+    assert short["alike"] in alike.why
+    assert re.fullmatch(r"0\.170 \(0\.1\d\d to 0\.2\d\d\)", short["alike"])
+    assert re.fullmatch(r"[\d.]+ times \([\d.]+ to [\d.]+\)", short["latency"])
+    assert short["here"] == ""  # no bytes leave
+
+
 def test_what_is_exact_has_no_interval(found):
     size = concluded(found)["size"]
     assert size.winner == "MLOps"

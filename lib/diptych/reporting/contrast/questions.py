@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from diptych.core import contract
 from diptych.core.contract import BUILD, OUTCOMES, RELEASE
 from diptych.reporting.contrast.evidence import Panel, metric_of
-from diptych.reporting.contrast.verdicts import Verdict
+from diptych.reporting.contrast.verdicts import Verdict, effect
 from diptych.reporting.contrast.way import CASCADE, Way
 from diptych.reporting.contrast.ways import better
 
@@ -89,6 +89,7 @@ class Answer:
             "topic": self.question.topic,
             "outcome": self.outcome,
             "why": self.why,
+            "effect": "" if self.outcome == BY_SLICE else effect(self.evidence[0]),
             "speaker": self.speaker,
             "lines": [verdict.dimension.key for verdict in self.evidence],
         }

@@ -127,6 +127,23 @@ def _by_margin(dimension: Dimension, measured: Measured, margin: float) -> tuple
     return MLOPS if wins else LLMOPS, ahead
 
 
+def effect(verdict: Verdict) -> str:
+    """Return how far the leading side is ahead, with its interval, in a few characters."""
+    dimension, measured = verdict.dimension, verdict.measured
+    if verdict.winner == UNMEASURED or measured.undecided:
+        return ""
+    if dimension.kind == SHARE and (gap := measured.difference) is not None:
+        ends = sorted((gap.low, gap.high))
+        ends = ends if gap.value >= 0 else [-ends[1], -ends[0]]
+        return f"{abs(gap.value):.3f} ({ends[0]:.3f} to {ends[1]:.3f})"
+    if measured.ratio is None:
+        return ""
+    value, low, high = _above_one(measured.ratio)
+    if math.isinf(high) or low == high:
+        return ""
+    return f"{_factor(value)} times ({_factor(low)} to {_factor(high)})"
+
+
 def _ahead(gap: float, ends: Sequence[float]) -> str:
     """Return who is ahead and by how much, of a difference in favour of MLOps with its interval."""
     side = MLOPS if gap >= 0 else LLMOPS
@@ -195,12 +212,20 @@ def _winner(dimension: Dimension, left_has_more: bool) -> str:
 def _times(dimension: Dimension, times: Estimate) -> str:
     """Return how many times as much one side takes, with the interval where there is one."""
     more = MLOPS if times.value > 1 else LLMOPS
-    ends = [times.value, times.low, times.high]
-    if times.value < 1:
-        ends = [1 / end if end else math.inf for end in (times.value, times.high, times.low)]
+    value, low, high = _above_one(times)
     verb, kind = VERBS.get(dimension.unit, ("has", "as much"))
-    interval = f" ({_factor(ends[1])} to {_factor(ends[2])})" if ends[1] < ends[2] else ""
-    return f"{more} {verb} {_factor(ends[0])}{interval} times {kind}"
+    interval = f" ({_factor(low)} to {_factor(high)})" if low < high else ""
+    return f"{more} {verb} {_factor(value)}{interval} times {kind}"
+
+
+def _above_one(times: Estimate) -> tuple[float, float, float]:
+    """Return a ratio and its interval, turned over if it is below 1."""
+    if times.value >= 1:
+        return times.value, times.low, times.high
+    value, low, high = (
+        1 / end if end else math.inf for end in (times.value, times.high, times.low)
+    )
+    return value, low, high
 
 
 def _factor(factor: float) -> str:
