@@ -349,6 +349,13 @@ def test_an_answer_says_its_effect_in_a_few_characters(found):
     assert short["here"] == ""  # no bytes leave
 
 
+def test_a_figure_on_some_rows_of_its_run_says_so(tmp_path):
+    """The page of the run shows another figure, of all its rows."""
+    quality = concluded(runs(tmp_path, asked=200))["quality"].measured
+    assert quality.left.note == "on 200 of the 500 rows of its run"
+    assert quality.right.note == ""
+
+
 def test_what_is_exact_has_no_interval(found):
     size = concluded(found)["size"]
     assert size.winner == "MLOps"

@@ -152,8 +152,16 @@ def _figure(panel: Panel, lines: pd.DataFrame | None, metric: Metric | None) -> 
         return None
     chosen = panel.representative
     if chosen is None:
-        return Figure.of(estimate, panel.run(BUILD).id)
+        return Figure.of(estimate, panel.run(BUILD).id, note=_share_of_run(panel, lines))
     return Figure.of(estimate, chosen.run, note=f"{chosen.name}; {chosen.where}")
+
+
+def _share_of_run(panel: Panel, lines: pd.DataFrame) -> str:
+    """Say why a figure is not that of its run: the run has more rows of the kind, "" if not."""
+    rows = panel.lines.index[~is_perturbed(panel.lines.index)]
+    by_hand = rows.str.startswith("hw-") == lines.index[0].startswith("hw-")
+    every = int(by_hand.sum())
+    return f"on {len(lines):,} of the {every:,} rows of its run" if len(lines) < every else ""
 
 
 def _paired(panels: tuple, lines: list, metric: Metric, assumptions: Assumptions) -> Measured:
