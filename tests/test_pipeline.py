@@ -26,6 +26,7 @@ LEFT = """
 title: Tumours
 question: Benign or malignant?
 files: [tasks/tumours]
+parameters: [trials=1, load_rounds=2, "levels=[1, 8]"]
 notebooks: [mlops/1_data, mlops/2_build, mlops/3_release, mlops/4_serve, mlops/5_monitor,
             mlops/6_improve, llmops/1_data]
 """
