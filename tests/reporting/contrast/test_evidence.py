@@ -68,6 +68,20 @@ def test_a_table_that_is_gone_or_of_another_shape_is_refused(both, tmp_path):
         compare(SCENARIO, own, Assumptions())
 
 
+def test_numbers_have_no_grades_and_labels_may_not_lack_theirs(tmp_path):
+    own = runs(tmp_path)
+    (build,) = [run for run in own if run.notebook == "mlops/2_build"]
+    path = build.folder / "test_predictions.parquet"
+    rows = pd.read_parquet(path).assign(score=None)
+    rows.assign(label="yes").to_parquet(path)
+    with pytest.raises(RecordError, match="a graded row of it is missing or without its score"):
+        _ = Panel("mlops", own).grades
+    rows.assign(label=1.5).to_parquet(path)
+    grades = Panel("mlops", own).grades
+    assert grades.isna().all()
+    assert len(grades) == rows["id"].nunique()
+
+
 def test_grades_come_from_the_declared_tables_and_no_other(both, tmp_path):
     own = runs(tmp_path)
     for run in own:

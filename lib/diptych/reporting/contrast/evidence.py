@@ -324,7 +324,7 @@ class Panel:
 
     @cached_property
     def grades(self) -> pd.Series | None:
-        """The grades (0 to 1) of the selected model or prompt by row id.
+        """The grades (0 to 1) of the selected model or prompt by row id, NaN of numbers.
 
         Of test rows, perturbed ones and hand-written ones; see `GRADED`.
         """
@@ -332,15 +332,17 @@ class Panel:
         selected = self.fact(BUILD, fact)
         if selected is None:
             return None
-        frames = [self.table(BUILD, table)[["id", column, "score"]] for table in tables]
+        frames = [self.table(BUILD, table) for table in tables]
         rows = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
         rows = rows[rows[column] == selected]
-        if rows.empty or rows["score"].isna().any():
+        scores = rows["score"].astype(float)
+        of_numbers = pd.api.types.is_float_dtype(rows.get("label"))  # which have errors, no grades
+        if rows.empty or (scores.isna().any() and not of_numbers):
             raise RecordError(
                 f"{selected}: run {self.run(BUILD).id} selected it, and a graded row of it is "
                 f"missing or without its score. Run {self.name}/{BUILD} again"
             )
-        return rows.groupby(rows["id"].astype(str))["score"].mean().astype(float)
+        return scores.groupby(rows["id"].astype(str)).mean()
 
     def answers(self) -> pd.DataFrame | None:
         """Return the answers of the selected prompt to test rows, with tokens and times."""
