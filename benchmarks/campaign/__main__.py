@@ -35,12 +35,12 @@ PARTS = {
     "slowdown": ("hostile_requests", "slowdowns", 30, 0),
     "token": ("token_times", "run", 2_000, 0),
     "secrets": ("key_shapes", "run", 5, 1),
-    "kills-runs": ("kills", "runs", 200, 0),
-    "kills-sweeps": ("kills_of_calls", "sweeps", 80, 0),
+    "kills-runs": ("kills", "runs", 260, 0),
+    "kills-sweeps": ("kills_of_calls", "sweeps", 60, 0),
     "kills-reports": ("kills_of_calls", "reports", 60, 0),
-    "kills-asks": ("kills_of_calls", "asks", 260, 0),
-    "kills-endpoints": ("kills", "endpoints", 150, 0),
-    "kills-promotions": ("kills", "promotions", 250, 0),
+    "kills-asks": ("kills_of_calls", "asks", 340, 0),
+    "kills-endpoints": ("kills", "endpoints", 180, 0),
+    "kills-promotions": ("kills", "promotions", 100, 0),
 }
 BATCHES = {"kills": 20, "secrets": 1}  # after so many the figures are stored
 
