@@ -114,8 +114,9 @@ def test_a_project_has_all_that_make_needs(wheel, tmp_path, rows):
 
 
 @pytest.mark.long
-def test_a_project_makes_its_report(wheel, tmp_path, rows):
-    words = ("--text-column", "", "--label-column", "churned")
+@pytest.mark.parametrize("label", ["churned", "fee"])  # a class, a number
+def test_a_project_makes_its_report(wheel, tmp_path, rows, label):
+    words = ("--text-column", "", "--label-column", label)
     cli(wheel, tmp_path, "init", "mine", "--from", str(rows), *words)
     done = call(wheel, tmp_path / "mine", "make", "report", f"PY={sys.executable}")
     assert done.returncode == 0, done.stderr

@@ -77,6 +77,11 @@ def test_numbers_have_no_grades_and_labels_may_not_lack_theirs(tmp_path):
     with pytest.raises(RecordError, match="a graded row of it is missing or without its score"):
         _ = Panel("mlops", own).grades
     rows.assign(label=1.5).to_parquet(path)
+    (asked,) = [run for run in own if run.notebook == "llmops/2_build"]
+    for name in ("results", "perturbed_results", "hand_written_results"):
+        table = asked.folder / f"{name}.parquet"
+        pd.read_parquet(table).assign(score=None, expected=1.5).to_parquet(table)
+    assert Panel("llmops", own).grades.isna().all()
     grades = Panel("mlops", own).grades
     assert grades.isna().all()
     assert len(grades) == rows["id"].nunique()

@@ -336,7 +336,8 @@ class Panel:
         rows = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
         rows = rows[rows[column] == selected]
         scores = rows["score"].astype(float)
-        of_numbers = pd.api.types.is_float_dtype(rows.get("label"))  # which have errors, no grades
+        truth = rows.get("label", rows.get("expected"))
+        of_numbers = pd.api.types.is_float_dtype(truth)  # which have errors, no grades
         if rows.empty or (scores.isna().any() and not of_numbers):
             raise RecordError(
                 f"{selected}: run {self.run(BUILD).id} selected it, and a graded row of it is "
