@@ -367,7 +367,11 @@ class Panel:
         """Who the language models that answered are, in a few words; "" of MLOps."""
         models = None if self.name == LEFT else self.parameter(BUILD, "models")
         described = {"local": BOX.format(listing.box_size())}
-        return " ".join(described.get(model) or listing.speakers([model]) for model in models or [])
+        return "; ".join(
+            described.get(model)
+            or listing.speakers([model]).removeprefix("Answers come from ").removesuffix(".")
+            for model in models or []
+        )
 
     @property
     def is_box(self) -> bool:

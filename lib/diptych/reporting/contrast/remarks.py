@@ -7,8 +7,10 @@ import pandas as pd
 from diptych.reporting.contrast import breakeven
 from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.questions import OF_QUALITY, Question
-from diptych.reporting.contrast.way import NAMES, Way
+from diptych.reporting.contrast.way import MEAN, NAMES, Way
 from diptych.reporting.contrast.ways import better
+
+BASELINES = (NAMES["baseline"], MEAN)
 
 
 def of(
@@ -32,7 +34,7 @@ def of(
     right, remarks = panels[1], []
     if question.decides in OF_QUALITY:
         remarks += sorted({one.grader.caution for one in panels if one.grader})
-        remarks.append(_below_majority(panels, compared))
+        remarks.append(_below_baseline(panels, compared))
     if question.decides == "labels":
         remarks.append(f"the goal is {goal:g}")
     if question.decides in ("cost", "p50"):
@@ -53,10 +55,10 @@ def who(right: Panel) -> str:
     )
 
 
-def _below_majority(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str:
+def _below_baseline(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str:
     metric, _ = metric_of(*panels)
     right = panels[1]
-    baseline = next((way for way in compared if way.name == NAMES["baseline"]), None)
+    baseline = next((way for way in compared if way.name in BASELINES), None)
     chosen = right.representative or next(
         (way for way in compared if way.side == right.name and way.selected), None
     )
@@ -65,7 +67,7 @@ def _below_majority(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str
     gap = better(baseline, chosen, "rows", metric)
     if gap is None or gap.low <= 0:
         return ""
-    return "LLMOps is below the majority class: no evidence of what language models can do"
+    return f"LLMOps is below the {baseline.name}: no evidence of what language models can do"
 
 
 def _compute(right: Panel) -> str:

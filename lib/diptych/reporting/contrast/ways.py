@@ -8,7 +8,7 @@ import pandas as pd
 from diptych.core import contract
 from diptych.core.contract import BUILD, DATA, LLMOPS, RecordError
 from diptych.core.evaluation import fairness, stats
-from diptych.core.evaluation.metrics import Metric
+from diptych.core.evaluation.metrics import NUMBERS, Metric
 from diptych.core.evaluation.stats import Estimate
 from diptych.core.monitoring.sequential import in_units
 from diptych.reporting.contrast import cascade
@@ -23,7 +23,7 @@ from diptych.reporting.contrast.evidence import (
     scored,
 )
 from diptych.reporting.contrast.measures import Assumptions
-from diptych.reporting.contrast.way import NAMES, Way
+from diptych.reporting.contrast.way import MEAN, NAMES, Way
 
 COLUMNS = [
     "way", "panel", "selected", "value", "low", "high", "n", "labels", "usd", "usd low",
@@ -108,7 +108,7 @@ def _of_panel(panel: Panel, name: str, panels: tuple) -> Way:
     if spent is not None:
         spent = Estimate(spent.value, spent.low, spent.high, spent.n)
     return Way(
-        _named(panel, name), panel.name, rows[~hand],
+        _named(panel, name, panels), panel.name, rows[~hand],
         panel.run(BUILD).id, selected, _labels(panel, name), rows[hand],
         validation=_validation(panel) if selected else None,
         cpu_ms=spent or (None if name == "baseline" else panel.others.cpu_ms.get(name)),
@@ -116,9 +116,11 @@ def _of_panel(panel: Panel, name: str, panels: tuple) -> Way:
     )  # fmt: skip
 
 
-def _named(panel: Panel, name: str) -> str:
+def _named(panel: Panel, name: str, panels: tuple) -> str:
     if panel.name == LEFT:
-        return NAMES.get(name, name)
+        metric, _ = metric_of(*panels)
+        is_number = metric is not None and metric.needs == NUMBERS
+        return MEAN if is_number and name == "baseline" else NAMES.get(name, name)
     return f"model in the box, {name}" if panel.is_box_alone else name
 
 
