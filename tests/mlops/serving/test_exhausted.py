@@ -31,6 +31,7 @@ def ask(url: str, number: int, seconds: float = 60) -> int:
         connection.close()
 
 
+@pytest.mark.long
 def test_a_server_without_descriptors_recovers_and_loses_no_row(text_model, tmp_path):
     ledger = tmp_path / "ledger.db"
     with Endpoint(text_model, ledger=ledger, endpoint="exhausted") as server:
