@@ -7,7 +7,7 @@ import pytest
 from reporting.both import SCENARIO, runs
 
 from diptych.core.evaluation.stats import Estimate
-from diptych.reporting.contrast import contrast, evidence, remarks, ways
+from diptych.reporting.contrast import contrast, evidence, measures, remarks, ways
 from diptych.reporting.contrast.measures import Assumptions
 from diptych.reporting.contrast.way import NAMES, Elsewhere, Way
 
@@ -45,6 +45,17 @@ def test_a_recorded_model_that_stands_for_quality_is_told_from_the_one_served(pa
         beside = remarks.of(question, panels, [], empty, 0.9)
         takes = [words for words in beside if "1,227 ms of compute an answer" in words]
         assert bool(takes) == (question.key in ("latency", "volume"))
+
+
+def test_a_slice_is_measured_on_its_own_rows_whoever_stands_for_a_side(panels):
+    left, right = panels
+    first = left.lines.index[:40]
+    rows = left.lines.iloc[:200].assign(score=1.0, predicted=left.lines["truth"].iloc[:200])
+    right.represent(Elsewhere((Way("Real", "llmops", rows, "c-1", labels=0.0, validation=rows),)))
+    whole = measures.quality(left, right, Assumptions())
+    part = measures.on_slice(first)(left, right, Assumptions())
+    assert (whole.difference.n, part.difference.n) == (200, 40)
+    assert part.left.value == left.lines["score"][first].mean()
 
 
 def test_a_model_below_the_majority_class_is_no_evidence(panels):

@@ -240,3 +240,12 @@ def test_of_a_loss_the_lower_line_is_ahead():
     table = points(*loss, ("llmops", "a model", 0, 0.13, 0.1, 0.16, "r"),
                    metric=metrics.parse("rmse"))  # fmt: skip
     assert "up to 1,000 labels; the lines cross at about 2,600" in labels.crossings(table)[0]
+
+
+def test_ways_on_few_rows_take_no_rows_from_the_others(tmp_path):
+    """Each with half of the rows of the one before once left thirty of five hundred."""
+    panels = evidence.sides(runs(tmp_path))
+    found, _ = ways.gathered(*panels)
+    rows = panels[0].lines
+    recorded = [Way(f"of {n}", "llmops", rows.iloc[:n], "c-1") for n in (300, 160, 90)]
+    assert len(ways._same([*found, *recorded], panels)) == 300

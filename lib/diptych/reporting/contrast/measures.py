@@ -84,7 +84,7 @@ def on_slice(rows: pd.Index) -> Callable:
 
     def measure(left: Panel, right: Panel, assumptions: Assumptions) -> Measured:
         ids = _ids(right, contract.RESULTS)
-        return _on_rows(left, right, assumptions, "rows", ids.intersection(rows))
+        return _on_rows(left, right, assumptions, "rows", ids, within=rows)
 
     return measure
 
@@ -103,9 +103,23 @@ def _ids(panel: Panel, table: Table) -> pd.Index:
 
 
 def _on_rows(
-    left: Panel, right: Panel, assumptions: Assumptions, part: str, ids: pd.Index
+    left: Panel,
+    right: Panel,
+    assumptions: Assumptions,
+    part: str,
+    ids: pd.Index,
+    *,
+    within: pd.Index | None = None,
 ) -> Measured:
-    """Compare on the same rows; a panel that has none of them has no figure."""
+    """Compare on the same rows; a panel that has none of them has no figure.
+
+    Parameters
+    ----------
+    ids : Index of str
+        Those that the panels may have answered; of a model that stands for a side its own count.
+    within : Index of str, optional
+        The only rows that count, all by default.
+    """
     metric, refused = metric_of(left, right)
     if refused:
         return Measured(refused=refused)
@@ -114,6 +128,8 @@ def _on_rows(
         ids = ids[:0] if known is None else known.index
     panels = left, right
     lines = [panel.answered(part, ids) for panel in panels]
+    if within is not None:
+        lines = [one if one is None else one[one.index.isin(within)] for one in lines]
     if metric is None or any(one is None or len(one) < 2 for one in lines):
         return Measured(*(_figure(*pair, metric) for pair in zip(panels, lines, strict=True)))
     same = lines[0].index.intersection(lines[1].index).sort_values()

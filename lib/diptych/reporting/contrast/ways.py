@@ -157,7 +157,7 @@ def _labels(panel: Panel, name: str) -> float:
 def _same(ways: Sequence[Way], panels: tuple) -> pd.Index:
     """Return the test rows that every way of the panels answered, and so did most others.
 
-    Another way counts unless it has fewer than half of them.
+    Another way counts unless it has fewer than half of those that the panels' ways have.
     """
     same = None
     ours = [way for way in ways if way.run in {run.id for p in panels for run in p.runs.values()}]
@@ -165,9 +165,10 @@ def _same(ways: Sequence[Way], panels: tuple) -> pd.Index:
         same = way.rows.index if same is None else same.intersection(way.rows.index)
     if same is None:
         return pd.Index([], dtype=object)
+    least = len(same) / 2
     for way in ways:
         both = same.intersection(way.rows.index)
-        same = both if 2 * len(both) >= len(same) else same
+        same = both if len(both) >= least else same
     return same.sort_values()
 
 
