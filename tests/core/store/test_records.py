@@ -112,7 +112,7 @@ def test_a_value_of_a_foreign_run_that_is_not_there_is_named(foreign):
         foreign.value("width")
 
 
-def test_no_key_is_in_a_saved_table(foreign):
+def test_no_key_is_in_a_saved_table(foreign, capsys):
     """A compressed table would hide it from the reading of the run's files."""
     key = "ghp_" + "aB3dE6gH9" * 4
     texts = [f"number {i}: {key}" for i in range(100)]
@@ -120,6 +120,7 @@ def test_no_key_is_in_a_saved_table(foreign):
     frame["kind"] = pd.Categorical([key, "b"] * 50)
     frame["probabilities"] = [{key: 0.5, "other": 0.5}] * 100
     foreign.save("rows", frame.assign(id=[f"SK{i:032x}" for i in range(100)]))
+    assert "rows: what looks like a key in text, kind, probabilities" in capsys.readouterr().out
     saved = load("r").table("rows")
     assert saved["id"].nunique() == 100, "rows are paired by their ids"
     assert key not in saved.to_json()

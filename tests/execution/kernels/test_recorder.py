@@ -173,6 +173,17 @@ go.Figure(go.Scatter(y=[1, 2])).to_json()
 # %%
 pd.DataFrame({"a": [1]}).style.background_gradient()
 # %%
+import os, sqlite3
+with tempfile.TemporaryDirectory() as folder:
+    open(os.path.join(folder, "own.db"), "x").close()
+    for value in (1, 2):
+        own = sqlite3.connect(os.path.join(folder, "own.db"))
+        own.execute("CREATE TABLE IF NOT EXISTS t (x)")
+        own.execute("INSERT INTO t VALUES (?)", [value])
+        own.commit()
+        print(own.execute("SELECT sum(x) FROM t").fetchone())
+        own.close()
+# %%
 with tempfile.TemporaryDirectory() as folder:
     pd.DataFrame({"a": [1]}).to_parquet(f"{folder}/a.parquet")
     print(len(pd.read_parquet(f"{folder}/a.parquet")))

@@ -208,7 +208,7 @@ class Recorder(Record):
         self._write()
 
     def save(self, name: str, frame: pd.DataFrame) -> None:
-        """Save a table for later stages; what looks like a key in its texts is redacted.
+        """Save a table for later stages; what looks like a key in its texts is redacted, aloud.
 
         Raises
         ------
@@ -220,7 +220,12 @@ class Recorder(Record):
         if self.contract:
             self.contract.check_columns(name, list(frame))
         self._replace("tables", name)
-        _without_secrets(frame).to_parquet(self._path(name), index=False)
+        if clean := _redacted(frame):
+            print(
+                f"{name}: what looks like a key in {', '.join(map(str, clean))} is saved as "
+                "[redacted ...]; this notebook's own table keeps it."
+            )
+        frame.assign(**clean).to_parquet(self._path(name), index=False)
         self._write()
 
     def conclude(self, **values: Any) -> pd.DataFrame:
@@ -549,10 +554,11 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _without_secrets(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its texts redacted; in a compressed file nobody would see them.
+def _redacted(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the columns of a table that hold keys, without them.
 
-    Ids stay: rows are paired by them, and two that are redacted would be one.
+    In a compressed file nobody would see them later. Ids stay: rows are paired by them, and two
+    that are redacted would be one.
     """
     redactor, clean = Redactor(), {}
     texts = frame.drop(columns="id", errors="ignore")
@@ -562,4 +568,4 @@ def _without_secrets(frame: pd.DataFrame) -> pd.DataFrame:
         if redactor.text(text) != text:
             kind = object if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
             clean[name] = pd.Series(redactor.tree(values), column.index, dtype=kind)
-    return frame.assign(**clean)
+    return clean

@@ -316,9 +316,14 @@ class Recorder:
         if name in ("", ":memory:") or name.startswith(":memory:"):
             return
         place = self.place(name)
-        if not self.is_ignored(place):
+        if place in self.written or self.is_ignored(place):
+            return
+        if os.path.lexists(place):
             self.read(place)
             self.exists(f"{place}-wal")
+        else:  # it makes this database itself, as one of a temporary folder
+            for part in ("", "-journal", "-wal", "-shm"):
+                self.wrote(f"{place}{part}")
 
     def loaded(self, name):
         """Note a compiled library of the user's own."""
