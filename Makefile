@@ -64,7 +64,7 @@ test: setup  ## run every test
 calibration: setup  ## coverage of the intervals, error rates of the gate and of alarms, by simulation (about 15 minutes)
 	@$(IN_ROOT) $(PY) benchmarks/calibration.py
 
-campaign: setup  ## attack what was built: kills, hostile requests, keys, hostile pages (about an hour on two cores; ONLY=kills, RESUME=1, SCALE=0.1)
+campaign: setup  ## attack what was built: kills, hostile requests, keys, hostile pages (about 45 minutes on two cores; ONLY=kills, RESUME=1, SCALE=0.1)
 	@$(IN_ROOT) $(PY) benchmarks/campaign $(if $(ONLY),--only $(ONLY)) $(if $(RESUME),--resume) $(if $(SCALE),--scale $(SCALE))
 
 test-long: setup  ## readers on 10,000 tables, 200 days of partial reruns, pages beside nbconvert, damaged answers, budgets (about 30 minutes)

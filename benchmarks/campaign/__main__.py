@@ -94,10 +94,12 @@ def main() -> int:
                 if size == whole and not options.short:
                     so_far.store()  # one that is interrupted keeps its figures
                     trust.write(list(PARTS))
-    finally:
-        holds = all(one.holds for one in done.values())
-        if holds:
-            shutil.rmtree(home, ignore_errors=True)
+    except BaseException:
+        print(f"What was attacked stays in {home}", file=sys.stderr)
+        raise
+    holds = all(one.holds for one in done.values())
+    if holds:
+        shutil.rmtree(home, ignore_errors=True)
     print(trust.page(list(done.values())))
     return not holds
 

@@ -51,7 +51,7 @@ notebooks:
   - llmops/2_build models=["counting/m"] prompts=["plain"] shots=[0] validation_rows=12 rows=60 perturbed_rows=12 repeat_rows=4 repeats=2
   - llmops/3_release rows=24 tests=4 floor=0.0
   - mlops/1_data
-  - mlops/2_build family=logistic trials=1 perturbed_rows=4
+  - mlops/2_build family=logistic trials=1 perturbed_rows=12
 """  # noqa: E501 (a step is one line)
 
 

@@ -360,7 +360,9 @@ def test_the_left_panel_stands_beside_on_the_same_rows(tmp_path):
     )
     assert set(board["name"]) == {"a", "xgboost (MLOps)", "logistic (MLOps)"}
     strange = pd.DataFrame({"id": ["r000", "r999"], "label": "yes"})
-    with pytest.raises(RecordError, match="no predictions for these rows; run mlops/2_build"):
+    with pytest.raises(
+        RecordError, match=r"predicted \d of these \d rows; run mlops/2_build with at least as many"
+    ):
         build.from_mlops(record, strange, "label")
     assert build.beside([], rows.head(0), "label", record).empty
 

@@ -154,7 +154,11 @@ def from_mlops(
     sizes = results.groupby("family").size()
     complete = {"score", "grader"} <= set(results) and sizes.eq(len(rows)).all()
     if results.empty or not complete:
-        raise RecordError(f"{record.id} has no predictions for these rows; run {record.notebook}")
+        there = int(rows["id"].isin(predictions["id"]).sum())
+        raise RecordError(
+            f"{record.id} predicted {there:,} of these {len(rows):,} rows; run {record.notebook} "
+            "with at least as many (perturbed_rows is the same in both panels by default)"
+        )
     if other := set(results["grader"]) - {scorers.name_of(grader)}:
         raise RecordError(
             f"{record.id} was graded by {', '.join(sorted(other))}, and these answers are graded "
