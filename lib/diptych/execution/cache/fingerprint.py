@@ -61,6 +61,7 @@ def parts_of(prepared) -> dict:
     cells = [source(cell) for cell in content["cells"] if cell["cell_type"] == "code"]
     modules, read = import_graph.used_by(cells, import_folders(prepared.folder))
     values = {name: value for name, value in prepared.values.items() if name != UPSTREAM}
+    root = _root()
     return {
         "notebook": prepared.place[0],  # another may hold the same code
         "code": code_digest(content),
@@ -75,8 +76,8 @@ def parts_of(prepared) -> dict:
             if (files := _data(value, prepared.folder))
         },
         "upstream": _upstream(prepared.values.get(UPSTREAM)),
-        "lib": {_name(path): hashing.of_file(path) for path in modules},
-        "files": {_name(path): hashing.of_path(path) for path in read},
+        "lib": {_name(path, root): hashing.of_file(path) for path in modules},
+        "files": {_name(path, root): hashing.of_path(path) for path in read},
         "lock": _lock(),
         "python": platform.python_version(),
         "packages": environment.packages(),
@@ -144,9 +145,9 @@ def _images(content: dict, folders: tuple[Path, ...]) -> dict[str, str]:
     return digests
 
 
-def _name(path: Path) -> str:
+def _name(path: Path, root: Path) -> str:
     """Return a file's name wherever this runs: in the package, in the repository, or here."""
-    for base in (workspace.PACKAGE.parent, _root()):
+    for base in (workspace.PACKAGE.parent, root):
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()
     return workspace.shown(path)

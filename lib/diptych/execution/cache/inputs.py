@@ -26,6 +26,7 @@ from diptych.execution.kernels import location, recorder, unavailable
 NOTES = "inputs.jsonl"
 # They differ from one terminal to the next, and decide how this program runs, not what comes out.
 SETTINGS = {*location.PRIVATE, *process_environment.THREAD_COUNTS, "COLUMNS", "LINES", "PATH",
+            "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED",
             # set where MLflow is imported
             "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL", "DO_NOT_TRACK",
             # set where scikit-learn is imported, and by a kernel: a run may start within another
