@@ -56,29 +56,31 @@ def used_by(cells: Iterable[str], folders: Sequence[Path] = ()) -> tuple[list[Pa
     modules, read : list of Path
         Python files, and the files and folders that those name under ``assets`` and ``params``.
     """
-    modules, read, seen, todo = {}, {}, set(), []
+    modules: dict[str, None] = {}
+    read, seen, todo = {}, set(), []
+    looked_up: dict[str, str] = {}
     for cell in cells:
         facts = _of_cell(cell)
         if facts is None:
             everything = sorted(workspace.PACKAGE.rglob("*.py"))
-            modules |= dict.fromkeys(everything)
+            modules |= dict.fromkeys(map(str, everything))
             facts = Facts(reads=READABLE)
         todo.append(facts)
         for script in SCRIPT.findall(cell):
             path = next((f / script for f in folders if (f / script).is_file()), None)
             if path:
-                modules[path] = None
+                modules[str(path)] = None
                 todo.append(of_file(path))
     while todo:
         facts = todo.pop()
         read |= dict.fromkeys(path for name in facts.reads if (path := _readable(name)))
         for name in set(facts.imports) - seen:
             seen.add(name)
-            for path in _located(name, folders):
+            for path in _located(name, folders, looked_up):
                 if path not in modules:
                     modules[path] = None
-                    todo.append(of_file(path))
-    return sorted(modules), sorted(read)
+                    todo.append(of_file(Path(path)))
+    return sorted(map(Path, modules)), sorted(read)
 
 
 def of_file(path: Path) -> Facts:
@@ -217,8 +219,14 @@ def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     return ".".join([*parts, *filter(None, [node.module])])
 
 
-def _located(name: str, folders: Sequence[Path]) -> list[Path]:
-    """Return the files that importing a name runs: the module, and the packages it lies in."""
+def _located(name: str, folders: Sequence[Path], looked_up: dict[str, str]) -> list[str]:
+    """Return the files that importing a name runs: the module, and the packages it lies in.
+
+    Parameters
+    ----------
+    looked_up : dict
+        Of each place without its ending, the file that lies there, "" if none; is added to.
+    """
     parts = name.split(".")
     if parts[0] == PACKAGE:
         folders = (workspace.PACKAGE.parent,)
@@ -228,8 +236,10 @@ def _located(name: str, folders: Sequence[Path]) -> list[Path]:
         files, place = [], str(folder)
         for part in parts:
             place = os.path.join(place, part)
-            candidates = (os.path.join(place, "__init__.py"), f"{place}.py")
-            files += [Path(path) for path in candidates if os.path.isfile(path)][:1]
+            if place not in looked_up:
+                candidates = (os.path.join(place, "__init__.py"), f"{place}.py")
+                looked_up[place] = next(filter(os.path.isfile, candidates), "")
+            files += filter(None, [looked_up[place]])
         if files:
             return files
     return []
