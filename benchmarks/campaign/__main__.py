@@ -1,6 +1,6 @@
 """Attack what was built, and write what came of it: kills, hostile requests, keys, hostile pages.
 
-    make campaign                                  # about an hour on two cores
+    make campaign                                  # about 45 minutes on two cores
     make campaign ONLY="kills secrets"             # some parts; the others keep their figures
     make campaign RESUME=1                          # resume one that was interrupted today
     python benchmarks/campaign --short             # half a minute, as in `make test`; only printed

@@ -12,7 +12,7 @@ from diptych.core.contract import BUILD, OUTCOMES, RELEASE
 from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.verdicts import Verdict, effect
 from diptych.reporting.contrast.way import CASCADE, Way
-from diptych.reporting.contrast.ways import better
+from diptych.reporting.contrast.ways import better, standing_for
 
 MLOPS, LLMOPS, TIE, INCONCLUSIVE, UNMEASURED = OUTCOMES
 EITHER, BY_SLICE = "either", "by slice"
@@ -156,7 +156,7 @@ def cascade_ahead(
     if part is None or metric is None or not mixed:
         return answered
     best = max(mixed, key=lambda way: way.validated)
-    ours = [panel.representative or _selected(panel, compared) for panel in panels]
+    ours = [standing_for(panel, compared) for panel in panels]
     gaps = [None if way is None else better(best, way, part, metric) for way in ours]
     if any(gap is None or gap.low <= margin for gap in gaps):
         return answered
@@ -164,10 +164,6 @@ def cascade_ahead(
     gap = f"{least.value:+.3f} ({least.low:+.3f} to {least.high:+.3f}), n {least.n:,}"
     words = f"{best.name}: better than either side by {gap}"
     return replace(answered, outcome=CASCADE, why=f"{words}; {answered.why}")
-
-
-def _selected(panel: Panel, compared: Sequence[Way]) -> Way | None:
-    return next((way for way in compared if way.side == panel.name and way.selected), None)
 
 
 def speaker(answered: Answer, right: Panel) -> str:

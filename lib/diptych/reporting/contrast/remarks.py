@@ -8,7 +8,7 @@ from diptych.reporting.contrast import breakeven
 from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.questions import OF_QUALITY, Question
 from diptych.reporting.contrast.way import MEAN, NAMES, Way
-from diptych.reporting.contrast.ways import better
+from diptych.reporting.contrast.ways import better, standing_for
 
 BASELINES = (NAMES["baseline"], MEAN)
 
@@ -57,11 +57,8 @@ def who(right: Panel) -> str:
 
 def _below_baseline(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str:
     metric, _ = metric_of(*panels)
-    right = panels[1]
     baseline = next((way for way in compared if way.name in BASELINES), None)
-    chosen = right.representative or next(
-        (way for way in compared if way.side == right.name and way.selected), None
-    )
+    chosen = standing_for(panels[1], compared)
     if metric is None or baseline is None or chosen is None:
         return ""
     gap = better(baseline, chosen, "rows", metric)

@@ -223,6 +223,12 @@ def _against(way: Way, best: Way, same: pd.Index, metric: Metric, margin: float)
     return "inconclusive" if outcome == "unclear" else outcome
 
 
+def standing_for(panel: Panel, compared: Sequence[Way]) -> Way | None:
+    """Return the way that stands for a panel's quality: its representative, else the selected."""
+    own = (way for way in compared if way.side == panel.name and way.selected)
+    return panel.representative or next(own, None)
+
+
 def better(way: Way, other: Way, part: str, metric: Metric) -> Estimate | None:
     """Return how much better a way is than another on the rows that both answered.
 
