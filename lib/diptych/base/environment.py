@@ -18,7 +18,6 @@ MOST_CHANGED = 100
 FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}  # of git's lines about a file, before its path
 
 
-@functools.cache
 def requirements(extra: str = "") -> tuple[str, ...]:
     """Return the requirements the package declares for this platform, or those of one extra."""
     try:
@@ -67,12 +66,16 @@ def own_version() -> str:
 def packages() -> dict[str, str]:
     """Return the installed version of every direct dependency by name, those of groups too."""
     installed = installed_folders()
-    declared = [line for group in ("", *groups.PARTS) for line in requirements(group)]
     versions = {
         name: version_in(installed.get(normal(name))) or version_of(name)
-        for name in map(name_of, declared)
+        for name in _dependencies()
     }
     return {name: version for name, version in sorted(versions.items()) if version}
+
+
+@functools.cache
+def _dependencies() -> tuple[str, ...]:
+    return tuple(name_of(line) for group in ("", *groups.PARTS) for line in requirements(group))
 
 
 def installed_folders() -> dict[str, str]:

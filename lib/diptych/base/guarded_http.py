@@ -113,6 +113,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._stray_bytes = True, 0, 0
         self._allow(None)
         super().on_message_complete()
+        # uvicorn then says so in the answer: a client that is not told uses the connection again
+        self.cycle.keep_alive = not self._is_last
         self._end()
 
     def on_response_complete(self) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -43,6 +45,13 @@ def test_it_passes_on_what_the_api_has(shared):
     assert text.rstrip().endswith("data: [DONE]")
     assert ask(shared, "GET", "/health", headers={})[0] == 200
     assert "<title>" in ask(shared, "GET", "/", headers={})[1]
+
+
+def test_hundreds_of_requests_at_once_break_no_connection(shared):
+    """llama.cpp ends each of its connections after a hundred."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: ask(shared, "POST", CHAT, HELLO | {"stream": True}), range(400))
+        assert Counter(status for status, _ in answers) == {200: 400}
 
 
 @pytest.mark.parametrize(

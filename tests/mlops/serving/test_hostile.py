@@ -129,6 +129,13 @@ def test_a_long_body_with_a_goodbye_gets_its_answer(words):
     connection.close()
 
 
+def test_a_client_that_asks_for_it_is_told_that_its_connection_ends(words):
+    """Some clients keep what nobody says will end, and fail at the next request on it."""
+    goodbye = START + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    head = sent(words, goodbye + BODY).partition(b"\r\n\r\n")[0].lower()
+    assert b"connection: close" in head.split(b"\r\n")
+
+
 def test_a_crowd_of_half_requests_keeps_nobody_out(words):
     ping(words)
     crowd = []

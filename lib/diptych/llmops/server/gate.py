@@ -173,7 +173,8 @@ class Gate:
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(self._path, limit=0),
+                # llama.cpp ends a connection after its hundredth request, also as the next is sent
+                connector=aiohttp.UnixConnector(self._path, limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None),
                 auto_decompress=False,
             )
