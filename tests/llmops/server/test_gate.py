@@ -50,7 +50,8 @@ def test_it_passes_on_what_the_api_has(shared):
 def test_hundreds_of_requests_at_once_break_no_connection(shared):
     """llama.cpp ends each of its connections after a hundred."""
     with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda _: ask(shared, "POST", CHAT, HELLO | {"stream": True}), range(400))
+        body = HELLO | {"stream": True}
+        answers = pool.map(lambda _: ask(shared, "POST", CHAT, body), range(400))
         assert Counter(status for status, _ in answers) == {200: 400}
 
 
