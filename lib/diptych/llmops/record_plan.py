@@ -59,6 +59,8 @@ class Scope:
 
 SHORT = "instruct/label_only"  # a prompt for instruction models
 FEW, BY_HAND = {"valid": 40, "test": 150}, {"handwritten": 150}
+KEY = "instruct/key_sentence"  # asks for the sentence that summaries are graded by
+SOME = {"valid": 40, "test": 60}
 WRITTEN = ({"test": 30}, {"valid": 40}, {"test": 60}, {"test": 100})  # where answers are texts
 FURTHER = (200, 250, 300, 400)  # test rows, those above among them: a verdict may need them
 ZERO, FEW_SHOT = (0,), (4, 8)
@@ -82,7 +84,11 @@ SCOPES = {
          ("grounded", ZERO, {"handwritten": 30})),
         judged=True,
     ),
-    "summaries": Scope("summaries", tuple(("main_point", ZERO, sizes) for sizes in WRITTEN)),
+    "summaries": Scope(
+        "summaries",
+        (*((KEY, (k,), SOME) for k in (0, 4)), *((KEY, (k,), {"test": 100}) for k in (0, 4)),
+         *(("main_point", ZERO, sizes) for sizes in WRITTEN)),
+    ),
     "structured": Scope("tumours", ((SHORT, ZERO, {"test": 30}),)),
 }  # fmt: skip
 TUNED = {  # of an adapter, which learnt from the rows of this scenario
