@@ -114,6 +114,14 @@ def mlflow_path() -> Path:
     return home() / "mlflow.db"
 
 
+def models() -> Path:
+    """Return the folder of language models, one for all workspaces; it may not be there yet."""
+    if chosen := os.environ.get("DIPTYCH_MODELS"):
+        return Path(chosen).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache).expanduser().absolute() / "diptych" / "models"
+
+
 def now() -> datetime:
     """Return the time (UTC), later than any that this was in the workspace before.
 

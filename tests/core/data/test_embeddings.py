@@ -7,6 +7,7 @@ import minilm
 import numpy as np
 import pytest
 
+from diptych.base import workspace
 from diptych.core.data import embeddings
 
 TEXTS = ["The soup was lovely.", "A delicious broth!", "The engine will not start.", "", "\ud83d"]
@@ -75,14 +76,16 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
 def test_the_files_are_those_of_the_catalogue():
     from diptych.llmops.server import catalogue
 
-    entry = catalogue.catalogue(embeddings.folder().parent)[embeddings.MODEL]
+    entry = catalogue.catalogue(workspace.models())[embeddings.MODEL]
     assert {file.name: file.sha256 for file in entry.files}.items() >= embeddings.FILES.items()
 
 
 def test_the_model_is_looked_for_where_it_is_downloaded_to(tmp_path, monkeypatch):
     from diptych.llmops.server import store
 
+    entry = store.entry(embeddings.MODEL)
     for name, value in [("DIPTYCH_MODELS", "models"), ("XDG_CACHE_HOME", "cache")]:
         monkeypatch.delenv("DIPTYCH_MODELS", raising=False)
         monkeypatch.setenv(name, str(tmp_path / value))
-        assert embeddings.folder() == store.folder() / embeddings.MODEL
+        places = [store.place_of(entry, file) for file in entry.files]
+        assert {embeddings.folder() / name for name in embeddings.FILES} <= set(places)

@@ -9,7 +9,6 @@ workspace, by a hash of the text, so that each text is computed once.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,10 +39,7 @@ class EmbeddingsError(Plain, ValueError):
 
 def folder() -> Path:
     """Return where the model's files belong: in the store that ``diptych model get`` fills."""
-    if chosen := os.environ.get("DIPTYCH_MODELS"):
-        return Path(chosen).expanduser().absolute() / MODEL
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache).expanduser().absolute() / "diptych" / "models" / MODEL
+    return workspace.models() / MODEL
 
 
 def unavailable() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from diptych.base import workspace
 from diptych.execution.pages import speaker
 from diptych.llmops.server import catalogue, store
 from diptych.llmops.server.catalogue import CatalogueError
@@ -11,7 +12,7 @@ COLUMNS = ("name", "kind", "parameters", "MB", "memory GiB", "licence", "here", 
 
 def facts() -> list[dict]:
     """Return what is known of each model, by column."""
-    return [_facts(model) for model in catalogue.catalogue(store.folder()).values()]
+    return [_facts(model) for model in catalogue.catalogue(workspace.models()).values()]
 
 
 def _facts(model: catalogue.Entry) -> dict:
@@ -30,7 +31,7 @@ def as_text(lines: list[dict]) -> str:
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in (COLUMNS, *rows)
     ]
-    return "\n".join([*table, "", f"Store: {store.folder()}. Get one: diptych model get NAME"])
+    return "\n".join([*table, "", f"Store: {workspace.models()}. Get one: diptych model get NAME"])
 
 
 def _shown(value) -> str:

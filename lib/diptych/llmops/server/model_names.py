@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.llmops.server import store
+from diptych.base import workspace
 from diptych.llmops.server.refusals import RefusedError
 
 # the one model that is there, where the client knows none or has to name one
@@ -34,7 +34,7 @@ class ModelNames:
     def known(self) -> tuple[str, ...]:
         """The names to choose from, the model's own first."""
         folder = self.model.parent
-        listed = (folder.name,) if folder.parent == store.folder() else ()
+        listed = (folder.name,) if folder.parent == workspace.models() else ()
         return (self.model.stem, *listed, *self.adapters)
 
     def has(self, name) -> bool:

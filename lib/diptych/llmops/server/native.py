@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from diptych.llmops.server import store
+from diptych.base import workspace
 
 PACKAGE = "xllamacpp"
 # what the server has no use for, and what would be fetched from elsewhere in the build
@@ -31,7 +31,7 @@ class NativeError(RuntimeError):
 def folder() -> Path:
     """Return where the build for this processor lies, which may not be there."""
     version = importlib.metadata.version(PACKAGE)
-    return store.folder().parent / "native" / f"{PACKAGE}-{version}-{_processor()}"
+    return workspace.models().parent / "native" / f"{PACKAGE}-{version}-{_processor()}"
 
 
 def _processor() -> str:

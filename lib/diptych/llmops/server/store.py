@@ -27,24 +27,16 @@ CHUNK = 1 << 20
 SPARE = 50_000_000  # bytes of the disk that stay free
 
 
-def folder() -> Path:
-    """Return where models lie, which may not be there yet."""
-    if chosen := os.environ.get("DIPTYCH_MODELS"):
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache).expanduser().absolute() / "diptych" / "models"
-
-
 def entry(name: str) -> Entry:
     """Return a model of the catalogue; CatalogueError if there is none of this name."""
-    return catalogue.entry(name, folder())
+    return catalogue.entry(name, workspace.models())
 
 
 def place_of(model: Entry, file: ModelFile) -> Path:
     """Return where a model's file lies, or will; a user's file stays where it is."""
     if file.sources[0].kind == "path":
         return Path(file.sources[0].address).expanduser().absolute()
-    return folder() / model.name / file.name
+    return workspace.models() / model.name / file.name
 
 
 def is_here(model: Entry) -> bool:
@@ -86,7 +78,7 @@ def digest(path: Path) -> str:
 
 
 def _how(model: Entry, path: Path) -> str:
-    if path.parent.parent != folder():
+    if path.parent.parent != workspace.models():
         return f"{path} is not there; bring it back, or `diptych model rm {model.name}`"
     size = f" ({model.bytes / 1e6:,.0f} MB, {model.licence or 'licence not stated'})"
     return f"get it with `diptych model get {model.name}`{size if model.bytes else ''}"
@@ -107,16 +99,16 @@ def _check(model: Entry, file: ModelFile, path: Path) -> None:
 
 
 def _again(model: Entry, path: Path) -> str:
-    if path.parent.parent != folder():
+    if path.parent.parent != workspace.models():
         return f"bring the file back, or `diptych model rm {model.name}` and add it again"
     return f"run `diptych model rm {model.name}` and `diptych model get {model.name}`"
 
 
 def _mark(path: Path) -> Path:
-    if folder() in path.parents:
+    if workspace.models() in path.parents:
         return path.with_name(f"{path.name}.checked")
     name = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    return folder() / "checked" / f"{name}.checked"
+    return workspace.models() / "checked" / f"{name}.checked"
 
 
 def _noted(path: Path) -> dict:
@@ -304,7 +296,7 @@ def remove(model: Entry) -> int:
 
     A file that the user added by its path stays; only its line is removed (`forget`).
     """
-    place = folder() / model.name
+    place = workspace.models() / model.name
     files = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else []
     size = sum(path.stat().st_size for path in files)
     shutil.rmtree(place, ignore_errors=True)
@@ -339,9 +331,9 @@ def add(name: str, file: str, values: dict) -> Entry:
         values = {"file": str(path), **facts, "sha256": hashing.of_file(path), **values}
     else:
         values = {"file": file, **values}
-    if name in catalogue.catalogue(folder()):
+    if name in catalogue.catalogue(workspace.models()):
         raise CatalogueError(f"model: {name} is there already; take another name")
-    path = folder() / "models.yaml"
+    path = workspace.models() / "models.yaml"
     lines = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
     content = yaml.safe_dump({**(lines or {}), name: values}, sort_keys=False, allow_unicode=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -359,7 +351,7 @@ def forget(name: str) -> bool:
     """Remove a line of the store's ``models.yaml``; False if it is not there."""
     import yaml
 
-    path = folder() / "models.yaml"
+    path = workspace.models() / "models.yaml"
     lines = (yaml.safe_load(path.read_text("utf-8")) or {}) if path.is_file() else {}
     if name not in lines:
         return False
