@@ -32,6 +32,7 @@ notebooks: [mlops/1_data, mlops/2_build, mlops/3_release, mlops/4_serve, mlops/5
 """
 
 
+@pytest.mark.long  # each of its notebooks is run and compared on its own, see `conftest.py`
 def test_the_left_panel_runs_from_data_to_retraining(tmp_path):
     (tmp_path / "structured.yaml").write_text(LEFT)
     page = report([str(tmp_path / "structured.yaml")], site=tmp_path / "site", progress=False)
@@ -86,6 +87,16 @@ def _a_stage_whose_state_is_gone_is_not_linked(runs):
     assert "mlartifacts" in why("3_release")
     shutil.rmtree(workspace.tables())
     assert why("1_data") == "the data table tumours is not what it was"
+
+
+def test_an_unchanged_report_of_two_stages_runs_and_writes_nothing(tmp_path):
+    """As of the whole panel above."""
+    stages = "title: Tumours\nquestion: Benign?\nfiles: [tasks/tumours]\nparameters: [trials=1]\n"
+    (tmp_path / "structured.yaml").write_text(f"{stages}notebooks: [mlops/2_build]\n")
+    page = report([str(tmp_path / "structured.yaml")], site=tmp_path / "site", progress=False)
+    runs = {run.notebook: run.status for run in find_runs()}
+    assert runs == dict.fromkeys(["mlops/1_data", "mlops/2_build", "contrast"], "ok")
+    _an_unchanged_report_runs_and_writes_nothing(page, tmp_path)
 
 
 def test_bare_papermill_runs_a_notebook_and_it_makes_the_runs_it_lacks(tmp_path):
