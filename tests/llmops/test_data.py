@@ -162,6 +162,22 @@ def test_prompts_are_chosen_by_name_and_must_allow_every_label(tmp_path):
         data.choose(tasks.get("reviews"), ["plain", "plain"], LABELS)
 
 
+@pytest.mark.parametrize(
+    ("task", "models", "names"),
+    [
+        ("reviews", ["recorded/smollm2-135m"], {"label_only"}),
+        ("summaries", ["recorded/smollm2-135m", "recorded/qwen2.5-coder-0.5b"], {"key_sentence"}),
+        ("tumours", ["recorded/smollm2-135m"], {"label_only"}),  # of the generic ones
+        ("support", ["recorded/smollm2-135m"], {"forgetful", "grounded", "memory"}),  # has none
+        ("summaries", ["recorded/smollm2-135m", "local"], {"main_point", "one_line"}),
+        ("summaries", ["openai"], {"main_point", "one_line"}),
+    ],
+)
+def test_real_models_are_asked_by_the_prompts_for_instruction_models(task, models, names):
+    chosen = data.choose(tasks.get(task), [], LABELS, models=models)
+    assert {prompt.name for prompt in chosen} == names
+
+
 def test_a_label_that_is_a_number_needs_the_rows_it_lies_in():
     demand = tasks.get("demand", metric="rmse")
     with pytest.raises(ValueError, match="the label of demand is a number; give its rows"):

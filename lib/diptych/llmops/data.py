@@ -12,6 +12,7 @@ from diptych.core.data.tasks import Task
 from diptych.core.evaluation.graders import LABEL
 from diptych.core.store.records import Recorder
 from diptych.llmops.client.budget import prompt_bytes
+from diptych.llmops.client.target import Target
 from diptych.llmops.evaluation import judge, scorers
 from diptych.llmops.prompts.constraint import FREE
 from diptych.llmops.prompts.prompt import (
@@ -20,6 +21,7 @@ from diptych.llmops.prompts.prompt import (
     PromptError,
     difference,
     every,
+    for_instruction,
     parse,
     read_prompt,
     write,
@@ -42,9 +44,16 @@ def labels_of(data: pd.DataFrame) -> list[str]:
 
 
 def choose(
-    task: Task, names: Sequence[str], labels: Sequence[str], data: pd.DataFrame | None = None
+    task: Task,
+    names: Sequence[str],
+    labels: Sequence[str],
+    data: pd.DataFrame | None = None,
+    models: Sequence[str] = (),
 ) -> list[Prompt]:
-    """Return a task's prompts by their names or paths, all if none is named.
+    """Return a task's prompts by their names or paths; without any, those of the task.
+
+    These are the ones for instruction models, if there are some, where each of the models is one
+    that answers slowly here: a local one but that in the box, or a recorded one.
 
     Parameters
     ----------
@@ -53,6 +62,8 @@ def choose(
     data : DataFrame, optional
         Canonical rows; needed where the label is a number, of which prompts say how it lies in the
         training set.
+    models : sequence of str
+        Who is asked, as `Target.parse` takes it.
 
     Raises
     ------
@@ -62,6 +73,8 @@ def choose(
     """
     numbers = numbers_of(task, data) if task.regression else None
     prompts = [read_prompt(task.base, name, labels, numbers) for name in names]
+    if not prompts and models and all(map(_is_real, models)):
+        prompts = for_instruction(task.base, labels, numbers)
     prompts = prompts or every(task.base, labels, numbers)
     all_names = [prompt.name for prompt in prompts]
     for prompt in prompts:
@@ -78,6 +91,11 @@ def choose(
                 f"{', '.join(sorted(missing))}; add them to its enum"
             )
     return prompts
+
+
+def _is_real(model: str) -> bool:
+    target = Target.parse(model)
+    return target.is_recorded or (target.is_local and not target.is_quick)
 
 
 def numbers_of(task: Task, data: pd.DataFrame | None) -> Numbers:

@@ -334,6 +334,21 @@ def every(task: str, labels: Sequence[str] = (), numbers: Numbers | None = None)
     return [read_prompt(task, name, labels, numbers) for name in dict.fromkeys(names)]
 
 
+def for_instruction(
+    task: str, labels: Sequence[str] = (), numbers: Numbers | None = None
+) -> list[Prompt]:
+    """Return a task's prompts for instruction models, or the generic ones if it has none at all.
+
+    Those that show a picture are left out: they take a model that sees.
+    """
+    paths = _instruct(task)
+    if not paths and not _files(task):
+        paths = _instruct(NUMBER if numbers else ANY)
+    names = [f"{INSTRUCT}/{path.stem}" for path in paths]
+    prompts = [read_prompt(task, name, labels, numbers) for name in names]
+    return [prompt for prompt in prompts if not prompt.images]
+
+
 def folder(task: str) -> Path:
     """Return the folder of a task's prompts."""
     return workspace.repo_root() / "params" / "prompts" / task
