@@ -60,13 +60,32 @@ def test_a_judge_that_does_not_agree_with_itself_is_none(same, n, expected):
     assert meaning.of_judge(trusted.head(0))
 
 
+ANSWERED = pd.DataFrame({"variant": ["plain"], "outcome": ["answered"], "error": [""]})
+
+
 def test_the_fall_on_hand_written_text_is_told():
     test = pd.DataFrame({"name": ["logistic (MLOps)", "plain"], "value": [0.95, 0.9]})
     hand = test.assign(value=[0.57, 0.9])
-    text = " ".join(meaning.of_hand_written(hand, test, ACCURACY))
+    text = " ".join(meaning.of_hand_written(hand, test, ACCURACY, ANSWERED))
     assert "logistic (MLOps) goes from 0.95 to 0.57" in text
     assert "flatter" in text
-    assert "no hand-written rows" in " ".join(meaning.of_hand_written(hand.head(0), test, ACCURACY))
+    none = meaning.of_hand_written(hand.head(0), test, ACCURACY, ANSWERED.head(0))
+    assert "no hand-written rows" in " ".join(none)
+
+
+def test_who_has_no_figure_is_said_with_the_reason():
+    answers = pd.DataFrame({"variant": ["whole", "plain", "plain", "plain"],
+                            "outcome": ["answered", "failed", "answered", "failed"],
+                            "error": ["", "no route to host.", "", "cut off"]})  # fmt: skip
+    steady = pd.DataFrame({"name": ["plain"], "changed": [np.nan]})
+    ranked = pd.DataFrame({"name": ["plain"], "value": [np.nan]})
+    for text in (
+        " ".join(meaning.of_repeats(steady, answers)),
+        " ".join(meaning.of_perturbed(pd.DataFrame(), answers)),
+        " ".join(meaning.of_hand_written(ranked, ranked, ACCURACY, answers)),
+    ):
+        assert text.startswith("2 of 3 calls of plain failed, so figures over them are left out. ")
+        assert "The first one: no route to host. " in f"{text} "
 
 
 def test_one_answer_without_log_probabilities_or_usage():
@@ -88,7 +107,7 @@ def test_perturbed_rows_say_who_falls_to_what():
     ids = [f"r{i}{mark}" for i in range(50) for mark in ("", f"{perturb.MARK}negation")]
     results = pd.DataFrame(
         {"id": ids, "variant": "logistic (MLOps)", "correct": [True, False] * 50}
-    )
+    ).assign(outcome="answered", error="")
     text = " ".join(meaning.of_perturbed(lost, results))
     assert "logistic (MLOps) loses most: 0.910" in text
     assert "right on 0.00" in text

@@ -241,15 +241,23 @@ def of_judge(trusted: pd.DataFrame) -> list[str]:
     return [first, f"So {reason}. What to do: grade by labels, or let a larger model judge."]
 
 
-def of_repeats(steady: pd.DataFrame) -> list[str]:
-    """Say how many answers change when a question is repeated."""
-    known = steady.dropna(subset="changed")
+def of_repeats(steady: pd.DataFrame, answers: pd.DataFrame) -> list[str]:
+    """Say how many answers change when a question is repeated.
+
+    Parameters
+    ----------
+    steady, answers : DataFrame
+        As `diptych.llmops.evaluation.evaluate` has them in `repeated` and `evaluate`.
+    """
+    known, failed = steady.dropna(subset="changed"), _failures(answers)
     if known.empty:
-        return ["No row was answered every time, so the answer instability is not known."]
+        unknown = "No row was answered every time, so the answer instability is not known."
+        return [*failed, unknown]
     each = "; ".join(f"{x.changed:.1%} of {count(x.rows, 'row')} for {x.name}"
                      for x in known.itertuples())  # fmt: skip
     wide = (known["highest"] - known["lowest"]).max()
     return [
+        *failed,
         f"The answer changes for {each}.",
         f"By chance alone the figure of one run moves by up to {wide:.3f}: a smaller difference "
         "between two prompts is no news."
@@ -271,12 +279,12 @@ def of_perturbed(lost: pd.DataFrame, results: pd.DataFrame, numbers: bool = Fals
     numbers : bool
         Whether the label is a number; then it is the error that rises.
     """
+    lines = _failures(results)
     if lost.empty:
-        return ["No row could be perturbed in a way that keeps its label certain."]
+        return [*lines, "No row could be perturbed in a way that keeps its label certain."]
     way = results["id"].str.split(MARK, n=1).str[1]
     left = results["correct"].groupby([way, results["variant"]]).mean()
     parts = lost["name"].str.split(", ", n=1, expand=True)
-    lines = []
     for way, group in lost.assign(way=parts[0], model=parts[1]).groupby("way", sort=False):
         worst = group.loc[group["value"].idxmax()]
         if numbers:
@@ -308,24 +316,41 @@ def of_selection(champion: Variant, results: pd.DataFrame, written_here: Mapping
     ]
 
 
-def of_hand_written(hand: pd.DataFrame, test: pd.DataFrame, metric: Metric) -> list[str]:
+def of_hand_written(
+    hand: pd.DataFrame, test: pd.DataFrame, metric: Metric, answers: pd.DataFrame
+) -> list[str]:
     """Say what is left of each model's figure on texts that a person wrote.
 
     Parameters
     ----------
     hand, test : DataFrame
         Leaderboards of the hand-written and of the test rows.
+    answers : DataFrame
+        To the hand-written rows.
     """
     both = hand[["name", "value"]].merge(test[["name", "value"]], on="name", suffixes=("", " test"))
     both = both[~both["name"].str.startswith("baseline")].dropna()
+    lines = _failures(answers)
+    if both.empty and lines:
+        return lines
     if both.empty:
         return ["This task has no hand-written rows: the test rows above are all the evidence. "
                 "Write fifty yourself before you trust it."]  # fmt: skip
     moved = both.assign(fall=metric.sign * (both["value test"] - both["value"]))
-    lines = [f"On hand-written text {x['name']} goes from {x['value test']:.2f} to "
+    lines += [f"On hand-written text {x['name']} goes from {x['value test']:.2f} to "
              f"{x['value']:.2f}."
              for x in moved.nlargest(2, "fall").to_dict("records")]  # fmt: skip
     if moved["fall"].max() > MUCH and metric.sign > 0:
         return [*lines, "The test rows come from the same source as the training set, and "
                         "flatter. What to do: decide by rows like your users'."]  # fmt: skip
     return [*lines, "The test rows tell the truth about hand-written ones. What to do: release."]
+
+
+def _failures(results: pd.DataFrame) -> list[str]:
+    """Say whose calls failed, and why the first of them did."""
+    counts = results["variant"].value_counts()
+    return [
+        f"{len(lines):,} of {count(counts[name], 'call')} of {name} failed, so figures over them "
+        f"are left out. The first one: {lines['error'].iloc[0].rstrip('.')}."
+        for name, lines in results[results["outcome"] == "failed"].groupby("variant", sort=False)
+    ]
