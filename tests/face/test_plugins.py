@@ -22,7 +22,7 @@ from diptych.core.evaluation.metrics import METRICS, MetricError
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.execution.declaration import read_parameters
 from diptych.execution.notebooks import find_notebook
-from diptych.llmops.prompts.prompt import PROMPTS, PromptError, every, read_prompt
+from diptych.llmops.prompts.prompt import PROMPTS, PromptError, every, for_instruction, read_prompt
 from diptych.mlops.models import families
 from diptych.mlops.models import model as models
 
@@ -266,6 +266,8 @@ def test_a_task_has_the_prompts_that_are_registered_for_it_in_place_of_the_gener
     assert {"plain", "careful", "curt"} <= set(generic)
     dt.register.prompt("own", "---\ntask: shop\ninputs: [text]\n---\n## user\n{text}")
     assert [prompt.name for prompt in every("shop", ["no", "yes"])] == ["own", "curt"]
+    instruct = [prompt.name for prompt in for_instruction("shop", ["no", "yes"])]
+    assert instruct == ["label_only", "curt", "own"]
 
 
 def test_a_prompt_for_all_tasks_gets_their_labels():

@@ -339,12 +339,15 @@ def for_instruction(
 ) -> list[Prompt]:
     """Return a task's prompts for instruction models, or the generic ones if it has none at all.
 
-    Those that show a picture are left out: they take a model that sees.
+    Those that plugins add come last, as in `every`. Those that show a picture are left out: they
+    take a model that sees.
     """
+    generic = NUMBER if numbers else ANY
     paths = _instruct(task)
     if not paths and not _files(task):
-        paths = _instruct(NUMBER if numbers else ANY)
+        paths = _instruct(generic)
     names = [f"{INSTRUCT}/{path.stem}" for path in paths]
+    names += [name for name, added in PROMPTS.items() if names and added.task in (task, generic)]
     prompts = [read_prompt(task, name, labels, numbers) for name in names]
     return [prompt for prompt in prompts if not prompt.images]
 
