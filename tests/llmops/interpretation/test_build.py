@@ -73,6 +73,16 @@ def test_the_fall_on_hand_written_text_is_told():
     assert "no hand-written rows" in " ".join(none)
 
 
+def test_what_an_answer_takes_is_said_once_of_a_single_model():
+    costs = pd.DataFrame({"name": ["plain", "json"], "p50 ms": [20.0, 30.0], "tokens in": [9, 12],
+                          "tokens out": [2, 8], "unreadable": 0, "usd per correct": 0.0})  # fmt: skip
+    alone, both = (" ".join(meaning.of_costs(rows)) for rows in (costs.head(1), costs))
+    assert alone.startswith("plain takes 20 ms for 9 tokens in and 2 out at p50.")
+    assert alone.count("plain") == 1
+    assert "plain answers fastest, in 20 ms" in both
+    assert "json takes 30 ms" in both
+
+
 def test_who_has_no_figure_is_said_with_the_reason():
     answers = pd.DataFrame({"variant": ["whole", "plain", "plain", "plain"],
                             "outcome": ["answered", "failed", "answered", "failed"],

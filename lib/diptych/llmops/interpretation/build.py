@@ -82,10 +82,15 @@ def of_trials(board: Leaderboard, tried: pd.DataFrame, trials: pd.DataFrame) -> 
     first, far = order.iloc[0], order.iloc[-1]
     near = known[(known["validation"] - first["validation"]).abs() <= 1 / rows + 1e-9]
     advice = "take the shortest of those, and raise validation_rows before you believe in an order"
+    evidence = board.evidence(tried, first["name"])
+    if len(known) == 1:
+        return [f"{evidence} No other variant was tried.", "What to do: try another wording."]
     return [
-        board.evidence(tried, first["name"]),
+        evidence,
         f"{far['name']} is farthest from it, with {far['validation']:.3f} against "
-        f"{first['validation']:.3f}.",
+        f"{first['validation']:.3f}."
+        if far["validation"] != first["validation"]
+        else f"Each of the {len(known)} variants has that figure.",
         f"One row of {rows} weighs {1 / rows:.3f}: {len(near)} of {count(len(known), 'variant')} "
         "lie no farther from the best than that.",
         f"What to do: {advice}."
@@ -155,11 +160,12 @@ def of_costs(costs: pd.DataFrame) -> list[str]:
     if answered.empty:
         return ["No call was answered, so there is neither a latency nor a cost."]
     fast, slow = (answered.loc[getattr(answered["p50 ms"], f"idx{x}")()] for x in ("min", "max"))
-    lines = [
-        f"{fast['name']} answers fastest, in {fast['p50 ms']:.0f} ms at p50 after "
-        f"{fast['tokens in']:.0f} tokens; {slow['name']} takes {slow['p50 ms']:.0f} ms for "
-        f"{slow['tokens in']:.0f} tokens in and {slow['tokens out']:.0f} out."
-    ]
+    slowest = (f"{slow['name']} takes {slow['p50 ms']:.0f} ms for {slow['tokens in']:.0f} tokens "
+               f"in and {slow['tokens out']:.0f} out")  # fmt: skip
+    lines = [f"{slowest} at p50."]
+    if len(answered) > 1:
+        lines = [f"{fast['name']} answers fastest, in {fast['p50 ms']:.0f} ms at p50 after "
+                 f"{fast['tokens in']:.0f} tokens; {slowest}."]  # fmt: skip
     if not answered["unreadable"].any():
         lines.append("Every answer could be read, so no figure is a matter of formatting.")
     paid = answered[answered["usd per correct"].fillna(0) > 0]
