@@ -74,8 +74,10 @@ def test_the_fall_on_hand_written_text_is_told():
 
 
 def test_what_an_answer_takes_is_said_once_of_a_single_model():
-    costs = pd.DataFrame({"name": ["plain", "json"], "p50 ms": [20.0, 30.0], "tokens in": [9, 12],
-                          "tokens out": [2, 8], "unreadable": 0, "usd per correct": 0.0})  # fmt: skip
+    costs = pd.DataFrame(
+        {"name": ["plain", "json"], "p50 ms": [20.0, 30.0], "tokens in": [9, 12],
+         "tokens out": [2, 8], "unreadable": 0, "usd per correct": 0.0}
+    )  # fmt: skip
     alone, both = (" ".join(meaning.of_costs(rows)) for rows in (costs.head(1), costs))
     assert alone.startswith("plain takes 20 ms for 9 tokens in and 2 out at p50.")
     assert alone.count("plain") == 1
