@@ -16,7 +16,7 @@ from diptych.core.evaluation.metrics import Figure
 from diptych.core.store.prices import Price
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.call_options import CallOptions
-from diptych.llmops.client.load_test import unused_repeat
+from diptych.llmops.client.load_test import anew, unused_repeat
 from diptych.llmops.evaluation import evaluate, outcome
 from diptych.llmops.prompts import bundle
 from diptych.llmops.prompts.prompt import Prompt
@@ -185,7 +185,7 @@ def latency_p95(
         repeat=unused_repeat(f"{options.run} latency"),
     )  # fmt: skip
     requests = variant.requests(rows.head(n).to_dict("records"))
-    answers = ask_many(requests, variant.target, one_by_one)
+    answers = ask_many(requests, anew(variant.target, len(requests)), one_by_one)
     latencies = [answer.latency_ms for answer in answers if not answer.error]
     return float(np.percentile(latencies, 95)) if latencies else np.nan
 
@@ -213,7 +213,7 @@ def cpu_ms(
     before = usage(pid)["cpu_s"]
     repeat = unused_repeat(f"{options.run} cpu")
     options = replace(options, repeat=repeat, prompt_version=variant.prompt.version)
-    ask_many(requests, variant.target, options)
+    ask_many(requests, anew(variant.target, len(requests)), options)
     return 1000 * (usage(pid)["cpu_s"] - before) / len(requests)
 
 

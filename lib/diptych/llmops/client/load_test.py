@@ -14,7 +14,7 @@ from diptych.llmops.client.batch import POLL_S, BatchError, ask_batch
 from diptych.llmops.client.call_options import CallOptions
 from diptych.llmops.client.formats import tolerant
 from diptych.llmops.client.target import Target
-from diptych.llmops.server import process
+from diptych.llmops.server import process, sizing
 
 LEVELS = load_curve.LEVELS  # requests under way at once
 
@@ -77,8 +77,24 @@ def drive(
         errors, tokens = zip(*((one.error, _answer_tokens(one)) for one in answers), strict=True)
         return frame.assign(answer_tokens=tokens, error=errors, wall_s=wall_s)
 
+    target = anew(target, len(requests))
     pid = process.start(**target.server).pid if target.is_local else None
     return load_curve.measure(send, levels, rounds, pid)
+
+
+def anew(target: Target, count: int) -> Target:
+    """Return a target that reads each of `count` prompts, also where it was asked them before.
+
+    A server of this machine keeps the last prompt of each slot. Where all fit there, it is told to
+    read them from their start; of more it has kept none but what they have in common.
+    """
+    if not target.is_local:
+        return target
+    server = target.server
+    model = process.model_file(server.get("model"))
+    if count > sizing.fit(model, server.get("slots", 0), server.get("context", 0)).slots:
+        return target
+    return replace(target, parameters={**target.parameters, "cache_prompt": False})
 
 
 def _answer_tokens(answer: Answer) -> float:
@@ -187,7 +203,7 @@ def beside_batch(
     ValueError
         If the options name no run.
     """
-    run = options.required_run()
+    run, target = options.required_run(), anew(target, len(requests))
     if target.is_recorded:
         alone = replace(options, repeat=0)
         line = _line("real time", ask_many(requests, target, alone), time.perf_counter())

@@ -39,7 +39,6 @@ from diptych.llmops.server.sizing import Sizing, fit
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "model" / "diptych.gguf"
 PAGE = Path(__file__).resolve().parent / "chat"
 GRACE_S = 10.0  # for answers under way at SIGTERM
-PROMPT_CACHE_MIB = 256  # llama.cpp keeps states of earlier prompts: 8 GiB of them, if not told
 
 
 @dataclass(frozen=True)
@@ -273,11 +272,12 @@ def _parameters(xllamacpp, served: Served, place: Path):
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = sizing.threads
     parameters.endpoint_metrics, parameters.verbosity = True, 1
     parameters.public_path = str(PAGE)
-    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    # No states of earlier prompts, but of the last one of each slot: with them a row that is asked
+    # again takes a fraction of the time, and they do not know under which adapter they were made.
+    parameters.cache_ram_mib = 0
     parameters.lora_adapters = [_adapter(xllamacpp, path) for path in served.adapters.values()]
     if served.adapters:
         parameters.lora_init_without_apply = True
-        parameters.cache_ram_mib = 0  # its states do not know under which adapter they were made
     return parameters
 
 
