@@ -178,6 +178,14 @@ def test_real_models_are_asked_by_the_prompts_for_instruction_models(task, model
     assert {prompt.name for prompt in chosen} == names
 
 
+def test_rows_that_nothing_was_asked_about_are_others_each_time(rows):
+    first, second = (data.unasked(rows, 5, purpose)["id"] for purpose in ("a run", "another"))
+    assert set(rows.set_index("id").loc[first, "split"]) == {"train"}
+    assert set(first) != set(second)
+    assert list(first) == list(data.unasked(rows, 5, "a run")["id"])
+    assert len(data.unasked(rows, 10**6, "a run")) == len(rows)
+
+
 def test_a_label_that_is_a_number_needs_the_rows_it_lies_in():
     demand = tasks.get("demand", metric="rmse")
     with pytest.raises(ValueError, match="the label of demand is a number; give its rows"):

@@ -1,6 +1,7 @@
 """Stage 1, data: prompts are data too; examples and evaluation rows come from one data version."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -32,7 +33,7 @@ from diptych.llmops.server import llama, process
 __all__ = [
     "Extent", "Prompt", "PromptError", "Questions", "as_text", "choose", "difference", "every",
     "inventory", "labels_of", "leaks", "numbers_of", "parse", "pool", "raise_if_leaked",
-    "read_prompt", "sample", "shown", "tokens", "write",
+    "read_prompt", "sample", "shown", "tokens", "unasked", "write",
 ]  # fmt: skip
 
 IMAGE = "image"  # the column with a row's picture
@@ -212,6 +213,17 @@ def sample(data: pd.DataFrame, split: str, n: int, seed: int) -> pd.DataFrame:
         place /= order.groupby("label")["id"].transform("size")
         rows = rows.loc[place.sort_values(kind="stable").index[:n]]
     return rows.sort_values("id", ignore_index=True)
+
+
+def unasked(data: pd.DataFrame, n: int, purpose: str) -> pd.DataFrame:
+    """Return `n` train rows at random, others for each purpose; of all rows where these are few.
+
+    Nothing is asked about train rows but here, so no server remembers them: it would answer in a
+    fraction of the time.
+    """
+    rows = data[data["split"] == "train"]
+    rows = rows if len(rows) >= n else data
+    return rows.sample(min(n, len(rows)), random_state=zlib.crc32(purpose.encode()))
 
 
 @dataclass(frozen=True)

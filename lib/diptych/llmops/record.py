@@ -18,6 +18,7 @@ from diptych.base import notebook_progress as bars
 from diptych.base.http_load import usage
 from diptych.core.evaluation import load_curve
 from diptych.core.store.calls import Calls
+from diptych.llmops import data as stage
 from diptych.llmops import recorded
 from diptych.llmops.client import load_test, recordings
 from diptych.llmops.client.ask import ask_many
@@ -35,6 +36,7 @@ from diptych.llmops.record_plan import (
     judged_key,
     key,
     parts,
+    rows_of,
     scenarios,
     text_version,
 )
@@ -272,23 +274,24 @@ class _Keeper:
                     self.parts.append((part, part.requests()))
 
     def measure_load(self, scenario: str, options: CallOptions) -> None:
-        """Ask the same rows at every level of concurrency, unless that was done."""
+        """Ask about other rows at each level of concurrency, unless that was done."""
         scope = self.session.scope(scenario)
         if scope is None or not scope.load:
             return
         part = next(parts(scenario, self.session.target))
         server = {name: x for name, x in part.variant.target.server.items() if name != "slots"}
         target = replace(part.variant.target, server=server)  # as many as it is served with
-        rows = part.rows.to_dict("records")
+        _, data = rows_of(scenario)
         file, version = self.session.folder / recordings.LOAD, part.variant.prompt.version
         load = recordings.read_load(file)
         for level in load_curve.LEVELS:
             if (version, level) not in {(line["version"], line["concurrency"]) for line in load}:
-                some = rows[: max(scope.load, level)]  # fewer would never be so many at once
+                count = max(scope.load, level)  # fewer would never be so many at once
+                rows = stage.unasked(data, count * ROUNDS, f"load {level}").to_dict("records")
                 calls = load_test.drive(
-                    part.variant.requests(some), [level], target,
+                    part.variant.requests(rows), [level], target,
                     replace(options, caller="load", run=f"{options.run} load", progress=False),
-                    ROUNDS,
+                    ROUNDS, count,
                 )  # fmt: skip
                 on = self._on(options.run)
                 load += [

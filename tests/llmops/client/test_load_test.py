@@ -67,6 +67,16 @@ def test_a_row_that_is_asked_again_is_read_again(gguf, home, calls, count):
     assert last >= 0.9 * first
 
 
+def test_each_round_takes_the_next_requests(fake, target, options):
+    load_test.drive(PROMPTS, [1, 2], target, options, rounds=2, count=3)
+    asked = [body["messages"][-1]["content"] for body in fake.seen]
+    assert sorted(asked) == sorted(PROMPTS)
+    load_test.drive(PROMPTS[:4], [1], target, replace(options, run="few"), rounds=2, count=3)
+    assert sorted(body["messages"][-1]["content"] for body in fake.seen[12:]) == sorted(
+        [*PROMPTS[:4], *PROMPTS[:2]]
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "wire", "tokens"),
     [

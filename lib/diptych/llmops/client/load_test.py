@@ -1,5 +1,6 @@
 """An endpoint under load: time to the first token, tokens and requests a second, on the record."""
 
+import itertools
 import time
 import zlib
 from collections.abc import Sequence
@@ -33,8 +34,9 @@ def drive(
     target: Target,
     options: CallOptions,
     rounds: int = load_curve.ROUNDS,
+    count: int = 0,
 ) -> pd.DataFrame:
-    """Stream the answers to all requests `rounds` times at each level of concurrency.
+    """Stream the answers to requests `rounds` times at each level of concurrency.
 
     Parameters
     ----------
@@ -46,6 +48,10 @@ def drive(
         Of a recording only the service times are known: one request at a time.
     options : CallOptions
         With ``run``: each run measures anew. Concurrency, stream and repeat are set here.
+    rounds : int
+    count : int
+        How many requests a round takes, the next ones each time, so that no server answers by what
+        it remembers; from the first again where they end. 0: all of them each time.
 
     Returns
     -------
@@ -64,11 +70,14 @@ def drive(
     if target.is_recorded:
         return pd.concat([_recorded(requests, level, target, options, rounds) for level in levels])
 
+    supply = itertools.cycle(requests)
+
     def send(level: int, number: int) -> pd.DataFrame:
+        some = list(itertools.islice(supply, count or len(requests)))
         began = time.perf_counter()
         repeat = unused_repeat(f"{run} load {level} {number}")
         answers = ask_many(
-            requests, target, replace(options, concurrency=level, stream=True, repeat=repeat)
+            some, target, replace(options, concurrency=level, stream=True, repeat=repeat)
         )
         wall_s = time.perf_counter() - began
         names = ("first_token_ms", "latency_ms", "prompt_tokens", "completion_tokens", "usd")
