@@ -139,18 +139,23 @@ def test_what_llama_cpp_cannot_read_or_do_is_the_requests_fault(shared, path, bo
 
 
 def test_a_client_that_leaves_frees_its_slot(shared):
-    body = json.dumps(HELLO | {"max_tokens": 100_000, "ignore_eos": True}).encode()
+    endless = {"max_tokens": 100_000, "ignore_eos": True, "stream": True}
+    body = json.dumps(HELLO | endless).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     address = urlsplit(shared.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    before = metric(shared, "tokens_predicted_total")
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        wait_for(lambda: busy(shared) == 1)
-    wait_for(lambda: busy(shared) == 0)
+        assert b" 200 " in connection.recv(100)  # it writes
+    wait_for(lambda: metric(shared, "requests_processing") == 0)
+    assert (
+        metric(shared, "tokens_predicted_total") - before < 400
+    )  # of the 500 that there is room for
 
 
-def busy(server):
+def metric(server, name):
     lines = process.request(server, "GET", "/metrics")[1].decode().splitlines()
-    (line,) = (one for one in lines if one.startswith("llamacpp:requests_processing "))
+    (line,) = (one for one in lines if one.startswith(f"llamacpp:{name} "))
     return float(line.split()[1])
 
 
