@@ -1,5 +1,6 @@
 """The door of a real model server: what it keeps out, and that nobody takes the server's place."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -144,13 +145,14 @@ def test_a_client_that_leaves_frees_its_slot(shared):
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     address = urlsplit(shared.url)
     before = metric(shared, "tokens_predicted_total")
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):  # one has written all that there is room for in a third of a second
+            connection = socket.create_connection((address.hostname, address.port), timeout=60)
+            stack.enter_context(connection)
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         assert b" 200 " in connection.recv(100)  # it writes
     wait_for(lambda: metric(shared, "requests_processing") == 0)
-    assert (
-        metric(shared, "tokens_predicted_total") - before < 400
-    )  # of the 500 that there is room for
+    assert metric(shared, "tokens_predicted_total") - before < 8 * 400  # there is room for 8 x 500
 
 
 def metric(server, name):
