@@ -20,18 +20,21 @@ def figures():
     from diptych.llmops import record_plan, recorded
     from diptych.llmops.client import recordings
 
-    heads = ["recording", "scenario", "split", "examples", "n", "right", "unreadable", "ECE"]
-    yield row([*heads, "CPU ms", "p50 ms"])
-    yield "|---|---|---|---:|---:|---|---:|---:|---:|---:|"
+    heads = ["recording", "scenario", "prompt", "split", "examples", "n", "right", "unreadable"]
+    yield row([*heads, "ECE", "CPU ms", "p50 ms"])
+    yield "|---|---|---|---|---:|---:|---|---:|---:|---:|---:|"
     for name in recordings.folders():
         parts = recordings.load(name).facts["parts"]
         for scenario in (one for one in parts if one in record_plan.SCOPES):
-            cpu = {(x["split"], x["shots"]): x.get("cpu_ms") for x in parts[scenario]}
+            of = ("prompt", "shots", "split")
+            cpu = {tuple(x[name] for name in of): x.get("cpu_ms") for x in parts[scenario]}
             for line in recorded.measured(name, scenario).itertuples(index=False):
-                _, shots, split, n, score, low, high, unreadable, error, p50 = line
-                cells = [name, scenario, split, shots, n, f"{score:.3f} ({low:.3f} to {high:.3f})"]
+                prompt, shots, split, n, score, low, high, unreadable, error, p50 = line
+                right = f"{score:.3f} ({low:.3f} to {high:.3f})"
+                cells = [name, scenario, prompt, split, shots, n, right]
                 cells += [shown(unreadable, ".3f"), shown(error, ".3f")]
-                yield row([*cells, shown(cpu.get((split, shots)), ".0f"), shown(p50, ".0f")])
+                cells += [shown(cpu.get((prompt, shots, split)), ".0f"), shown(p50, ".0f")]
+                yield row(cells)
 
 
 def tuned():
