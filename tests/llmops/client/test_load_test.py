@@ -75,6 +75,8 @@ def test_each_round_takes_the_next_requests(fake, target, options):
     assert sorted(body["messages"][-1]["content"] for body in fake.seen[12:]) == sorted(
         [*PROMPTS[:4], *PROMPTS[:2]]
     )
+    high = load_test.drive(PROMPTS, [4], target, replace(options, run="high"), rounds=2, count=1)
+    assert high.groupby("round").size().tolist() == [4, 4]  # else it never were 4 at once
 
 
 @pytest.mark.parametrize(

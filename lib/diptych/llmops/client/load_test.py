@@ -50,8 +50,9 @@ def drive(
         With ``run``: each run measures anew. Concurrency, stream and repeat are set here.
     rounds : int
     count : int
-        How many requests a round takes, the next ones each time, so that no server answers by what
-        it remembers; from the first again where they end. 0: all of them each time.
+        How many requests a round takes, as many as the level is high at least: the next ones each
+        time, so that no server answers by what it remembers, and from the first again where they
+        end. 0: all of them each time.
 
     Returns
     -------
@@ -73,7 +74,8 @@ def drive(
     supply = itertools.cycle(requests)
 
     def send(level: int, number: int) -> pd.DataFrame:
-        some = list(itertools.islice(supply, count or len(requests)))
+        size = max(count, level) if count else len(requests)
+        some = list(itertools.islice(supply, size))
         began = time.perf_counter()
         repeat = unused_repeat(f"{run} load {level} {number}")
         answers = ask_many(
