@@ -86,8 +86,8 @@ STAGES = {
 }
 
 
-PROMPTS = {"reviews": "instruct/label_only", "support": "grounded", "summaries": "main_point",
-           "tumours": "instruct/label_only"}  # fmt: skip
+PROMPTS = {"reviews": "instruct/label_only", "support": "grounded",
+           "summaries": "instruct/key_sentence", "tumours": "instruct/label_only"}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", PROMPTS)
