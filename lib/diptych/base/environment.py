@@ -18,19 +18,19 @@ MOST_CHANGED = 100
 FIELDS = {"1": 7, "2": 8, "u": 9, "?": 0}  # of git's lines about a file, before its path
 
 
-def requirements(extra: str = "") -> tuple[str, ...]:
+def requirements(extra: str = "") -> list[str]:
     """Return the requirements the package declares for this platform, or those of one extra."""
     try:
         declared = importlib.metadata.requires("diptych") or []
     except importlib.metadata.PackageNotFoundError:
-        return ()
-    chosen: list[str] = []
+        return []
+    chosen = []
     for line in declared:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         named = re.search(r"extra\s*==\s*[\"']([\w-]+)", marker)
         if (named[1] if named else "") == extra and _holds(marker, extra):
             chosen.append(requirement)
-    return tuple(chosen)
+    return chosen
 
 
 def _holds(marker: str, extra: str) -> bool:

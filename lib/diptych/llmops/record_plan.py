@@ -86,7 +86,7 @@ SCOPES = {
     ),
     "summaries": Scope(
         "summaries",
-        (*((KEY, (k,), SOME) for k in (0, 4)), *((KEY, (k,), {"test": 100}) for k in (0, 4)),
+        ((KEY, (0, 4), SOME), (KEY, (0, 4), {"test": 100}),
          *(("main_point", ZERO, sizes) for sizes in WRITTEN)),
     ),
     "structured": Scope("tumours", ((SHORT, ZERO, {"test": 30}),)),
