@@ -48,6 +48,7 @@ def served(model: str) -> tuple[str, Callable[[dict], dict], int]:
     """Start the server as `diptych` does."""
     from diptych.llmops.server import process
 
+    process.stop(model, slots=1)  # it may be one of the other code
     server = process.start(model, slots=1)
 
     def ask(body: dict) -> dict:

@@ -51,7 +51,7 @@ def test_a_real_model_takes_all_physical_cores(large):
     assert chosen.threads == machine.physical_cores()
     assert chosen.context == 4096
     assert chosen.slots == min(8, 2 * machine.physical_cores())
-    assert chosen.environment() == {"OMP_WAIT_POLICY": "passive"}
+    assert chosen.environment() == {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 
 
 def test_conversations_fit_into_the_memory(large, monkeypatch):
