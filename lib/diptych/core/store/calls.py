@@ -153,15 +153,19 @@ class Calls(Table):
         run: str | None = None,
         caller: str | None = None,
         since: str | datetime | None = None,
+        endpoint: str | None = None,
     ) -> dict[str, float]:
         """Return the bill: calls, failed calls, tokens and dollars.
 
         Parameters
         ----------
-        run, caller, since : optional
-            Only of this run, of this caller, from this time on.
+        run, caller, since, endpoint : optional
+            Only of this run, of this caller, from this time on, of this endpoint.
         """
-        where = {"run = ?": run, "caller = ?": caller, "time >= ?": since and utc(since)}
+        where = {
+            "run = ?": run, "caller = ?": caller, "time >= ?": since and utc(since),
+            "endpoint = ?": endpoint,
+        }  # fmt: skip
         ((calls, prompt, completion, usd, failed),) = self._db.query(SUM, where)
         return {
             "calls": calls,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from diptych.base import groups
+from diptych.base import groups, process_environment, workspace
 from diptych.base.errors import ParameterError
 
 LOCAL, SERVER = "local", "xllamacpp"
@@ -18,32 +18,61 @@ def check(parameters: Mapping) -> None:
     Raises
     ------
     ParameterError
-        If an endpoint is unknown, has no model, or needs a package that is not installed: the
-        model's name and the remedy.
+        If an endpoint is unknown, has no model or no key, or needs a package that is not
+        installed, or if a local model or a recording is not here: its name and the remedy.
     """
     models = parameters.get("models")
-    for text in models if isinstance(models, list) else ():
-        if text == LOCAL or str(text).startswith(f"{LOCAL}/"):
-            if problem := groups.missing(SERVER):
-                raise ParameterError(
-                    f"models: {text!r}: {problem}. Or name a remote model: "
-                    "-p 'models=[\"openai/gpt-5-mini\"]'"
-                )
-        else:
-            _check_remote(str(text))
+    for text in map(str, models if isinstance(models, list) else ()):
+        is_local = text == LOCAL or text.startswith(f"{LOCAL}/")
+        if is_local and (problem := groups.missing(SERVER)):
+            raise ParameterError(
+                f"models: {text!r}: {problem}. Or name a remote model: "
+                "-p 'models=[\"openai/gpt-5-mini\"]'"
+            )
+        if text != LOCAL:
+            _check_target(text)
 
 
-def _check_remote(text: str) -> None:
+def _check_target(text: str) -> None:
     from diptych.llmops.client.target import Target
     from diptych.llmops.server.process import EndpointError
 
     try:
         target = Target.parse(text)
         model = target.model_name
+        if model:
+            _check_access(target)
     except (EndpointError, ValueError) as error:
-        raise ParameterError(f"models: {error}") from error
+        raise ParameterError(f"models: {str(error).removeprefix('model: ')}") from error
     if not model:
         mark = "#" if "://" in text else "/"
         raise ParameterError(
             f"models: {text!r} does not say which model; append its name: {text}{mark}NAME"
         )
+
+
+def _check_access(target) -> None:
+    """Look for a local model's file, or a hosted one's key.
+
+    What the ledger holds is answered without a key, so a model that answered before needs none. A
+    file of the hub is downloaded when it is asked.
+    """
+    from diptych.llmops.server import process
+
+    if target.is_local:
+        if not target.server["model"].startswith("hf:"):
+            process.model_file(target.server["model"])
+        return
+    try:
+        target.provider.key()
+    except process.EndpointError:
+        if not _answered(target.provider.name):
+            raise
+
+
+def _answered(endpoint: str) -> bool:
+    """Say whether the ledger holds calls of an endpoint."""
+    from diptych.core.store.calls import Calls
+
+    with Calls(process_environment.ledger() or workspace.ledger_path()) as calls:
+        return calls.spent(endpoint=endpoint)["calls"] > 0
