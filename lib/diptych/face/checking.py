@@ -11,7 +11,7 @@ def check(prepared: PreparedRun) -> None:
     ParameterError
         Naming the parameter, its value and the remedy.
     """
-    if "models" in prepared.values:
+    if {"models", "judge"} & prepared.values.keys():
         from diptych.llmops.client import precheck as models
 
         models.check(prepared.values)

@@ -45,6 +45,9 @@ def test_a_model_that_cannot_be_asked_is_named(model, message, monkeypatch, tmp_
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ParameterError, match=message):
         precheck.check({"models": [model]})
+    as_judge = message.replace("models: ", "judge: ")
+    with pytest.raises(ParameterError, match=as_judge):
+        precheck.check({"models": ["local"], "judge": model})
 
 
 def test_a_local_model_without_its_group_says_what_to_install(monkeypatch):

@@ -9,7 +9,7 @@ LOCAL, SERVER = "local", "xllamacpp"
 
 
 def check(parameters: Mapping) -> None:
-    """Check the parameter ``models`` of a notebook that has one.
+    """Check the parameters ``models`` and ``judge`` of a notebook that has them.
 
     Parameters
     ----------
@@ -21,19 +21,24 @@ def check(parameters: Mapping) -> None:
         If an endpoint is unknown, has no model or no key, or needs a package that is not
         installed, or if a local model or a recording is not here: its name and the remedy.
     """
-    models = parameters.get("models")
-    for text in map(str, models if isinstance(models, list) else ()):
-        is_local = text == LOCAL or text.startswith(f"{LOCAL}/")
-        if is_local and (problem := groups.missing(SERVER)):
-            raise ParameterError(
-                f"models: {text!r}: {problem}. Or name a remote model: "
-                "-p 'models=[\"openai/gpt-5-mini\"]'"
-            )
-        if text != LOCAL:
-            _check_target(text)
+    models, judge = parameters.get("models"), parameters.get("judge")
+    for text in models if isinstance(models, list) else ():
+        _check("models", str(text))
+    if isinstance(judge, str) and judge:
+        _check("judge", judge)
 
 
-def _check_target(text: str) -> None:
+def _check(parameter: str, text: str) -> None:
+    is_local = text == LOCAL or text.startswith(f"{LOCAL}/")
+    if is_local and (problem := groups.missing(SERVER)):
+        raise ParameterError(
+            f"{parameter}: {text!r}: {problem}. Or name a remote model: openai/gpt-5-mini"
+        )
+    if text != LOCAL:
+        _check_target(parameter, text)
+
+
+def _check_target(parameter: str, text: str) -> None:
     from diptych.llmops.client.target import Target
     from diptych.llmops.server.process import EndpointError
 
@@ -43,11 +48,11 @@ def _check_target(text: str) -> None:
         if model:
             _check_access(target)
     except (EndpointError, ValueError) as error:
-        raise ParameterError(f"models: {str(error).removeprefix('model: ')}") from error
+        raise ParameterError(f"{parameter}: {str(error).removeprefix('model: ')}") from error
     if not model:
         mark = "#" if "://" in text else "/"
         raise ParameterError(
-            f"models: {text!r} does not say which model; append its name: {text}{mark}NAME"
+            f"{parameter}: {text!r} does not say which model; append its name: {text}{mark}NAME"
         )
 
 
