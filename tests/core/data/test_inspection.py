@@ -66,6 +66,13 @@ def test_the_command_takes_the_file_as_it_was_understood(clients):
     assert task.load()["Monthly_charge"].between(9, 99).all()
 
 
+def test_labels_that_are_no_names_are_told_until_they_have_some(clients):
+    assert any("labels=no:NAME,yes:NAME" in line for line in inspect(clients).warnings)
+    named = inspect(clients, label_column="churned", read_options="labels=yes:left,no:stayed")
+    assert set(named.classes) == {"left", "stayed"}
+    assert not any("no names" in line for line in named.warnings)
+
+
 def test_what_was_given_is_not_guessed(clients):
     result = inspect(clients, label_column="plan", read_options="leave_out=reason")
     assert result.roles["label_column"] == "plan"

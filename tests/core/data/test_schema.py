@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from diptych.core.data import schema, typing
+from diptych.core.data.facts import Conventions
 from diptych.core.data.sources import DataError
 
 
@@ -310,3 +311,41 @@ def test_the_decimal_mark_of_each_column_is_looked_for_once(monkeypatch):
     assert sorted(looked) == sorted(raw.columns)
     assert rows.frame["c0"].tolist() == [1234, 5678, 9012], "as the others show"
     assert rows.frame["label"].tolist() == [4.5, 5.5, 6.25]
+
+
+def called(raw, **names):
+    return schema.interpret(raw, "text", "label", "", conventions=Conventions(labels=names))
+
+
+def test_classes_are_called_what_the_user_calls_them():
+    raw = table(label=[0, 1, 1, 0])
+    rows = called(raw, **{"0": "bad", "1": "good"})
+    assert list(rows.frame["label"]) == ["bad", "good", "good", "bad"]
+    assert "label column 'label': 0 is called bad, 1 is called good" in rows.notes
+    swapped = called(table(label=["a", "b", "b", "a"]), a="b", b="a")
+    assert list(swapped.frame["label"]) == ["b", "a", "a", "b"]
+    stars = called(table(label=[1, 2, 3, 1]), **{"1": "bad", "2": "bad", "3": "good"})
+    assert list(stars.frame["label"]) == ["bad", "bad", "good", "bad"]
+
+
+def test_names_of_classes_that_are_not_there_are_refused():
+    with pytest.raises(DataError, match=r"labels: '2' is no class of column 'label'; .* '0', '1'"):
+        called(table(label=[0, 1, 1, 0]), **{"2": "good"})
+    one = {"0": "same", "1": "same"}
+    with pytest.raises(DataError, match="one class only, 'same'"):
+        called(table(label=[0, 1, 1, 0]), **one)
+    with pytest.raises(DataError, match="metric asks for a number"):
+        schema.interpret(table(label=[0, 1, 1, 0]), "text", "label", "", target="number",
+                         conventions=Conventions(labels={"0": "bad"}))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("labels", "bare"),
+    [
+        (["0", "1"], True), (["-1.5", "+2"], True), (["a", "b"], True), (["yes", "No"], True),
+        (["True", "false"], True), (["positive", "0"], False), (["spam", "ham"], False),
+        ([], False),
+    ],
+)  # fmt: skip
+def test_labels_that_are_no_names_are_known(labels, bare):
+    assert schema.are_bare(labels) == bare

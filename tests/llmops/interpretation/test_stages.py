@@ -11,6 +11,7 @@ from diptych.core.evaluation.stats import wilson
 from diptych.core.monitoring.windows import WindowSplit
 from diptych.llmops.finetuning import Tuned
 from diptych.llmops.interpretation import data, improve, monitor, pretrain, release, serve
+from diptych.llmops.prompts.prompt import read_prompt
 
 ACCURACY = metrics.METRICS["accuracy"]
 ENDS = ["name", "value", "low", "high", "n"]
@@ -134,3 +135,20 @@ def test_a_loss_says_when_it_left_the_level_of_a_coin():
     text = " ".join(pretrain.of_loss(loss))
     assert "words is below half of a coin's from step 1" in text
     assert "dense never falls" in text
+
+
+def test_labels_that_prompts_cannot_explain_are_told_with_the_remedy(tmp_path):
+    rows = pd.DataFrame({"split": ["train", "test"]})
+    generic = [read_prompt("mine", name, ["0", "1"]) for name in ("plain", "careful")]
+    text = " ".join(data.of_rows(rows, ["0", "1"], generic))
+    assert "0 and 1 are no names: plain and careful cannot say what they stand for" in text
+    assert "read_options=labels=0:NAME,1:NAME" in text
+    named = [read_prompt("mine", "plain", ["bad", "good"])]
+    assert "no names" not in " ".join(data.of_rows(rows, ["bad", "good"], named))
+    file = tmp_path / "own.md"
+    file.write_text(
+        "---\ntask: mine\ninputs: [text]\noutput:\n  type: string\n  enum: ['0', '1']\n---\n"
+        "## user\n{text}\nIs it good (1) or bad (0)?\n"
+    )
+    explained = [read_prompt("mine", str(file), ["0", "1"])]
+    assert "no names" not in " ".join(data.of_rows(rows, ["0", "1"], explained))

@@ -69,3 +69,13 @@ def test_a_model_below_the_majority_class_is_no_evidence(panels):
         baseline = Way(NAMES["baseline"], "mlops", rows, "m")
         beside = remarks.of(alike, panels, [*found, baseline], costs, 0.9)
         assert any("below the majority class" in words for words in beside) == told
+
+
+def test_labels_that_are_no_names_stand_beside_every_answer_on_quality(panels):
+    (alike,) = [one for one in contrast.questions.QUESTIONS if one.key == "alike"]
+    costs = pd.DataFrame(columns=["option", "requests", "usd"])
+    rows = panels[1].lines
+    bare = rows.assign(truth=rows["truth"].map({"good": "1", "bad": "0"}))
+    for lines, told in ((bare, True), (rows, False), (rows.assign(truth=1.5), False)):
+        beside = remarks.of(alike, panels, [Way("a", "llmops", lines, "c")], costs, 0.9)
+        assert any("the labels are no names (0, 1)" in words for words in beside) == told

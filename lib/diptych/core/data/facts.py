@@ -46,6 +46,8 @@ class Conventions:
         ``"fraction"`` reads 5% as 0.05, ``"number"`` as 5; "" decides by the column.
     kinds : dict of str to str
         The kind of a column by its name in the file, such as ``{"zip": "category"}``.
+    labels : dict of str to str
+        What a class is called, by its value in the file, such as ``{"1": "positive"}``.
     """
 
     decimal: str = ""
@@ -54,6 +56,7 @@ class Conventions:
     zone: str = "UTC"
     percent: str = ""
     kinds: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     thousands: str = ""
 
 

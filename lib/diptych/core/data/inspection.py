@@ -216,6 +216,12 @@ def _warnings(rows: schema.Rows) -> list[str]:
         warnings.append(
             f"class {rare.index[-1]!r} has {rare.iloc[-1]} rows, too few for every split"
         )
+    if not rows.regression and schema.are_bare(rare.index):
+        names = ",".join(f"{label}:NAME" for label in sorted(rare.index)[:2])
+        warnings.append(
+            "the labels are no names, so a language model is not told what they mean "
+            f"(read_options: labels={names})"
+        )
     return warnings
 
 

@@ -361,6 +361,11 @@ def _labels(
         raise DataError(f"label_column: column {name!r} is empty; name another column.")
     conventions = decimals.conventions
     kind = conventions.kinds.get(name, "")
+    if conventions.labels and target == NUMBER:
+        raise DataError(
+            "read_options: labels names classes, and metric asks for a number; leave out one."
+        )
+    target = CLASSES if conventions.labels else target
     target = target or (kind and (NUMBER if kind == NUMBER else CLASSES))
     if target != CLASSES and (numbers := _numbers(raw, name, decimals, target, notes)):
         return numbers
@@ -371,12 +376,40 @@ def _labels(
             f"label_column: column {name!r}: {error}. A row has one class here; several classes "
             "a row are not supported, so make one column and one task for each."
         ) from error
-    labels = column.read_series(values)
+    labels = _renamed(column.read_series(values), name, conventions.labels, notes)
     for remark in remarks:
         if not remark.startswith("it holds"):
             notes.append(f"label column {name!r}: {remark}")
     notes += [f"label column {name!r}: {remark}" for remark in _odd_classes(labels)]
     return column, labels
+
+
+def _renamed(
+    labels: pd.Series, column: str, names: Mapping[str, str], notes: list[str]
+) -> pd.Series:
+    """Return labels by the names that the user gives them; several may get one name."""
+    classes = list(labels.dropna().unique())
+    if unknown := [value for value in names if value not in classes]:
+        raise DataError(
+            f"read_options: labels: {unknown[0]!r} is no class of column {column!r}; there are "
+            f"{', '.join(repr(x) for x in sorted(classes)[:10])}."
+        )
+    if names:
+        pairs = ", ".join(f"{value} is called {name}" for value, name in names.items())
+        notes.append(f"label column {column!r}: {pairs}")
+    return labels.replace(dict(names)) if names else labels
+
+
+def are_bare(labels: Iterable[str]) -> bool:
+    """Say whether classes have no names: each is a number, a letter, or yes, no and the like.
+
+    What they stand for is known to whoever made the rows, not to a model that reads texts.
+    """
+    labels = list(labels)
+    return bool(labels) and all(
+        len(label) < 2 or label.casefold() in TRUTH or label.lstrip("+-").replace(".", "").isdigit()
+        for label in labels
+    )
 
 
 def _numbers(

@@ -572,6 +572,7 @@ class OwnRows:
         settled["zone"] = options.get("zone", "UTC")
         kinds = readers.kinds_of(options)
         settled["kinds"] = {name: kind for name, kind in kinds.items() if kind != readers.DROP}
+        settled["labels"] = readers.labels_of(options)
         words = self.options.get("missing", "")
         decimal = self.options.get("decimal", raw.conventions.decimal if raw else "")
         if "decimal" in self.options or decimal == ",":  # a point may be no more than the default

@@ -12,7 +12,7 @@ from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
 from diptych.llmops.evaluation import evaluate
 from diptych.llmops.evaluation import judge as judging
-from diptych.llmops.interpretation.words import count, figure, is_known, listed
+from diptych.llmops.interpretation.words import count, figure, is_known, listed, on_unexplained
 from diptych.llmops.leaderboard import Leaderboard
 from diptych.llmops.prompts.prompt import Prompt
 from diptych.llmops.prompts.variant import Variant
@@ -63,6 +63,7 @@ def of_rows(valid: pd.DataFrame, test: pd.DataFrame, prompts: Sequence[Prompt]) 
         f"({names}), {count(len(test), 'test row')} measure what was selected.",
         f"One row weighs {1 / max(len(valid), 1):.3f} in the first set and "
         f"{1 / max(len(test), 1):.3f} in the second: a difference of less is none.",
+        *on_unexplained(prompts),
     ]
 
 

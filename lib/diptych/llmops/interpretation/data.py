@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from diptych.llmops.interpretation.words import count, is_known, listed
+from diptych.llmops.interpretation.words import count, is_known, listed, on_unexplained
 from diptych.llmops.prompts.prompt import Prompt
 
 BYTES = 4  # of a token, as forecasts assume
@@ -20,6 +20,7 @@ def of_rows(data: pd.DataFrame, labels: Sequence[str], prompts: Sequence[Prompt]
         f"{train:,} of them may be shown as examples, the others only measure.",
         f"{count(len(prompts), 'prompt')} will be compared: {names}.",
         "What to do: leave a prompt out by the parameter prompts; each costs its calls.",
+        *on_unexplained(prompts),
     ]
 
 

@@ -1,9 +1,11 @@
 """Numbers and lists as sentences show them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
+
+from diptych.llmops.prompts.prompt import Prompt
 
 MOST = 3  # names that a list shows
 
@@ -29,6 +31,21 @@ def listed(names: Iterable, most: int = MOST) -> str:
 def count(n: float, thing: str, plural: str = "") -> str:
     """Return a number with its noun, such as ``1 row`` or ``1,350 rows``."""
     return f"{n:,.0f} {thing if n == 1 else plural or thing + 's'}"
+
+
+def on_unexplained(prompts: Sequence[Prompt]) -> list[str]:
+    """Say which prompts ask for labels that mean nothing to their reader; none if none does."""
+    silent = [prompt for prompt in prompts if prompt.unexplained]
+    if not silent:
+        return []
+    labels, names = silent[0].unexplained, listed((prompt.name for prompt in silent), 6)
+    example = ",".join(f"{label}:NAME" for label in labels[:2])
+    return [
+        f"{listed(labels, 6)} are no names: {names} cannot say what they stand for, so without "
+        "examples a language model guesses, and its figures say nothing about it. What to do: "
+        f"name them in every stage, -p 'read_options=labels={example}', or write a prompt that "
+        "says what each label means."
+    ]
 
 
 def is_known(value: object) -> bool:

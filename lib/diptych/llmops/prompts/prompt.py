@@ -22,6 +22,7 @@ from diptych.base.errors import Plain
 from diptych.base.secrets import Redactor
 from diptych.core.data import images
 from diptych.core.data.generators.support import AGENT, CUSTOMER
+from diptych.core.data.schema import are_bare
 from diptych.core.evaluation.graders import GRADERS
 from diptych.execution.notebooks import nearest
 from diptych.execution.parameters import Loader
@@ -150,6 +151,12 @@ class Prompt:
     def labels(self) -> tuple[str, ...]:
         """The labels that the output schema allows, () for free text."""
         return tuple(_enum(self.output))
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The labels, if they are no names and this generic prompt cannot say what they mean."""
+        is_generic = self.path is not None and folder(ANY) in self.path.parents
+        return self.labels if is_generic and not self.images and are_bare(self.labels) else ()
 
     @property
     def without_pictures(self) -> "Prompt":

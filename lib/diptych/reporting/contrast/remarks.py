@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from diptych.core.data.schema import are_bare, is_number
 from diptych.reporting.contrast import breakeven
 from diptych.reporting.contrast.evidence import Panel, metric_of
 from diptych.reporting.contrast.questions import OF_QUALITY, Question
@@ -34,7 +35,7 @@ def of(
     right, remarks = panels[1], []
     if question.decides in OF_QUALITY:
         remarks += sorted({one.grader.caution for one in panels if one.grader})
-        remarks.append(_below_baseline(panels, compared))
+        remarks += [_below_baseline(panels, compared), _bare_labels(compared)]
     if question.decides == "labels":
         remarks.append(f"the goal is {goal:g}")
     if question.decides in ("cost", "p50"):
@@ -65,6 +66,18 @@ def _below_baseline(panels: tuple[Panel, Panel], compared: Sequence[Way]) -> str
     if gap is None or gap.low <= 0:
         return ""
     return f"LLMOps is below the {baseline.name}: no evidence of what language models can do"
+
+
+def _bare_labels(compared: Sequence[Way]) -> str:
+    """Say that labels are no names, which only a model that learns from rows can do without."""
+    truth = [way.rows["truth"] for way in compared]
+    labels = {label for column in truth if not is_number(column) for label in column.unique()}
+    if not are_bare(labels):
+        return ""
+    return (
+        f"the labels are no names ({', '.join(sorted(labels)[:4])}): where no prompt says what "
+        "they mean, a language model guesses; name them with read_options, labels=VALUE:NAME"
+    )
 
 
 def _compute(right: Panel) -> str:

@@ -19,6 +19,7 @@ from diptych.core.data.sources import DataError
          {"zone": "Europe/Berlin", "kinds": "post code:category,a, b:drop", "leave_out": "a, b"}),
         ("kinds={zip:category} percent=fraction",
          {"kinds": "{zip:category}", "percent": "fraction"}),
+        ('"labels=0:not good,1:good"', {"labels": "0:not good,1:good"}),
         ('query="select 1" missing=-,k.A.', {"query": "select 1", "missing": "-,k.A."}),
     ],
 )  # fmt: skip
@@ -41,6 +42,9 @@ def test_what_is_said_is_understood(text, options):
         ("kinds=zip", "write column:kind"),
         ("kinds=zip:integer", "one of number, boolean"),
         ("kinds=zip:number,zip:text", "names 'zip' twice"),
+        ("labels=1", "write value:name"),
+        ("labels=1:,0:no", "write value:name"),
+        ("labels=1:good,1:bad", "names '1' twice"),
         ("header=no header=yes", "given twice"),
         ("decimal=, thousands=,", "both ','"),
     ],

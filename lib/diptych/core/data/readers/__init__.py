@@ -17,6 +17,7 @@ from diptych.core.data.readers.options import (
     DROP,
     OPTIONS,
     kinds_of,
+    labels_of,
     parse_options,
     without_drops,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "columns_of_beginning",
     "guess_table",
     "kinds_of",
+    "labels_of",
     "parse_options",
     "read_table",
     "resolve",

@@ -24,6 +24,7 @@ OPTIONS = {
     "percent": "number or fraction: whether 5% is 5 or 0.05",
     "kinds": "what columns are, such as zip:category,paid:boolean; a kind is number, category, "
     "text, boolean, time or drop",
+    "labels": "what classes are called, such as 0:negative,1:positive",
     "missing": "words for missing values, separated by commas",
     "leave_out": "columns not to read, separated by commas",
     "table": "the table of a database",
@@ -125,6 +126,28 @@ def kinds_of(options: Mapping[str, str]) -> dict[str, str]:
     return kinds
 
 
+def labels_of(options: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``labels`` calls each class, by what the file calls it.
+
+    Raises
+    ------
+    DataError
+        If it is not written as ``value:name``, or a value stands twice.
+    """
+    names: dict[str, str] = {}
+    for entry in filter(str.strip, options.get("labels", "").strip("{} ").split(",")):
+        value, mark, name = (part.strip(" '\"") for part in entry.partition(":"))
+        if not (value and mark and name):
+            raise DataError(
+                f"read_options: labels={entry.strip()} cannot be; write value:name, such as "
+                "0:negative,1:positive."
+            )
+        if names.get(value, name) != name:
+            raise DataError(f"read_options: labels names {value!r} twice; give it one name.")
+        names[value] = name
+    return names
+
+
 def without_drops(options: Mapping[str, str]) -> dict[str, str]:
     """Return the options without the columns that they leave out."""
     kinds = {name: kind for name, kind in kinds_of(options).items() if kind != DROP}
@@ -165,6 +188,8 @@ def _value(name: str, value: str) -> str:
             raise DataError(f"read_options: zone={value} cannot be; {error}.") from error
     if name == "kinds":
         kinds_of({"kinds": value})
+    if name == "labels":
+        labels_of({"labels": value})
     if wrong:
         raise DataError(f"read_options: {name}={value} cannot be; give {OPTIONS[name]}.")
     return value
