@@ -1003,7 +1003,8 @@ def model_record(models, shots, most, max_usd, labels, at_once, to, check):
     A MODEL is a name of `diptych model list`, NAME=FILE.gguf, or endpoint/model of a hosted one.
     SCENARIOs are sentiment, chatbot, summaries, structured and cards (questions about product
     cards); all by default. The most valuable questions come first. A recording that was cut or
-    killed continues where it was, and after a prompt has changed only its questions are asked. Then
+    killed continues where it was, and after a prompt has changed only its questions are asked. Of a
+    model on this machine, the CPU time of an answer and times under load are measured, too. Then
     "recorded/NAME" answers in notebooks and reports.
     """
     from diptych.llmops import record

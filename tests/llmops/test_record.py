@@ -219,6 +219,7 @@ def test_the_command_says_what_there_is(recorded, gguf, monkeypatch):
     said = CliRunner().invoke(cli, ["model", "record", f"box={gguf}", "small", "--check"])
     assert said.exit_code == 0, said.output
     assert "small · plain, 2 examples · valid: 6 of 6" in said.output
+    assert "small · label_only · compute of an answer: 20 of 20" in said.output
     assert "what is whole" in said.output
     wrong = CliRunner().invoke(cli, ["model", "record", "nobody", "small"])
     assert wrong.exit_code == 1
@@ -342,31 +343,57 @@ def test_a_hosted_model_is_recorded_within_a_budget(hosted, calls, monkeypatch):
     assert fakes.KEY not in json.dumps(facts)
 
 
-def test_several_questions_at_once_are_said_and_measure_no_single_one(home, gguf):
+def test_several_questions_at_once_are_said_and_compute_is_that_of_one_at_a_time(home, gguf):
     place = record.workspace.home() / "recordings"
     session = record.Session.of(f"four={gguf}", place, at_once=4)
     assert record.record(session, ["small"], most=8, progress=False) == 8
-    process.stop(**session.target.server)
     facts = json.loads((session.folder / "facts.json").read_text())
     assert [machine["at_once"] for machine in facts["machines"]] == [4]
-    assert not any("cpu_ms" in line for line in facts["parts"]["small"])
     assert "4 questions at once" in recordings.load("four").when()
+    assert not (session.folder / recordings.COMPUTE).exists()  # of some questions alone
     alone = record.Session.of(f"four={gguf}", place)
     assert record.record(alone, ["small"], most=2, progress=False) == 2  # goes on where it was
-    process.stop(**alone.target.server)
     assert len(alone.facts()["machines"]) == 2
-    measured = [line for line in alone.facts()["parts"]["small"] if "cpu_ms" in line]
-    assert [line["cpu_rows"] for line in measured] == [2]
-    # a short last sitting does not take the place of a long one
-    facts = alone.facts()
-    for line in facts["parts"]["small"]:
-        line |= {"cpu_ms": 7000.0, "cpu_rows": 990} if "cpu_ms" in line else {}
-    (alone.folder / "facts.json").write_text(json.dumps(facts))
-    assert record.record(alone, ["small"], most=2, progress=False) == 2
-    process.stop(**alone.target.server)
-    later = [x["cpu_ms"] for x in alone.facts()["parts"]["small"] if x.get("cpu_rows", 0) > 990]
-    assert later
-    assert min(later) > 6800
+    assert record.record(session, ["small"], progress=False) == QUESTIONS - 8 - 2
+    (line,) = recordings.read_lines(session.folder / recordings.COMPUTE)
+    assert "at_once" not in session.facts()["machines"][line["on"]]
+    for one in (session, alone):
+        process.stop(**one.target.server)
+
+
+def test_what_an_answer_computes_is_measured_for_each_way_to_ask_test_rows(recorded, monkeypatch):
+    session, _ = recorded
+    file = session.folder / recordings.COMPUTE
+    (line,) = recordings.read_lines(file)
+    assert (line["scenario"], line["prompt"], line["shots"]) == ("small", "label_only", 0)
+    assert len(line["cpu_ms"]) == 20
+    (way, each), *others = replay.compute("box", "small").items()
+    assert (way, others) == (("label_only", 0), [])
+    assert each.value == pytest.approx(sum(line["cpu_ms"]) / 20)
+    assert 0 < each.low < each.value < each.high
+    assert each.n == 20
+    before = file.read_bytes()
+    assert record.record(session, ["small"], progress=False) == 0
+    assert file.read_bytes() == before  # what is known is not measured again
+
+    original = record_plan.stage.choose
+
+    def edited(task, names, labels):  # as if the files had been edited
+        return [
+            record.replace(prompt, user=f"{prompt.user}\n")
+            for prompt in original(task, names, labels)
+        ]
+
+    monkeypatch.setattr(record_plan.stage, "choose", edited)
+    assert replay.compute("box", "small") == {}
+    assert "compute of an answer: 0 of 20" in record.status(session, ["small"])
+    record.record(session, ["small"], progress=False)
+    (anew,) = recordings.read_lines(file)
+    assert anew["version"] != line["version"]
+    monkeypatch.setattr(record_plan.stage, "choose", original)
+    record.record(session, ["small"], progress=False)
+    assert replay.compute("box", "small").keys() == {way}
+    process.stop(**session.target.server)
 
 
 def test_a_fine_tuned_model_has_answers_in_its_own_scenario_alone(home):

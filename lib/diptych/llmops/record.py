@@ -15,11 +15,10 @@ from pathlib import Path
 
 from diptych.base import environment, hashing, workspace
 from diptych.base import notebook_progress as bars
-from diptych.base.http_load import usage
 from diptych.core.evaluation import load_curve
 from diptych.core.store.calls import Calls
 from diptych.llmops import data as stage
-from diptych.llmops import recorded
+from diptych.llmops import record_compute, recorded
 from diptych.llmops.client import load_test, recordings
 from diptych.llmops.client.ask import ask_many
 from diptych.llmops.client.budget import Budget
@@ -39,11 +38,12 @@ from diptych.llmops.record_plan import (
     rows_of,
     scenarios,
     text_version,
+    ways,
 )
 from diptych.llmops.server import process, sizing
 
-CHUNK = 20  # questions between two looks at the server's CPU time
 EVERY = 200  # questions between two writings of the recording's files
+CHUNK = 20  # questions asked before the bar moves on
 PATIENCE_S = 900.0  # for one answer: nobody waits for it
 REMOTE = 8  # calls under way at once, of a hosted model
 ROUNDS = 2  # of every level of load
@@ -66,7 +66,7 @@ class Session:
         and ``adapter`` (steps, seconds, size), see `record_tuned`.
     at_once : int
         Questions that a local model answers at once. With more than one it takes far less time and
-        computation in all, but answers come later, and what one of them takes is not measured.
+        computation in all, but answers come later. What one of them computes is measured apart.
     """
 
     name: str
@@ -213,10 +213,12 @@ def record(
             concurrency=session.at_once if session.target.is_local else REMOTE, progress=progress,
         )  # fmt: skip
         total = keep.ask_all(_first(keep.missing(), most), options)
-        if most is None and not session.adapter:
+        if most is None:
             keep.plan_judged(names)
             total += keep.ask_all(keep.missing(), options)
-            for scenario in names if session.target.is_local else ():
+        if most is None and session.target.is_local:
+            keep.measure_compute(options)
+            for scenario in names:
                 keep.measure_load(scenario, options)
     return total
 
@@ -242,13 +244,6 @@ class _Keeper:
         self.keys: dict[str, set[tuple]] = {}  # of all its parts
         self.answers: dict[tuple[str, int], dict] = {}  # what is recorded
         self.since = 0
-        self.cpu: dict[tuple, tuple[float, int]] = {}  # seconds of the server and rows, by part
-        self.cpu_before = {
-            key(scenario, line): (line["cpu_ms"] / 1000, line.get("cpu_rows", line["recorded"]))
-            for scenario, lines in facts["parts"].items()
-            for line in lines
-            if "cpu_ms" in line
-        }  # seconds a row and rows of former sittings
 
     def plan(self, names: Sequence[str], shots: Sequence[int]) -> None:
         """Find out what there is to ask."""
@@ -273,6 +268,27 @@ class _Keeper:
                     part = judged(scenario, self.session.target, answers)
                     self.parts.append((part, part.requests()))
 
+    def measure_compute(self, options: CallOptions) -> None:
+        """Measure what an answer computes, of each way to ask of which that is not known."""
+        file = self.session.folder / recordings.COMPUTE
+        lines = [line for line in recordings.read_lines(file) if self._is_of_today(line)]
+        known = {recordings.way_of(line) for line in lines}
+        todo = [part for part in ways(part for part, _ in self.parts) if part.way not in known]
+        with bars.bar(len(todo) * record_compute.ASKED, "answer", options.progress) as bar:
+            for part in todo:
+                bars.note(bar, recorded.compute_title(part))
+                machine = replace(self.session, at_once=1).machine()
+                facts = {name: part.facts[name] for name in ("prompt", "version", "shots")}
+                line = {"scenario": part.scenario, **facts, "on": self._on(json.dumps(machine)),
+                        "load": machine["load"]}  # fmt: skip
+                self._write_facts()
+                lines.append({**line, "cpu_ms": record_compute.measure(part, options, bar)})
+                recordings.write_lines(file, lines)
+
+    def _is_of_today(self, line: Mapping) -> bool:
+        """Say whether a prompt is still asked as it was, as far as that was planned."""
+        return line["version"] in self.versions.get(line["scenario"], (line["version"],))
+
     def measure_load(self, scenario: str, options: CallOptions) -> None:
         """Ask about other rows at each level of concurrency, unless that was done."""
         scope = self.session.scope(scenario)
@@ -283,7 +299,7 @@ class _Keeper:
         target = replace(part.variant.target, server=server)  # as many as it is served with
         _, data = rows_of(scenario)
         file, version = self.session.folder / recordings.LOAD, part.variant.prompt.version
-        load = recordings.read_load(file)
+        load = recordings.read_lines(file)
         for level in load_curve.LEVELS:
             if (version, level) not in {(line["version"], line["concurrency"]) for line in load}:
                 count = max(scope.load, level)  # fewer would never be so many at once
@@ -297,7 +313,7 @@ class _Keeper:
                 load += [
                     {"version": version, "on": on, **line} for line in calls.to_dict("records")
                 ]
-                recordings.write_load(file, load)
+                recordings.write_lines(file, load)
         self._write_facts()
 
     def missing(self) -> list[tuple[Part, list]]:
@@ -331,18 +347,12 @@ class _Keeper:
         return total
 
     def ask(self, part: Part, requests: list, options: CallOptions, bar) -> None:
-        """Ask questions, and look at the CPU time of the server in between."""
+        """Ask questions, and write what was answered now and then."""
         version, target = part.variant.prompt.version, part.variant.target
         options = replace(options, caller=part.scenario, prompt_version=version, repeat=part.repeat)
         for start in range(0, len(requests), CHUNK):
             some = requests[start : start + CHUNK]
-            alone = target.is_local and self.session.at_once == 1
-            pid = process.start(**target.server).pid if alone else None
-            before = usage(pid)["cpu_s"] if pid else 0.0
             ask_many(some, target, options)
-            if pid:
-                spent, count = self.cpu.get(part.key, (0.0, 0))
-                self.cpu[part.key] = spent + usage(pid)["cpu_s"] - before, count + len(some)
             bar.update(len(some))
             self.since += len(some)
             if self.since >= EVERY:
@@ -377,21 +387,14 @@ class _Keeper:
         machines.append(machine)
         return len(machines) - 1
 
-    def _before(self, part: Part) -> tuple[float, int]:
-        return self.cpu_before.get(part.key, (0.0, 0))
-
     def _write_facts(self) -> None:
         for part, requests in self.parts:
             scenario = self.facts["parts"].setdefault(part.scenario, [])
             same = [line for line in scenario if key(part.scenario, line) == part.key]
-            line = {**(same[0] if same else {}), **part.facts}
             known = sum(self.has(*one) for one in requests.items())
             # rows of the same text are one question
-            line["recorded"] = len(part.rows) if known == len(requests) else known
-            if part.key in self.cpu:
-                (spent, count), (each, rows) = self.cpu[part.key], self._before(part)
-                line["cpu_ms"] = round(1000 * (spent + each * rows) / (count + rows), 1)
-                line["cpu_rows"] = count + rows
+            count = len(part.rows) if known == len(requests) else known
+            line = {**part.facts, "recorded": count}
             scenario[:] = [*(each for each in scenario if each not in same), line]
         for scenario, known in self.keys.items():  # what is asked no longer goes
             lines = self.facts["parts"].get(scenario, [])
@@ -406,6 +409,8 @@ def status(session: Session, names: Sequence[str] = ()) -> str:
         facts = json.loads((session.folder / recordings.FACTS).read_text("utf-8"))
     except FileNotFoundError:
         return f"{session.name}: nothing is recorded"
+    measured = recordings.read_lines(session.folder / recordings.COMPUTE)
+    compute = {recordings.way_of(line): line["cpu_ms"] for line in measured}
     lines = []
     for scenario in session.scenarios(names):
         known = {key(scenario, line): line for line in facts["parts"].get(scenario, [])}
@@ -413,4 +418,7 @@ def status(session: Session, names: Sequence[str] = ()) -> str:
         planned = {part.key: part for part in planned}
         for name, part in planned.items():
             lines.append(f"{part.title}: {recorded.state(part, known.get(name))}")
+        for part in ways(planned.values()) if session.target.is_local else ():
+            count = len(compute.get(part.way, ()))
+            lines.append(f"{recorded.compute_title(part)}: {count} of {record_compute.ROWS}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What is asked of a model that is recorded: scenarios, their rows and prompts, in their order."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -119,6 +119,11 @@ class Part:
         return key(self.scenario, self.facts)
 
     @property
+    def way(self) -> tuple[str, str, int]:
+        """The scenario, the prompt's version and the number of examples."""
+        return self.scenario, self.variant.prompt.version, self.variant.shots
+
+    @property
     def title(self) -> str:
         """Readable."""
         shots = f", {self.variant.shots} examples" if self.variant.shots else ""
@@ -187,6 +192,15 @@ def parts(scenario: str, target: Target, scope: Scope | None = None) -> Iterator
                         rows = stage.as_text(perturb.rows(stored, task, n, SEED), task.features)
                     if len(rows):
                         yield replace(plain, split=split, rows=rows)
+
+
+def ways(some: Iterable[Part]) -> list[Part]:
+    """Return one part of each way to ask about test rows: of each prompt and number of examples."""
+    chosen: dict[tuple, Part] = {}
+    for part in some:
+        if part.split == "test":
+            chosen.setdefault(part.way, part)
+    return list(chosen.values())
 
 
 @cache

@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,11 @@ def state(part: plan.Part, line: Mapping | None) -> str:
     if line["data"] != part.data:
         return f"{count}, of other rows: record again"
     return count
+
+
+def compute_title(part: plan.Part) -> str:
+    """Return what is shown of a way to ask where its compute is measured."""
+    return replace(part, split="compute of an answer").title
 
 
 def replayed(name: str, scenario: str) -> pd.DataFrame:
@@ -229,6 +235,18 @@ def judged(name: str, scenario: str) -> str:
     with tempfile.TemporaryDirectory() as place, Calls(Path(place) / "ledger.db") as calls:
         judging = judge.Judge(target=target, options=CallOptions(calls=calls, run="measured"))
         return judge.verdict(judge.compare(judging, plan.pairs(scenario, answers)))
+
+
+def compute(name: str, scenario: str) -> dict[tuple[str, int], stats.Estimate]:
+    """Return the CPU milliseconds of an answer by prompt and number of examples, with its interval.
+
+    One is missing where that was not measured, or the prompt has changed since.
+    """
+    recording, known = recordings.load(name), {}
+    for part in plan.ways(_parts(name, scenario)):
+        if spent := recording.compute(*part.way):
+            known[part.variant.prompt.name, part.variant.shots] = stats.bootstrap(spent)
+    return known
 
 
 def load(name: str, scenario: str) -> pd.DataFrame:

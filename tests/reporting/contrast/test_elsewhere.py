@@ -42,9 +42,17 @@ def test_recorded_models_are_ways_with_their_size_licence_and_day(known, truth):
     assert (way.side, way.run, way.labels) == ("llmops", "c-1", 0)
     assert len(way.rows) >= elsewhere.FEWEST
     assert (way.rows["truth"] == truth[way.rows.index]).all()
-    assert way.cpu_ms.value > 100
+    assert 100 < way.cpu_ms.low < way.cpu_ms.value < way.cpu_ms.high
+    assert way.cpu_ms.n == 20
     assert set(way.validation.index).isdisjoint(way.rows.index)
     assert way.by_hand.index.str.startswith("hw-").all()
+
+
+def test_every_recorded_way_has_a_cost_with_an_interval(known):
+    for ways, _ in known.values():
+        for way in ways:
+            assert way.cpu_ms is not None, way.name
+            assert way.cpu_ms.low < way.cpu_ms.high
 
 
 def test_examples_and_fine_tuning_count_as_labels(known):

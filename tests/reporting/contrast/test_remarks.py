@@ -45,6 +45,9 @@ def test_a_recorded_model_that_stands_for_quality_is_told_from_the_one_served(pa
         beside = remarks.of(question, panels, [], empty, 0.9)
         takes = [words for words in beside if "1,227 ms of compute an answer" in words]
         assert bool(takes) == (question.key in ("latency", "volume"))
+    assert remarks._compute(right).endswith("an answer, measured once")
+    right.represent(Elsewhere((real.but(cpu_ms=Estimate(1227.4, 1180.1, 1290.6, 20)),)))
+    assert remarks._compute(right).endswith("an answer, 1,180 to 1,291 on 20 rows")
 
 
 def test_a_slice_is_measured_on_its_own_rows_whoever_stands_for_a_side(panels):

@@ -119,6 +119,11 @@ def test_a_recorded_model_is_a_row_on_its_own_rows(found):
     real = table.loc["a real model, zero-shot"]
     assert real["usd"] == pytest.approx(1200 / 3600 * 0.04)
     assert math.isnan(real["usd low"])  # measured once
+    several = recorded(right, cpu_ms=Estimate(1200.0, 1100.0, 1350.0, 20))
+    real = lined_up(found, Elsewhere((several,))).loc["a real model, zero-shot"]
+    ends = real[["usd low", "usd high"]].to_numpy(float)
+    assert ends == pytest.approx(np.array([1100, 1350]) / 3600 * 0.04)
+    assert real["usd n"] == 20
     assert not real["best for its cost"]  # the other one that is always right costs less
 
 
@@ -169,6 +174,11 @@ def test_a_cascade_takes_the_model_where_the_classifier_is_unsure(pair):
     expected = np.where(np.arange(200) % 5 == 0, second.rows["score"], first.rows["score"])
     assert made.way.rows["score"].to_numpy() == pytest.approx(expected)
     assert made.way.cpu_ms.value == pytest.approx(1 + 0.2 * 1000)
+    assert math.isnan(made.way.cpu_ms.low)  # the model's was measured once
+    several = second.but(cpu_ms=Estimate(1000.0, 990.0, 1020.0, 20))
+    (one,) = cascade.of([first], [several], ACCURACY)
+    ends = [201 - math.hypot(0.1, 2), 201 + math.hypot(0.1, 4)]
+    assert [one.way.cpu_ms.low, one.way.cpu_ms.high] == pytest.approx(ends)
     assert made.way.labels == 800
     ends = made.curve.set_index("share")["value"]
     assert ends[0.0] == first.rows["score"].mean()  # nobody asks the model

@@ -1,9 +1,9 @@
 """Recordings of real models: what they answered and how long it took, to be replayed anywhere.
 
-A recording is a folder of its own name: `FACTS` (model, machines, prompts) and a compressed file of
-answers for each scenario. It is asked as ``"recorded/NAME"``, without key, server or download. An
-answer is found by its question, so a prompt or a row that has changed since has none: that call
-fails and says what to run.
+A recording is a folder of its own name: `FACTS` (model, machines, prompts), a compressed file of
+answers for each scenario, `LOAD` (calls under load) and `COMPUTE` (the CPU time of answers). It is
+asked as ``"recorded/NAME"``, without key, server or download. An answer is found by its question,
+so a prompt or a row that has changed since has none: that call fails and says what to run.
 """
 
 import json
@@ -21,7 +21,7 @@ from diptych.execution.notebooks import nearest
 from diptych.llmops.client.budget import LIMITS
 from diptych.llmops.client.providers import RECORDED, EndpointError, Provider
 
-FACTS, ANSWERS, LOAD = "facts.json", ".jsonl.xz", "load.json"
+FACTS, ANSWERS, LOAD, COMPUTE = "facts.json", ".jsonl.xz", "load.json", "compute.json"
 # not of the question: an answer that ended by itself is the same under any limit that it keeps
 ASIDE = ("model", "logprobs", "top_logprobs", "stream", "stream_options", *LIMITS)
 DIGITS = 20  # hex digits of a question's hash: 80 bits
@@ -95,8 +95,14 @@ class Recording:
 
     def load(self, prompt_version: str) -> list[dict]:
         """Return the calls under load of a version of a prompt, as `load_test.drive` has them."""
-        calls = read_load(self.folder / LOAD)
+        calls = read_lines(self.folder / LOAD)
         return [call for call in calls if call["version"] == prompt_version]
+
+    def compute(self, scenario: str, prompt_version: str, shots: int) -> list[float]:
+        """Return the CPU milliseconds of answers, one at a time; none if that was not measured."""
+        way = (scenario, prompt_version, shots)
+        lines = read_lines(self.folder / COMPUTE)
+        return next((line["cpu_ms"] for line in lines if way_of(line) == way), [])
 
     def when(self) -> str:
         """Return when and on what it was recorded, in one line."""
@@ -301,16 +307,21 @@ def write_rows(file: Path, rows: Iterable[Mapping]) -> None:
     workspace.write_atomic(file, packed)
 
 
-def read_load(file: Path) -> list[dict]:
-    """Return the calls that a model answered under load, with the version of their prompt."""
+def way_of(line: Mapping) -> tuple[str, str, int]:
+    """Return of which way to ask a line of `COMPUTE` is."""
+    return line["scenario"], line["version"], line["shots"]
+
+
+def read_lines(file: Path) -> list[dict]:
+    """Return the lines of `LOAD` or `COMPUTE`: each has the version of its prompt."""
     return json.loads(file.read_text("utf-8")) if file.is_file() else []
 
 
-def write_load(file: Path, calls: Iterable[Mapping]) -> None:
-    """Write calls under load, a line for each; what is not known is null."""
-    known = [{name: None if x != x else x for name, x in call.items()} for call in calls]
-    lines = ",\n".join(json.dumps(call, separators=(",", ":")) for call in known)
-    workspace.write_atomic(file, f"[\n{lines}\n]\n".encode())
+def write_lines(file: Path, lines: Iterable[Mapping]) -> None:
+    """Write what `read_lines` returns; what is not known is null."""
+    known = [{name: None if x != x else x for name, x in line.items()} for line in lines]
+    text = ",\n".join(json.dumps(line, separators=(",", ":")) for line in known)
+    workspace.write_atomic(file, f"[\n{text}\n]\n".encode())
 
 
 def provider_of(name: str) -> Provider:

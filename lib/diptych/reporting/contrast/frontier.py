@@ -44,10 +44,10 @@ def _drawn(ways: pd.DataFrame, title: str, kind: str) -> tuple:
     known = _known(ways, kind)
     _scale(axes, known[kind], kind)
     for side, points in known.groupby("panel", sort=False):
-        ends = points["value"] - points["low"], points["high"] - points["value"]
+        takes = _ends(points, kind, "usd low", "usd high") if kind == "usd" else None
         axes.errorbar(
-            points[kind], points["value"], np.maximum(ends, 0), fmt=SHAPES[side],
-            color=COLORS[side], label=SIDES[side],
+            points[kind], points["value"], _ends(points, "value", "low", "high"), takes,
+            fmt=SHAPES[side], color=COLORS[side], label=SIDES[side],
         )  # fmt: skip
     best = known[known[mark]].sort_values(kind)
     axes.plot(best[kind], best["value"], "-", color="gray", linewidth=1, zorder=0)
@@ -56,10 +56,17 @@ def _drawn(ways: pd.DataFrame, title: str, kind: str) -> tuple:
         axes.annotate(str(number), place, (5, 6), textcoords="offset points", weight="bold")
     axes.legend(loc="lower right") if len(known["panel"].unique()) > 1 else None
     names = [f"{n}: {p.way} ({p.value:.3f})" for n, p in enumerate(best.itertuples(), start=1)]
-    shown = ways[["way", "value", "low", "high", "n", kind]]
+    costs = [name for name in ways if kind == "usd" and name.startswith("usd ")]
+    shown = ways[["way", "value", "low", "high", "n", kind, *costs]]
     words = f"No {less} is better than the numbered ones. {'; '.join(names)}"
     alt = f"{metric.title} by {label}, {title}. {words}."
     return fig, alt, shown, f"{words}. 95 % intervals."
+
+
+def _ends(points: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
+    """Return how far an interval reaches to both sides, 0 where there is none."""
+    ends = points[value] - points[low], points[high] - points[value]
+    return np.nan_to_num(np.maximum(ends, 0))
 
 
 def _scale(axes, values: pd.Series, kind: str) -> None:

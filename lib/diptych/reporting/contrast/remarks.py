@@ -1,5 +1,6 @@
 """What stands beside an answer: whom it was measured on, and what its line does not show."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -85,7 +86,10 @@ def _compute(right: Panel) -> str:
     chosen = right.representative
     if chosen is None or chosen.cpu_ms is None or not right.is_box:
         return ""
-    return f"{chosen.name} takes {chosen.cpu_ms.value:,.0f} ms of compute an answer, measured once"
+    each, known = chosen.cpu_ms, "measured once"
+    if math.isfinite(each.low):
+        known = f"{each.low:,.0f} to {each.high:,.0f} on {each.n} rows"
+    return f"{chosen.name} takes {each.value:,.0f} ms of compute an answer, {known}"
 
 
 def _break_even(costs: pd.DataFrame) -> str:

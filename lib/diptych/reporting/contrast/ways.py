@@ -27,8 +27,8 @@ from diptych.reporting.contrast.way import MEAN, NAMES, Way
 
 COLUMNS = [
     "way", "panel", "selected", "value", "low", "high", "n", "labels", "usd", "usd low",
-    "usd high", "against the best", "best for its labels", "best for its cost", "model", "where",
-    "run",
+    "usd high", "usd n", "against the best", "best for its labels", "best for its cost", "model",
+    "where", "run",
 ]  # fmt: skip
 NOT_MEASURED = "not measured"
 
@@ -66,11 +66,11 @@ def table(ways: Sequence[Way], left: Panel, right: Panel, assumptions: Assumptio
     DataFrame
         ``way``, ``panel``, ``selected`` (by its panel), the metric's ``value``, ``low`` and
         ``high`` on ``n`` rows, ``labels`` it has seen, ``usd`` for 1,000 answers (of CPU) with its
-        interval, ``against the best`` (*best*, *tie*, *worse* or *inconclusive*, by the paired
-        interval and the margin), ``best for its labels`` and ``best for its cost`` (nothing is
-        better with no more), ``model``, ``where`` and ``run``. The attribute ``metric`` holds the
-        `Metric`; ``note`` says why labels are not known. Without lines where no run recorded a
-        metric, or the panels differ in it.
+        interval over ``usd n`` measurements, ``against the best`` (*best*, *tie*, *worse* or
+        *inconclusive*, by the paired interval and the margin), ``best for its labels`` and ``best
+        for its cost`` (nothing is better with no more), ``model``, ``where`` and ``run``. The
+        attribute ``metric`` holds the `Metric`; ``note`` says why labels are not known. Without
+        lines where no run recorded a metric, or the panels differ in it.
     """
     metric, _ = metric_of(left, right)
     lines = pd.DataFrame(columns=COLUMNS)
@@ -180,10 +180,10 @@ def _line(way: Way, same: pd.Index, metric: Metric, assumptions: Assumptions) ->
         estimate = fairness.figure(metric, scored(rows, way.rows, metric))
         measured = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
     usd = way.usd(assumptions.usd_per_cpu_hour)
-    ends = ("usd", "usd low", "usd high")
-    costs = dict.fromkeys(ends, math.nan)
+    names = ("usd", "usd low", "usd high", "usd n")
+    costs = dict.fromkeys(names, math.nan)
     if usd is not None:
-        costs = dict(zip(ends, (usd.value, usd.low, usd.high), strict=True))
+        costs = dict(zip(names, (usd.value, usd.low, usd.high, usd.n), strict=True))
     known = {"way": way.name, "panel": way.side, "selected": way.selected, "labels": way.labels,
              "model": way.model, "where": way.where, "run": way.run}  # fmt: skip
     return known | measured | costs | {"n": len(rows)}

@@ -77,7 +77,11 @@ def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
 def _way(way: Mapping, hrefs: Mapping[str, str]) -> dict:
     side, name = WAY_SIDES[way["panel"]]
     usd = "not measured" if way["usd"] is None else plain(way["usd"])
-    return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name, "usd": usd}
+    ends = ""
+    if way["usd low"] is not None:
+        ends = f"{plain(way['usd low'])} to {plain(way['usd high'])}, n = {way['usd n']:.0f}"
+    return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name, "usd": usd,
+            "usd_ends": ends}  # fmt: skip
 
 
 def _fitted(prefix: str, figure: str) -> Markup:
