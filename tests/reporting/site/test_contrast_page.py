@@ -61,6 +61,12 @@ def site(tmp_path_factory):
     return root / "site"
 
 
+def test_what_a_way_costs_stands_with_its_interval_and_measurements(site):
+    page = (site / "contrast-sentiment.html").read_text()
+    ends = r'<td class="num">[\d.]+ <small class="note">[\d.]+ to [\d.]+, n = \d+</small></td>'
+    assert re.search(ends, page)
+
+
 def figures(page: Path) -> list[tuple[str, str]]:
     """Every figure in the tables of verdicts: where it leads and what it says."""
     tables = re.findall(r'<table class="verdicts">.*?</table>', page.read_text(), re.DOTALL)
