@@ -395,7 +395,7 @@ class _Keeper:
             known = sum(self.has(*one) for one in requests.items())
             # rows of the same text are one question
             count = len(part.rows) if known == len(requests) else known
-            line = {**part.facts, "recorded": count}
+            line = {**(same[0] if same else {}), **part.facts, "recorded": count}
             scenario[:] = [*(each for each in scenario if each not in same), line]
         for scenario, known in self.keys.items():  # what is asked no longer goes
             lines = self.facts["parts"].get(scenario, [])
