@@ -102,10 +102,14 @@ def test_who_has_no_figure_is_said_with_the_reason():
 
 def test_one_answer_without_log_probabilities_or_usage():
     tokens = pd.DataFrame()
-    text = " ".join(meaning.of_call("yes", tokens, None, 3.5))
+    text = " ".join(meaning.of_call("yes", tokens, None, pd.Series({"label": 3.5})))
     assert "no log-probabilities" in text
+    assert "a right answer is '3.5'" in text
     tokens = pd.DataFrame({"token": ["y", "es"], "probability": [0.6, 0.9]})
-    assert "least certain token is 'y'" in " ".join(meaning.of_call("yes", tokens, 7, "yes"))
+    row = pd.Series({"label": "2", "reference": "It was too loud.\nThe room was loud."})
+    text = " ".join(meaning.of_call("yes", tokens, 7, row))
+    assert "least certain token is 'y'" in text
+    assert "a right answer is 'It was too loud.'" in text
 
 
 def test_perturbed_rows_say_who_falls_to_what():

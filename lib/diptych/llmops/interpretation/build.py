@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from diptych.core.data.perturb import MARK
-from diptych.core.data.schema import is_number
+from diptych.core.data.schema import is_number, right_answer
 from diptych.core.evaluation import thresholds
 from diptych.core.evaluation.metrics import Metric
 from diptych.core.evaluation.scored import ScoredRows
@@ -24,7 +24,9 @@ MUCH = 0.1  # a fall, or a gap, that calls for action
 ALPHA = 0.05
 
 
-def of_call(text: str | None, tokens: pd.DataFrame, read: float | None, label: object) -> list[str]:
+def of_call(
+    text: str | None, tokens: pd.DataFrame, read: float | None, row: pd.Series
+) -> list[str]:
     """Say what one answer shows: what it cost to read, and how sure the model was.
 
     Parameters
@@ -32,15 +34,15 @@ def of_call(text: str | None, tokens: pd.DataFrame, read: float | None, label: o
     text : str or None
         The answer.
     tokens : DataFrame
-        ``token``, ``probability`` and ``instead``, one line a token of the answer; empty where
-        the endpoint gives no log-probabilities.
+        ``token`` and ``probability``, one line a token of the answer; empty where the endpoint
+        gives no log-probabilities.
     read : float or None
         Tokens of the prompt.
-    label : object
-        What the row's label is.
+    row : Series
+        Which was asked about.
     """
     price = f" after reading {count(read, 'token')}" if is_known(read) else ""
-    lines = [f"The model wrote {text!r}{price}; the label of this row is {label!r}."]
+    lines = [f"The model wrote {text!r}{price}; a right answer is {right_answer(row)!r}."]
     if tokens.empty:
         return [*lines, "It gave no log-probabilities, so nothing says how sure it was: repeat "
                         "a question to see whether its answer changes."]  # fmt: skip
