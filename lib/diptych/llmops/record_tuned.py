@@ -65,5 +65,6 @@ def _tune(base: record.Session, labels: int, place: Path, progress: bool) -> Non
         "labels": tuned.rows, "steps": len(tuned.losses), "seconds": round(tuned.seconds, 1),
         "cpu_s": round(time.process_time() - before, 1),
         "digest": hashing.of_file(place / FILE), "bytes": (place / FILE).stat().st_size,
+        **tuned.facts,
     }  # fmt: skip
     workspace.write_atomic(place / FACTS, json.dumps(facts, indent=1) + "\n")

@@ -53,6 +53,25 @@ def test_training_says_whether_its_loss_fell():
     assert "Nothing was tuned" in improve.of_tuning(None, "none")[0]
 
 
+def test_training_says_by_what_settings_and_that_it_went_astray():
+    settings = {"rank": 16, "alpha": 32, "epochs": 1.5, "batch": 8, "rate": 2e-3}
+    astray = Tuned(None, [1.2, 0.3, *[6.0] * 5, *[0.3] * 10], 160, 0, 3.0, settings)
+    text = " ".join(improve.of_tuning(astray, "lora"))
+    assert "rank 16, alpha 32, 1.5 passes over the rows, 8 a step, a highest rate of 0.002" in text
+    assert "it rose to 6.000, so the rate is too high" in text
+
+
+def test_a_tuned_model_that_is_worse_than_untuned_is_said_to_be():
+    rows = [("champion", 0.9, 0.86, 0.94), ("hand-written prompt", 0.92, 0.88, 0.95)]
+    for tuned, said in [(0.68, "made the model worse: 0.680 (0.640 to 0.720)"),
+                        (0.88, "did not show a gain"), (0.93, "")]:  # fmt: skip
+        ends = (improve.TUNED, tuned, tuned - 0.04, tuned + 0.04)
+        table = pd.DataFrame([*rows, ends], columns=ENDS[:4])
+        text = " ".join(improve.of_choice(table, "hand-written prompt", ACCURACY))
+        assert (said if said else "The challenger") in text
+        assert ("Tuning" in text) == bool(said)
+
+
 def test_windows_after_the_decision_say_whether_the_lead_holds():
     plan = WindowSplit("b", ["b"], ["c"], ["d"])
     table = pd.DataFrame({"window": ["d", "d"], "model": ["champion", "challenger"],

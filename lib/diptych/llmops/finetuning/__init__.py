@@ -2,6 +2,7 @@
 
 from diptych.llmops.finetuning.fitting import Schedule, answer_logits, each_batch
 from diptych.llmops.finetuning.jobs import Remote
+from diptych.llmops.finetuning.lora import schedule_of
 from diptych.llmops.finetuning.methods import (
     METHODS,
     Prepared,
@@ -15,5 +16,5 @@ from diptych.llmops.finetuning.methods import (
 
 __all__ = [
     "METHODS", "Prepared", "Remote", "Schedule", "Tuned", "answer_logits", "check",
-    "choose", "each_batch", "prepare", "tune", "with_adapter",
+    "choose", "each_batch", "prepare", "schedule_of", "tune", "with_adapter",
 ]  # fmt: skip

@@ -25,6 +25,8 @@ def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **opt
         Tokens of the prefix.
     rows : int
         Examples; 0 if the batch is the prefix alone.
+    options : dict
+        Of the layer; ``sliding_window`` says how many tokens it sees, if not all.
 
     Returns
     -------
@@ -33,8 +35,10 @@ def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **opt
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if not rows:
+    if not rows and mask is not None:
         return sdpa_attention_forward(module, query, key, value, mask, **options)
+    if not rows:
+        return _causal(module, query, key, value, options), None
     split = [x.split([start, x.shape[2] - start], 2) for x in (query, key, value)]
     begun, rest = zip(*split, strict=True)
     # (rows, heads, width, size)
@@ -43,10 +47,22 @@ def attend(module, query, key, value, mask, start: int = 0, rows: int = 0, **opt
         torch.cat([first.expand(rows, -1, -1, -1), rest_of], 2)
         for first, rest_of in zip(begun[1:], (key, value), strict=True)
     )
-    seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(start)
-    attended = sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]
-    attended = attended.flatten(0, 1)[None]
+    attended = _causal(module, query, key, value, options).flatten(0, 1)[None]
     if start:
-        prefix = sdpa_attention_forward(module, *begun, None, **options)[0]
-        attended = torch.cat([prefix, attended], 1)
+        attended = torch.cat([_causal(module, *begun, options), attended], 1)
     return attended, None
+
+
+def _causal(module, query, key, value, options):
+    """Attend from the last tokens to themselves and those before, within the layer's window."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    shape, window = (query.shape[2], key.shape[2]), options.get("sliding_window")
+    begun = shape[1] - shape[0]
+    if not begun and (not window or window >= shape[1]):
+        return sdpa_attention_forward(module, query, key, value, None, **options)[0]
+    seen = torch.ones(shape, dtype=torch.bool).tril(begun)
+    if window:
+        seen = seen.triu(begun - window + 1)
+    return sdpa_attention_forward(module, query, key, value, seen[None, None], **options)[0]

@@ -5,7 +5,8 @@ the tuned model, which is evaluated, released and served like any other.
 """
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 
 from diptych.llmops.client.target import Target
 from diptych.llmops.finetuning import examples, jobs, lora, soft_prompt, weights
+from diptych.llmops.finetuning.fitting import Schedule
 from diptych.llmops.finetuning.jobs import Remote
 from diptych.llmops.prompts.variant import Variant
 from diptych.llmops.server import gguf, process
@@ -38,7 +40,7 @@ class Tuned:
         Rows it was trained on, and rows too long for the model.
     seconds : float
     facts : dict
-        Other values to record, such as a job's id.
+        Other values to record, such as the settings, or a job's id.
     """
 
     variant: Variant
@@ -195,13 +197,21 @@ class Prepared:
     left_out: int
     began: float
 
-    def served_by(self, losses: list[float], files: dict, model: str = "") -> Tuned:
-        """Return the tuned model; `files` are what its server takes, as `Target.server` has it."""
+    def served_by(self, losses: list[float], files: dict, facts: Mapping, model: str = "") -> Tuned:
+        """Return the tuned model.
+
+        Parameters
+        ----------
+        files : dict
+            What its server takes, as `Target.server` has it.
+        facts : mapping
+            How it was tuned.
+        """
         target = self.variant.target
         server = {k: v for k, v in target.server.items() if k != "adapters"} | files
         variant = replace(self.variant, target=replace(target, model=model, server=server))
         seconds = time.monotonic() - self.began
-        return Tuned(variant, losses, len(self.encoded), self.left_out, seconds, {})
+        return Tuned(variant, losses, len(self.encoded), self.left_out, seconds, dict(facts))
 
 
 def prepare(variant: Variant, rows: pd.DataFrame) -> Prepared:
@@ -222,17 +232,21 @@ def prepare(variant: Variant, rows: pd.DataFrame) -> Prepared:
     return Prepared(variant, base, encoded, left_out, began)
 
 
-def with_adapter(prepared: Prepared, tuned, losses: list[float], folder: Path) -> Tuned:
+def with_adapter(
+    prepared: Prepared, tuned, losses: list[float], folder: Path, schedule: Schedule
+) -> Tuned:
     """Write the adapter of a `PeftModel` as a file, and let llama.cpp serve it beside its model."""
     adapter = lora.to_gguf(tuned.eval(), folder / "adapter.gguf")
     files = {"model": str(prepared.base.path), "adapters": {"lora": str(adapter)}}
-    return prepared.served_by(losses, files, "lora")
+    how = tuned.peft_config["default"]
+    facts = {"rank": how.r, "alpha": how.lora_alpha, **asdict(schedule)}
+    return prepared.served_by(losses, files, facts, "lora")
 
 
 def _lora(prepared: Prepared, folder: Path, seed: int, epochs, progress: bool) -> Tuned:
-    schedule = replace(lora.SCHEDULE, epochs=epochs or lora.SCHEDULE.epochs)
+    schedule = lora.schedule_of(prepared.base, epochs)
     tuned, losses = lora.tune(prepared.base, prepared.encoded, seed, schedule, progress=progress)
-    return with_adapter(prepared, tuned, losses, folder)
+    return with_adapter(prepared, tuned, losses, folder, schedule)
 
 
 def _soft_prompt(prepared: Prepared, folder: Path, seed: int, epochs, progress: bool) -> Tuned:
@@ -241,4 +255,5 @@ def _soft_prompt(prepared: Prepared, folder: Path, seed: int, epochs, progress: 
         prepared.base, prepared.encoded, seed, schedule, progress=progress
     )
     file = soft_prompt.to_gguf(prepared.base, vectors, folder / "soft_prompt.gguf")
-    return prepared.served_by(losses, {"model": str(file)})
+    facts = {"vectors": len(vectors), **asdict(schedule)}
+    return prepared.served_by(losses, {"model": str(file)}, facts)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.llmops.finetuning import architectures
 from diptych.llmops.finetuning.examples import Example
 from diptych.llmops.finetuning.fitting import Schedule, fit
 from diptych.llmops.finetuning.weights import Base, TuningError, adapted, value
@@ -38,13 +39,20 @@ def tune(
     Raises
     ------
     TuningError
-        If the model puts a token of its own before every prompt.
+        If the model puts a token of its own before every prompt, or has no chat template, which
+        would put the soft prompt there.
     """
     import torch
     from gguf import GGUFReader
     from peft import PromptTuningConfig
 
-    if value(GGUFReader(base.path), "tokenizer.ggml.add_bos_token", False):
+    reader = GGUFReader(base.path)
+    if value(reader, "tokenizer.chat_template") is None:
+        raise TuningError(
+            f"model: {base.path.name} has no chat template, in which a soft prompt could stand; "
+            "take the method lora"
+        )
+    if value(reader, "tokenizer.ggml.add_bos_token", False):
         raise TuningError(
             f"model: {base.path.name} puts a token of its own before every prompt, and so before "
             "the soft prompt; take the method lora"
@@ -73,7 +81,9 @@ def to_gguf(base: Base, vectors: np.ndarray, path: Path) -> Path:
     """
     import gguf
 
-    reader = gguf.GGUFReader(base.path)
+    reader, shape = gguf.GGUFReader(base.path), base.model.config
+    if architectures.of(shape).scaled:
+        vectors = vectors / shape.hidden_size**0.5
     tokens = [TOKEN.format(number) for number in range(len(vectors))]
     writer = gguf.GGUFWriter(path, value(reader, "general.architecture"))
     for name, field in reader.fields.items():

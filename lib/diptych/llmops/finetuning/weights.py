@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.base import environment as machine
 from diptych.base.serving import ServeError
-from diptych.llmops.finetuning.architectures import ARCHITECTURES, Architecture, parameter_name
+from diptych.llmops.finetuning.architectures import ARCHITECTURES, Architecture
 from diptych.llmops.pretrain.training import has_bfloat16
 from diptych.llmops.server import gguf as file_header
 
@@ -56,6 +56,7 @@ def load(path: Path, half: bool | None = None) -> Base:
     """
     import torch
     from gguf import GGUFReader
+    from transformers.initialization import no_init_weights
 
     architecture = check(path)
     reader = GGUFReader(path)
@@ -64,14 +65,13 @@ def load(path: Path, half: bool | None = None) -> Base:
         half = _is_half(shape.hidden_size)
     kind = torch.bfloat16 if half else torch.float32
     state = {
-        parameter_name(tensor.name): matrix(tensor, shape, kind, architecture.pairs)
+        architecture.parameter_name(tensor.name): matrix(tensor, shape, kind, architecture)
         for tensor in reader.tensors
     }
     state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
-    with torch.device("meta"):  # without weights: no random ones, and no second copy
+    with no_init_weights():  # no random ones, in memory that is not touched
         model = architecture.part("ForCausalLM")(shape)
     model.load_state_dict(state, assign=True)
-    model.model.rotary_emb = architecture.part("RotaryEmbedding")(shape)  # in no state
     model.tie_weights()
     return Base(path, model.requires_grad_(False).eval())
 
@@ -80,22 +80,18 @@ def _is_half(width: int) -> bool:
     return width >= WIDE and has_bfloat16("cpu")
 
 
-def matrix(tensor, shape, kind, pairs: bool = True):
-    """Return a tensor of a GGUF file as transformers computes with it, in the precision `kind`.
-
-    Parameters
-    ----------
-    pairs : bool
-        See `Architecture`.
-    """
+def matrix(tensor, shape, kind, architecture: Architecture):
+    """Return a tensor of a GGUF file as transformers computes with it, in the precision `kind`."""
     import torch
     from gguf import dequantize
 
     heads = {"attn_q": shape.num_attention_heads, "attn_k": shape.num_key_value_heads}
     array = np.array(dequantize(tensor.data, tensor.tensor_type), np.float32)
     part = tensor.name.split(".")[-2]
-    if pairs and part in heads:
+    if architecture.pairs and part in heads:
         array = pair_to_halves(array, heads[part])
+    if architecture.from_one and part.endswith("norm"):
+        array -= 1
     return torch.from_numpy(array).to(kind)
 
 
@@ -139,14 +135,11 @@ def config(reader, architecture: Architecture, names: set[str]):
         head_dim=size("attention.key_length", width // heads),
         max_position_embeddings=size("context_length"),
         rms_norm_eps=size("attention.layer_norm_rms_epsilon"),
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": size("rope.freq_base", 10_000.0),
-        },
         attention_bias="blk.0.attn_q.bias" in names,
         tie_word_embeddings="output.weight" not in names,
         eos_token_id=value(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=0,
+        **architecture.settings(size),
     )
 
 

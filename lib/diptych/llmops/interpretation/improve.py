@@ -8,12 +8,13 @@ from diptych.core.evaluation.metrics import Metric
 from diptych.core.monitoring.windows import WindowSplit
 from diptych.llmops.evaluation.search import Search
 from diptych.llmops.finetuning import Tuned
-from diptych.llmops.improve import Lessons
+from diptych.llmops.improve import TUNED, Lessons
 from diptych.llmops.interpretation.words import count, figure, is_known, listed
 from diptych.llmops.prompts.prompt import Prompt
 
 FEW = 30  # rows below which the figure of a search is hardly one
 EDGE = 5  # steps at either end of the training whose mean loss is compared
+RISEN = 2  # times the loss of the first step: training that comes so high did not go well
 
 
 def of_lessons(lessons: Lessons, plan: WindowSplit, method: str) -> list[str]:
@@ -52,18 +53,27 @@ def of_tuning(tuned: Tuned | None, method: str) -> list[str]:
         f"{count(tuned.rows, 'row')} were learnt in {tuned.seconds:.0f} s, "
         f"{count(tuned.left_out, 'row')} left out as too long."
     ]
+    if "rate" in tuned.facts:
+        lines.append(
+            "The settings: rank {rank}, alpha {alpha}, {epochs:g} passes over the rows, {batch} a "
+            "step, a highest rate of {rate:g}.".format(**tuned.facts)
+        )
     if not tuned.losses:
         return [*lines, "The endpoint tells no loss; the rows below are the only evidence."]
     first, last = np.mean(tuned.losses[:EDGE]), np.mean(tuned.losses[-EDGE:])
+    highest = pd.Series(tuned.losses).rolling(EDGE, min_periods=1).mean().max()
     lines.append(
         f"The loss goes from {first:.3f} to {last:.3f} nats a token of the answer, so the right "
         f"token's probability from about {np.exp(-first):.2f} to {np.exp(-last):.2f}."
     )
-    if last < first:
-        return [*lines, "That is the loss on what it learns from: only rows it has not seen say "
-                        "whether it learnt or memorized."]  # fmt: skip
-    return [*lines, "It did not fall. What to do: lower the rate, or look for labels that "
-                    "contradict each other."]  # fmt: skip
+    if last >= first:
+        return [*lines, "It did not fall. What to do: lower the rate, or look for labels that "
+                        "contradict each other."]  # fmt: skip
+    if highest > RISEN * tuned.losses[0]:
+        return [*lines, f"On the way it rose to {highest:.3f}, so the rate is too high for this "
+                        "model. What to do: lower it, and tune again."]  # fmt: skip
+    return [*lines, "That is the loss on what it learns from: only rows it has not seen say "
+                    "whether it learnt or memorized."]  # fmt: skip
 
 
 def of_choice(compared: pd.DataFrame, name: str, metric: Metric) -> list[str]:
@@ -79,6 +89,22 @@ def of_choice(compared: pd.DataFrame, name: str, metric: Metric) -> list[str]:
         if apart
         else "The intervals overlap, which decides nothing: the two answered the same rows, so "
         "look at their difference, next.",
+        *_of_harm(lines, metric),
+    ]
+
+
+def _of_harm(lines: pd.DataFrame, metric: Metric) -> list[str]:
+    """Say that the tuned model does worse than the champion, where it does."""
+    if TUNED not in lines.index:
+        return []
+    tuned, old = lines.loc[TUNED], lines.loc["champion"]
+    if metric.sign * (tuned["value"] - old["value"]) >= 0:
+        return []
+    surely = tuned["high"] < old["low"] if metric.sign > 0 else tuned["low"] > old["high"]
+    how = "made the model worse" if surely else "did not show a gain"
+    return [
+        f"Tuning {how}: {figure(tuned)} on these rows, which it did not learn from, where the "
+        f"champion has {figure(old)}. What to do: a lower rate, fewer epochs, or no tuning."
     ]
 
 

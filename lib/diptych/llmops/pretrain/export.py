@@ -1,5 +1,6 @@
 """The trained model as GGUF, the file format of llama.cpp."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,19 @@ def interleave(matrix: np.ndarray, heads: int) -> np.ndarray:
     return matrix.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(matrix.shape)
 
 
-def tensor_name(name: str) -> str:
-    """Return the GGUF name of a parameter of `LlamaForCausalLM`."""
+def tensor_name(name: str, parts: Mapping[str, str] = LAYER) -> str:
+    """Return the GGUF name of a parameter in transformers.
+
+    Parameters
+    ----------
+    parts : mapping
+        The parts of a layer: their names in transformers, and in GGUF files.
+    """
     if name in TOP:
         return TOP[name]
     _, _, layer, part = name.split(".", 3)
-    return f"blk.{layer}.{LAYER[part.removesuffix('.weight')]}.weight"
+    part, _, kind = part.rpartition(".")
+    return f"blk.{layer}.{parts[part]}.{kind}"
 
 
 def to_gguf(model, vocabulary: Path, path: Path, kind: str = "q8_0") -> Path:
