@@ -232,8 +232,9 @@ def test_the_sentence_on_labels_says_where_the_lines_cross(model, said):
     assert sentence.endswith(said)
 
 
-def test_examples_and_fine_tuning_are_lines_of_their_own(found):
-    names = {"a model, zero-shot": 0, "a model, 4 examples": 4, "a model, LoRA on 160 labels": 160}
+def test_prompts_and_fine_tuning_are_lines_of_their_own(found):
+    names = {"a model, zero-shot": 0, "a model, 4 examples": 4, "a model, LoRA on 160 labels": 160,
+             "a model, zero-shot, prompt other": 0}  # fmt: skip
     real = tuple(
         recorded(np.ones(60, bool), name=name, labels=float(n)) for name, n in names.items()
     )
@@ -242,7 +243,9 @@ def test_examples_and_fine_tuning_are_lines_of_their_own(found):
         panel.represent(Elsewhere(real))
     bought = labels.bought(*panels)
     lines = bought[bought["run"] == "c-1"].groupby("way")["labels"].apply(list)
-    assert lines.to_dict() == {"a model": [0, 4], "a model, LoRA": [160]}
+    assert lines.to_dict() == {
+        "a model": [0, 4], "a model, LoRA": [160], "a model, prompt other": [0],
+    }  # fmt: skip
 
 
 def test_of_a_loss_the_lower_line_is_ahead():

@@ -20,7 +20,7 @@ from diptych.llmops.server import store
 from diptych.llmops.server.catalogue import CatalogueError
 from diptych.reporting.contrast import stored
 from diptych.reporting.contrast.evidence import LINES, Panel
-from diptych.reporting.contrast.way import FEWEST, NAMES, Elsewhere, Way
+from diptych.reporting.contrast.way import FEWEST, NAMES, PROMPT, Elsewhere, Way
 
 PARTS = {"test": "rows", "valid": "validation", "handwritten": "by_hand"}
 ENCODER = "MiniLM-L6 (22.7 M parameters, Apache-2.0) reads, a logistic regression decides"
@@ -152,7 +152,7 @@ def _named(title: str, prompt: str, shots: int, facts: Mapping) -> str:
     if facts.get("labels"):
         return f"{title}, LoRA on {facts['labels']:,} labels"
     how = f"{shots} examples" if shots else "zero-shot"
-    return f"{title}, {how}" + ("" if prompt == "label_only" else f", prompt {prompt}")
+    return f"{title}, {how}" + ("" if prompt == "label_only" else f"{PROMPT}{prompt}")
 
 
 def _labels(shots: int, facts: Mapping) -> float:

@@ -20,7 +20,7 @@ from diptych.reporting.contrast.evidence import (
     scored,
 )
 from diptych.reporting.contrast.frontier import COLORS
-from diptych.reporting.contrast.way import NAMES, Elsewhere, Way
+from diptych.reporting.contrast.way import NAMES, PROMPT, Elsewhere, Way
 
 FITTED, SHOWN, TUNED = "a fitted model", "examples in a prompt", "a fine-tuned model"
 COLUMNS = ["panel", "way", "labels", "value", "low", "high", "run"]
@@ -60,7 +60,7 @@ def _elsewhere(others: Elsewhere):
 
 
 def _by_model(others: Elsewhere, metric: Metric):
-    """Yield what recorded models reached; a model is one line, whatever it was shown."""
+    """Yield what recorded models reached; a model with a prompt is one line."""
     for way in others.ways:
         if way.side == RIGHT_PANEL and math.isfinite(way.labels):
             reached = fairness.figure(metric, scored(way.rows, way.rows, metric))
@@ -70,9 +70,12 @@ def _by_model(others: Elsewhere, metric: Metric):
 
 
 def _line_of(way: Way) -> str:
-    """Return the line that a way is a point of: a model with examples, or a model fine-tuned."""
+    """Return the line that a way is a point of: a model asked with a prompt, or fine-tuned."""
     model, _, how = way.name.partition(", ")
-    return f"{model}, LoRA" if how.startswith("LoRA") else model
+    if how.startswith("LoRA"):
+        return f"{model}, LoRA"
+    _, mark, prompt = how.partition(PROMPT)
+    return f"{model}{mark}{prompt}"
 
 
 def _fitted(left: Panel):

@@ -18,6 +18,7 @@ NAMES = {
     "cnn": "CNN",
     "embeddings": "embeddings + logistic regression",
 }
+PROMPT = ", prompt "  # in the name of a way, before a prompt that is not the usual one
 MEAN = "mean of the training rows"  # the baseline where the label is a number
 FEWEST = 30  # rows of the test set, at least, of a way that is compared
 
