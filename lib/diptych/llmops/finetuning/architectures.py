@@ -47,7 +47,7 @@ class Architecture:
         Whether an embedding is multiplied by the root of its size before the first layer.
     falls : float
         The power of the width by which the best learning rate of LoRA falls, see
-        `diptych.llmops.finetuning.lora.rate`.
+        `diptych.llmops.finetuning.lora.rate`; that of Qwen where none is published.
     settings : callable
         Takes what returns a value of the GGUF header by its name (and a default); returns what the
         configuration takes beside the sizes.
