@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from diptych.llmops.pretrain.export import LAYER, TOP, tensor_name
 
+WIDTH = 2000
 HEADS = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 WHOLE = {gguf: name for name, gguf in TOP.items()} | {"output.weight": "lm_head.weight"}
 
@@ -45,9 +46,10 @@ class Architecture:
         Whether transformers keeps the weights of norms less one, as what they differ from it.
     scaled : bool
         Whether an embedding is multiplied by the root of its size before the first layer.
-    falls : float
-        The power of the width by which the best learning rate of LoRA falls, see
-        `diptych.llmops.finetuning.lora.rate`; that of Qwen where none is published.
+    rate, falls : float
+        The best learning rate of LoRA for a model `WIDTH` wide, as measured here, and the power of
+        the width by which it falls, see `diptych.llmops.finetuning.lora.rate`; that of Qwen where
+        none is published.
     settings : callable
         Takes what returns a value of the GGUF header by its name (and a default); returns what the
         configuration takes beside the sizes.
@@ -60,6 +62,7 @@ class Architecture:
     layer: Mapping[str, str] = field(default_factory=lambda: LAYER | HEADS)
     from_one: bool = False
     scaled: bool = False
+    rate: float = 7.5e-4
     falls: float = 0.0775
     settings: Callable[[Callable], dict] = _as_llama
 
@@ -114,8 +117,8 @@ ARCHITECTURES = {
     one.name: one
     for one in (
         Architecture("llama", "Llama", pairs=True, falls=0.781),
-        Architecture("qwen2", "Qwen2"),
-        Architecture("qwen3", "Qwen3"),
+        Architecture("qwen2", "Qwen2", rate=5e-4),
+        Architecture("qwen3", "Qwen3", rate=5e-4),
         GEMMA3,
     )
 }

@@ -13,21 +13,20 @@ from diptych.llmops.finetuning.weights import Base, adapted
 from diptych.llmops.pretrain.export import interleave
 
 EPOCHS, BATCH, RANK = 1.5, 8, 16
-SHORT, WIDTH = 15 * 5e-5, 2000  # a rate, and the width of the model that it suits
 HIGHEST = 2e-3
 
 
 def rate(base: Base) -> float:
     """Return the highest learning rate that suits a model, to one digit: wider ones take less.
 
-    For short trainings LoRA takes about 15 times the rate of full fine-tuning, which falls with a
-    power of the width, see `Architecture.falls` (J. Schulman and Thinking Machines Lab, "LoRA
-    without regret", 2025, and the formula of their cookbook; alpha is 32 there as here). Four
-    times too much is fatal: with 2e-3 the loss of Qwen2.5 0.5B explodes, and it answers one label
-    to everything.
+    LoRA takes 10 to 15 times the rate of full fine-tuning, which falls with a power of the width
+    (J. Schulman and Thinking Machines Lab, "LoRA without regret", 2025, and the formula of their
+    cookbook; alpha is 32 there as here); see `Architecture`. Too much is fatal: with 2e-3 the loss
+    of Qwen2.5 0.5B explodes, and it answers one label to everything.
     """
     shape = base.model.config
-    best = SHORT * (WIDTH / shape.hidden_size) ** architectures.of(shape).falls
+    kind = architectures.of(shape)
+    best = kind.rate * (architectures.WIDTH / shape.hidden_size) ** kind.falls
     return min(HIGHEST, float(f"{best:.0e}"))
 
 
