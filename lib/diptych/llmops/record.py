@@ -391,12 +391,11 @@ class _Keeper:
     def _write_facts(self) -> None:
         for part, requests in self.parts:
             scenario = self.facts["parts"].setdefault(part.scenario, [])
-            same = [line for line in scenario if key(part.scenario, line) == part.key]
+            others = [line for line in scenario if key(part.scenario, line) != part.key]
             known = sum(self.has(*one) for one in requests.items())
             # rows of the same text are one question
             count = len(part.rows) if known == len(requests) else known
-            line = {**(same[0] if same else {}), **part.facts, "recorded": count}
-            scenario[:] = [*(each for each in scenario if each not in same), line]
+            scenario[:] = [*others, {**part.facts, "recorded": count}]
         for scenario, known in self.keys.items():  # what is asked no longer goes
             lines = self.facts["parts"].get(scenario, [])
             lines[:] = [line for line in lines if key(scenario, line) in known]

@@ -102,7 +102,7 @@ def recorded_ways(
     if scenario not in recording.facts["parts"]:
         return [], []
     answers = recorded.replayed(name, scenario)
-    cpu = _measured_once(recording, scenario) | recorded.compute(name, scenario)
+    cpu = recorded.compute(name, scenario)
     title, ways = _title(recording), []
     left_out = list(answers.attrs["left out"])
     for (prompt, shots), lines in answers.groupby(["prompt", "shots"], sort=False):
@@ -130,15 +130,6 @@ def recorded_ways(
 def _same(labels: pd.Series, truth: pd.Series) -> pd.Series:
     """Say of rows whether the runs have graded them, with the same label."""
     return labels == truth.reindex(labels.index)
-
-
-def _measured_once(recording, scenario: str) -> dict[tuple, Estimate]:
-    """Return the CPU time of an answer as older recordings have it: a mean without an interval."""
-    return {
-        (line["prompt"], line["shots"]): Estimate(line["cpu_ms"], math.nan, math.nan, line["rows"])
-        for line in recording.facts["parts"][scenario]
-        if line["split"] == "test" and "cpu_ms" in line
-    }
 
 
 def _title(recording) -> str:
