@@ -44,6 +44,8 @@ class World:
         Requests under way, of either side's load curve.
     spread : float
         Of its intervals.
+    examples : tuple of (str, int)
+        The variants of LLMOps, all of which answer alike, and how many examples each shows.
     """
 
     task: str = "films"
@@ -52,6 +54,7 @@ class World:
     wrong: tuple = (15, 100)
     metrics: tuple = ("accuracy", "accuracy")
     asked: int = ROWS
+    examples: tuple = ((NAME, 8),)
     confidence: np.ndarray | None = None
     correct: np.ndarray | None = None
     afterwards: float | None = None
@@ -114,7 +117,7 @@ def outcome(before: float, since: float, after: float) -> pd.DataFrame:
 
 
 def _llmops(root: Path, world: World) -> list[Run]:
-    answers = _graded("variant", NAME, world, 1)
+    answers = pd.concat([_graded("variant", name, world, 1) for name, _ in world.examples])
     answers = answers[answers["id"].str.slice(2, 7).astype(int) < world.asked]
     answers = answers.assign(error="", usd=world.usd, cached=False, prompt_tokens=100.0,
                              completion_tokens=2.0, latency_ms=200.0,
@@ -123,7 +126,7 @@ def _llmops(root: Path, world: World) -> list[Run]:
     answers = pd.concat([answers, beside.assign(error="")], ignore_index=True)
     perturbed = answers["id"].str.contains("~")
     hand_written = answers.head(100).assign(id=[f"hw-{i}" for i in range(100)])
-    facts = {"name": NAME, "metric": world.metrics[1], "examples_shown": {NAME: 8},
+    facts = {"name": NAME, "metric": world.metrics[1], "examples_shown": dict(world.examples),
              "parameters": {"models": list(world.models), "concurrency": 8}}  # fmt: skip
     here = {"cpu_ms_per_request": 50.0, "size_mb": 4.0, "calibration_error": 0.02}
     accuracy = {"true score before alarm": (0.8, 0.79, 0.81),

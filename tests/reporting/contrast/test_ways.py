@@ -248,6 +248,15 @@ def test_prompts_and_fine_tuning_are_lines_of_their_own(found):
     }  # fmt: skip
 
 
+def test_of_several_prompts_each_is_a_line_whatever_it_shows(tmp_path):
+    prompts = (("plain", 0), ("plain · k=4", 4), ("careful", 0))
+    found = runs(tmp_path, examples=prompts)
+    (build,) = [run for run in found if run.notebook == "llmops/2_build"]
+    points = labels.bought(*evidence.sides(found))
+    lines = points[points["run"] == build.id].groupby("way")["labels"].apply(list)
+    assert lines.to_dict() == {"plain": [0, 4], "careful": [0]}
+
+
 def test_of_a_loss_the_lower_line_is_ahead():
     loss = [(*line[:3], 1 - line[3], 1 - line[5], 1 - line[4], "r") for line in FITTED]
     table = points(*loss, ("llmops", "a model", 0, 0.13, 0.1, 0.16, "r"),

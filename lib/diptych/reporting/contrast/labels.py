@@ -1,6 +1,7 @@
 """The quality by number of labels: of a fitted model, of examples in a prompt, of a tuned model."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,7 @@ def _shown(right: Panel, metric: Metric | None):
     if results is None or metric is None or not examples:
         return
     whole = results[~is_perturbed(results["id"])]
+    lines = {name: re.sub(r" · k=\d+", "", name) for name in examples}  # whatever they are shown
     for name in whole["variant"].unique():
         answered = right.of_variant(name)
         whole_of = whole.loc[whole["variant"] == name]
@@ -98,7 +100,8 @@ def _shown(right: Panel, metric: Metric | None):
             reached = fairness.figure(metric, scored(answered.loc[ids], answered, metric))
             if math.isfinite(reached.value):
                 ends = reached.value, reached.low, reached.high
-                yield RIGHT_PANEL, SHOWN, examples[name], *ends, right.run(BUILD).id
+                line = lines[name] if len({*lines.values()}) > 1 else SHOWN
+                yield RIGHT_PANEL, line, examples[name], *ends, right.run(BUILD).id
 
 
 def _tuned(right: Panel):
