@@ -77,7 +77,7 @@ test-models: setup  ## tests with real models, which it fetches: 600 MB (about 1
 	@$(IN_ROOT) $(PY) -m diptych model get smollm2-135m qwen2.5-coder-0.5b minilm-l6-v2
 	@$(IN_ROOT) DIPTYCH_REAL_MODELS=1 $(PY) -m pytest tests/llmops/test_real_models.py tests/core/data/test_embeddings.py tests/core/data/test_near_copies.py tests/core/monitoring/test_meaning_drift.py tests/mlops/models/test_embeddings.py tests/llmops/server/test_embeddings.py
 
-local-native: setup  ## build llama.cpp for this processor (needs cmake and a C++ compiler; about 10 minutes)
+local-native: setup  ## build llama.cpp for this processor (needs cmake and a C++ compiler; about 5 minutes)
 	@$(IN_ROOT) $(PY) -m diptych.llmops.server.native
 
 lint: setup  ## check style, and format of code and notebooks
