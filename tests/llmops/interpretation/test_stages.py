@@ -59,6 +59,8 @@ def test_training_says_by_what_settings_and_that_it_went_astray():
     text = " ".join(improve.of_tuning(astray, "lora"))
     assert "rank 16, alpha 32, 1.5 passes over the rows, 8 a step, a highest rate of 0.002" in text
     assert "it rose to 6.000, so the rate is too high" in text
+    knew = Tuned(None, [0.1, *[0.4] * 5, *[0.03] * 10], 160, 0, 3.0, settings)
+    assert "too high" not in " ".join(improve.of_tuning(knew, "lora"))  # a hard batch, no more
 
 
 def test_a_tuned_model_that_is_worse_than_untuned_is_said_to_be():

@@ -14,7 +14,8 @@ from diptych.llmops.prompts.prompt import Prompt
 
 FEW = 30  # rows below which the figure of a search is hardly one
 EDGE = 5  # steps at either end of the training whose mean loss is compared
-RISEN = 2  # times the loss of the first step: training that comes so high did not go well
+RISEN = 2  # times the loss of the first step: training that comes so high did not go well,
+ASTRAY = 1.0  # if the loss is above this too, in nats: the right token is then 1 in 2.7, or less
 
 
 def of_lessons(lessons: Lessons, plan: WindowSplit, method: str) -> list[str]:
@@ -69,7 +70,7 @@ def of_tuning(tuned: Tuned | None, method: str) -> list[str]:
     if last >= first:
         return [*lines, "It did not fall. What to do: lower the rate, or look for labels that "
                         "contradict each other."]  # fmt: skip
-    if highest > RISEN * tuned.losses[0]:
+    if highest > max(RISEN * tuned.losses[0], ASTRAY):
         return [*lines, f"On the way it rose to {highest:.3f}, so the rate is too high for this "
                         "model. What to do: lower it, and tune again."]  # fmt: skip
     return [*lines, "That is the loss on what it learns from: only rows it has not seen say "
