@@ -63,7 +63,7 @@ def site(tmp_path_factory):
 
 def test_what_a_way_costs_stands_with_its_interval_and_measurements(site):
     page = (site / "contrast-sentiment.html").read_text()
-    ends = r'<td class="num">[\d.]+ <small class="note">[\d.]+ to [\d.]+, n = \d+</small></td>'
+    ends = r'[\d.]+<br><small class="note">[\d.]+ to [\d.]+</small><br><small class="note">n = \d+'
     assert re.search(ends, page)
 
 

@@ -77,9 +77,9 @@ def _scenario(one: Mapping, hrefs: Mapping[str, str]) -> dict:
 def _way(way: Mapping, hrefs: Mapping[str, str]) -> dict:
     side, name = WAY_SIDES[way["panel"]]
     usd = "not measured" if way["usd"] is None else plain(way["usd"])
-    ends = ""
+    ends = ()  # lines of a narrow cell
     if way["usd low"] is not None:
-        ends = f"{plain(way['usd low'])} to {plain(way['usd high'])}, n = {way['usd n']:.0f}"
+        ends = f"{plain(way['usd low'])} to {plain(way['usd high'])}", f"n = {way['usd n']:.0f}"
     return {**way, "href": hrefs.get(way["run"], ""), "side": side, "side_name": name, "usd": usd,
             "usd_ends": ends}  # fmt: skip
 
