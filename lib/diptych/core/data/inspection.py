@@ -217,10 +217,9 @@ def _warnings(rows: schema.Rows) -> list[str]:
             f"class {rare.index[-1]!r} has {rare.iloc[-1]} rows, too few for every split"
         )
     if not rows.regression and schema.are_bare(rare.index):
-        names = ",".join(f"{label}:NAME" for label in sorted(rare.index)[:2])
         warnings.append(
             "the labels are no names, so a language model is not told what they mean "
-            f"(read_options: labels={names})"
+            f"(read_options: {schema.label_option(sorted(rare.index))})"
         )
     return warnings
 

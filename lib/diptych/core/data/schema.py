@@ -388,16 +388,17 @@ def _renamed(
     labels: pd.Series, column: str, names: Mapping[str, str], notes: list[str]
 ) -> pd.Series:
     """Return labels by the names that the user gives them; several may get one name."""
+    if not names:
+        return labels
     classes = list(labels.dropna().unique())
     if unknown := [value for value in names if value not in classes]:
         raise DataError(
             f"read_options: labels: {unknown[0]!r} is no class of column {column!r}; there are "
             f"{', '.join(repr(x) for x in sorted(classes)[:10])}."
         )
-    if names:
-        pairs = ", ".join(f"{value} is called {name}" for value, name in names.items())
-        notes.append(f"label column {column!r}: {pairs}")
-    return labels.replace(dict(names)) if names else labels
+    pairs = ", ".join(f"{value} is called {name}" for value, name in names.items())
+    notes.append(f"label column {column!r}: {pairs}")
+    return labels.replace(dict(names))
 
 
 def are_bare(labels: Iterable[str]) -> bool:
@@ -410,6 +411,11 @@ def are_bare(labels: Iterable[str]) -> bool:
         len(label) < 2 or label.casefold() in TRUTH or label.lstrip("+-").replace(".", "").isdigit()
         for label in labels
     )
+
+
+def label_option(labels: Sequence[str]) -> str:
+    """Return what to give as `read_options` so that classes have names, by the first of them."""
+    return "labels=" + ",".join(f"{label}:NAME" for label in labels[:2])
 
 
 def _numbers(

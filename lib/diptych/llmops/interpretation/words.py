@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from diptych.core.data.schema import label_option
 from diptych.llmops.prompts.prompt import Prompt
 
 MOST = 3  # names that a list shows
@@ -39,12 +40,11 @@ def on_unexplained(prompts: Sequence[Prompt]) -> list[str]:
     if not silent:
         return []
     labels, names = silent[0].unexplained, listed((prompt.name for prompt in silent), 6)
-    example = ",".join(f"{label}:NAME" for label in labels[:2])
     return [
         f"{listed(labels, 6)} are no names: {names} cannot say what they stand for, so without "
         "examples a language model guesses, and its figures say nothing about it. What to do: "
-        f"name them in every stage, -p 'read_options=labels={example}', or write a prompt that "
-        "says what each label means."
+        f"name them in every stage, -p 'read_options={label_option(labels)}', or write a prompt "
+        "that says what each label means."
     ]
 
 
